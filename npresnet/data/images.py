@@ -1,0 +1,96 @@
+"""Reading pictures: whatever Pillow can decode becomes one 8-bit RGB image, or one clear error.
+
+- Grey, palette, CMYK and YCbCr are converted; an alpha channel is dropped, not blended: the recipes that the published
+  weights were trained with do the same (``img.convert("RGB")``).
+- 16-bit grey keeps its high byte, v // 256, as Pillow does for 16-bit colour.  (Pillow's own conversion clips it.)
+- Of an animation the first frame counts.
+- EXIF orientation is not applied: torchvision's loader ignores it too, and equal numbers come first.
+  ``PIL.ImageOps.exif_transpose(image)`` turns a photo upright beforehand.
+"""
+
+import os
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000")  # none of them starts another program
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")                     # "I" is how Pillow opens a 16-bit PGM
+
+
+class ImageError(ValueError):
+    """A picture, or a folder of pictures, that cannot be used; the message names it and says why."""
+
+
+def read_image(source) -> Image.Image:
+    """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W, 3), (H, W, 4) or (H, W).
+
+    Raises ImageError for what is no picture, is truncated or is larger than Pillow's limit against decompression
+    bombs, and OSError for a path that cannot be opened.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file, explained(name_of(source)):
+            return decode(file)
+    with explained(name_of(source)):
+        if isinstance(source, Image.Image):
+            return to_rgb(source)
+        if isinstance(source, np.ndarray):
+            return from_array(source).convert("RGB")
+        return decode(source)
+
+
+def decode(file) -> Image.Image:
+    """Decode a binary file."""
+    with Image.open(file, formats=FORMATS) as image:
+        return to_rgb(image)
+
+
+def name_of(source) -> str:
+    """What an error calls this picture."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return str(getattr(source, "filename", None) or getattr(source, "name", None) or "the image")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes to "RGB"; an RGB image comes back as it is."""
+    if image.mode in SIXTEEN_BITS:
+        return Image.fromarray(high_byte(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        raise ImageError("its pixels are 32-bit floats, whose range is not known: save it with 8 or 16 bits")
+    if image.mode == "P":
+        image = image.convert("RGBA")         # the same colours; a transparent palette would only cause a warning
+    image.load()                              # an RGB image is not converted, so that its errors would come later
+    return image.convert("RGB")
+
+
+def high_byte(values: np.ndarray) -> np.ndarray:
+    """0 … 65535 to 0 … 255."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("its pixels are integers beyond 16 bits: save it with 8 or 16 bits")
+    return (values // 256).astype(np.uint8)
+
+
+def from_array(array: np.ndarray) -> Image.Image:
+    """A PIL image of a uint8 array; floats are refused, since nothing says whether they end at 1 or at 255."""
+    channels = array.shape[2:]
+    if array.dtype != np.uint8 or array.size == 0 or array.ndim not in (2, 3) or channels not in ((), (3,), (4,)):
+        raise ImageError(f"an image array is uint8 and (H, W, 3), (H, W, 4) or (H, W), not {array.dtype} {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+@contextmanager
+def explained(name):
+    """Turn what Pillow raises for bad bytes (it has no one type for that) into an ImageError that names the picture."""
+    try:
+        yield
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"{name}: not a picture (readable are {', '.join(FORMATS)})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: too many pixels, refused as a decompression bomb ({error})") from None
+    except MemoryError:
+        raise ImageError(f"{name}: too large for this machine's memory") from None
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Exception as error:
+        raise ImageError(f"{name}: broken or truncated picture ({error or type(error).__name__})") from error

@@ -1,0 +1,125 @@
+"""From a picture to the array that a network was trained on: resize, crop, scale, normalise.
+
+Every published checkpoint has its recipe, and a wrong one costs accuracy without a word.  The steps below equal
+torchvision's transforms on PIL images bit for bit: divisions stay divisions (multiplying by a reciprocal, or folding
+the two into one affine map, rounds differently) and Pillow resizes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from .images import ImageError, explained, name_of, read_image
+
+INTERPOLATIONS = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
+SCALES = {
+    "unit": lambda x: x / np.float32(255),                       # [0, 1]
+    "caffe": lambda x: x,                                        # [0, 255]
+    "tf": lambda x: x / np.float32(127.5) - np.float32(1),       # [−1, 1]
+}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MAX_PIXELS = 1 << 28          # of a resized image: a picture of one pixel by a million would grow without bound
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """One recipe:  x = (scale(crop(resize(image))) − mean) / std,  the channels in the order ``channels``.
+
+    resize         the shorter side after resizing (the longer keeps the ratio, rounded down), or None
+    crop           the side of the central square, or None for the whole image
+    mean, std      one number a channel, in the order ``channels``, applied after ``scale``
+    scale          "unit": v / 255;  "caffe": v as it is;  "tf": v / 127.5 − 1
+    interpolation  "bilinear", "bicubic" or "nearest", as Pillow computes them (antialiased when shrinking)
+    """
+
+    resize: int | None = 256
+    crop: int | None = 224
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channels: str = "RGB"
+    scale: str = "unit"
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(self.std):
+            raise ValueError(f"mean and std are three numbers each, and no std is 0: not {self.mean} and {self.std}")
+        for name, allowed in (("scale", SCALES), ("interpolation", INTERPOLATIONS), ("channels", ("RGB", "BGR"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+    def __call__(self, source) -> np.ndarray:
+        """One picture (whatever :func:`read_image` takes) to a float32 array (3, H, W)."""
+        image = read_image(source)
+        with explained(name_of(source)):
+            pixels = np.asarray(center_crop(self.resized(image), self.crop))           # (H, W, 3) uint8
+        if self.channels == "BGR":
+            pixels = pixels[:, :, ::-1]
+        x = SCALES[self.scale](pixels.astype(np.float32))
+        x = (x - np.float32(self.mean)) / np.float32(self.std)
+        return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+    def resized(self, image: Image.Image) -> Image.Image:
+        """The shorter side becomes ``resize``, the longer int(resize · long / short)."""
+        if self.resize is None:
+            return image
+        short, long = sorted(image.size)
+        other = int(self.resize * long / short)
+        if self.resize * other > MAX_PIXELS:
+            raise ImageError(f"an image of {image.width}x{image.height} is too long and thin to resize")
+        size = (self.resize, other) if image.width <= image.height else (other, self.resize)
+        return image.resize(size, INTERPOLATIONS[self.interpolation])
+
+
+def center_crop(image: Image.Image, side: int | None) -> Image.Image:
+    """The central square, from round((H − side) / 2) with halves to the even number, as in torchvision."""
+    if side is None:
+        return image
+    if min(image.size) < side:
+        raise ImageError(f"an image of {image.width}x{image.height} is smaller than the crop of {side}x{side}")
+    left, top = (round((length - side) / 2.0) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+PRESETS = {
+    "imagenet-v1": Preprocessing(256, 224),      # torchvision's V1 weights, and the papers'
+    "imagenet-v2": Preprocessing(232, 224),      # torchvision's V2 weights and resnext101_64x4d
+    "cifar10": Preprocessing(32, 32),            # the public CIFAR checkpoints, which keep ImageNet's mean and std
+}
+
+
+def recipe_of(model_or_preset) -> Preprocessing:
+    """The recipe of a preset's name, of a Preprocessing (itself), or of a model (its attribute ``preprocessing``)."""
+    recipe = getattr(model_or_preset, "preprocessing", model_or_preset)
+    if isinstance(recipe, Preprocessing):
+        return recipe
+    if isinstance(recipe, str) and recipe in PRESETS:
+        return PRESETS[recipe]
+    if isinstance(recipe, str):
+        raise ValueError(f"no preprocessing is called {recipe!r}; there are {', '.join(PRESETS)}")
+    raise ValueError(f"a {type(model_or_preset).__name__} does not say how its images are prepared; "
+                     f"give a Preprocessing or one of {', '.join(PRESETS)}")
+
+
+def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
+    """Pictures to a network's input, (N, 3, H, W) float32.
+
+    ``images`` is a path, a PIL image, a uint8 array (H, W, 3), or a list of these or an array (N, H, W, 3);
+    ``model_or_preset`` a model, a :class:`Preprocessing` or the name of a preset.
+
+    >>> preprocess("cat.jpg", "imagenet-v1").shape
+    (1, 3, 224, 224)
+
+    Raises ImageError, which names the picture, where one cannot be read.
+    """
+    recipe = recipe_of(model_or_preset)
+    many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
+    arrays = [recipe(image) for image in (images if many else [images])]
+    if not arrays:
+        raise ImageError("no images were given")
+    if len({array.shape for array in arrays}) > 1:
+        raise ImageError(f"the images of one batch need one size, these have {sorted({a.shape[1:] for a in arrays})}: "
+                         "preprocess them one by one, or choose a recipe with a crop")
+    return np.stack(arrays)

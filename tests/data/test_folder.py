@@ -1,0 +1,150 @@
+"""Folders and zips of class folders."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet.data import ImageError, ImageFolder, Preprocessing
+
+RAW = Preprocessing(None, None, (0, 0, 0), (1, 1, 1), scale="caffe")
+CIFAR_TEST = Path(__file__).parents[2] / "../shared/data/cifar10/cifar10-test-jpeg.zip"
+
+
+def png(value):
+    """A 4x4 picture of one grey value."""
+    file = io.BytesIO()
+    Image.new("L", (4, 4), value).save(file, "PNG")
+    return file.getvalue()
+
+
+def as_folder(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def as_zip(root, files):
+    with zipfile.ZipFile(root / "data.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return root / "data.zip"
+
+
+@pytest.fixture(params=[as_folder, as_zip], ids=["folder", "zip"])
+def pack(request, tmp_path):
+    return lambda files: request.param(tmp_path, files)
+
+
+def test_sorted_labelled_and_lazy(pack):
+    data = ImageFolder(pack({"b/2.png": png(2), "a/1.PNG": png(1), "b/1.png": b"not read before it is asked for",
+                             "b/notes.txt": b"", ".hidden/1.png": b"", "__MACOSX/a/._1.png": b"", "a/.x.png": b""}))
+    assert data.classes == ("a", "b") and data.names == ["a/1.PNG", "b/1.png", "b/2.png"]
+    np.testing.assert_array_equal(data.folders, [0, 1, 1])
+    assert len(data) == 3
+
+
+@pytest.mark.parametrize("names, classes", [
+    (("test/cat/1.png", "test/dog/1.png"), ["cat", "dog"]),
+    (("x/y/test/cat/1.png", "x/y/test/dog/more/1.png"), ["cat", "dog"]),
+    (("test/cat/1.png", "test/cat/2.png"), ["cat", "cat"]),
+    (("cat/1.png", "cat/more/2.png"), ["cat", "cat"]),
+    (("cat/1.png", "category/1.png"), ["cat", "category"])])
+def test_shared_leading_folders_are_skipped(pack, names, classes):
+    data = ImageFolder(pack(dict.fromkeys(names, png(0))))
+    assert [data.classes[k] for k in data.folders] == classes
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 50])
+def test_batches_come_in_order(pack, batch_size, threads):
+    data = ImageFolder(pack({f"{'ab'[k % 2]}/{k:02}.png": png(k) for k in range(25)}))
+    batches = list(data.batches(RAW, batch_size, threads=threads))
+    x, labels = (np.concatenate(part) for part in zip(*batches))
+    assert [len(part) for part, _ in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    np.testing.assert_array_equal(x[:, 0, 0, 0], [*range(0, 25, 2), *range(1, 25, 2)])
+    np.testing.assert_array_equal(labels, [0] * 13 + [1] * 12)
+
+
+def test_limit_is_spread_over_the_classes(pack):
+    data = ImageFolder(pack({f"{name}/{k}.png": png(k) for name in "abcde" for k in range(8)}))
+    for limit, counts in ((5, [1] * 5), (10, [2] * 5), (99, [8] * 5)):
+        labels = np.concatenate([labels for _, labels in data.batches(RAW, 3, limit=limit)])
+        np.testing.assert_array_equal(np.bincount(labels), counts)
+
+
+def test_a_broken_picture_among_good_ones_is_named(pack):
+    data = ImageFolder(pack({"a/1.png": png(1), "a/2.png": png(2)[:40], "a/3.png": png(3)}))
+    batches = data.batches(RAW, 1, threads=1)
+    assert next(batches)[0].max() == 1
+    with pytest.raises(ImageError, match=r"a/2\.png: "):
+        list(batches)
+
+
+def test_a_reader_that_stops_early_leaves_no_threads(pack):
+    import threading
+    data = ImageFolder(pack({f"a/{k:03}.png": png(0) for k in range(100)}))
+    before = threading.active_count()
+    for _ in data.batches(RAW, 2):
+        break
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("files", [{"readme.txt": b""}, {"a/notes.txt": b""}], ids=["no folder", "no picture"])
+def test_nothing_to_read(pack, files):
+    with pytest.raises(ImageError, match="no images in class folders"):
+        ImageFolder(pack(files))
+
+
+def test_pictures_outside_class_folders(pack):
+    with pytest.raises(ImageError, match=r"loose\.png lies in no class folder"):
+        ImageFolder(pack({"loose.png": png(0), "a/1.png": png(1)}))
+
+
+def test_paths_that_are_no_data_set(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ImageFolder(tmp_path / "nowhere")
+    with pytest.raises(ImageError, match="no images"):
+        ImageFolder(tmp_path)
+    (tmp_path / "file.zip").write_bytes(b"PK no zip")
+    with pytest.raises(ImageError, match="neither a folder nor a zip"):
+        ImageFolder(tmp_path / "file.zip")
+
+
+def test_damaged_and_lying_zip_members(tmp_path):
+    path = as_zip(tmp_path, {"a/1.png": png(1), "b/1.png": png(2)})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IHDR") + 5] ^= 255                                   # the member's checksum no longer fits
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a/1\.png: cannot be read"):
+        list(ImageFolder(path).batches(RAW))
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", b"\0" * (300 << 20))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ImageError, match="claims 314572800 bytes"):
+        list(ImageFolder(path).batches(RAW))
+
+
+def test_links_are_followed_once(tmp_path):
+    as_folder(tmp_path, {"data/a/1.png": png(1), "elsewhere/2.png": png(2)})
+    try:
+        os.symlink(tmp_path / "elsewhere", tmp_path / "data/b")
+        os.symlink(tmp_path / "data", tmp_path / "data/a/loop")
+    except OSError:
+        pytest.skip("this file system has no symbolic links")
+    assert ImageFolder(tmp_path / "data").names == ["a/1.png", "b/2.png"]
+
+
+@pytest.mark.skipif(not CIFAR_TEST.exists(), reason="../shared/data is absent")
+def test_the_cifar_zip():
+    data = ImageFolder(CIFAR_TEST)
+    assert len(data) == 10_000 and data.classes[3] == "cat"
+    np.testing.assert_array_equal(np.bincount(data.folders), [1000] * 10)
+    x, labels = next(data.batches("cifar10", 64, limit=640))
+    assert x.shape == (64, 3, 32, 32) and x.dtype == np.float32 and labels[0] == 0

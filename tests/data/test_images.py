@@ -1,0 +1,142 @@
+"""Every picture that Pillow reads becomes 8-bit RGB; everything else is one clear ImageError."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet.data import ImageError, read_image
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+GREY = np.linspace(0, 255, 120).astype(np.uint8).reshape(12, 10)
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def pixels(source):
+    image = read_image(source)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def repeated(grey):
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def test_rgb_is_untouched(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(RGB))
+    for source in (path, str(path), io.BytesIO(path.read_bytes()), Image.open(path), RGB, RGB[::-1][::-1]):
+        np.testing.assert_array_equal(pixels(source), RGB)
+
+
+def test_an_array_that_cannot_be_written_to_is_read():
+    array = RGB.copy()
+    array.flags.writeable = False
+    np.testing.assert_array_equal(pixels(array), RGB)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "RGBA", "CMYK", "YCbCr"])
+def test_modes_are_converted_as_pillow_does(tmp_path, mode):
+    image = Image.fromarray(RGB).convert(mode)
+    path = saved(tmp_path / "a.tif", image)
+    np.testing.assert_array_equal(pixels(path), np.asarray(image.convert("RGB")))
+
+
+def test_alpha_is_dropped_not_blended(tmp_path):
+    rgba = np.dstack([RGB, np.zeros((12, 10), np.uint8)])
+    np.testing.assert_array_equal(pixels(saved(tmp_path / "a.png", Image.fromarray(rgba))), RGB)
+    np.testing.assert_array_equal(pixels(rgba), RGB)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("transparency", [None, 1, bytes([0, 100, 255])])
+def test_palettes(tmp_path, transparency):
+    image = Image.fromarray(RGB).quantize(8)
+    options = {} if transparency is None else {"transparency": transparency}
+    np.testing.assert_array_equal(pixels(saved(tmp_path / "a.png", image, **options)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bit_grey_keeps_its_high_byte(tmp_path, suffix):
+    noise = RNG.integers(0, 256, GREY.shape, dtype=np.uint16)
+    path = saved(tmp_path / f"a{suffix}", Image.fromarray(GREY.astype(np.uint16) * 256 + noise))
+    np.testing.assert_array_equal(pixels(path), repeated(GREY))
+
+
+def test_sixteen_bit_pgm(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 10 12 65535\n" + (GREY.astype(">u2") * 257).tobytes())
+    np.testing.assert_array_equal(pixels(path), repeated(GREY))
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    path = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(pixels(path), repeated(GREY))
+
+
+def test_exif_orientation_is_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6                                                   # "turn by 90 degrees"
+    path = saved(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
+    np.testing.assert_array_equal(pixels(path), RGB)
+
+
+def png_bytes():
+    file = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"this is no picture",
+    "truncated": png_bytes()[:3000],
+    "header": png_bytes()[:20],
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n",
+    "bomb": b"P5 20000 20000 255\n",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_broken_pictures_are_named(tmp_path, content):
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"photo\.png: ") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bomb_is_called_one(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(BROKEN["bomb"])
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_image(path)
+
+
+def test_floats_and_wide_integers_have_no_known_range(tmp_path):
+    for array in (np.ones((4, 4), np.float32), np.full((4, 4), 70000, np.int32)):
+        with pytest.raises(ImageError, match="8 or 16 bits"):
+            read_image(saved(tmp_path / "a.tif", Image.fromarray(array)))
+    for array in (RGB.astype(np.float32), RGB[:, :, :2], RGB[:0], RGB.astype(np.int64)):
+        with pytest.raises(ImageError, match="uint8"):
+            read_image(array)
+
+
+def test_a_missing_file_is_an_oserror(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read_image(tmp_path / "none.png")
+
+
+def test_no_file_stays_open(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(RGB))
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    for _ in range(20):
+        read_image(path)
+    assert before is None or len(os.listdir("/proc/self/fd")) <= before + 1

@@ -1,0 +1,48 @@
+"""Class names, and how the folders of a data set find theirs."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from npresnet.data import ImageError, class_names, match_classes
+
+
+def test_imagenet_names_are_torchvisions():
+    names = class_names("imagenet")
+    assert len(names) == 1000 and names[0] == "tench" and names[281] == "tabby"
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    assert digest == "0b0f9fee7c952f257418d62aa701f023a9da13b443a14f5c4291e5724d92967c"
+
+
+def test_cifar_names():
+    assert class_names("cifar10") == ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                                      "truck")
+    fine = class_names("cifar100")
+    assert len(set(fine)) == 100 and list(fine) == sorted(fine)
+    with pytest.raises(ValueError, match="cifar100"):
+        class_names("../LICENSE")
+
+
+CIFAR = class_names("cifar10")
+
+
+@pytest.mark.parametrize("folders, classes, number, expected, how", [
+    (CIFAR, CIFAR, 10, range(10), "by name"),
+    (("dog", "cat"), CIFAR, 10, (5, 3), "by name"),
+    (("Lawn Mower", "maple-tree"), class_names("cifar100"), 100, (41, 47), "by name"),
+    (("0", "1", "10", "2"), None, 11, (0, 1, 10, 2), "by number"),
+    (("n01440764", "n01443537"), None, 2, (0, 1), "sorted order"),
+    (("car", "plane"), ("red", "blue"), 2, (0, 1), "sorted order")])
+def test_matching(folders, classes, number, expected, how):
+    found, explanation = match_classes(folders, classes, number)
+    np.testing.assert_array_equal(found, tuple(expected))
+    assert how in explanation
+
+
+@pytest.mark.parametrize("folders, classes, number", [
+    (("cat", "tiger"), CIFAR, 10), (("n01440764",), None, 1000), (("0", "11"), None, 10),
+    (("crane",), ("crane", "crane", "dog"), 3)])
+def test_no_match_is_refused_rather_than_guessed(folders, classes, number):
+    with pytest.raises(ImageError, match="rename"):
+        match_classes(folders, classes, number)

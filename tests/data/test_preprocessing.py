@@ -1,0 +1,120 @@
+"""The recipes, against their formula and, where it is installed, against torchvision bit for bit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, recipe_of
+
+RNG = np.random.default_rng(1)
+SIZES = [(256, 256), (224, 224), (300, 200), (200, 301), (32, 32), (33, 65), (640, 427), (225, 1000), (231, 257),
+         (7, 5)]
+
+
+def picture(size):
+    """Noise over a ramp, so that a shift by one pixel shows.  size: (width, height)"""
+    width, height = size
+    ramp = np.add.outer(np.arange(height), np.arange(width))[:, :, None] * [1, 2, 3]
+    return ((ramp + RNG.integers(0, 60, (height, width, 3))) % 256).astype(np.uint8)
+
+
+def test_all_pixel_values_follow_the_formula_in_float32():
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    x = preprocess(np.dstack([values] * 3), Preprocessing(resize=None, crop=None))
+    mean, std = np.float32((0.485, 0.456, 0.406)), np.float32((0.229, 0.224, 0.225))
+    for channel in range(3):
+        expected = (values.astype(np.float32) / np.float32(255) - mean[channel]) / std[channel]
+        np.testing.assert_array_equal(x[0, channel], expected)
+    assert x.dtype == np.float32 and x.flags.c_contiguous
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_equals_torchvision_bit_for_bit(transforms, preset, size):
+    recipe, image = PRESETS[preset], Image.fromarray(picture(size))
+    reference = transforms.Compose([
+        transforms.Resize(recipe.resize), transforms.CenterCrop(recipe.crop), transforms.ToTensor(),
+        transforms.Normalize(recipe.mean, recipe.std)])(image).numpy()
+    np.testing.assert_array_equal(preprocess(image, preset)[0], reference)
+
+
+@pytest.mark.parametrize("width, height, size", [
+    (300, 200, (384, 256)), (200, 301, (256, 385)), (500, 500, (256, 256))])
+def test_the_longer_side_is_rounded_down(width, height, size):
+    assert PRESETS["imagenet-v1"].resized(Image.new("RGB", (width, height))).size == size
+
+
+def test_crop_rounds_halves_to_even():
+    pixels = np.zeros((9, 11, 3), np.uint8)
+    pixels[:] = np.add.outer(np.arange(9) * 20, np.arange(11))[:, :, None]
+    raw = Preprocessing(None, 4, (0, 0, 0), (1, 1, 1), scale="caffe")
+    x = raw(pixels)                                     # top: (9 − 4) / 2 = 2.5 → 2;  left: (11 − 4) / 2 = 3.5 → 4
+    assert x[0, 0, 0] == 2 * 20 + 4 and x.shape == (3, 4, 4)
+
+
+def test_scales_and_channel_order():
+    pixels = picture((6, 5))
+    def recipe(**options):
+        return Preprocessing(None, None, mean=options.pop("mean", (0, 0, 0)), std=(1, 1, 1), **options)
+    as_rows = pixels.transpose(2, 0, 1).astype(np.float32)
+    np.testing.assert_array_equal(recipe(scale="unit")(pixels), as_rows / np.float32(255))
+    np.testing.assert_array_equal(recipe(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
+    caffe = recipe(scale="caffe", channels="BGR", mean=(103.939, 116.779, 123.68))(pixels)
+    np.testing.assert_array_equal(caffe[0], as_rows[2] - np.float32(103.939))
+    np.testing.assert_array_equal(caffe[2], as_rows[0] - np.float32(123.68))
+
+
+def test_interpolation_is_pillows():
+    image = Image.fromarray(picture((50, 40)))
+    raw = Preprocessing(20, None, (0, 0, 0), (1, 1, 1), scale="caffe", interpolation="bicubic")
+    expected = np.asarray(image.resize((25, 20), Image.BICUBIC)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(raw(image), expected)
+
+
+def test_batches_lists_arrays_and_paths(tmp_path):
+    first, second = picture((40, 32)), picture((32, 50))
+    Image.fromarray(second).save(tmp_path / "b.png")
+    x = preprocess([first, tmp_path / "b.png"], "cifar10")
+    assert x.shape == (2, 3, 32, 32)
+    np.testing.assert_array_equal(x[0], preprocess(first, "cifar10")[0])
+    np.testing.assert_array_equal(x[1], preprocess(Image.fromarray(second), "cifar10")[0])
+    np.testing.assert_array_equal(preprocess(np.stack([first, first]), "cifar10")[1], x[0])
+
+
+def test_a_model_brings_its_recipe():
+    class Model:
+        preprocessing = "cifar10"
+    assert recipe_of(Model()) is PRESETS["cifar10"]
+    Model.preprocessing = Preprocessing(64, 56)
+    assert preprocess(picture((80, 80)), Model()).shape == (1, 3, 56, 56)
+    with pytest.raises(ValueError, match="imagenet-v1"):
+        recipe_of(object())
+    with pytest.raises(ValueError, match="imagenet-v2"):
+        recipe_of("imagenet")
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
+    ({"mean": (0.5,)}, "three"), ({"std": (1, 0, 1)}, "std")])
+def test_impossible_recipes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**options)
+
+
+def test_a_recipe_survives_json():
+    import json
+    from dataclasses import asdict
+    recipe = Preprocessing(200, 190, channels="BGR", scale="tf")
+    assert Preprocessing(**json.loads(json.dumps(asdict(recipe)))) == recipe
+
+
+def test_pictures_that_cannot_be_cropped_or_resized(tmp_path):
+    with pytest.raises(ImageError, match="smaller than the crop"):
+        Preprocessing(None, 224)(picture((100, 300)))
+    Image.new("L", (60000, 1)).save(tmp_path / "line.png")
+    with pytest.raises(ImageError, match=r"line\.png.*long and thin"):
+        preprocess(tmp_path / "line.png")
+    with pytest.raises(ImageError, match="one size"):
+        preprocess([picture((8, 8)), picture((8, 9))], Preprocessing(None, None))
+    with pytest.raises(ImageError, match="no images"):
+        preprocess([])
