@@ -1,0 +1,114 @@
+"""Where arrays live, and which code runs on them.
+
+Every op is written once, against the namespace ``xp`` of the arrays it is given.  An op marked
+``@kernel`` may have faster equivalents, registered by :mod:`npresnet.kernels`; each of them is tied
+to its reference by a test.  The kernel chosen at the forward call brings its own pullback along, so
+that value and gradient always come from the same code, whichever thread runs them.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, update_wrapper
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy
+
+KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
+
+_chosen = ContextVar("cpu_backend", default=None)
+
+
+def array_namespace(*arrays):
+    """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
+    cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
+    on_gpu = {cupy is not None and isinstance(a, cupy.ndarray) for a in arrays if a is not None}
+    if len(on_gpu) > 1:
+        raise TypeError("these arrays live on different devices; move them with to_device()")
+    return cupy if on_gpu == {True} else numpy
+
+
+def namespace_for(**arrays):
+    """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored)."""
+    dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
+    listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
+    if any(getattr(dtype, "kind", None) != "f" for dtype in dtypes.values()):
+        raise TypeError(f"floating-point arrays are needed, but {listing}; convert with astype(np.float32)")
+    if len(set(dtypes.values())) > 1:
+        raise TypeError(f"one dtype is needed, but {listing}; convert with astype(), arrays and models alike")
+    return array_namespace(*arrays.values())
+
+
+@cache
+def default_backend() -> str:
+    """``"numba"`` where Numba and SciPy (for its BLAS) are installed, else ``"numpy"``."""
+    return "numba" if find_spec("numba") and find_spec("scipy") else "numpy"
+
+
+def backend_of(x) -> str:
+    """``"cupy"`` for a GPU array; for a CPU array the backend chosen by :func:`use`."""
+    return "cupy" if array_namespace(x) is not numpy else _chosen.get() or default_backend()
+
+
+@contextmanager
+def use(backend: str):
+    """Run CPU arrays through ``backend``: ``"numpy"`` (the reference) or ``"numba"`` (the default)."""
+    if backend not in ("numpy", "numba"):
+        raise ValueError(f"use() takes 'numpy' or 'numba', not {backend!r}; GPU arrays choose cupy by themselves")
+    if backend == "numba" and default_backend() != "numba":
+        raise ImportError("the numba backend needs numba and scipy: pip install numba scipy")
+    token = _chosen.set(backend)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@cache
+def load_kernels(backend: str) -> None:
+    """Import the kernels of ``backend``, which register themselves."""
+    if backend in KERNELS and find_spec(KERNELS[backend]):
+        import_module(KERNELS[backend])
+
+
+class Kernel:
+    """A reference function, plus faster equivalents keyed by the name of their backend."""
+
+    def __init__(self, reference: Callable):
+        update_wrapper(self, reference)
+        self.reference = reference
+        self.faster: dict[str, Callable] = {}
+
+    def register(self, backend: str):
+        def decorate(function):
+            self.faster[backend] = function
+            return function
+        return decorate
+
+    def __call__(self, x, *args, **kwargs):
+        backend = backend_of(x)
+        if backend != "numpy":
+            load_kernels(backend)
+        return self.faster.get(backend, self.reference)(x, *args, **kwargs)
+
+
+kernel = Kernel
+
+
+def to_device(thing, device: str):
+    """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``."""
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
+    if hasattr(thing, "mapped"):
+        return thing.mapped(lambda array: to_device(array, device))
+    if kind == "cpu":
+        return numpy.array(thing if array_namespace(thing) is numpy else thing.get())
+    try:
+        import cupy
+    except ImportError:
+        raise ImportError("a GPU needs CuPy: pip install 'npresnet[cuda12]' or 'npresnet[cuda13]'") from None
+    with cupy.cuda.Device(int(index or 0)):
+        return cupy.array(thing)

@@ -1,0 +1,25 @@
+"""The small residual networks for 32×32 images.
+
+[R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
+"""
+
+from ..nn import Chain, GlobalAvgPool2d, Linear, ReLU
+from .resnet import add_stages
+
+
+class CifarResNet(Chain):
+    """A 3×3 stem, three stages of n blocks at 16, 32 and 64 channels: 6n + 2 layers.     [R1] §4.2
+
+    Without a pooling stem, a 32×32 image meets the classifier as 64 features of 8×8.
+    """
+
+    def __init__(self, dialect, block, depths, num_classes=10, in_channels=3):
+        self.conv1 = dialect.conv(in_channels, 16, 3)
+        self.bn1 = dialect.norm(16)
+        self.relu = ReLU()
+        add_stages(self, block, dialect, 16, depths, width=16)
+        self.avgpool = GlobalAvgPool2d()
+        self.fc = Linear(64 * block.expansion, num_classes)
+
+    def layers(self):
+        return self.conv1, self.bn1, self.relu, self.layer1, self.layer2, self.layer3, self.avgpool, self.fc

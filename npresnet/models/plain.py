@@ -1,0 +1,22 @@
+"""Plain networks: what a ResNet is without its shortcuts, the control of every experiment in [R1].
+
+[R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §3.3 and §4.2
+"""
+
+from ..nn import Chain, ReLU
+
+
+class PlainBlock(Chain):
+    """y = σ(F(x)) with the F of a basic block, and nothing added.              [R1] Fig. 3, middle"""
+
+    expansion = 1
+
+    def __init__(self, dialect, channels, width, stride=1):
+        self.conv1 = dialect.conv(channels, width, 3, stride)
+        self.bn1 = dialect.norm(width)
+        self.relu = ReLU()
+        self.conv2 = dialect.conv(width, width, 3)
+        self.bn2 = dialect.norm(width)
+
+    def layers(self):
+        return self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu

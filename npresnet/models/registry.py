@@ -1,0 +1,110 @@
+"""Every model by its name: what it is built of, and a record of how it was built."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+from .cifar import CifarResNet
+from .dialects import DIALECTS
+from .plain import PlainBlock
+from .resnet import BasicBlock, Bottleneck, ResNet
+from .resnet_v2 import PreActBasicBlock, PreActBottleneck, PreActResNet
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
+
+    build: Callable
+    num_classes: int
+    preprocessing: str
+    defaults: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a model was built: enough to build it again."""
+
+    name: str
+    num_classes: int
+    in_channels: int = 3
+    dialect: str = "torchvision"
+    options: dict = field(default_factory=dict)    # the dialect's details that were changed
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        return cls(**json.loads(text))
+
+
+def _imagenet(net, block, depths, **options):
+    return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1")
+
+
+def _cifar(net, block, n, **defaults):
+    return Entry(partial(net, block=block, depths=(n, n, n)), 10, "cifar10", defaults)
+
+
+FAMILY: dict[str, Entry] = {
+    "resnet18": _imagenet(ResNet, BasicBlock, (2, 2, 2, 2)),                             # [R1] Table 1
+    "resnet34": _imagenet(ResNet, BasicBlock, (3, 4, 6, 3)),
+    "resnet50": _imagenet(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet101": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3)),
+    "resnet152": _imagenet(ResNet, Bottleneck, (3, 8, 36, 3)),
+    "resnext50_32x4d": _imagenet(ResNet, Bottleneck, (3, 4, 6, 3), groups=32, base_width=4),
+    "resnext101_32x8d": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3), groups=32, base_width=8),
+    "resnext101_64x4d": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3), groups=64, base_width=4),
+    "wide_resnet50_2": _imagenet(ResNet, Bottleneck, (3, 4, 6, 3), base_width=128),
+    "wide_resnet101_2": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3), base_width=128),
+    "plain18": _imagenet(ResNet, PlainBlock, (2, 2, 2, 2)),
+    "plain34": _imagenet(ResNet, PlainBlock, (3, 4, 6, 3)),
+    "preresnet18": _imagenet(PreActResNet, PreActBasicBlock, (2, 2, 2, 2), imagenet=True),
+    "preresnet34": _imagenet(PreActResNet, PreActBasicBlock, (3, 4, 6, 3), imagenet=True),
+    "preresnet50": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 6, 3), imagenet=True),
+    "preresnet101": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 23, 3), imagenet=True),
+    "preresnet152": _imagenet(PreActResNet, PreActBottleneck, (3, 8, 36, 3), imagenet=True),
+    "preresnet200": _imagenet(PreActResNet, PreActBottleneck, (3, 24, 36, 3), imagenet=True),
+    **{f"resnet{d}": _cifar(CifarResNet, BasicBlock, (d - 2) // 6, shortcut="A")         # [R1] §4.2: 6n + 2
+       for d in (20, 32, 44, 56, 110, 1202)},
+    **{f"plain{d}": _cifar(CifarResNet, PlainBlock, (d - 2) // 6) for d in (20, 32, 44, 56, 110)},
+    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18),                          # [R2] §3.1: 6n + 2
+    "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18),                          #            9n + 2
+    "preresnet1001": _cifar(PreActResNet, PreActBottleneck, 111),
+}
+
+
+def list_models() -> list[str]:
+    """Every name that ``create_model`` builds."""
+    return list(FAMILY)
+
+
+def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **options):
+    """The model ``name`` with all weights zero, in eval mode.
+
+    ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`).
+    The model carries ``spec`` (how it was built), ``preprocessing`` (a preset's name) and
+    ``classes`` (their names, None until weights bring some).
+    """
+    entry = find(name)
+    if dialect not in DIALECTS:
+        raise ValueError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
+    num_classes = entry.num_classes if num_classes is None else num_classes
+    if min(num_classes, in_channels) < 1:
+        raise ValueError(f"a model needs at least one class and one channel, not {num_classes} and {in_channels}")
+    details = DIALECTS[dialect].but(**{**entry.defaults, **options})
+    model = entry.build(details, num_classes=num_classes, in_channels=in_channels)
+    model.spec = Spec(name, num_classes, in_channels, dialect, options)
+    model.preprocessing, model.classes = entry.preprocessing, None
+    return model
+
+
+def find(name) -> Entry:
+    if name not in FAMILY:
+        from difflib import get_close_matches
+        close = get_close_matches(str(name), FAMILY, n=3)
+        raise ValueError(f"unknown model {name!r}; " + (f"did you mean {' or '.join(close)}? " if close else "")
+                         + "list_models() names them all")
+    return FAMILY[name]

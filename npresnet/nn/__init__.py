@@ -1,0 +1,25 @@
+"""Layers with arrays, and the two theorems that compose them."""
+
+from .compose import Chain, Identity, Residual, Sequential
+from .init import initialize, zero_last_gamma
+from .layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Softmax,
+    Subsample,
+    ZeroPad2d,
+    ZeroPadChannels,
+    freeze_batch_norm,
+)
+from .module import Buffer, Module, Parameter
+
+__all__ = [
+    "AvgPool2d", "BatchNorm2d", "Buffer", "Chain", "Conv2d", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d",
+    "Module", "Parameter", "ReLU", "Residual", "Sequential", "Softmax", "Subsample", "ZeroPad2d", "ZeroPadChannels",
+    "freeze_batch_norm", "initialize", "zero_last_gamma",
+]

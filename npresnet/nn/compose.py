@@ -1,0 +1,87 @@
+"""The two theorems that carry a ResNet: the chain rule and the sum rule."""
+
+from .module import Module, once
+
+
+class Identity(Module):
+    """y = x;  dx = dy."""
+
+    def __call__(self, x):
+        return x
+
+    def vjp(self, x, input_grad=True):
+        return x, lambda dy: dy if input_grad else None
+
+
+class Chain(Module):
+    """y = fₖ(… f₁(x)), the parts f₁ … fₖ being ``layers()``.
+
+    Its derivative is the product fₖ′ ⋯ f₁′, so its pullback runs the parts' pullbacks in reverse:
+
+        dx = f₁′ᵀ ( ⋯ fₖ′ᵀ dy)                                                the chain rule
+    """
+
+    def layers(self):
+        """The parts in the order they run: here, every child in the order it was assigned."""
+        return tuple(self.children().values())
+
+    def __call__(self, x):
+        for layer in self.layers():
+            x = layer(x)
+        return x
+
+    def vjp(self, x, input_grad=True):
+        pullbacks = []
+        for layer in self.layers():
+            x, pullback = record(layer, x, input_grad)
+            input_grad = input_grad or layer.trainable       # what comes later must send something back
+            pullbacks.append(pullback)
+
+        def pullback(dy):
+            while pullbacks:                                 # popping frees what a part saved once it is used
+                dy = pullbacks.pop()(dy)
+            return dy
+
+        return x, once(pullback)
+
+
+class Sequential(Chain):
+    """A chain whose parts are named "0", "1", …"""
+
+    def __init__(self, *layers):
+        vars(self).update({str(i): layer for i, layer in enumerate(layers)})
+
+
+class Residual(Module):
+    """y = F(x) + S(x):  [R1] Eq. 1 where the shortcut S is the identity, Eq. 2 where it is a projection.
+
+    The sum hands dy to both paths; x, read by both, collects both answers:
+
+        dx = F′ᵀ dy + S′ᵀ dy                                              the sum rule, cf. [R2] Eq. 5
+
+    With S the identity, S′ᵀ dy is dy itself: the gradient reaches x whatever F does.
+    [R1] He et al. 2015, arXiv:1512.03385        [R2] He et al. 2016, arXiv:1603.05027
+    """
+
+    def __init__(self, branch, shortcut):
+        self.branch, self.shortcut = branch, shortcut
+
+    def __call__(self, x):
+        return self.branch(x) + self.shortcut(x)
+
+    def vjp(self, x, input_grad=True):
+        f, f_pullback = record(self.branch, x, input_grad)
+        s, s_pullback = record(self.shortcut, x, input_grad)
+
+        def pullback(dy):
+            df, ds = f_pullback(dy), s_pullback(dy)
+            return df + ds if input_grad else None
+
+        return f + s, once(pullback)
+
+
+def record(module, x, input_grad):
+    """``module.vjp(x)``; or the bare value, saving nothing, where no gradient is wanted at or before it."""
+    if input_grad or module.trainable:
+        return module.vjp(x, input_grad)
+    return module(x), lambda dy: None

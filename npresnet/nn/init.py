@@ -1,0 +1,41 @@
+"""Initial values.  Building a model allocates zeros; :func:`initialize` draws.
+
+[H] He et al. 2015, Delving deep into rectifiers, arXiv:1502.01852
+[G] Goyal et al. 2017, Accurate, large minibatch SGD, arXiv:1706.02677
+"""
+
+import numpy as np
+
+from .layers import BatchNorm2d, Conv2d, Linear
+
+
+def initialize(model, seed=0):
+    """Draw fresh weights, in place, as torchvision does.
+
+        convolutions   w ~ N(0, 2/fan_out)            [H] §2.2, Eq. 14
+        batch norms    γ = 1, β = 0
+        classifier     w, b ~ U(±1/√fan_in)
+
+    fan_out is filters · kh · kw: what each input value is read by.  The same seed gives the same
+    weights on every machine.
+    """
+    rng = np.random.default_rng(seed)
+    for module in model.modules():
+        if isinstance(module, Conv2d):
+            filters, channels, kh, kw = module.weight.value.shape
+            std = np.float32(2 / (filters * kh * kw)) ** 0.5
+            module.weight.value = std * rng.standard_normal((filters, channels, kh, kw), np.float32)
+        elif isinstance(module, Linear):
+            bound = module.weight.value.shape[1] ** -0.5
+            for box in filter(None, (module.weight, module.bias)):
+                box.value = rng.uniform(-bound, bound, box.value.shape).astype(np.float32)
+    return model
+
+
+def zero_last_gamma(model):
+    """γ = 0 in the last batch norm of each residual branch: every block starts as its shortcut.   [G] §5.1"""
+    for module in model.modules():
+        last = getattr(module, "last_norm", None)
+        if isinstance(last, BatchNorm2d):
+            last.weight.value = np.zeros_like(last.weight.value)
+    return model

@@ -1,0 +1,158 @@
+"""The ops with their arrays: layers named and keyed as in PyTorch."""
+
+import numpy as np
+
+from .. import ops
+from ..backend import array_namespace
+from .module import Buffer, Module, Parameter, once, recorded
+
+
+class Conv2d(Module):
+    """y = w ⋆ x + b over images: :func:`npresnet.ops.conv2d` with stored filters.
+
+    ``kernel``, ``stride`` and ``dilation`` are an int or a (vertical, horizontal) pair; ``padding``
+    may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
+    """
+
+    def __init__(self, channels, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=False):
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.weight = Parameter(np.zeros((filters, channels // groups, *ops.window.pair(kernel)), np.float32))
+        self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
+
+    def vjp(self, x, input_grad=True):
+        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, stride=self.stride,
+                                    padding=self.pads(x), dilation=self.dilation, groups=self.groups)
+        return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+
+    def pads(self, x):
+        if self.padding != "same":
+            return self.padding
+        return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
+
+
+class BatchNorm2d(Module):
+    """Batch statistics while training, running statistics otherwise.
+
+    In training each call also moves the running statistics, [BN] §3.1 in PyTorch's convention:
+
+        running ← (1 − momentum) · running + momentum · batch
+
+    with the unbiased batch variance σ² m/(m−1) unless ``unbiased`` is False.  A ``frozen`` batch
+    norm uses running statistics always (see :func:`freeze_batch_norm`).
+    """
+
+    frozen = False
+
+    def __init__(self, channels, eps=1e-5, momentum=0.1, unbiased=True):
+        self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
+        self.weight = Parameter(np.ones(channels, np.float32))
+        self.bias = Parameter(np.zeros(channels, np.float32))
+        self.running_mean = Buffer(np.zeros(channels, np.float32))
+        self.running_var = Buffer(np.ones(channels, np.float32))
+        self.num_batches_tracked = Buffer(np.zeros((), np.int64))
+
+    def vjp(self, x, input_grad=True):
+        gamma, beta = self.weight.value, self.bias.value
+        if self.training and not self.frozen:
+            y, op_pullback, (mean, var) = ops.batch_norm_train(x, gamma, beta, eps=self.eps)
+            self.track(mean, var, x.size // len(gamma))
+        else:
+            y, op_pullback = ops.batch_norm_eval(x, gamma, beta, self.running_mean.value, self.running_var.value,
+                                                 eps=self.eps)
+        return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+
+    def track(self, mean, var, m):
+        r = self.momentum
+        if self.unbiased:
+            var = var * (m / (m - 1))
+        self.running_mean.value = (1 - r) * self.running_mean.value + r * mean
+        self.running_var.value = (1 - r) * self.running_var.value + r * var
+        seen = self.num_batches_tracked.value
+        self.num_batches_tracked.value = array_namespace(seen).asarray(seen + 1)
+
+
+class Linear(Module):
+    """y = x Wᵀ + b."""
+
+    def __init__(self, inputs, outputs, bias=True):
+        self.weight = Parameter(np.zeros((outputs, inputs), np.float32))
+        self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
+
+    def vjp(self, x, input_grad=True):
+        y, op_pullback = ops.linear(x, self.weight.value, self.bias and self.bias.value)
+        return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+
+
+class Function(Module):
+    """An op without weights, its static arguments fixed."""
+
+    op = None   # in a subclass: staticmethod(the op)
+
+    def __init__(self, **static):
+        self.static = static
+
+    def statics(self, x):
+        """The op's static arguments for this x."""
+        return self.static
+
+    def vjp(self, x, input_grad=True):
+        y, pullback = self.op(x, **self.statics(x))
+        return y, once(pullback if input_grad else lambda dy: None)
+
+
+class ReLU(Function):
+    op = staticmethod(ops.relu)
+
+
+class Softmax(Function):
+    op = staticmethod(ops.softmax)
+
+
+class GlobalAvgPool2d(Function):
+    op = staticmethod(ops.global_avg_pool2d)
+
+
+class Subsample(Function):
+    op = staticmethod(ops.subsample)
+
+
+class ZeroPadChannels(Function):
+    op = staticmethod(ops.zero_pad_channels)
+
+
+class ZeroPad2d(Function):
+    op = staticmethod(ops.zero_pad2d)
+
+
+class Pool(Function):
+    """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
+
+    def __init__(self, kernel, stride, padding=0, **static):
+        super().__init__(kernel=kernel, stride=stride, padding=padding, **static)
+
+    def statics(self, x):
+        if self.static["padding"] != "same":
+            return self.static
+        padding = ops.same_padding(x.shape[2:], self.static["kernel"], self.static["stride"])
+        return {**self.static, "padding": padding}
+
+
+class MaxPool2d(Pool):
+    """The largest value in each window; options ``dilation`` and ``ceil_mode`` as in the op."""
+
+    op = staticmethod(ops.max_pool2d)
+
+
+class AvgPool2d(Pool):
+    """The mean of each window; options ``ceil_mode`` and ``count_include_pad`` as in the op."""
+
+    op = staticmethod(ops.avg_pool2d)
+
+
+def freeze_batch_norm(model):
+    """Fix every batch norm inside: running statistics always, gamma and beta untrained.  Survives ``train()``."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm2d):
+            module.frozen = True
+            module.weight.trainable = module.bias.trainable = False
+    return model

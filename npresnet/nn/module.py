@@ -1,0 +1,172 @@
+"""Modules: arrays with names, and functions that know their own pullback."""
+
+from copy import deepcopy
+from typing import NamedTuple
+
+import numpy as np
+
+from ..backend import array_namespace
+
+
+class Parameter:
+    """A learned array and the gradient accumulated for it (None until there is one)."""
+
+    __slots__ = ("grad", "trainable", "value")
+
+    def __init__(self, value, trainable=True):
+        self.value, self.grad, self.trainable = value, None, trainable
+
+    def accumulate(self, grad):
+        self.grad = grad if self.grad is None else self.grad + grad
+
+
+class Buffer:
+    """A stored array that is not learned, such as a running mean."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+class Mismatch(NamedTuple):
+    """The keys that ``load_state_dict(strict=False)`` passed over."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    """A differentiable function of one array.
+
+    ``y = module(x)`` computes the value and keeps nothing.
+    ``y, pullback = module.vjp(x)`` also returns the map dy ↦ dx, which adds each trainable
+    parameter's gradient to ``Parameter.grad`` on the way and runs once.  With
+    ``input_grad=False`` dx is not computed, and None stands in its place.
+    """
+
+    training = False
+
+    def __call__(self, x):
+        return self.vjp(x)[0]
+
+    def vjp(self, x, input_grad=True):
+        raise NotImplementedError(f"{type(self).__name__} needs a vjp")
+
+    def logits(self, x):
+        """The scores: the value, or what a softmax at the end would be given."""
+        return self(x)
+
+    # -- structure -------------------------------------------------------------------------------
+
+    def children(self) -> dict:
+        return {name: part for name, part in vars(self).items() if isinstance(part, Module)}
+
+    def named_modules(self, prefix=""):
+        """(dotted name, module) for this module, named "", and everything inside it."""
+        yield prefix, self
+        for name, child in self.children().items():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self):
+        return (module for _, module in self.named_modules())
+
+    def named_arrays(self, prefix=""):
+        """(state-dict key, box) for every Parameter and Buffer, in PyTorch's order of keys."""
+        boxes = vars(self).items()
+        yield from ((prefix + name, box) for name, box in boxes if isinstance(box, Parameter))
+        yield from ((prefix + name, box) for name, box in boxes if isinstance(box, Buffer))
+        for name, child in self.children().items():
+            yield from child.named_arrays(f"{prefix}{name}.")
+
+    def named_parameters(self):
+        return ((name, box) for name, box in self.named_arrays() if isinstance(box, Parameter))
+
+    def parameters(self) -> list:
+        return [box for _, box in self.named_parameters()]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter inside wants a gradient."""
+        return any(box.trainable for box in self.parameters())
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def train(self, mode=True):
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def zero_grad(self):
+        for box in self.parameters():
+            box.grad = None
+
+    def mapped(self, f):
+        """A new module with ``f(array)`` in the place of every array; gradients are left behind."""
+        twin = deepcopy(self)
+        for _, box in twin.named_arrays():
+            box.value = f(box.value)
+            if isinstance(box, Parameter):
+                box.grad = None
+        return twin
+
+    def astype(self, dtype):
+        """A new module whose floating-point arrays are ``dtype``."""
+        return self.mapped(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
+
+    def state_dict(self) -> dict:
+        """Every array by its key: torchvision's keys, in torchvision's order."""
+        return {name: box.value for name, box in self.named_arrays()}
+
+    def load_state_dict(self, state, strict=True) -> Mismatch:
+        """Copy the arrays of ``state`` in, cast to this module's dtypes; all of them, or none on an error.
+
+        Every missing, unexpected and misshapen key is named in one ValueError; ``strict=False``
+        passes over the first two kinds.  ``num_batches_tracked`` may always be missing.
+        """
+        boxes = dict(self.named_arrays())
+        missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
+        unexpected = [key for key in state if key not in boxes]
+        problems = [f"missing     {key}" for key in missing if strict]
+        problems += [f"unexpected  {key}" for key in unexpected if strict]
+        problems += [f"shape       {key}: the model has {box.value.shape}, the state {np.shape(state[key])}"
+                     for key, box in boxes.items() if key in state and np.shape(state[key]) != box.value.shape]
+        if problems:
+            raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
+        for key in boxes.keys() & state.keys():
+            old = boxes[key].value
+            boxes[key].value = array_namespace(old).array(state[key], old.dtype)
+        return Mismatch(missing, unexpected)
+
+
+def recorded(op_pullback, input_grad, **parameters):
+    """dy ↦ dx for a layer: adds the gradient of each trainable parameter on the way; runs once.
+
+    ``parameters`` are the layer's boxes under the op's argument names, in the op's order.
+    """
+    wanted = {name for name, box in parameters.items() if box is not None and box.trainable}
+    skip = (parameters.keys() - wanted) | (set() if input_grad else {"x"})
+
+    def pullback(dy):
+        dx, *grads = op_pullback(dy, skip=skip)
+        for (name, box), grad in zip(parameters.items(), grads):
+            if name in wanted:
+                box.accumulate(grad)
+        return dx
+
+    return once(pullback)
+
+
+def once(pullback):
+    """The same map, which lets go of all it saved when it runs and says so when it is called again."""
+    held = [pullback]
+
+    def run(dy):
+        if not held:
+            raise RuntimeError("a pullback runs once, then frees what it saved; call vjp again for another")
+        return held.pop()(dy)
+
+    return run

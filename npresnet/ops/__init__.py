@@ -1,0 +1,23 @@
+"""The math: pure functions that return their value and its pullback, the transposed derivative.
+
+    y, pullback = op(x, *arrays, **static)
+    dx, *darrays = pullback(dy)
+
+The pullback of an op with weights takes ``skip``, the names of arguments whose gradient is not
+wanted; None stands in their place.
+"""
+
+from .activation import relu, softmax
+from .conv import col2im, conv2d, im2col
+from .linear import linear
+from .loss import softmax_cross_entropy
+from .norm import batch_norm_eval, batch_norm_train
+from .pad import subsample, zero_pad2d, zero_pad_channels
+from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
+from .window import Window, same_padding
+
+__all__ = [
+    "Window", "avg_pool2d", "batch_norm_eval", "batch_norm_train", "col2im", "conv2d", "global_avg_pool2d",
+    "im2col", "linear", "max_pool2d", "relu", "same_padding", "softmax", "softmax_cross_entropy", "subsample",
+    "zero_pad2d", "zero_pad_channels",
+]

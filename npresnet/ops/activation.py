@@ -1,0 +1,29 @@
+"""Functions of one value, and the softmax of a row."""
+
+from ..backend import array_namespace, kernel, namespace_for
+
+
+@kernel
+def relu(x):
+    """y = max(x, 0);   dx = dy · [y > 0].
+
+    At the kink x = 0 the derivative is taken as 0, as in PyTorch.
+
+    Shapes: any.
+    Saves: y, which the next convolution saves anyway.
+    """
+    y = namespace_for(x=x).maximum(x, 0)
+    return y, lambda dy: array_namespace(dy).where(y > 0, dy, 0)
+
+
+def softmax(z):
+    """p[n,k] = e^{z[n,k]} / Σ_j e^{z[n,j]};   dz = p · (dp − Σ_k dp·p).
+
+    The row's maximum is subtracted first: it cancels, and nothing overflows.
+
+    Shapes: z (N, K) → p (N, K).
+    Saves: p.
+    """
+    e = namespace_for(z=z).exp(z - z.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return p, lambda dp: p * (dp - (dp * p).sum(axis=1, keepdims=True))

@@ -1,0 +1,50 @@
+"""The loss of a classifier.
+
+[S] Szegedy et al. 2016, Rethinking the Inception architecture, arXiv:1512.00567
+"""
+
+from ..backend import namespace_for
+
+
+def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
+    """The mean surprise at the labels, under the softmax of the logits.
+
+        p = softmax(z)    q = (1 − ε) onehot(label) + ε/K    loss = −1/N · Σ_{n,k} q log p
+
+    ε is the label smoothing of [S] §7.  The softmax and the logarithm collapse into
+
+        dz = (p − q) / N
+
+    that is: how much more was expected of each class than was there.
+
+    Shapes: logits z (N, K), labels (N,) integers in 0 … K−1 → loss (), pullback(dloss=1.0).
+    Saves: log_p, labels.
+    Raises: ValueError for labels of another shape or out of range, TypeError for labels that are no integers.
+    """
+    xp = namespace_for(logits=logits)
+    n, k = _check_labels(logits, labels)
+    rows = xp.arange(n)
+    z = logits - logits.max(axis=1, keepdims=True)
+    log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))            # log softmax(z)
+    hit, spread = log_p[rows, labels].mean(), log_p.mean()
+    loss = -((1 - label_smoothing) * hit + label_smoothing * spread)
+
+    def pullback(dloss=1.0):
+        dz = xp.exp(log_p)                                              # p
+        dz[rows, labels] -= 1 - label_smoothing                         #   − (1 − ε) onehot
+        dz -= label_smoothing / k                                       #   − ε/K
+        dz *= dloss / n
+        return dz
+
+    return loss, pullback
+
+
+def _check_labels(logits, labels):
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"logits (N, K) and labels (N,) are needed, not {logits.shape} and {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels are class numbers; {labels.dtype} is no integer type")
+    n, k = logits.shape
+    if n and (int(labels.min()) < 0 or int(labels.max()) >= k):
+        raise ValueError(f"labels must lie in 0 … {k - 1}; found {int(labels.min())} … {int(labels.max())}")
+    return n, k

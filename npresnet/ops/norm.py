@@ -1,0 +1,84 @@
+"""Batch normalization.
+
+[BN] Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
+"""
+
+from ..backend import kernel, namespace_for
+
+CHANNEL = (None, slice(None), None, None)  # broadcasts a (C,) array over (N, C, H, W)
+BATCH = (0, 2, 3)                          # the axes a channel's statistics are taken over
+
+
+@kernel
+def batch_norm_train(x, gamma, beta, *, eps):
+    """Normalize each channel by its own batch statistics.                        [BN] Algorithm 1
+
+        μ = mean(x)    σ² = mean((x − μ)²)    x̂ = (x − μ) / √(σ² + ε)    y = γ x̂ + β
+
+    Through μ and σ², every dx depends on every dy of its channel; the chain rule of
+    [BN] §3 (p. 4) collapses to
+
+        dx = γ/√(σ² + ε) · (dy − mean(dy) − x̂ · mean(dy · x̂))
+
+    that is: dy, less its components along 1 and along x̂, the two directions that
+    normalization makes y blind to.
+
+    Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
+    Saves: x_hat, inv_std, gamma.
+    Raises: ValueError for a single value per channel, whose variance says nothing (as PyTorch does).
+    """
+    xp = namespace_for(x=x, gamma=gamma, beta=beta)
+    m = _check_shapes(x, gamma, beta)
+    if m < 2:
+        raise ValueError(f"batch norm cannot train on one value per channel (x is {x.shape}); "
+                         "use a larger batch or image, or freeze_batch_norm(model)")
+    mean, var = x.mean(axis=BATCH), x.var(axis=BATCH)
+    inv_std = 1 / xp.sqrt(var + eps)
+    x_hat = (x - mean[CHANNEL]) * inv_std[CHANNEL]
+    y = gamma[CHANNEL] * x_hat + beta[CHANNEL]
+
+    def pullback(dy, skip=()):
+        dbeta = dy.sum(axis=BATCH)                                      # dβ = Σ dy
+        dgamma = (dy * x_hat).sum(axis=BATCH)                           # dγ = Σ dy·x̂
+        if "x" in skip:
+            return None, dgamma, dbeta
+        dx = dy - (dbeta / m)[CHANNEL] - x_hat * (dgamma / m)[CHANNEL]  # dy − mean(dy) − x̂·mean(dy·x̂)
+        return (gamma * inv_std)[CHANNEL] * dx, dgamma, dbeta
+
+    return y, pullback, (mean, var)
+
+
+@kernel
+def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
+    """Normalize by stored statistics: one affine map per channel.       [BN] Algorithm 2, line 11
+
+        y = a x + (β − a μ)    with a = γ/√(σ² + ε)
+
+        dx = a dy    dγ = Σ dy · (x − μ)/√(σ² + ε)    dβ = Σ dy
+
+    μ and σ² are constants here: they get no gradient.
+
+    Shapes: x (N, C, H, W), gamma, beta, mean and var (C,) → y (N, C, H, W).
+    Saves: x, a, mean, inv_std.
+    """
+    xp = namespace_for(x=x, gamma=gamma, beta=beta, mean=mean, var=var)
+    _check_shapes(x, gamma, beta, mean, var)
+    inv_std = 1 / xp.sqrt(var + eps)
+    a = gamma * inv_std
+    y = a[CHANNEL] * x + (beta - a * mean)[CHANNEL]
+
+    def pullback(dy, skip=()):
+        dx = None if "x" in skip else a[CHANNEL] * dy
+        dbeta = None if "beta" in skip else dy.sum(axis=BATCH)
+        dgamma = None if "gamma" in skip else (dy * (x - mean[CHANNEL])).sum(axis=BATCH) * inv_std
+        return dx, dgamma, dbeta
+
+    return y, pullback
+
+
+def _check_shapes(x, *per_channel):
+    """The number of values per channel, once every shape fits."""
+    if x.ndim != 4 or any(a.shape != x.shape[1:2] for a in per_channel):
+        raise ValueError(f"batch norm takes x (N, C, H, W) and arrays (C,), not {x.shape} and "
+                         f"{', '.join(str(a.shape) for a in per_channel)}")
+    return x.shape[0] * x.shape[2] * x.shape[3]

@@ -1,0 +1,44 @@
+"""Zeros around images and between channels, and pixels left out: the parts of shortcut A."""
+
+from ..backend import array_namespace, namespace_for
+from .window import Window, frame, interior, pair
+
+
+def zero_pad2d(x, padding):
+    """A frame of zeros around each image;  dx is dy without the frame.
+
+    Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
+    Saves: nothing.
+    """
+    namespace_for(x=x)
+    padding = Window.of(1, padding=padding).padding
+    return frame(x, padding), lambda dy: interior(dy, padding)
+
+
+def zero_pad_channels(x, before, after):
+    """y = [0, x, 0] along the channels;  dx is dy without the zeros.
+
+    Shapes: x (N, C, H, W) → y (N, before + C + after, H, W).
+    Saves: nothing.
+    """
+    n, c, h, w = x.shape
+    y = namespace_for(x=x).zeros((n, before + c + after, h, w), x.dtype)
+    y[:, before:before + c] = x
+    return y, lambda dy: dy[:, before:before + c]
+
+
+def subsample(x, stride):
+    """y[n,c,p,q] = x[n, c, s·p, s·q];  dx is zero at the pixels left out.
+
+    Shapes: x (N, C, H, W) → y (N, C, ⌈H/s⌉, ⌈W/s⌉), a view of x.
+    Saves: nothing.
+    """
+    namespace_for(x=x)
+    (sh, sw), shape = pair(stride), x.shape
+
+    def pullback(dy):
+        dx = array_namespace(dy).zeros(shape, dy.dtype)
+        dx[:, :, ::sh, ::sw] = dy
+        return dx
+
+    return x[:, :, ::sh, ::sw], pullback

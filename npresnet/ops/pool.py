@@ -1,0 +1,114 @@
+"""Pooling: one value for each window.
+
+Both pools walk over the taps of the window, a strided view of the image each, instead of over pixels.
+"""
+
+from ..backend import array_namespace, kernel, namespace_for
+from .window import Window, frame, interior
+
+
+@kernel
+def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
+    """The largest value in each window.
+
+        y[n,c,p,q] = max_{i,j} x[n, c, s·p + d·i − pad, s·q + d·j − pad]
+
+    Padding counts as −∞, so it never wins.  The first maximum in reading order wins a tie and gets
+    the whole gradient: dx = Σ dy over the windows that x won.  NaN wins over numbers, as in PyTorch.
+
+    Shapes: x (N, C, H, W), kernel an int or a pair → y (N, C, oh, ow).
+    Saves: winner, one small integer for each output.
+    Raises: ValueError where the window does not fit, or is padded by more than half of itself.
+    """
+    xp, shape = namespace_for(x=x), x.shape
+    window = _fitting(Window.of(kernel, stride, padding, dilation), shape)
+    if ceil_mode:
+        window = window.ceil_mode(shape[2:])
+    size = window.output_size(shape[2:])
+    framed = frame(x, window.padding, -xp.inf)
+    y = xp.full((*shape[:2], *size), -xp.inf, x.dtype)
+    winner = xp.zeros(y.shape, xp.uint8 if window.kernel[0] * window.kernel[1] <= 256 else xp.int32)
+    for tap, (_, _, rows, cols) in enumerate(window.taps(size)):
+        value = framed[:, :, rows, cols]
+        better = (value > y) | (value != value)                         # only NaN differs from itself
+        y = xp.where(better, value, y)
+        winner[better] = tap
+
+    def pullback(dy):
+        taps = ((rows, cols, dy * (winner == tap)) for tap, (_, _, rows, cols) in enumerate(window.taps(size)))
+        return _scatter_add(taps, shape, window, dy)                    # only the winner gets dy
+
+    return y, pullback
+
+
+@kernel
+def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_pad=True):
+    """The mean of each window.
+
+        y[n,c,p,q] = 1/m[p,q] · Σ_{i,j} x[n, c, s·p + i − pad, s·q + j − pad]
+
+    Padding counts as 0.  m is the number of the window's positions inside the image, or inside the
+    padded image with ``count_include_pad``; what ceil mode adds beyond is never counted, as in
+    PyTorch.  Every position of a window gets dy/m.
+
+    Shapes: x (N, C, H, W), kernel an int or a pair → y (N, C, oh, ow).
+    Saves: m.
+    Raises: ValueError where the window does not fit, or is padded by more than half of itself.
+    """
+    xp, shape = namespace_for(x=x), x.shape
+    asked = window = _fitting(Window.of(kernel, stride, padding), shape)
+    if ceil_mode:
+        window = window.ceil_mode(shape[2:])
+    size = window.output_size(shape[2:])
+    mh, mw = (_positions(xp, *sizes, count_include_pad) for sizes in zip(shape[2:], size, *asked))
+    m = (mh[:, None] * mw).astype(x.dtype)
+    framed = frame(x, window.padding)
+    y = sum(framed[:, :, rows, cols] for _, _, rows, cols in window.taps(size)) / m
+
+    def pullback(dy):
+        taps = ((rows, cols, dy / m) for _, _, rows, cols in window.taps(size))
+        return _scatter_add(taps, shape, window, dy)
+
+    return y, pullback
+
+
+@kernel
+def global_avg_pool2d(x):
+    """y[n,c] = mean_{p,q} x[n,c,p,q];  every position gets dx = dy / (H·W).
+
+    Shapes: x (N, C, H, W) → y (N, C).
+    Saves: nothing.
+    """
+    xp, shape = namespace_for(x=x), x.shape
+
+    def pullback(dy):
+        return xp.broadcast_to(dy[:, :, None, None] / (shape[2] * shape[3]), shape)
+
+    return x.mean(axis=(2, 3)), pullback
+
+
+def _scatter_add(taps, shape, window, dy):
+    """Σ over the taps of what each sends back to the pixels it met."""
+    (top, bottom), (left, right) = window.padding
+    n, c, h, w = shape
+    dx = array_namespace(dy).zeros((n, c, top + h + bottom, left + w + right), dy.dtype)
+    for rows, cols, share in taps:
+        dx[:, :, rows, cols] += share
+    return interior(dx, window.padding)
+
+
+def _positions(xp, i, o, k, s, padding, d, count_include_pad):
+    """Along one axis of i pixels: how many positions of each of the o windows are counted."""
+    start = xp.arange(o) * s - padding[0]
+    stop = xp.minimum(start + k, i + padding[1])
+    if count_include_pad:
+        return stop - start
+    return xp.minimum(stop, i) - xp.maximum(start, 0)
+
+
+def _fitting(window, shape):
+    if len(shape) != 4:
+        raise ValueError(f"pooling takes images (N, C, H, W), not {shape}")
+    if any(max(p) > (d * (k - 1) + 1) // 2 for k, p, d in zip(window.kernel, window.padding, window.dilation)):
+        raise ValueError(f"padding of more than half the window leaves windows without a pixel: {window}")
+    return window

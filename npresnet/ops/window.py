@@ -1,0 +1,86 @@
+"""How a kernel slides over an image: the arithmetic shared by convolution and pooling.
+
+[DV] Dumoulin & Visin 2016, A guide to convolution arithmetic for deep learning, arXiv:1603.07285
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..backend import array_namespace
+
+
+class Window(NamedTuple):
+    """Kernel size, stride and dilation as (vertical, horizontal); padding as ((top, bottom), (left, right))."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    dilation: tuple[int, int]
+
+    @classmethod
+    def of(cls, kernel, stride=1, padding=0, dilation=1) -> "Window":
+        window = cls(pair(kernel), pair(stride), tuple(pair(p) for p in pair(padding)), pair(dilation))
+        if min(window.kernel + window.stride + window.dilation) < 1 or min(sum(window.padding, ())) < 0:
+            raise ValueError(f"kernel, stride and dilation must be at least 1, padding at least 0: {window}")
+        return window
+
+    def output_size(self, size) -> tuple[int, int]:
+        """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""
+        output = tuple((i + sum(p) - k - (k - 1) * (d - 1)) // s + 1 for i, k, s, p, d in zip(size, *self))
+        if min(output) < 1:
+            raise ValueError(f"an image of {size[0]}x{size[1]} pixels is smaller than the window: {self}")
+        return output
+
+    def taps(self, output_size):
+        """For each kernel position (i, j): the rows and columns of the padded image that it meets."""
+        for i, j in np.ndindex(*self.kernel):
+            rows, cols = (slice(t * d, t * d + s * (o - 1) + 1, s)
+                          for t, d, s, o in zip((i, j), self.dilation, self.stride, output_size))
+            yield i, j, rows, cols
+
+    def ceil_mode(self, size) -> "Window":
+        """The window whose ⌊·⌋ is this one's ⌈·⌉: padded at the bottom and right until the last step fits.
+
+        As in PyTorch, a last step that would start in the bottom or right padding is dropped.
+        """
+        padding = []
+        for i, k, s, (before, after), d in zip(size, *self):
+            reach = d * (k - 1) + 1
+            o = -((reach - i - before - after) // s) + 1                    # ⌈(i + 2p − reach) / s⌉ + 1
+            if (o - 1) * s >= i + before:
+                o -= 1
+            padding.append((before, max(after, (o - 1) * s + reach - i - before)))
+        return self._replace(padding=tuple(padding))
+
+
+def pair(value) -> tuple:
+    """``3 → (3, 3)``;  ``(3, 5) → (3, 5)``."""
+    if not isinstance(value, tuple | list):
+        return (value, value)
+    if len(value) != 2:
+        raise ValueError(f"expected one value or a (vertical, horizontal) pair, not {value!r}")
+    return tuple(value)
+
+
+def same_padding(size, kernel, stride, dilation=1):
+    """TensorFlow's 'same': ((top, bottom), (left, right)) so that o = ⌈i/s⌉; the odd pixel goes bottom and right."""
+    total = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
+             for i, k, s, d in zip(size, pair(kernel), pair(stride), pair(dilation)))
+    return tuple((t // 2, t - t // 2) for t in total)
+
+
+def frame(x, padding, fill=0):
+    """A fresh copy of the images in ``x`` (…, H, W) with a frame of ``fill`` around each."""
+    (top, bottom), (left, right) = padding
+    *lead, h, w = x.shape
+    framed = array_namespace(x).full((*lead, top + h + bottom, left + w + right), fill, x.dtype)
+    interior(framed, padding)[...] = x
+    return framed
+
+
+def interior(framed, padding):
+    """The view of ``framed`` without its frame: where :func:`frame` put the images."""
+    (top, bottom), (left, right) = padding
+    *_, h, w = framed.shape
+    return framed[..., top:h - bottom, left:w - right]
