@@ -1,0 +1,1 @@
+"""Looking at a model: what it holds and what it costs."""
