@@ -1,0 +1,66 @@
+"""A checkpoint in memory, and how the arrays are found in whatever a training script put around them."""
+
+from .errors import WeightsError, shown
+from .machine import Dict
+from .tensors import Tensor
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network
+
+
+class Checkpoint(dict):
+    """name → array, and where they come from.
+
+    format    "torch zip", "torch legacy", "torch tar", "safetensors" or "npz"
+    metadata  strings stored beside the arrays; save_weights writes one JSON text under "npresnet"
+    notes     what was resolved on the way, a sentence each
+    sha256    of the whole file;  path  where it lies
+    """
+
+    def __init__(self, arrays=(), *, format="", metadata=None, notes=(), sha256="", path=None):
+        super().__init__(arrays)
+        self.format, self.metadata, self.notes = format, dict(metadata or {}), list(notes)
+        self.sha256, self.path = sha256, path
+
+
+def find_state(tree):
+    """(name → Tensor, attributes, notes) of the innermost dictionary that holds the arrays."""
+    notes, state = [], tree
+    for _ in range(4):
+        if not isinstance(state, dict):
+            raise WeightsError(f"holds {shown(state)}, not a dictionary of arrays")
+        if any(isinstance(value, Tensor) for value in state.values()):
+            break
+        wrapper = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
+        if wrapper is None:
+            raise WeightsError(f"holds no arrays; its keys are {listed(state)}")
+        beside = [key for key in state if key != wrapper]
+        notes.append(f"took the arrays under {wrapper!r}" + (f", left {listed(beside)}" if beside else ""))
+        state = state[wrapper]
+    else:
+        raise WeightsError("wraps its arrays in too many dictionaries")
+    others = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        notes.append(f"left out what is no array: {listed(others)}")
+    tensors = {text(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    attributes = state.attributes if isinstance(state, Dict) else {}
+    return strip_prefixes(tensors, notes), attributes, notes
+
+
+def strip_prefixes(tensors, notes):
+    """Drop a prefix that every name carries, as often as there is one."""
+    while (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)):
+        notes.append(f"dropped the prefix {prefix!r} from {len(tensors)} keys")
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def text(key):
+    if not isinstance(key, (str, bytes)):
+        raise WeightsError(f"an array is named by {shown(key)}, not by a string")
+    return key if isinstance(key, str) else key.decode("utf-8")
+
+
+def listed(keys, most=6):
+    names = [shown(key, 40) for key in list(keys)[:most]]
+    return ", ".join(names) + (", …" if len(keys) > most else "") if names else "none"

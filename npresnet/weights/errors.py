@@ -1,0 +1,32 @@
+"""The one exception type of this package, and the one place where every other kind of failure becomes it."""
+
+from contextlib import contextmanager
+
+
+class WeightsError(ValueError):
+    """A file of weights is missing, damaged, hostile or does not fit; the message says which, and what to do."""
+
+
+@contextmanager
+def describing(what):
+    """Let nothing but a WeightsError leave the block, its message led by ``what`` (a path, a member, a step).
+
+    A reader of untrusted bytes meets struct.error, KeyError, UnicodeDecodeError, OverflowError, MemoryError and
+    more on its way; to the caller they all mean one thing, that the file is damaged.
+    """
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{what}: {error}") from error.__cause__
+    except FileNotFoundError as error:
+        raise WeightsError(f"{what}: no such file") from error
+    except OSError as error:
+        raise WeightsError(f"{what}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
+        raise WeightsError(f"{what}: damaged ({type(error).__name__}: {str(error)[:200]})") from error
+
+
+def shown(name, width=100):
+    """A name out of a file, escaped and cut, so that it can stand in a message of one line."""
+    text = repr(name) if isinstance(name, (str, bytes, int)) else f"a {type(name).__name__}"
+    return text if len(text) <= width else text[:width] + "…"

@@ -1,0 +1,95 @@
+"""The stack machine of unpickle(): its stacks, its memo, its budget of steps, and the only two ways out of it."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from .errors import WeightsError, describing, shown
+
+
+class Refusal(str):
+    """An entry of an allow-list that refuses a global and says why."""
+
+
+class Global:
+    """A name of the allow-list on the stack, and what a call of it does."""
+
+    __slots__ = ("call", "name")
+
+    def __init__(self, name, call):
+        self.name, self.call = name, call
+
+
+class Built:
+    """What an allow-listed call may return so that the instruction BUILD can complete it: override ``build``."""
+
+    def build(self, state):
+        raise WeightsError(f"BUILD has no meaning for a {type(self).__name__}")
+
+
+class Dict(OrderedDict, Built):
+    """collections.OrderedDict, with the attributes that a pickle sets on it kept apart in ``attributes``."""
+
+    attributes: Mapping = {}
+
+    def build(self, state):
+        if type(state) is not dict:
+            raise WeightsError("the attributes of an OrderedDict must be a dict")
+        self.attributes = state
+
+
+class Machine:
+    def __init__(self, stream, globals, persistent_load, encoding, max_steps, cure):
+        self.stream, self.globals, self.persistent_load = stream, globals, persistent_load
+        self.encoding, self.steps, self.cure = encoding, max_steps, cure
+        self.stack, self.below, self.memo = [], [], {}  # ``below``: the stacks under each open MARK
+
+    def charge(self, steps):
+        self.steps -= steps
+        if self.steps < 0:
+            raise WeightsError("the pickle takes too many steps to be a file of weights")
+
+    def push(self, value):
+        self.stack.append(value)
+
+    def push_container(self, value):
+        self.charge(3)
+        self.stack.append(value)
+
+    def pop(self):
+        if not self.stack:
+            raise WeightsError("the pickle takes from an empty stack")
+        return self.stack.pop()
+
+    @property
+    def top(self):
+        if not self.stack:
+            raise WeightsError("the pickle looks at an empty stack")
+        return self.stack[-1]
+
+    def pop_to_mark(self):
+        if not self.below:
+            raise WeightsError("the pickle closes a mark that it never opened")
+        items, self.stack = self.stack, self.below.pop()
+        return items
+
+    def find(self, module, name):
+        """The allow-list's entry for a global; the whole name must match, so no dotted path leads further."""
+        key = f"{module} {name}"
+        entry = self.globals.get(key, Refusal("only arrays and plain containers are read, nothing is executed"))
+        if isinstance(entry, Refusal):
+            raise WeightsError(f"refused global {shown(f'{module}.{name}')}: {entry}{self.cure and '; ' + self.cure}")
+        self.push(Global(key, entry))
+
+    def call(self, target, args):
+        if type(target) is not Global or type(args) is not tuple:
+            raise WeightsError("the pickle calls what is no global of the allow-list")
+        self.charge(3 + sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict, set))))
+        with describing(target.name.replace(" ", ".")):
+            self.push(target.call(*args))
+
+
+def checked_key(key):
+    """A key that is cheap to hash: nested tuples hash in exponential time, huge integers collide at will."""
+    if type(key) in (str, bytes) or (type(key) is int and abs(key) < 2**60) or type(key) is bool or key is None:
+        return key
+    raise WeightsError(f"a dictionary key or set item must be a string, bytes or a small integer, not {shown(key)}")

@@ -1,0 +1,239 @@
+"""The instructions that unpickle() knows: all of protocols 0 to 4 that plain data uses.
+
+Left out on purpose, so refused by name: EXT1, EXT2, EXT4 (the process's extension registry), OBJ and NEWOBJ_EX
+(other ways to call), NEXT_BUFFER and READONLY_BUFFER (out-of-band data), BYTEARRAY8, FROZENSET, LONG4.  INST, the
+oldest call, is read far enough to name the global it asks for.
+"""
+
+import pickle
+
+from collections.abc import Callable
+
+from .errors import WeightsError, shown
+from .machine import Built, Dict, Machine, checked_key
+
+OPERATIONS: dict[int, Callable[[Machine], None]] = {}  # opcode → what it does to the machine
+
+
+def opcode(*names):
+    """Register a function as the meaning of these opcodes."""
+    def register(function):
+        OPERATIONS.update({getattr(pickle, name)[0]: function for name in names})
+        return function
+    return register
+
+
+# --- literals -------------------------------------------------------------------------------------------------------
+
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+INTEGERS = {"BININT": "<i", "BININT1": "<B", "BININT2": "<H", "BINFLOAT": ">d"}
+TEXTS = {"SHORT_BINUNICODE": "<B", "BINUNICODE": "<I", "BINUNICODE8": "<Q"}
+BYTES = {"SHORT_BINBYTES": "<B", "BINBYTES": "<I", "BINBYTES8": "<Q"}
+BYTE_STRINGS = {"SHORT_BINSTRING": "<B", "BINSTRING": "<i"}  # Python 2's str
+
+for _name, _value in CONSTANTS.items():
+    opcode(_name)(lambda m, value=_value: m.push(value))
+for _name, _layout in INTEGERS.items():
+    opcode(_name)(lambda m, layout=_layout: m.push(m.stream.unpack(layout)[0]))
+for _name, _layout in TEXTS.items():
+    opcode(_name)(lambda m, layout=_layout: m.push(str(_counted(m, layout), "utf-8")))
+for _name, _layout in BYTES.items():
+    opcode(_name)(lambda m, layout=_layout: m.push(bytes(_counted(m, layout))))
+for _name, _layout in BYTE_STRINGS.items():
+    opcode(_name)(lambda m, layout=_layout: m.push(_python2(m, bytes(_counted(m, layout)))))
+
+
+def _counted(m, layout):
+    return m.stream.read(m.stream.unpack(layout)[0])
+
+
+def _python2(m, value):
+    return value if m.encoding is None else value.decode(m.encoding)
+
+
+@opcode("LONG1")
+def _long(m):
+    m.push(int.from_bytes(_counted(m, "<B"), "little", signed=True))
+
+
+@opcode("INT")
+def _int(m):
+    line = m.stream.line(64)
+    m.push(line == b"01" if line in (b"00", b"01") else int(line))
+
+
+@opcode("LONG")
+def _decimal(m):
+    m.push(int(m.stream.line().removesuffix(b"L")))
+
+
+@opcode("FLOAT")
+def _float(m):
+    m.push(float(m.stream.line(64)))
+
+
+@opcode("STRING")
+def _string(m):
+    line = m.stream.line()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"') or b"\\" in line:
+        raise WeightsError("a string of protocol 0 with escapes or without quotes is not read")
+    m.push(_python2(m, line[1:-1]))
+
+
+@opcode("UNICODE")
+def _unicode(m):
+    m.push(m.stream.line().decode("ascii"))
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+for _name, _kind in {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}.items():
+    opcode(_name)(lambda m, kind=_kind: m.push_container(kind()))
+
+
+@opcode("MARK")
+def _mark(m):
+    m.charge(1)
+    m.below.append(m.stack)
+    m.stack = []
+
+
+@opcode("TUPLE")
+def _tuple(m):
+    m.push_container(tuple(m.pop_to_mark()))
+
+
+for _name, _count in {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}.items():
+    opcode(_name)(lambda m, count=_count: m.push(tuple([m.pop() for _ in range(count)][::-1])))
+
+
+@opcode("LIST")
+def _list(m):
+    m.push_container(m.pop_to_mark())
+
+
+@opcode("DICT")
+def _dict(m):
+    items = m.pop_to_mark()
+    m.push_container({})
+    _set_items(m, items)
+
+
+@opcode("APPEND")
+def _append(m):
+    item = m.pop()
+    _extend(m, [item])
+
+
+@opcode("APPENDS")
+def _appends(m):
+    items = m.pop_to_mark()
+    _extend(m, items)
+
+
+def _extend(m, items):
+    if type(m.top) is not list:
+        raise WeightsError(f"the pickle appends to {shown(m.top)}, which is no list")
+    m.top.extend(items)
+
+
+@opcode("SETITEM")
+def _setitem(m):
+    value, key = m.pop(), m.pop()
+    _set_items(m, [key, value])
+
+
+@opcode("SETITEMS")
+def _setitems(m):
+    items = m.pop_to_mark()
+    _set_items(m, items)
+
+
+def _set_items(m, items):
+    if type(m.top) not in (dict, Dict) or len(items) % 2:
+        raise WeightsError(f"the pickle sets items of {shown(m.top)}, or a key has no value")
+    m.top.update((checked_key(key), value) for key, value in zip(items[::2], items[1::2]))
+
+
+@opcode("ADDITEMS")
+def _additems(m):
+    items = m.pop_to_mark()
+    if type(m.top) is not set:
+        raise WeightsError(f"the pickle adds items to {shown(m.top)}, which is no set")
+    m.top.update(checked_key(item) for item in items)
+
+
+# --- stack and memo -------------------------------------------------------------------------------------------------
+
+opcode("POP")(lambda m: m.pop() if m.stack else m.pop_to_mark())
+opcode("POP_MARK")(lambda m: m.pop_to_mark())
+opcode("DUP")(lambda m: m.push(m.top))
+opcode("PROTO")(lambda m: m.stream.read(1))
+opcode("FRAME")(lambda m: m.stream.peek(m.stream.unpack("<Q")[0]))  # a promise that so many bytes follow
+opcode("MEMOIZE")(lambda m: _put(m, len(m.memo)))
+opcode("PUT")(lambda m: _put(m, int(m.stream.line(24))))
+opcode("GET")(lambda m: _get(m, int(m.stream.line(24))))
+for _name, _layout in {"BINPUT": "<B", "LONG_BINPUT": "<I"}.items():
+    opcode(_name)(lambda m, layout=_layout: _put(m, m.stream.unpack(layout)[0]))
+for _name, _layout in {"BINGET": "<B", "LONG_BINGET": "<I"}.items():
+    opcode(_name)(lambda m, layout=_layout: _get(m, m.stream.unpack(layout)[0]))
+
+
+def _put(m, index):
+    m.charge(1)
+    m.memo[index] = m.top
+
+
+def _get(m, index):
+    if index not in m.memo:
+        raise WeightsError(f"the pickle recalls item {index}, which it never stored")
+    m.push(m.memo[index])
+
+
+# --- names and calls ------------------------------------------------------------------------------------------------
+
+@opcode("GLOBAL")
+def _global(m):
+    module, name = m.stream.line().decode("utf-8"), m.stream.line().decode("utf-8")
+    m.find(module, name)
+
+
+@opcode("STACK_GLOBAL")
+def _stack_global(m):
+    name, module = m.pop(), m.pop()
+    if type(name) is not str or type(module) is not str:
+        raise WeightsError("the name of a global must be a string")
+    m.find(module, name)
+
+
+@opcode("INST")
+def _inst(m):
+    module, name = m.stream.line().decode("utf-8"), m.stream.line().decode("utf-8")
+    raise WeightsError(f"refused global {shown(f'{module}.{name}')}: plain data never calls with the opcode INST")
+
+
+@opcode("REDUCE", "NEWOBJ")
+def _reduce(m):
+    args, target = m.pop(), m.pop()
+    m.call(target, args)
+
+
+@opcode("BUILD")
+def _build(m):
+    state = m.pop()
+    if not isinstance(m.top, Built):
+        raise WeightsError(f"the pickle sets the state of {shown(m.top)}, which has none")
+    m.top.build(state)
+
+
+@opcode("PERSID")
+def _persid(m):
+    m.push(m.stream.line().decode("ascii"))
+    _binpersid(m)
+
+
+@opcode("BINPERSID")
+def _binpersid(m):
+    if m.persistent_load is None:
+        raise WeightsError("the pickle refers to outside data, of which this file has none")
+    m.push_container(m.persistent_load(m.pop()))

@@ -1,0 +1,90 @@
+"""read_weights: a file of weights as plain arrays, whatever container it is and whoever made it."""
+
+import hashlib
+import mmap
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from .bounds import Budget
+from .checkpoint import Checkpoint, find_state
+from .errors import WeightsError, describing
+from .npz import read_npz
+from .safetensors import read_safetensors
+from .torch_globals import TORCH_GLOBALS
+from .torch_legacy import read_torch_legacy
+from .torch_tar import read_torch_tar
+from .torch_zip import read_torch_zip
+from .zip_archive import ZipArchive
+
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
+DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
+
+
+def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
+                 allow: Mapping = TORCH_GLOBALS) -> Checkpoint:
+    """The arrays in a .pth (zip, legacy, tar), .safetensors or .npz file, recognised by its content.
+
+    float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
+    max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default
+    allow      "module name" → callable: the globals that a pickle may name; see unpickle()
+
+    The file is mapped, so it costs no memory of its own; interpreting a pickle in it takes what unpickle() says.
+    Nothing in the file is executed and nothing is extracted to disk.  A name that carries the start of its SHA-256,
+    as torchvision's do, is checked against the content before anything else is looked at.  Wrappers such as
+    {"state_dict": …} and prefixes such as "module." are resolved and reported in ``notes``.
+
+    Raises only WeightsError.
+    """
+    path = Path(path)
+    with describing(path):
+        data = mapped(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        check_name(path.name, sha256)
+        budget = Budget(len(data), max_bytes)
+        format, tree, metadata = read_tree(memoryview(data), budget, allow)
+        tensors, attributes, notes = find_state(tree)
+        metadata |= {key: value for key, value in attributes.items() if key == "npresnet" and isinstance(value, str)}
+        checkpoint = Checkpoint(format=format, metadata=metadata, notes=notes, sha256=sha256, path=path)
+        for name, tensor in tensors.items():
+            with describing(name):
+                checkpoint[name] = tensor.array(budget, float32)
+        return checkpoint
+
+
+def mapped(path):
+    with open(path, "rb") as file:
+        if file.seek(0, 2) == 0:
+            raise WeightsError("the file is empty")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def check_name(name, sha256):
+    found = HASH_IN_NAME.search(name)
+    if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
+        raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the file is "
+                           "incomplete or changed: fetch it again, or rename it if the change is yours")
+
+
+def read_tree(data, budget, allow):
+    """(format, nested dictionaries with Tensors in them, metadata)"""
+    if data[:4] == b"PK\3\4":
+        archive = ZipArchive(data, budget)
+        if any(name.endswith("/data.pkl") for name in archive.names()):
+            return "torch zip", read_torch_zip(archive, allow), {}
+        return "npz", *read_npz(archive)
+    if data[257:262] == b"ustar":
+        return "torch tar", read_torch_tar(data, allow), {}
+    if data[:1] == b"\x80":
+        return "torch legacy", read_torch_legacy(data, allow), {}
+    if data[8:9] == b"{":
+        return "safetensors", *read_safetensors(data, budget)
+    raise WeightsError(f"not a file of weights (.pth, .safetensors or .npz); {guess(bytes(data[:64]))}")
+
+
+def guess(start):
+    if start.lstrip()[:1] == b"<":
+        return "it looks like a web page, so the download went wrong"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; fetch the real file with git lfs pull"
+    return f"it starts with {start[:8]!r}"

@@ -1,0 +1,80 @@
+"""The container of torch.save before 0.1.10: a tar with the members pickle, storages and tensors."""
+
+from .bounds import Stream, natural
+from .errors import WeightsError, describing, shown
+from .tar_archive import tar_members
+from .tensors import Storage, Tensor
+from .torch_globals import CURE, dtype_of
+from .unpickle import unpickle
+
+
+def read_torch_tar(data, allow):
+    """``pickle`` refers to tensors (and storages) of the other two members by integer-like persistent ids."""
+    members = tar_members(data)
+    for name in ("pickle", "storages", "tensors"):
+        if name not in members:
+            raise WeightsError(f"a tar archive without the member {name!r} is no checkpoint")
+    with describing("storages"):
+        objects = read_storages(Stream(members["storages"]), allow)
+    with describing("tensors"):
+        objects |= read_tensors(Stream(members["tensors"]), objects, allow)
+
+    def persistent_load(pid):
+        key = identity(pid)
+        if key not in objects:
+            raise WeightsError(f"the persistent id {key} is no tensor of this file")
+        return objects[key]
+
+    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE)
+
+
+def identity(value):
+    """A key: an integer, or its decimal digits (protocol 0 writes persistent ids as text)."""
+    if type(value) is int and abs(value) < 2**64:
+        return value
+    if type(value) is str and len(value) <= 20 and value.isdecimal():
+        return int(value)
+    raise WeightsError(f"the key {shown(value)} is no integer; if the file holds a whole model, {CURE}")
+
+
+def read_storages(stream, allow):
+    """A count; per storage a pickled (key, location, type), an int64 count and the elements; then the views."""
+    storages = {}
+    for _ in range(natural(unpickle(stream, globals={}), "the number of storages")):
+        key, _, kind = triple(unpickle(stream, globals=allow, cure=CURE))
+        storage = Storage(dtype_of(kind), stream.unpack("<q")[0])
+        add(storages, key, storage.fill(stream.read(storage.nbytes)))
+    views = unpickle(stream, globals={})
+    if type(views) is not list or any(type(view) is not tuple or len(view) != 4 for view in views):
+        raise WeightsError("the views must be a list of (target, root, offset, count)")
+    for target, root, offset, numel in views:
+        root = storages[identity(root)]
+        add(storages, target, Storage(root.dtype, numel).fill(root.part(offset, numel)))
+    return storages
+
+
+def read_tensors(stream, storages, allow):
+    """A count; per tensor a pickled (key, storage, type), int32 ndim, 4 bytes, int64 sizes, strides and offset."""
+    tensors = {}
+    for _ in range(natural(unpickle(stream, globals={}), "the number of tensors")):
+        key, root, _ = triple(unpickle(stream, globals=allow, cure=CURE))
+        ndim = natural(stream.unpack("<i4x")[0], "a tensor's number of dimensions")
+        if ndim > 32:
+            raise WeightsError(f"a tensor has {ndim} dimensions")
+        size, stride = stream.unpack(f"<{ndim}q"), stream.unpack(f"<{ndim}q")
+        if identity(key) in storages:
+            raise WeightsError(f"the key {shown(key)} names a storage and a tensor")
+        add(tensors, key, Tensor(storages[identity(root)], stream.unpack("<q")[0], size, stride))
+    return tensors
+
+
+def triple(value):
+    if type(value) is not tuple or len(value) != 3:
+        raise WeightsError("a storage or tensor is described by three items")
+    return value
+
+
+def add(objects, key, value):
+    if identity(key) in objects:
+        raise WeightsError(f"the key {shown(key)} appears twice")
+    objects[identity(key)] = value
