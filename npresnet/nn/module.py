@@ -57,6 +57,10 @@ class Module:
         """The scores: the value, or what a softmax at the end would be given."""
         return self(x)
 
+    def logits_vjp(self, x, input_grad=True):
+        """The scores and their pullback."""
+        return self.vjp(x, input_grad)
+
     # -- structure -------------------------------------------------------------------------------
 
     def children(self) -> dict:
@@ -87,8 +91,9 @@ class Module:
 
     @property
     def trainable(self) -> bool:
-        """Whether any parameter inside wants a gradient."""
-        return any(box.trainable for box in self.parameters())
+        """Whether anything inside wants a gradient."""
+        own = (box.trainable for box in vars(self).values() if isinstance(box, Parameter))
+        return any(own) or any(child.trainable for child in self.children().values())
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -106,11 +111,11 @@ class Module:
 
     def mapped(self, f):
         """A new module with ``f(array)`` in the place of every array; gradients are left behind."""
-        twin = deepcopy(self)
+        arrays = {id(box.value): box.value for _, box in self.named_arrays()}
+        gradients = {id(box.grad): None for box in self.parameters()}
+        twin = deepcopy(self, gradients | arrays)      # deepcopy takes what it finds there instead of copying
         for _, box in twin.named_arrays():
             box.value = f(box.value)
-            if isinstance(box, Parameter):
-                box.grad = None
         return twin
 
     def astype(self, dtype):

@@ -1,0 +1,64 @@
+"""Where in the picture the evidence is.
+
+[GC] Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391
+[SV] Simonyan et al. 2014, Deep inside convolutional networks, arXiv:1312.6034
+[ZF] Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, arXiv:1311.2901
+"""
+
+import numpy as np
+
+from ..backend import array_namespace
+from .features import feature_gradients, one_hot, tapped
+
+
+def grad_cam(model, x, classes, after="layer4"):
+    """Heat maps of where the features after a layer argue for a class.
+
+        α_k = mean_{i,j} ∂s_c/∂A_k[i,j]          L = max(0, Σ_k α_k A_k)                    [GC] Eq. 1, 2
+
+    Shapes: x (N, 3, H, W), classes (N,) → (N, h, w), the size of A; ``resized`` brings it to the image's.
+    """
+    values, grads = feature_gradients(model, x, [after], classes)
+    a, da = values[after], grads[after]
+    if a.ndim != 4:
+        raise ValueError(f"Grad-CAM needs feature maps; {after} gives {a.shape}")
+    alpha = da.mean(axis=(2, 3))                                                            # α  (N, K)
+    return array_namespace(a).maximum((alpha[:, :, None, None] * a).sum(axis=1), 0)
+
+
+def saliency(model, x, classes):
+    """|∂s_c/∂x|, the largest over the channels: how much a pixel moves the score.           [SV] §3.1
+
+    Shapes: x (N, C, H, W), classes (N,) → (N, H, W).
+    """
+    twin, _ = tapped(model, [])
+    scores, pullback = twin.logits_vjp(x)
+    return abs(pullback(one_hot(scores, classes))).max(axis=1)
+
+
+def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
+    """How much of the score a grey patch takes away, wherever it is put.                    [ZF] §4.2
+
+    Shapes: x (N, C, H, W), classes (N,) → (N, ⌈H/stride⌉, ⌈W/stride⌉), positive where the patch hurts.
+    """
+    xp = array_namespace(x)
+    n, _, h, w = x.shape
+    corners = [(top, left) for top in range(0, h, stride) for left in range(0, w, stride)]
+    drops = []
+    for image, label in zip(x, classes):
+        whole = model.logits(image[None])[0, label]
+        for start in range(0, len(corners), batch):
+            part = corners[start:start + batch]
+            covered = xp.stack([image] * len(part))
+            for one, (top, left) in zip(covered, part):
+                one[:, top:top + patch, left:left + patch] = fill
+            drops.append(whole - model.logits(covered)[:, label])
+    return xp.concatenate(drops).reshape(n, -(-h // stride), -(-w // stride))
+
+
+def resized(heat, size):
+    """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear: what one lays over the picture."""
+    from PIL import Image
+    heat = np.asarray(heat, np.float32)
+    heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+    return np.stack([Image.fromarray(one).resize((size[1], size[0]), Image.BILINEAR) for one in heat])
