@@ -1,0 +1,66 @@
+"""Models with weights: the one place above both the family and the files."""
+
+from .data import class_names
+from .models import build
+from .nn import initialize, zero_last_gamma
+from .weights import WeightsError, load_weights, read_weights
+from .weights.recognise import recognise
+
+
+def create_model(name, *, weights=None, num_classes=None, dialect="torchvision", seed=0, in_channels=None,
+                 zero_init_residual=False, **options):
+    """A model of the family by name (see ``list_models()``), in eval mode, ready to run or to train.
+
+    weights             a file or a state dict, loaded strictly; without it the weights are drawn with ``seed``
+    num_classes         the classifier's outputs: by default the file's, else the name's usual number
+    in_channels         the image's channels: by default the file's, else 3
+    dialect, options    a published flavour and changes to single details of it: ``stride_on="1x1"``,
+                        ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`)
+    zero_init_residual  every block starts as its shortcut
+
+    Raises ValueError for an unknown name, dialect or option, WeightsError for weights that do not fit.
+    """
+    if weights is None:
+        model = build(name, num_classes, in_channels=in_channels or 3, dialect=dialect, **options)
+        initialize(model, seed)
+        return zero_last_gamma(model) if zero_init_residual else model
+    build(name, 1, dialect=dialect, **options)         # what is asked for must exist before anything is read
+    checkpoint = weights if isinstance(weights, dict) else read_weights(weights)
+    found = recognised(checkpoint)
+    model = build(name, num_classes or (found.num_classes if found else None),
+                  in_channels=in_channels or (found.in_channels if found else 3), dialect=dialect, **options)
+    return filled(model, checkpoint, found if found and found.name == name else None)
+
+
+def load_model(path):
+    """The model that a file holds: architecture, classes, dialect and preprocessing as far as the file tells.
+
+    Believed in this order: the metadata that ``save_weights`` writes, a container's own configuration, the hash of a
+    published file, the keys and shapes.  Where the last leave a choice the documented default is taken, and
+    ``model.notes`` says so.  Class names come only from the file or its hash.
+
+    Raises WeightsError where the file cannot be read or holds no network of the family.
+    """
+    checkpoint = read_weights(path)
+    found = recognise(checkpoint)
+    model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
+    return filled(model, checkpoint, found)
+
+
+def recognised(checkpoint):
+    """What the file says of itself, or None: a model asked for by name does not depend on it."""
+    try:
+        return recognise(checkpoint)
+    except WeightsError:
+        return None
+
+
+def filled(model, checkpoint, found):
+    """The model with the checkpoint's arrays, and with the preprocessing and the class names that belong to them."""
+    loaded = load_weights(model, checkpoint)
+    model.notes = list(loaded.notes)
+    if found:
+        model.preprocessing = found.preprocessing or model.preprocessing
+        model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
+        model.notes += [f"its keys also fit {other}" for other in found.also]
+    return model

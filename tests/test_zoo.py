@@ -1,0 +1,82 @@
+"""create_model and load_model: models with weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npresnet
+from npresnet import WeightsError, create_model, load_model, save_weights
+
+PRETRAINED = Path(__file__).parents[1] / "../shared/data/pretrained"
+needs_pretrained = pytest.mark.skipif(not PRETRAINED.is_dir(), reason="no ../shared/data/pretrained")
+
+
+def test_the_same_seed_gives_the_same_weights_and_eval_mode():
+    one, two, other = create_model("resnet20"), create_model("resnet20", seed=0), create_model("resnet20", seed=1)
+    for key, array in one.state_dict().items():
+        np.testing.assert_array_equal(array, two.state_dict()[key])
+    assert not np.array_equal(one.conv1.weight.value, other.conv1.weight.value)
+    assert not any(module.training for module in one.modules())
+
+
+def test_zero_init_residual_makes_each_block_its_shortcut():
+    model = create_model("resnet20", zero_init_residual=True)
+    x = np.abs(np.random.default_rng(0).standard_normal((2, 16, 8, 8), dtype=np.float32))
+    np.testing.assert_array_equal(getattr(model.layer1, "0")(x), x)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_a_saved_model_comes_back_whole(tmp_path, suffix):
+    model = create_model("resnet20", num_classes=3, in_channels=1, shortcut="B", seed=5)
+    model.classes, model.preprocessing = ("a", "b", "c"), "cifar10"
+    path = tmp_path / f"net{suffix}"
+    save_weights(model, path)
+    again = load_model(path)
+    assert (again.spec, again.classes, again.preprocessing) == (model.spec, model.classes, model.preprocessing)
+    x = np.random.default_rng(0).standard_normal((2, 1, 32, 32), dtype=np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_array_equal(create_model("resnet20", weights=path, shortcut="B")(x), model(x))
+
+
+def test_what_keys_cannot_tell_is_said(tmp_path):
+    path = tmp_path / "plain.npz"
+    np.savez(path, **create_model("resnet50", num_classes=2).state_dict())
+    model = load_model(path)
+    assert model.spec.name == "resnet50" and model.classes is None
+    assert any("stride_on='1x1'" in note for note in model.notes)
+
+
+def test_a_file_without_class_names_gets_none(tmp_path):
+    path = tmp_path / "ten.safetensors"
+    from safetensors.numpy import save_file
+    save_file(create_model("resnet20").state_dict(), path)
+    assert load_model(path).classes is None
+
+
+@needs_pretrained
+@pytest.mark.parametrize("name, file", [("resnet20", "resnet20-12fca82f.th"), ("resnet32", "resnet32-d509ac18.th")])
+def test_a_published_file_is_known_by_its_hash(name, file):
+    model = load_model(PRETRAINED / file)
+    assert (model.spec.name, model.preprocessing, model.classes[3]) == (name, "cifar10", "cat")
+    assert create_model(name, weights=PRETRAINED / file).classes == model.classes
+
+
+@needs_pretrained
+def test_the_wrong_model_is_told_which_fits():
+    with pytest.raises(WeightsError, match="these are the weights of resnet32, not of resnet20"):
+        create_model("resnet20", weights=PRETRAINED / "resnet32-d509ac18.th")
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="resnet50"):
+        create_model("resnet5O")
+    with pytest.raises(ValueError, match="stride_on"):
+        create_model("resnet50", stride="1x1")
+    with pytest.raises(ValueError, match="torchvision"):
+        create_model("resnet50", dialect="tensorflow")
+
+
+def test_every_public_name_is_there():
+    for name in npresnet.__all__:
+        assert callable(getattr(npresnet, name)), name
