@@ -1,5 +1,14 @@
 """Reading and writing checkpoints without any framework, and without trusting them."""
 
-from .errors import WeightsError
-from .read import read_weights
+from .catalogue import CATALOGUE, find
 from .checkpoint import Checkpoint
+from .download import download
+from .errors import WeightsError
+from .load import load_weights
+from .read import read_weights
+from .recognise import Recognition, recognise
+from .unpickle import unpickle
+from .write import save_weights
+
+__all__ = ["CATALOGUE", "Checkpoint", "Recognition", "WeightsError", "download", "find", "load_weights", "read_weights",
+           "recognise", "save_weights", "unpickle"]

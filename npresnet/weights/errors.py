@@ -21,7 +21,7 @@ def describing(what):
     except FileNotFoundError as error:
         raise WeightsError(f"{what}: no such file") from error
     except OSError as error:
-        raise WeightsError(f"{what}: cannot be read ({error.strerror or error})") from error
+        raise WeightsError(f"{what}: {error.strerror or error}") from error
     except Exception as error:
         raise WeightsError(f"{what}: damaged ({type(error).__name__}: {str(error)[:200]})") from error
 

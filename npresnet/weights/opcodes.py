@@ -6,7 +6,6 @@ oldest call, is read far enough to name the global it asks for.
 """
 
 import pickle
-
 from collections.abc import Callable
 
 from .errors import WeightsError, shown

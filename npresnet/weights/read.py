@@ -62,8 +62,8 @@ def mapped(path):
 def check_name(name, sha256):
     found = HASH_IN_NAME.search(name)
     if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
-        raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the file is "
-                           "incomplete or changed: fetch it again, or rename it if the change is yours")
+        raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the "
+                           "file is incomplete or changed: fetch it again, or rename it if the change is yours")
 
 
 def read_tree(data, budget, allow):

@@ -32,7 +32,7 @@ def read_safetensors(data, budget):
     for name, entry in sorted(header.items(), key=lambda item: span(*item)):
         begin, end = entry["data_offsets"]
         if begin != position:
-            raise WeightsError(f"the bytes of {shown(name)} start at {begin:,}, not at {position:,} behind the last tensor")
+            raise WeightsError(f"the bytes of {shown(name)} start at {begin:,}; the last tensor ends at {position:,}")
         with describing(shown(name)):
             tensors[name] = tensor(entry, content[begin:end])
         position = end
@@ -85,5 +85,5 @@ def tensor(entry, data):
     dtype = DTYPES[entry["dtype"]]
     shape = tuple(natural(n, "a size") for n in entry["shape"])
     if len(shape) > 32 or math.prod(shape) * itemsize(dtype) != len(data):
-        raise WeightsError(f"the shape {shown(str(shape))} of {dtype} does not take the {len(data):,} bytes it is given")
+        raise WeightsError(f"the shape {shown(str(shape))} of {dtype} does not take the {len(data):,} bytes it has")
     return Tensor.contiguous(Storage(dtype, math.prod(shape)).fill(data), shape)

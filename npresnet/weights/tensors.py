@@ -104,8 +104,9 @@ class Tensor(Built):
             raise WeightsError("a storage that a tensor needs is not in the file")
         code = np.dtype("u1" if self.dtype == "bool" else storage.byteorder + DTYPES[self.dtype])
         end = self.offset + sum((n - 1) * s for n, s in zip(size, self.stride)) + 1 if all(size) else 0
-        if end * code.itemsize > len(storage.data):
-            raise WeightsError(f"a tensor reaches element {end:,} of a storage of {len(storage.data) // code.itemsize:,}")
+        count = len(storage.data) // code.itemsize
+        if end > count:
+            raise WeightsError(f"a tensor reaches element {end:,} of a storage of {count:,}")
         if not all(size):
             return np.empty(size, code)
         strides = [s * code.itemsize if n > 1 else 0 for n, s in zip(size, self.stride)]

@@ -19,8 +19,8 @@ def read_torch_legacy(data, allow):
 
     def persistent_load(pid):
         if type(pid) is not tuple or len(pid) != 6 or pid[0] != "storage" or type(pid[2]) is not str:
-            raise WeightsError(f"persistent id {shown(pid[0]) if type(pid) is tuple and pid else shown(pid)} is no storage; "
-                               f"if the file holds a whole model, {CURE}")
+            kind = pid[0] if type(pid) is tuple and pid else pid
+            raise WeightsError(f"the persistent id {shown(kind)} is no storage; of a whole model, {CURE}")
         _, kind, key, _, numel, view = pid
         dtype = dtype_of(kind)
         root = storages.setdefault(key, Storage(dtype, numel))

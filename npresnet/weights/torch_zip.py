@@ -37,7 +37,7 @@ def find_stem(names):
         raise WeightsError(f"a checkpoint holds one data.pkl in one folder, this archive {len(pickles)}")
     stem = pickles[0].removesuffix("/data.pkl")
     if f"{stem}/constants.pkl" in names:
-        raise WeightsError("a TorchScript archive holds a program; save model.state_dict() of the loaded module instead")
+        raise WeightsError("a TorchScript archive holds a program; save the loaded module's state_dict() instead")
     return stem
 
 

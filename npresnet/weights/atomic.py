@@ -1,0 +1,38 @@
+"""Files that are there whole or not at all."""
+
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path):
+    """A file open for writing that becomes ``path`` when the block ends well.
+
+    The bytes go to a neighbour with a name of its own, reach the disk, and take the final name in one step that the
+    file system cannot do by halves.  On an exception the neighbour is removed and ``path`` is as it was; a process
+    that is killed leaves at most the neighbour, <name>.<random>.tmp.
+    """
+    path = Path(path)
+    neighbour = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(neighbour, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(neighbour, path)
+    except BaseException:
+        neighbour.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder):
+    """Put the new name itself on the disk, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,84 @@
+"""load_weights: a checkpoint's arrays into a model, all of them or none."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..backend import array_namespace
+from .checkpoint import Checkpoint
+from .errors import WeightsError
+from .keys import torchvision_keys
+from .read import read_weights
+from .recognise import recognise
+
+
+def load_weights(model, path_or_dict, *, reset: tuple[str, ...] = ()) -> Checkpoint:
+    """Copy a checkpoint's arrays into ``model``, cast to the model's dtypes; returns what was read, with its notes.
+
+    ``path_or_dict`` is a file, or a mapping name → array under torchvision's names or others that keys.py knows.
+    Strict: every missing, unexpected and misshapen key is listed in one WeightsError, and the model is then as it
+    was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset=("fc",)`` leaves everything under
+    ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
+    """
+    found = path_or_dict if isinstance(path_or_dict, Mapping) else read_weights(path_or_dict)
+    source = getattr(found, "path", None) or "these weights"
+    arrays, notes = torchvision_keys(found)
+    boxes = dict(model.named_arrays())
+    unmatched = [name for name in reset if not any(under(key, (name,)) for key in boxes)]
+    if unmatched:
+        raise WeightsError(f"reset: the model has nothing called {', '.join(unmatched)}")
+    arrays = {key: array for key, array in arrays.items() if not under(key, reset)}
+    wanted = {key: box.value for key, box in boxes.items() if not under(key, reset)}
+    problems = list(mismatches(wanted, arrays))
+    if problems:
+        raise WeightsError(complaint(source, model, found, problems))
+    fresh = {key: array_namespace(wanted[key]).array(array, wanted[key].dtype) for key, array in arrays.items()}
+    for key, array in fresh.items():                             # nothing below can fail
+        boxes[key].value = array
+    notes += [f"kept the model's own arrays under {name!r}" for name in reset]
+    return Checkpoint(arrays, format=getattr(found, "format", "mapping"), metadata=getattr(found, "metadata", {}),
+                      notes=[*getattr(found, "notes", ()), *notes], sha256=getattr(found, "sha256", ""),
+                      path=getattr(found, "path", None))
+
+
+def under(key, names):
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def mismatches(wanted, arrays):
+    """One (kind, line) for each key that stands in the way."""
+    for key in wanted:
+        if key not in arrays and not key.endswith("num_batches_tracked"):
+            yield "missing", key
+    for key, array in arrays.items():
+        if key not in wanted:
+            yield "unexpected", key
+        elif np.shape(array) != wanted[key].shape:
+            yield "misshapen", f"{key}: the model has {wanted[key].shape}, the file {np.shape(array)}"
+        elif kind(array) != kind(wanted[key]):
+            yield "mistyped", f"{key}: the model has {wanted[key].dtype}, the file {array.dtype}"
+
+
+def kind(array):
+    return "number" if np.dtype(array.dtype).kind in "iu" else np.dtype(array.dtype).kind
+
+
+def complaint(source, model, found, problems):
+    """One line that sums up and says what would fit, then a line for each key."""
+    counts = Counter(kind for kind, _ in problems)
+    head = f"{source}: does not fit: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " key(s)"
+    lines = [f"  {kind:10}  {line}" for kind, line in problems]
+    return "\n".join([head + hint(model, found, problems), *lines])
+
+
+def hint(model, found, problems):
+    """What these weights are, where that is known and explains the misfit."""
+    if all(line.split(":")[0] in ("fc.weight", "fc.bias") for _, line in problems):
+        return "; only the head differs: build the model with as many classes, or allow it with reset=(\"fc\",)"
+    try:
+        name = recognise(found).name
+    except WeightsError:
+        return ""
+    own = getattr(getattr(model, "spec", None), "name", None)
+    return f"; these are the weights of {name}" + (f", not of {own}" if own and own != name else "")

@@ -1,0 +1,53 @@
+"""What save_weights writes beside the arrays: one JSON text, under the key "npresnet"."""
+
+import json
+from dataclasses import asdict, is_dataclass
+
+from .errors import WeightsError
+
+KEY, VERSION = "npresnet", 1
+
+
+def model_metadata(model) -> dict[str, str]:
+    """How ``model`` was built, how its images are prepared and what its classes are called.
+
+        {"version": 1, "spec": {"name": "resnet50", "num_classes": 1000, …}, "preprocessing": "imagenet-v1",
+         "classes": ["tench", …] or null}
+
+    Nothing for a model that was not built by name.
+    """
+    spec = getattr(model, "spec", None)
+    if spec is None:
+        return {}
+    recipe = getattr(model, "preprocessing", None)
+    classes = getattr(model, "classes", None)
+    return {KEY: json.dumps({
+        "version": VERSION,
+        "spec": json.loads(spec.to_json()),
+        "preprocessing": asdict(recipe) if is_dataclass(recipe) else recipe,
+        "classes": None if classes is None else list(classes),
+    }, sort_keys=True, ensure_ascii=False)}
+
+
+def parse_metadata(text) -> dict:
+    """The fields of that JSON text, their types checked: a file may hold anything."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the metadata under {KEY!r} is no JSON ({str(error)[:80]})") from error
+    if type(fields) is not dict or fields.get("version") != VERSION:
+        raise WeightsError(f"the metadata under {KEY!r} is not of version {VERSION}; a newer npresnet wrote it")
+    if not valid(fields):
+        raise WeightsError(f"the metadata under {KEY!r} does not describe a model")
+    return fields
+
+
+def valid(fields):
+    spec, recipe, classes = (fields.get(key) for key in ("spec", "preprocessing", "classes"))
+    wanted = {"name": str, "num_classes": int, "in_channels": int, "dialect": str, "options": dict}
+    return (type(spec) is dict and spec.keys() == wanted.keys()
+            and all(type(spec[key]) is kind for key, kind in wanted.items())
+            and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
+            and (recipe is None or type(recipe) in (str, dict))
+            and (classes is None or (type(classes) is list and all(type(name) is str for name in classes)
+                                     and len(classes) == spec["num_classes"])))

@@ -1,0 +1,85 @@
+"""save_weights: arrays, and what is known about them, in a container that others read too."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .atomic import replacing
+from .errors import WeightsError, describing
+from .metadata import KEY, model_metadata
+from .safetensors import DTYPES as SAFETENSORS_DTYPES
+from .tensors import DTYPES
+from .torch_write import write_pth
+
+TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
+SAFETENSORS_NAMES = {name: code for code, name in SAFETENSORS_DTYPES.items()}
+
+
+def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a model's arrays, or a mapping name → array, to ``path``; its suffix chooses the container.
+
+    .safetensors   the metadata is the header's __metadata__
+    .npz           … the entry "npresnet", a text
+    .pth, .pt      … the attribute ``npresnet`` of the OrderedDict that torch.load(path, weights_only=True) returns,
+                   so that it stays a plain state dict for load_state_dict
+
+    A model brings its metadata along (its spec, preprocessing and class names), and so does a Checkpoint; ``metadata``
+    adds to it.  The file is there whole or not at all.  Raises WeightsError.
+    """
+    path = Path(path)
+    arrays = model if isinstance(model, Mapping) else model.state_dict()
+    texts = dict(getattr(model, "metadata", None) or {}) if isinstance(model, Mapping) else model_metadata(model)
+    texts |= metadata or {}
+    with describing(path):
+        if not path.parent.is_dir():
+            raise WeightsError(f"there is no folder {path.parent}; make it first")
+        if any(type(text) is not str for item in texts.items() for text in item):
+            raise WeightsError("metadata map strings to strings")
+        writer = WRITERS.get(path.suffix.lower())
+        if writer is None:
+            raise WeightsError(f"weights are written as {', '.join(WRITERS)}, not {path.suffix!r}; change the suffix")
+        arrays = {name: plain(name, value) for name, value in arrays.items()}
+        with replacing(path) as file:
+            writer(file, arrays, texts)
+    return path
+
+
+def plain(name, value):
+    """On the CPU, in C order, little-endian."""
+    array = np.asarray(value.get() if hasattr(value, "get") else value)
+    if type(name) is not str or array.dtype.newbyteorder("=") not in TORCH_NAMES:
+        raise WeightsError(f"{name!r} is an array of {array.dtype}; only named arrays of numbers are written")
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+
+
+def write_safetensors(file, arrays, metadata):
+    header, end = {"__metadata__": {"format": "pt", **metadata}}, 0
+    if "__metadata__" in arrays:
+        raise WeightsError("an array cannot be called '__metadata__' in this container")
+    for name, array in arrays.items():
+        code = SAFETENSORS_NAMES.get(TORCH_NAMES[array.dtype.newbyteorder("=")])
+        if code is None:
+            raise WeightsError(f"{name!r} is an array of {array.dtype}, which this container does not know")
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
+        end += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)                              # the data start at a multiple of 8
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        file.write(array.data if array.size else b"")
+
+
+def write_npz(file, arrays, metadata):
+    if KEY in arrays:
+        raise WeightsError(f"an array cannot be called {KEY!r} in this container")
+    entries = arrays | ({KEY: np.array(metadata[KEY])} if KEY in metadata else {})
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in entries.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+WRITERS = {".safetensors": write_safetensors, ".npz": write_npz, ".pth": write_pth, ".pt": write_pth}
