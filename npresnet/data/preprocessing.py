@@ -19,7 +19,7 @@ SCALES = {
     "tf": lambda x: x / np.float32(127.5) - np.float32(1),       # [−1, 1]
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MAX_PIXELS = 1 << 28          # of a resized image: a picture of one pixel by a million would grow without bound
+MAX_PIXELS = 1 << 27          # of a resized image: a picture of one pixel by a million would grow without bound
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Preprocessing:
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
         if len(self.mean) != 3 or len(self.std) != 3 or not all(self.std):
             raise ValueError(f"mean and std are three numbers each, and no std is 0: not {self.mean} and {self.std}")
+        if any(side is not None and (type(side) is not int or side < 1) for side in (self.resize, self.crop)):
+            raise ValueError(f"resize and crop are None or count pixels: not {self.resize!r} and {self.crop!r}")
         for name, allowed in (("scale", SCALES), ("interpolation", INTERPOLATIONS), ("channels", ("RGB", "BGR"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
@@ -91,16 +93,26 @@ PRESETS = {
 
 
 def recipe_of(model_or_preset) -> Preprocessing:
-    """The recipe of a preset's name, of a Preprocessing (itself), or of a model (its attribute ``preprocessing``)."""
+    """The recipe that a preset's name, a dict of fields or a model (its attribute ``preprocessing``) stands for."""
     recipe = getattr(model_or_preset, "preprocessing", model_or_preset)
     if isinstance(recipe, Preprocessing):
         return recipe
+    if isinstance(recipe, dict):
+        return from_fields(recipe)
     if isinstance(recipe, str) and recipe in PRESETS:
         return PRESETS[recipe]
     if isinstance(recipe, str):
         raise ValueError(f"no preprocessing is called {recipe!r}; there are {', '.join(PRESETS)}")
     raise ValueError(f"a {type(model_or_preset).__name__} does not say how its images are prepared; "
                      f"give a Preprocessing or one of {', '.join(PRESETS)}")
+
+
+def from_fields(values) -> Preprocessing:
+    """A recipe from the dict that ``dataclasses.asdict`` makes of one, such as a file of weights carries."""
+    try:
+        return Preprocessing(**values)
+    except TypeError as error:
+        raise ValueError(f"not a preprocessing recipe: {values} ({error})") from None
 
 
 def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:

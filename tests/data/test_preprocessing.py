@@ -95,7 +95,8 @@ def test_a_model_brings_its_recipe():
 
 @pytest.mark.parametrize("options, message", [
     ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
-    ({"mean": (0.5,)}, "three"), ({"std": (1, 0, 1)}, "std")])
+    ({"mean": (0.5,)}, "three"), ({"std": (1, 0, 1)}, "std"),
+    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop")])
 def test_impossible_recipes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)
@@ -105,7 +106,10 @@ def test_a_recipe_survives_json():
     import json
     from dataclasses import asdict
     recipe = Preprocessing(200, 190, channels="BGR", scale="tf")
-    assert Preprocessing(**json.loads(json.dumps(asdict(recipe)))) == recipe
+    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
+    for fields in ({"resize": 8, "colour": "red"}, {"mean": None}):
+        with pytest.raises(ValueError, match="recipe"):
+            recipe_of(fields)
 
 
 def test_pictures_that_cannot_be_cropped_or_resized(tmp_path):

@@ -1,0 +1,7 @@
+"""python -m npresnet"""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

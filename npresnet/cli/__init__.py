@@ -1,0 +1,88 @@
+"""The command line.  Each subcommand is a module here: its docstring is the help, ``run(args)`` gives the exit status.
+
+0: done, or yes.   1: the answer is no.   2: bad usage or bad input, told in one line on standard error.
+Subcommands import what they need when they run, so that ``npresnet --help`` is quick.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from importlib import import_module
+
+from .. import __version__
+
+COMMANDS = ("classify", "evaluate", "summary", "convert", "download")
+INTERRUPTED, BROKEN_PIPE = 130, 141                                  # 128 + the number of the signal, as shells say it
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad usage is one line, like every other error."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser("npresnet", description="The ResNet family in NumPy: classify, evaluate, look inside, convert.",
+                 epilog="npresnet COMMAND --help tells more about each.")
+    top.add_argument("--version", action="version", version=f"npresnet {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = import_module(f"{__name__}.{name}")
+        first, _, rest = module.__doc__.strip().partition("\n")
+        command = commands.add_parser(name, help=first, description=f"{first}\n{rest}", epilog=module.EXAMPLES,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return top
+
+
+def main(argv=None) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        args = parser().parse_args(argv)
+        with quiet():
+            status = args.run(args)
+        sys.stdout.flush()                                           # a closed pipe shows here and not at exit
+        return status
+    except SystemExit as stop:                                       # argparse: --help, --version, bad usage
+        return stop.code or 0
+    except KeyboardInterrupt:
+        return complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # the flush at exit must not fail again
+        return BROKEN_PIPE
+    except (ValueError, OSError, MemoryError, ImportError) as error:
+        return complain(one_line(error), 2)
+
+
+@contextmanager
+def quiet():
+    """Without Pillow's log and warnings about damaged pictures, which come before the one line of ours."""
+    level = logging.getLogger("PIL").level
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+    logging.getLogger("PIL").setLevel(level)
+
+
+def complain(message, status) -> int:
+    """Say it on standard error."""
+    print(f"npresnet: {message}", file=sys.stderr)
+    return status
+
+
+def one_line(error, limit=500) -> str:
+    """An error in one line: ``file: reason`` for the system's own; of a long list of lines the first few."""
+    if os.environ.get("NPRESNET_TRACEBACK"):
+        raise error                                                  # for whoever looks for a bug in this package
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    text = "; ".join(lines[:4] + ["…"] * (len(lines) > 4)) or type(error).__name__
+    return text if len(text) <= limit else text[:limit] + " …"

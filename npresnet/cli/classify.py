@@ -1,0 +1,61 @@
+"""Name what is in pictures.
+
+Prints the most probable classes of each picture.  With --weights alone the file says which network it holds;
+--model settles it where a file fits several.  A picture that cannot be read is reported, the others still count,
+and the exit status is then 2.
+"""
+
+import json
+
+from . import complain, one_line
+from .models import add_model_arguments, open_model, positive
+from .progress import progress
+
+EXAMPLES = """examples:
+  npresnet classify cat.jpg --weights resnet50-11ad3fa6.pth
+  npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json"""
+
+
+def add_arguments(parser):
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture in any common format")
+    add_model_arguments(parser)
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    model, about = open_model(args.model, args.weights)
+    results, failed = [], 0
+    with progress("classifying", len(args.images)) as show:
+        for done, image in enumerate(args.images, 1):
+            try:
+                results.append({"image": image, "predictions": predictions(model, image, args.top)})
+            except (ValueError, OSError, MemoryError) as error:
+                failed = complain(one_line(error), 2)
+            show(done)
+    if args.json:
+        print(json.dumps({**about, "images": results}, indent=2))
+    else:
+        print("\n".join(map(as_text, results)))
+    return failed
+
+
+def predictions(model, image, top):
+    """The ``top`` most probable classes of one picture, best first."""
+    import numpy as np
+
+    from ..data import preprocess
+    logits = model.logits(preprocess(image, model))[0].astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
+    p = np.exp(logits - logits.max())
+    p /= p.sum()                                                     # softmax
+    best = np.argsort(-p, kind="stable")[:top]
+    names = model.classes or [None] * len(p)
+    return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]
+
+
+def as_text(result):
+    lines = [f"{100 * guess['probability']:6.2f} %  {guess['name'] or 'class ' + str(guess['class'])}"
+             for guess in result["predictions"]]
+    return "\n".join([result["image"], *lines])

@@ -1,0 +1,37 @@
+"""Write a checkpoint in another format.
+
+IN is anything that --weights takes elsewhere; the suffix of OUT chooses .safetensors, .npz or .pth (which torch.load
+reads with weights_only=True).  The arrays get torchvision's names and float32.  Architecture, preprocessing and class
+names are stored beside them, as far as IN tells; --model settles it where a file fits several networks.  Arrays of an
+unknown architecture are written as they are.
+"""
+
+import sys
+
+from .models import open_model
+
+EXAMPLES = """examples:
+  npresnet convert resnet20-12fca82f.th resnet20.safetensors
+  npresnet convert old.pth.tar new.pth --model resnet50"""
+
+
+def add_arguments(parser):
+    parser.add_argument("input", metavar="IN", help="a checkpoint")
+    parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz or .pth")
+    parser.add_argument("--model", metavar="NAME", help="what IN holds, where it does not tell")
+
+
+def run(args) -> int:
+    from ..weights import WeightsError, read_weights, save_weights
+    try:
+        content, _ = open_model(args.model, args.input)
+        arrays = len(content.state_dict())
+    except WeightsError as error:
+        content = read_weights(args.input)                           # raises again where the file is the problem
+        if args.model:
+            raise                                                    # what was asked for is not what it holds
+        arrays = len(content)
+        print(f"no known architecture, the arrays keep their names: {str(error).splitlines()[0]}", file=sys.stderr)
+    save_weights(content, args.output)
+    print(f"{args.output}: {arrays} arrays")
+    return 0

@@ -1,0 +1,45 @@
+"""Fetch published weights, or list them.
+
+The file is checked against its SHA-256 and takes its name only when it is right; an interrupted download goes on
+where it stopped.  Nothing else in this package uses the network.
+"""
+
+import json
+
+from .progress import progress
+
+EXAMPLES = """examples:
+  npresnet download                          list what there is
+  npresnet download resnet50:V2 --to models  (resnet50 alone means V1)"""
+
+
+def add_arguments(parser):
+    parser.add_argument("name", nargs="?", metavar="NAME", help="which weights; without it they are listed")
+    parser.add_argument("--to", default=".", metavar="DIR", help="the folder to write into (default: this one)")
+    parser.add_argument("--mirror", metavar="URL", help="fetch the same file from this address instead")
+    parser.add_argument("--json", action="store_true", help="list as JSON")
+
+
+def run(args) -> int:
+    if args.name is None:
+        return show_catalogue(args.json)
+    from ..weights import download
+    with progress(args.name, unit="bytes") as show:
+        path = download(args.name, args.to, show, base_url=args.mirror)
+    print(path)
+    return 0
+
+
+def show_catalogue(as_json):
+    """One line for each published file."""
+    from ..weights.catalogue import ENTRIES
+    if as_json:
+        print(json.dumps([{"name": name, "file": entry.file, "url": entry.url, "parameters": entry.parameters,
+                           "dataset": entry.dataset, "top1": entry.top1, "top5": entry.top5,
+                           "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
+                          for name, entry in ENTRIES.items()], indent=2))
+        return 0
+    print(f"{'name':20}  {'file':32}  {'parameters':>11}  {'data':8}  {'top-1':>6}")
+    for name, entry in ENTRIES.items():
+        print(f"{name:20}  {entry.file:32}  {entry.parameters:>11,}  {entry.dataset:8}  {entry.top1:6.2f}")
+    return 0

@@ -1,0 +1,54 @@
+"""Count how often a network is right on labelled pictures.
+
+The data is a folder of class folders or a zip of one (test/cat/0001.jpg).  Class folders are matched with the
+network's classes by name, or by number, or in sorted order; a line on standard error says how.
+"""
+
+import json
+import sys
+
+from .models import add_model_arguments, open_model, positive
+from .progress import progress
+
+EXAMPLES = """examples:
+  npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th
+  npresnet evaluate --data imagenet/val --weights resnet50-11ad3fa6.pth --batch-size 32 --limit 1000 --json
+
+--json prints an object with right, total, top1 and top5 (fractions of 1)."""
+
+
+def add_arguments(parser):
+    parser.add_argument("--data", required=True, metavar="PATH", help="a folder or a zip of class folders")
+    add_model_arguments(parser)
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="pictures at a time (default: 64)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only N pictures, evenly spaced over the data")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    from ..data import ImageFolder, match_classes
+    data = ImageFolder(args.data)
+    model, about = open_model(args.model, args.weights)
+    labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
+    print(f"class folders are matched {how}", file=sys.stderr)
+    total = right = right5 = 0
+    with progress("evaluating", min(len(data), args.limit or len(data))) as show:
+        for x, folders in data.batches(model, args.batch_size, limit=args.limit):
+            ranks = rank(model.logits(x), labels[folders])
+            total, right, right5 = total + len(ranks), right + int((ranks < 1).sum()), right5 + int((ranks < 5).sum())
+            show(total)
+    if args.json:
+        result = {"right": right, "total": total, "top1": right / total, "top5": right5 / total}
+        print(json.dumps({**result, **about, "matched": how}, indent=2))
+    else:
+        print(f"right on {right} of {total}: top-1 {100 * right / total:.2f} %, top-5 {100 * right5 / total:.2f} %")
+    return 0
+
+
+def rank(logits, labels):
+    """How many classes come before the true one (0 is right); of equal scores the first class wins, as in argmax."""
+    import numpy as np
+    truth = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    ranks = ((logits > truth) | (logits == truth) & earlier).sum(axis=1)
+    return np.where(np.isfinite(logits).all(axis=1), ranks, logits.shape[1])     # NaN compares as "not greater"

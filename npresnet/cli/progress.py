@@ -1,0 +1,19 @@
+"""A progress bar on standard error, where that is a terminal, and silence elsewhere."""
+
+import sys
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(label, total=None, unit="images"):
+    """``with progress("reading", 100) as show: show(1)`` … ``show(100)``; ``unit="bytes"`` shows sizes and speed."""
+    if not sys.stderr.isatty():
+        yield lambda done, total=None: None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+    counter = (bars.DownloadColumn(), bars.TransferSpeedColumn()) if unit == "bytes" else (bars.MofNCompleteColumn(),)
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *counter, bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done, total=None: bar.update(task, completed=done, **({"total": total} if total else {}))

@@ -1,0 +1,75 @@
+"""Show a network layer by layer: output shapes, parameters, multiply-accumulates, memory.
+
+Needs no weights: a model's name is enough.  With --weights FILE the file says which network it holds.
+"""
+
+import json
+import sys
+
+from .models import add_weights_argument, open_model, positive
+
+EXAMPLES = """examples:
+  npresnet summary resnet50
+  npresnet summary resnet18 --input 32x3x160x160 --num-classes 10
+  npresnet summary --weights resnet20-12fca82f.th --json"""
+
+
+def add_arguments(parser):
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50")
+    add_weights_argument(parser)
+    parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
+    parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of a network without --weights")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    from ..tools.summary import summary
+    if args.weights and args.num_classes:
+        raise ValueError("--weights tells the number of classes; leave out --num-classes")
+    model = open_model(args.model, args.weights)[0] if args.weights else named(args.model, args.num_classes)
+    table = summary(model, parse_shape(args.input) if args.input else usual_shape(model))
+    if args.json:
+        print(json.dumps(table.to_dict(), indent=2))
+    elif sys.stdout.isatty():
+        show(table)
+    else:
+        print(table)
+    return 0
+
+
+def named(name, num_classes):
+    """The network ``name``, its weights left at zero."""
+    from ..models import build, list_models
+    if name is None:
+        raise ValueError(f"name a model or give --weights FILE; the models are {', '.join(list_models())}")
+    return build(name, num_classes)
+
+
+def parse_shape(text):
+    """"1x3x224x224" → (1, 3, 224, 224)"""
+    sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
+    if len(sizes) != 4 or not all(size.strip().isdecimal() for size in sizes):
+        raise ValueError(f"--input {text}: write batch, channels, height and width, such as 1x3x224x224")
+    return tuple(map(int, sizes))
+
+
+def usual_shape(model):
+    """One image of the size that the model's preprocessing makes."""
+    from ..data import recipe_of
+    side = recipe_of(model).crop or 224
+    return 1, model.spec.in_channels, side, side
+
+
+def show(table):
+    """The table on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    header, *body = table.cells()
+    grid = Table(title=table.model)
+    for i, name in enumerate(header):
+        grid.add_column(name, justify="left" if i < 3 else "right")
+    for line in body:
+        grid.add_row(*line)
+    console = Console()
+    console.print(grid)
+    console.print("\n".join(table.totals()), highlight=False)
