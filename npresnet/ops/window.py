@@ -71,8 +71,10 @@ def same_padding(size, kernel, stride, dilation=1):
 
 
 def frame(x, padding, fill=0):
-    """A fresh copy of the images in ``x`` (…, H, W) with a frame of ``fill`` around each."""
+    """The images in ``x`` (…, H, W) with a frame of ``fill`` around each; x itself where the frame is empty."""
     (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
     *lead, h, w = x.shape
     framed = array_namespace(x).full((*lead, top + h + bottom, left + w + right), fill, x.dtype)
     interior(framed, padding)[...] = x
