@@ -4,6 +4,7 @@ from .data import class_names
 from .models import build
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, load_weights, read_weights
+from .weights.errors import describing
 from .weights.recognise import recognise
 
 
@@ -42,7 +43,8 @@ def load_model(path):
     Raises WeightsError where the file cannot be read or holds no network of the family.
     """
     checkpoint = read_weights(path)
-    found = recognise(checkpoint)
+    with describing(path):                             # so that the error names the file
+        found = recognise(checkpoint)
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
     return filled(model, checkpoint, found)
 

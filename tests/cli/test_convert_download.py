@@ -1,0 +1,107 @@
+"""npresnet convert and npresnet download"""
+
+import hashlib
+import json
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+import npresnet
+from npresnet.weights import catalogue, read_weights
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pth", ".safetensors"])
+def test_convert_keeps_arrays_and_what_is_known(run, network, weights, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    result = run("convert", weights, out)
+    assert result.status == 0 and result.out == f"{out}: {len(network.state_dict())} arrays\n"
+    model = npresnet.load_model(out)
+    assert model.spec == network.spec and model.classes == network.classes and model.preprocessing == "cifar10"
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[key], array)
+
+
+def test_convert_fills_in_what_the_hash_tells(run, pretrained, tmp_path):
+    out = tmp_path / "resnet20.safetensors"
+    assert run("convert", pretrained / "resnet20-12fca82f.th", out).status == 0
+    model = npresnet.load_model(out)
+    assert model.spec.name == "resnet20" and model.classes[3] == "cat" and model.preprocessing == "cifar10"
+
+
+def test_torch_reads_a_converted_file(run, network, weights, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert run("convert", weights, tmp_path / "a.pth").status == 0
+    state = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert list(state) == list(network.state_dict())
+    np.testing.assert_array_equal(state["fc.weight"].numpy(), network.state_dict()["fc.weight"])
+
+
+def test_convert_settles_a_tie(run, network, tmp_path):
+    bare = npresnet.save_weights(network.state_dict(), tmp_path / "bare.npz")
+    assert run("convert", bare, tmp_path / "plain.npz", "--model", "plain20").status == 0
+    assert npresnet.load_model(tmp_path / "plain.npz").spec.name == "plain20"
+
+
+def test_arrays_of_no_known_network_are_kept(run, tmp_path):
+    path = npresnet.save_weights({"x": np.arange(3.0), "y.z": np.ones((2, 2), np.float32)}, tmp_path / "a.npz")
+    result = run("convert", path, tmp_path / "b.safetensors")
+    assert result.status == 0 and "no known architecture" in result.err
+    arrays = read_weights(tmp_path / "b.safetensors")
+    np.testing.assert_array_equal(arrays["x"], np.arange(3.0))
+    assert arrays["x"].dtype == np.float64 and arrays["y.z"].shape == (2, 2)
+    assert run("convert", path, tmp_path / "c.npz", "--model", "resnet20").status == 2
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_convert_refuses_what_it_cannot_write(run, weights, tmp_path):
+    result = run("convert", weights, tmp_path / "a.txt")
+    assert result.status == 2 and ".safetensors" in result.complaint and not (tmp_path / "a.txt").exists()
+    assert run("convert", weights, tmp_path / "no/folder/a.npz").status == 2
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A server on the loopback, whose one file the catalogue knows as resnet20."""
+    content = np.random.default_rng(0).bytes(300_000)
+    digest = hashlib.sha256(content).hexdigest()
+    entry = replace(catalogue.ENTRIES["resnet20:V1"], file=f"resnet20-{digest[:8]}.th", sha256=digest)
+    monkeypatch.setitem(catalogue.ENTRIES, "resnet20:V1", entry)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / entry.file).write_bytes(content)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path / "served"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", entry, content
+    server.shutdown()
+    server.server_close()
+
+
+def test_download(run, mirror, tmp_path):
+    address, entry, content = mirror
+    result = run("download", "resnet20", "--to", tmp_path / "new/folder", "--mirror", address)
+    path = tmp_path / "new/folder" / entry.file
+    assert result.status == 0 and result.out == f"{path}\n" and path.read_bytes() == content
+
+
+def test_download_that_fails(run, mirror, tmp_path):
+    address, entry, content = mirror
+    (tmp_path / "served" / entry.file).write_bytes(content[:-1] + b"?")
+    result = run("download", "resnet20", "--to", tmp_path / "new", "--mirror", address)
+    assert result.status == 2 and "SHA-256" in result.complaint and not (tmp_path / "new" / entry.file).exists()
+    result = run("download", "resnet32", "--to", tmp_path / "new", "--mirror", address)
+    assert result.status == 2 and "404" in result.complaint
+
+
+def test_the_catalogue_is_listed(run):
+    text = run("download").out
+    listed = json.loads(run("download", "--json").out)
+    assert len(listed) == 19 and all(entry["name"] in text and entry["file"] in text for entry in listed)
+    assert {entry["preprocessing"] for entry in listed} == {"imagenet-v1", "imagenet-v2", "cifar10"}

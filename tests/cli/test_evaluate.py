@@ -1,0 +1,91 @@
+"""npresnet evaluate"""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import npresnet
+from npresnet.cli.evaluate import rank
+from npresnet.data import preprocess
+
+
+def test_rank_counts_what_comes_before_the_truth():
+    logits = np.array([[1, 3, 2], [1, 3, 2], [5, 5, 5], [5, 5, 5], [0, np.nan, 1], [0, np.inf, 1]], np.float32)
+    labels = np.array([1, 0, 0, 2, 2, 1])
+    np.testing.assert_array_equal(rank(logits, labels), [0, 2, 0, 2, 3, 3])
+    rng = np.random.default_rng(0)
+    logits, labels = rng.integers(0, 4, (200, 7)).astype(np.float32), rng.integers(0, 7, 200)
+    np.testing.assert_array_equal(rank(logits, labels) == 0, logits.argmax(axis=1) == labels)
+
+
+@pytest.fixture
+def data(tmp_path, network):
+    """30 pictures in three of the network's class folders, and each one's rank counted another way."""
+    rng, ranks = np.random.default_rng(2), []
+    for name in ("truck", "cat", "ship"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        for k in range(10):
+            pixels = (rng.uniform(0, 1, 3) * rng.uniform(0, 256, (33, 32, 3))).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"test/{name}/{k}.png")
+            order = np.argsort(-network(preprocess(pixels, "cifar10"))[0])
+            ranks.append(list(order).index(network.classes.index(name)))
+    return tmp_path, np.array(ranks)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_counts(run, data, weights, batch_size):
+    path, ranks = data
+    result = run("evaluate", "--data", path, "--weights", weights, "--json", "--batch-size", batch_size)
+    report = json.loads(result.out)
+    right, right5 = (ranks < 1).sum(), (ranks < 5).sum()
+    assert 0 < right < 30 or 0 < right5 < 30                          # the case tells right from wrong
+    assert (report["right"], report["total"]) == (right, 30)
+    assert report["top1"] == right / 30 and report["top5"] == right5 / 30
+    assert report["matched"] == "by name" and report["model"] == "resnet20" and result.status == 0
+
+
+def test_zip_text_and_limit(run, data, weights, tmp_path):
+    path, ranks = data
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for file in sorted(path.glob("test/*/*.png")):
+            archive.write(file, file.relative_to(path))
+    result = run("evaluate", "--data", tmp_path / "data.zip", "--weights", weights)
+    assert result.out.startswith(f"right on {(ranks < 1).sum()} of 30: top-1 ")
+    assert "matched by name" in result.err
+    assert "of 6: " in run("evaluate", "--data", tmp_path / "data.zip", "--weights", weights, "--limit", 6).out
+
+
+def test_folders_without_known_names_are_taken_in_order_and_said_so(run, network, tmp_path):
+    bare = npresnet.save_weights(network.state_dict(), tmp_path / "bare.npz")
+    for k in range(10):
+        (tmp_path / f"data/n{k:04}").mkdir(parents=True)
+        Image.new("RGB", (32, 32), (k, 2 * k, 3 * k)).save(tmp_path / f"data/n{k:04}/a.png")
+    result = run("evaluate", "--data", tmp_path / "data", "--weights", bare, "--model", "resnet20")
+    assert result.status == 0 and "in sorted order (n0000 is class 0, n0009 is 9)" in result.err
+
+
+def test_folders_that_are_none_of_the_classes(run, weights, tmp_path):
+    (tmp_path / "tiger").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "tiger/a.png")
+    result = run("evaluate", "--data", tmp_path, "--weights", weights)
+    assert result.status == 2 and "tiger" in result.complaint
+
+
+def test_public_weights_on_every_twentieth_picture(run, pretrained, cifar_test):
+    result = run("evaluate", "--data", cifar_test, "--weights", pretrained / "resnet20-12fca82f.th", "--limit", 500,
+                 "--json")
+    report = json.loads(result.out)
+    assert report["total"] == 500 and 0.76 < report["top1"] < 0.86 and report["top5"] > 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, file, right", [
+    ("resnet20", "resnet20-12fca82f.th", 8103), ("resnet32", "resnet32-d509ac18.th", 8256)])
+def test_public_weights_are_right_exactly_where_pytorch_is(run, pretrained, cifar_test, name, file, right):
+    result = run("evaluate", "--model", name, "--weights", pretrained / file, "--data", cifar_test, "--json")
+    report = json.loads(result.out)
+    assert (report["right"], report["total"]) == (right, 10_000)
+    assert report["top1"] == right / 10_000
