@@ -81,7 +81,7 @@ def _string(m):
 
 @opcode("UNICODE")
 def _unicode(m):
-    m.push(m.stream.line().decode("ascii"))
+    m.push(m.stream.line().decode("raw-unicode-escape"))
 
 
 # --- containers -----------------------------------------------------------------------------------------------------

@@ -3,21 +3,25 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..models.registry import FAMILY
+from ..models import DIALECTS, FAMILY, Dialect
 from . import catalogue
-from .errors import WeightsError, shown
+from .errors import WeightsError, describing, shown
 from .keys import torchvision_keys
 from .metadata import KEY, parse_metadata
+
+if TYPE_CHECKING:
+    from ..data import Preprocessing
 
 
 @dataclass(frozen=True)
 class Recognition:
     """Enough to build the model, ``build(name, num_classes, in_channels=…, dialect=…, **options)``, and to use it.
 
-    preprocessing  a preset's name, or the fields of a recipe
+    preprocessing  a preset's name, or a recipe of its own
     classes        their names where the file brings them, else None
     dataset        whose class names fit, where the hash proves it, else None
     source         "metadata", "catalogue" or "keys": what was believed
@@ -29,7 +33,7 @@ class Recognition:
     in_channels: int = 3
     dialect: str = "torchvision"
     options: dict = field(default_factory=dict)
-    preprocessing: str | dict | None = None
+    preprocessing: "str | Preprocessing | None" = None
     classes: tuple[str, ...] | None = None
     dataset: str | None = None
     source: str = "keys"
@@ -55,12 +59,27 @@ def from_metadata(fields, shapes):
     spec, classes = fields["spec"], fields["classes"]
     if spec["name"] not in FAMILY:
         raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
-    told = spec["num_classes"], spec["in_channels"]
-    real = shapes.get("fc.weight", (0,))[:1] + shapes.get("conv1.weight", (0, 0))[1:2]
-    if told != real:
-        raise WeightsError(f"the metadata tell of {told[0]} classes and {told[1]} channels, the arrays of {real}")
-    return Recognition(**spec, preprocessing=fields["preprocessing"], source="metadata",
+    head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
+    told, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
+    if told != real or 0 in head + stem:
+        raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
+    with describing("the metadata"):
+        check_options(spec["dialect"], spec["options"])
+        recipe = fields["preprocessing"]
+        if type(recipe) is dict:
+            from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
+            recipe = Preprocessing(**recipe)
+    return Recognition(**spec, preprocessing=recipe, source="metadata",
                        classes=None if classes is None else tuple(classes))
+
+
+def check_options(dialect, options):
+    if dialect not in DIALECTS:
+        raise WeightsError(f"unknown dialect {shown(dialect)}; there are {', '.join(DIALECTS)}")
+    DIALECTS[dialect].but(**options)                             # names every unknown one
+    for key, value in options.items():
+        if type(value) is not type(getattr(Dialect(), key)):
+            raise WeightsError(f"the option {key} cannot be {shown(str(value))}")
 
 
 def from_shapes(shapes):

@@ -19,8 +19,8 @@ def read_torch_legacy(data, allow):
 
     def persistent_load(pid):
         if type(pid) is not tuple or len(pid) != 6 or pid[0] != "storage" or type(pid[2]) is not str:
-            kind = pid[0] if type(pid) is tuple and pid else pid
-            raise WeightsError(f"the persistent id {shown(kind)} is no storage; of a whole model, {CURE}")
+            raise WeightsError("a persistent id must be ('storage', type, key, location, count, view); one of "
+                               f"('module', …) means a whole model: {CURE}")
         _, kind, key, _, numel, view = pid
         dtype = dtype_of(kind)
         root = storages.setdefault(key, Storage(dtype, numel))
