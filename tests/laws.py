@@ -1,0 +1,305 @@
+"""The laws that every op obeys, as functions of one case.  Each raises where the law is broken."""
+
+import gc
+import inspect
+import pkgutil
+import re
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import chain, combinations
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from npresnet import ops
+from npresnet.backend import Kernel, load_kernels
+
+from . import loops
+
+MODULES = [import_module(f"npresnet.ops.{module.name}") for module in pkgutil.iter_modules(ops.__path__)]
+BACKENDS = ("numba",)
+STEP = 2e-4             # of the numeric derivative: its error is of order STEP⁴
+ADJOINT = 1e-8          # |⟨u, Jv⟩ − ⟨J′u, v⟩| / (|u| |Jv|)
+
+# The largest error that each algorithm may add, as a part of the largest value.
+# Direct sums differ in their order; Winograd's transforms grow with the constants in their matrices.
+TOLERANCE = {np.float32: {"winograd_conv2d": 5e-5}, np.float64: {"winograd_conv2d": 1e-12}}
+DIRECT = {np.float32: 2e-6, np.float64: 1e-13}
+
+
+def tolerance(op, dtype):
+    return TOLERANCE[dtype].get(op, DIRECT[dtype])
+
+
+def differentiable_ops():
+    """Every public function of ``npresnet.ops`` that returns a pullback, by name, exported or not."""
+    public = {name: f for module in MODULES for name, f in vars(module).items()
+              if getattr(f, "__module__", None) == module.__name__ and callable(f) and not name.startswith("_")}
+    return {name: f for name, f in public.items() if isinstance(f, Kernel) or (f.__doc__ and "Saves:" in f.__doc__)}
+
+
+OPS = differentiable_ops()
+
+
+def reference(case):
+    """The op's definition, whatever kernels are registered for it."""
+    return getattr(OPS[case.op], "reference", OPS[case.op])
+
+
+@contextmanager
+def workspace(case):
+    if case.workspace is None:
+        yield
+    else:
+        with mock.patch.object(import_module("npresnet.ops.conv"), "WORKSPACE", case.workspace):
+            yield
+
+
+def run(function, case, arrays, constants):
+    """(value, pullback, extras) of one call, under the case's workspace."""
+    with workspace(case):
+        y, pullback, *extras = function(*arrays.values(), *constants.values(), **case.static)
+
+    def cotangents(dy, **kwargs):
+        with workspace(case):
+            found = pullback(dy, **kwargs)
+        found = found if isinstance(found, tuple) else (found,)
+        assert all(d is None for d in found[len(arrays):]), "an argument that was not given has no gradient"
+        return dict(zip(arrays, found))
+
+    return y, cotangents, tuple(extras[0]) if extras else ()
+
+
+def cotangent(y, seed=1):
+    """A random cotangent: never ones, to which batch norm is blind."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(np.shape(y)), y.dtype)
+
+
+def assert_close(found, wanted, bound, what=""):
+    """Same shape, same dtype, and no error above ``bound`` parts of the largest value wanted."""
+    assert np.shape(found) == np.shape(wanted), f"{what}: shape {np.shape(found)}, not {np.shape(wanted)}"
+    assert found.dtype == wanted.dtype, f"{what}: {found.dtype}, not {wanted.dtype}"
+    scale = np.abs(wanted).max(initial=0)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=bound * scale, err_msg=what)
+
+
+def value_is_the_sum(case):
+    """1. The value equals the docstring's sum, written as loops."""
+    arrays, constants = case.draw()
+    y, _, extras = run(reference(case), case, arrays, constants)
+    wanted = getattr(loops, case.op)(*arrays.values(), *constants.values(), **case.static)
+    wanted, wanted_extras = wanted if isinstance(wanted, tuple) else (wanted, ())
+    bound = 1e-12
+    assert_close(y, wanted, bound, "value")
+    assert len(extras) == len(wanted_extras)
+    for found, extra in zip(extras, wanted_extras):
+        assert_close(found, extra, bound, "extra")
+
+
+def pullback_is_the_adjoint(case):
+    """2. ⟨u, Jv⟩ = ⟨J′u, v⟩ in float64 with random u and v, one argument at a time."""
+    arrays, constants = case.draw()
+    y, cotangents, _ = run(reference(case), case, arrays, constants)
+    u = cotangent(y)
+    found = cotangents(u)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        v = np.random.default_rng(2).standard_normal(array.shape)
+
+        def along(h, name=name, v=v):
+            return run(reference(case), case, arrays | {name: arrays[name] + h * v}, constants)[0]
+
+        def slope(h, along=along):
+            return (along(h) - along(-h)) / (2 * h)
+
+        jv = (4 * slope(STEP) - slope(2 * STEP)) / 3                            # Richardson: the h² terms cancel
+        assert found[name].shape == array.shape and found[name].dtype == array.dtype
+        error = abs(np.vdot(u, jv) - np.vdot(found[name], v))
+        assert error <= ADJOINT * np.linalg.norm(u) * np.linalg.norm(jv) + 1e-300, f"d{name}: {error}"
+
+
+def purity(case):
+    """3. Read-only inputs and cotangents are accepted, nothing changes, and a pullback answers twice alike."""
+    arrays, constants = case.draw()
+    for array in chain(arrays.values(), constants.values()):
+        array.flags.writeable = False
+    before = [array.copy() for array in chain(arrays.values(), constants.values())]
+    y, cotangents, extras = run(reference(case), case, arrays, constants)
+    dy = cotangent(y)
+    dy.flags.writeable = False
+    kept = [np.copy(a) for a in (y, *extras, dy)]
+    first = {name: np.copy(d) for name, d in cotangents(dy).items()}
+    second = cotangents(dy)
+    for old, new in zip([*before, *kept], [*arrays.values(), *constants.values(), y, *extras, dy]):
+        np.testing.assert_array_equal(old, new)
+    for name in arrays:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=f"d{name} the second time")
+
+
+def shape_and_dtype(case, dtype):
+    """4. Shape and dtype are preserved, and float32 errs as float32 does."""
+    arrays, constants = case.draw(dtype)
+    y, cotangents, extras = run(reference(case), case, arrays, constants)
+    dy = cotangent(y)
+    found = cotangents(dy)
+    exact = {name: array.astype(np.float64) for name, array in arrays.items()}
+    exact_constants = {k: c.astype(np.float64) if c.dtype.kind == "f" else c for k, c in constants.items()}
+    y64, cotangents64, extras64 = run(reference(case), case, exact, exact_constants)
+    bound = 3 * tolerance(case.op, dtype)
+    for array, truth in zip((y, *extras), (y64, *extras64)):
+        assert_close(array, truth.astype(dtype), bound, "value")
+    for name, truth in cotangents64(dy.astype(np.float64)).items():
+        assert_close(found[name], truth.astype(dtype), bound, f"d{name}")
+
+
+def other_dtypes_raise(case):
+    """4. An array of integers, or of another precision than the rest, raises with the cure."""
+    arrays, constants = case.draw()
+    for group in (arrays, constants):
+        for name in group.keys() - {"labels"}:
+            with pytest.raises(TypeError, match=rf"{name} is int64.*astype"):
+                run(reference(case), case, *_replaced(arrays, constants, name, np.int64))
+            if len(arrays) + len(constants.keys() - {"labels"}) > 1:
+                with pytest.raises(TypeError, match=rf"{name} is float32.*astype"):
+                    run(reference(case), case, *_replaced(arrays, constants, name, np.float32))
+
+
+def _replaced(arrays, constants, name, dtype):
+    return ({k: a.astype(dtype) if k == name else a for k, a in group.items()} for group in (arrays, constants))
+
+
+def skip_leaves_none(case):
+    """A skipped gradient is None; the others are what they are without skip."""
+    arrays, constants = case.draw()
+    y, cotangents, _ = run(reference(case), case, arrays, constants)
+    dy = cotangent(y)
+    whole = cotangents(dy)
+    for skip in chain.from_iterable(combinations(arrays, r) for r in range(1, len(arrays) + 1)):
+        found = cotangents(dy, skip=set(skip))
+        for name in arrays:
+            if name in skip:
+                assert found[name] is None, f"d{name} was to be skipped"
+            else:
+                np.testing.assert_array_equal(found[name], whole[name])
+
+
+def saves_what_it_says(case, function=None):
+    """The docstring's line ``Saves: a, b.`` names exactly the arrays that the pullback holds."""
+    function = function or reference(case)
+    arrays, constants = case.draw()
+    with workspace(case):
+        _, pullback, *_ = function(*arrays.values(), *constants.values(), **case.static)
+    arguments = arrays | constants
+    held = {next((arg for arg, a in arguments.items() if np.shares_memory(a, array)), name)
+            for name, array in held_arrays(pullback)}
+    assert held == declared(function)
+
+
+def declared(function):
+    """The names in a docstring's ``Saves:`` line: identifiers with commas between, up to the first ";" or "."."""
+    found = re.search(r"^\s*Saves: ([^;.]*)[;.]", function.__doc__ or "", re.M)
+    assert found, f"{function.__name__} has no line 'Saves: a, b.' in its docstring"
+    names = {name.strip() for name in found[1].split(",")}
+    assert all(name.isidentifier() for name in names), f"not a list of names: {found[1]!r}"
+    return names - {"nothing"}
+
+
+def held_arrays(thing, name="", seen=None):
+    """(name, array) for all arrays, not counting scalars, that a function, list, tuple or dict keeps alive."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, np.ndarray):
+        if thing.ndim:
+            yield name, thing
+    elif inspect.isfunction(thing):
+        for variable, cell in zip(thing.__code__.co_freevars, thing.__closure__ or ()):
+            yield from held_arrays(_content(cell), variable, seen)
+        yield from held_arrays((thing.__defaults__, thing.__kwdefaults__), name, seen)
+    elif inspect.ismethod(thing):
+        yield from held_arrays((thing.__func__, thing.__self__), name, seen)
+    elif isinstance(thing, list | tuple | set):
+        for part in thing:
+            yield from held_arrays(part, name, seen)
+    elif isinstance(thing, dict):
+        yield from held_arrays(list(thing.values()), name, seen)
+    elif type(thing).__module__ == "functools":                                 # partial
+        yield from held_arrays((thing.func, thing.args, thing.keywords), name, seen)
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:      # not filled yet, or emptied
+        return None
+
+
+def kernels(name):
+    """(backend, function) for every kernel registered for the op of this name."""
+    for backend in BACKENDS:
+        load_kernels(backend)
+    return [pair for pair in getattr(OPS[name], "faster", {}).items() if pair[0] in BACKENDS]
+
+
+def kernel_equals_reference(faster, case, dtype):
+    """5. A registered kernel equals its reference: value, every cotangent, extras."""
+    arrays, constants = case.draw(dtype)
+    bound = 2 * tolerance(case.op, dtype)
+    y, cotangents, extras = run(faster, case, arrays, constants)
+    y_ref, cotangents_ref, extras_ref = run(reference(case), case, arrays, constants)
+    for array, truth in zip((y, *extras), (y_ref, *extras_ref), strict=True):
+        assert_close(array, truth, bound, "value")
+    dy = cotangent(y_ref)
+    found = cotangents(dy)
+    for name, truth in cotangents_ref(dy).items():
+        assert_close(found[name], truth, bound, f"d{name}")
+
+
+def freed(function):
+    """Call ``function``; True where it leaves none of the arrays it returns weak references to."""
+    references = function()
+    gc.collect()
+    return all(reference() is None for reference in references)
+
+
+def _reversed(a):
+    return a[(slice(None, None, -1),) * a.ndim]
+
+
+def _inside(a):
+    """``a`` as every other element of something larger."""
+    larger = np.full([2 * size for size in a.shape], np.nan if a.dtype.kind == "f" else 0, a.dtype)
+    larger[(slice(None, None, 2),) * a.ndim] = a
+    return larger[(slice(None, None, 2),) * a.ndim]
+
+
+def _locked(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = {
+    "Fortran order": np.asfortranarray,
+    "channels last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if a.ndim > 1 else a,
+    "a slice": _inside,
+    "backwards": lambda a: _reversed(np.ascontiguousarray(_reversed(a))),
+    "read-only": _locked,
+}
+
+
+def memory_order_is_free(function, case, layouts, dtype=np.float64):
+    """Any strides are accepted: the results are those on C-contiguous copies."""
+    arrays, constants = case.draw(dtype)
+    moved = [{name: LAYOUTS[next(layouts)](a) for name, a in group.items()} for group in (arrays, constants)]
+    bound = 2 * tolerance(case.op, dtype)
+    y, cotangents, extras = run(function, case, arrays, constants)
+    y_moved, cotangents_moved, extras_moved = run(function, case, *moved)
+    for array, truth in zip((y_moved, *extras_moved), (y, *extras), strict=True):
+        assert_close(array, truth, bound, "value")
+    dy = cotangent(y)
+    found = cotangents_moved(LAYOUTS[next(layouts)](dy))
+    for name, truth in cotangents(dy).items():
+        assert_close(found[name], truth, bound, f"d{name}")

@@ -1,0 +1,187 @@
+"""Each op as its docstring says it: the sum, written as plain loops over numbers.  Slow, and nothing to get wrong.
+
+Nothing here uses :mod:`npresnet`.  A function takes an op's arguments and returns what the op does, less the pullback.
+"""
+
+import math
+
+import numpy as np
+
+
+def pair(value):
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)
+
+
+class Axis:
+    """One axis of i pixels under a window: where each output starts, and which of its taps meet a pixel."""
+
+    def __init__(self, i, k, s, padding, d=1, ceil_mode=False):
+        (self.before, self.after), self.i, self.k, self.s, self.d = pair(padding), i, k, s, d
+        total, reach = self.before + i + self.after, d * (k - 1) + 1
+        self.outputs, start = 0, 0
+        while start + reach <= total or (ceil_mode and start + reach < total + s and start < self.before + i):
+            self.outputs, start = self.outputs + 1, start + s
+
+    def taps(self, p):
+        """(tap, pixel) for every tap of output p that meets a pixel."""
+        for t in range(self.k):
+            at = p * self.s + t * self.d - self.before
+            if 0 <= at < self.i:
+                yield t, at
+
+    def counted(self, p, count_include_pad):
+        """How many positions of window p lie inside the image, or inside the padded image."""
+        places = [p * self.s + t - self.before for t in range(self.k)]
+        low, high = (-self.before, self.i + self.after) if count_include_pad else (0, self.i)
+        return sum(low <= at < high for at in places)
+
+
+def axes(x, kernel, stride, padding, dilation=1, ceil_mode=False):
+    sizes = zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), pair(dilation))
+    return [Axis(*size, ceil_mode=ceil_mode) for size in sizes]
+
+
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    rows, cols = axes(x, w.shape[2:], stride, padding, dilation)
+    (n, c), f = x.shape[:2], len(w)
+    y = np.zeros((n, f, rows.outputs, cols.outputs), x.dtype)
+    for image, filter, p, q in np.ndindex(*y.shape):
+        first = filter // (f // groups) * (c // groups)
+        y[image, filter, p, q] = (0 if b is None else b[filter]) + sum(
+            w[filter, channel, i, j] * x[image, first + channel, row, col]
+            for channel in range(c // groups) for i, row in rows.taps(p) for j, col in cols.taps(q))
+    return y
+
+
+def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
+    return conv2d(x, w, b, padding=padding)
+
+
+def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
+    return _max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)[0]
+
+
+def max_pool2d_pullback(x, dy, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
+    """The first maximum of each window gets its whole dy."""
+    dx = np.zeros_like(x)
+    for at, place in _max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)[1].items():
+        dx[place] += dy[at]
+    return dx
+
+
+def _max_pool2d(x, kernel, stride, padding, dilation, ceil_mode):
+    rows, cols = axes(x, kernel, stride, padding, dilation, ceil_mode)
+    y = np.full((*x.shape[:2], rows.outputs, cols.outputs), -np.inf, x.dtype)
+    won = {}
+    for n, c, p, q in np.ndindex(*y.shape):
+        for _, row in rows.taps(p):
+            for _, col in cols.taps(q):
+                if (n, c, p, q) not in won or x[n, c, row, col] > y[n, c, p, q]:
+                    y[n, c, p, q], won[n, c, p, q] = x[n, c, row, col], (n, c, row, col)
+    return y, won
+
+
+def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_pad=True):
+    rows, cols = axes(x, kernel, stride, padding, ceil_mode=ceil_mode)
+    y = np.zeros((*x.shape[:2], rows.outputs, cols.outputs), x.dtype)
+    for n, c, p, q in np.ndindex(*y.shape):
+        m = rows.counted(p, count_include_pad) * cols.counted(q, count_include_pad)
+        y[n, c, p, q] = sum(x[n, c, row, col] for _, row in rows.taps(p) for _, col in cols.taps(q)) / m
+    return y
+
+
+def global_avg_pool2d(x):
+    n, c, h, w = x.shape
+    y = np.zeros((n, c), x.dtype)
+    for at in np.ndindex(n, c):
+        y[at] = sum(x[at][p, q] for p in range(h) for q in range(w)) / (h * w)
+    return y
+
+
+def batch_norm_train(x, gamma, beta, *, eps):
+    n, c, h, w = x.shape
+    y, mean, var = np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)
+    for k in range(c):
+        values = [x[i, k, p, q] for i in range(n) for p in range(h) for q in range(w)]
+        mean[k] = sum(values) / len(values)
+        var[k] = sum((value - mean[k]) ** 2 for value in values) / len(values)
+    for i, k, p, q in np.ndindex(*x.shape):
+        y[i, k, p, q] = gamma[k] * (x[i, k, p, q] - mean[k]) / math.sqrt(var[k] + eps) + beta[k]
+    return y, (mean, var)
+
+
+def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
+    y = np.zeros_like(x)
+    for i, k, p, q in np.ndindex(*x.shape):
+        y[i, k, p, q] = gamma[k] * (x[i, k, p, q] - mean[k]) / math.sqrt(var[k] + eps) + beta[k]
+    return y
+
+
+def relu(x):
+    y = np.zeros_like(x)
+    for at in np.ndindex(*x.shape):
+        y[at] = x[at] if x[at] > 0 else 0
+    return y
+
+
+def sigmoid(x):
+    y = np.zeros_like(x)
+    for at in np.ndindex(*x.shape):
+        y[at] = 1 / (1 + math.exp(-x[at]))
+    return y
+
+
+def scale_channels(x, s):
+    y = np.zeros_like(x)
+    for n, c, p, q in np.ndindex(*x.shape):
+        y[n, c, p, q] = s[n, c] * x[n, c, p, q]
+    return y
+
+
+def softmax(z):
+    p = np.zeros_like(z)
+    for n, k in np.ndindex(*z.shape):
+        p[n, k] = math.exp(z[n, k]) / sum(math.exp(value) for value in z[n])
+    return p
+
+
+def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
+    n, k = logits.shape
+    p, total = softmax(logits), 0.0
+    for row, column in np.ndindex(n, k):
+        q = (1 - label_smoothing) * (column == labels[row]) + label_smoothing / k
+        total -= q * math.log(p[row, column])
+    return np.asarray(total / n, logits.dtype)
+
+
+def linear(x, w, b=None):
+    y = np.zeros((len(x), len(w)), x.dtype)
+    for n, m in np.ndindex(*y.shape):
+        y[n, m] = sum(x[n, d] * w[m, d] for d in range(x.shape[1])) + (0 if b is None else b[m])
+    return y
+
+
+def zero_pad2d(x, padding):
+    (top, bottom), (left, right) = (pair(sides) for sides in pair(padding))
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, top + h + bottom, left + w + right), x.dtype)
+    for i, k, p, q in np.ndindex(*x.shape):
+        y[i, k, top + p, left + q] = x[i, k, p, q]
+    return y
+
+
+def zero_pad_channels(x, before, after):
+    n, c, h, w = x.shape
+    y = np.zeros((n, before + c + after, h, w), x.dtype)
+    for i, k, p, q in np.ndindex(*x.shape):
+        y[i, before + k, p, q] = x[i, k, p, q]
+    return y
+
+
+def subsample(x, stride):
+    sh, sw = pair(stride)
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, math.ceil(h / sh), math.ceil(w / sw)), x.dtype)
+    for i, k, p, q in np.ndindex(*y.shape):
+        y[i, k, p, q] = x[i, k, sh * p, sw * q]
+    return y
