@@ -10,7 +10,7 @@ def relu(x):
     At the kink x = 0 the derivative is taken as 0, as in PyTorch.
 
     Shapes: any.
-    Saves: y, which the next convolution saves anyway.
+    Saves: y; the next convolution saves it anyway.
     """
     y = namespace_for(x=x).maximum(x, 0)
     return y, lambda dy: array_namespace(dy).where(y > 0, dy, 0)

@@ -20,7 +20,7 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     that is: how much more was expected of each class than was there.
 
     Shapes: logits z (N, K), labels (N,) integers in 0 … K−1 → loss (), pullback(dloss=1.0).
-    Saves: log_p, labels.
+    Saves: log_p, labels, rows; rows are the integers 0 … N−1.
     Raises: ValueError for labels of another shape or (on the CPU) out of range, TypeError for labels that are
     no integers.
     """

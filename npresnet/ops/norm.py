@@ -40,10 +40,11 @@ def batch_norm_train(x, gamma, beta, *, eps):
     def pullback(dy, skip=()):
         dbeta = dy.sum(axis=BATCH)                                      # dβ = Σ dy
         dgamma = (dy * x_hat).sum(axis=BATCH)                           # dγ = Σ dy·x̂
-        if "x" in skip:
-            return None, dgamma, dbeta
-        dx = dy - (dbeta / m)[CHANNEL] - x_hat * (dgamma / m)[CHANNEL]  # dy − mean(dy) − x̂·mean(dy·x̂)
-        return (gamma * inv_std)[CHANNEL] * dx, dgamma, dbeta
+        dx = None
+        if "x" not in skip:
+            dx = dy - (dbeta / m)[CHANNEL] - x_hat * (dgamma / m)[CHANNEL]      # dy − mean(dy) − x̂·mean(dy·x̂)
+            dx = (gamma * inv_std)[CHANNEL] * dx
+        return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
 
     return y, pullback, (mean, var)
 

@@ -17,7 +17,7 @@ def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
     the whole gradient: dx = Σ dy over the windows that x won.  NaN wins over numbers, as in PyTorch.
 
     Shapes: x (N, C, H, W), kernel an int or a pair → y (N, C, oh, ow).
-    Saves: winner, one small integer for each output.
+    Saves: winner; one small integer for each output.
     Raises: ValueError where the window does not fit, or is padded by more than half of itself.
     """
     xp, shape = namespace_for(x=x), x.shape
