@@ -1,7 +1,7 @@
 """Carry a shape through a model: what every layer gives, and what that costs.
 
-Nothing is convolved.  A model is a tree of :class:`Chain` and :class:`Residual` with layers at its leaves; the walk
-carries zeros through it, and asks a layer that would cost time for its output's shape only:
+Nothing is convolved.  A model is a tree, mostly of :class:`Chain` and :class:`Residual`, with layers at its leaves;
+the walk carries zeros through it, and asks a layer that would cost time for its output's shape only:
 
     convolution   oh = ⌊(h + 2p − d(k − 1) − 1) / s⌋ + 1        MACs = N · F · oh · ow · (C / groups) · kh · kw
     linear                                                      MACs = N · outputs · inputs
@@ -9,13 +9,14 @@ carries zeros through it, and asks a layer that would cost time for its output's
 MACs count these two kinds, as torchvision's tables do (it calls them FLOPS; a MAC is two floating-point operations).
 """
 
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ..backend import use
-from ..nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, ReLU, Residual, Softmax
+from ..nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, Module, ReLU, Residual, Softmax
 from ..nn.layers import Pool
 from ..ops.window import Window
 
@@ -67,8 +68,15 @@ class Walk:
                 raise ValueError(f"the branch gives {branch.shape[1:]}, its shortcut {shortcut.shape[1:]}: no sum")
             return branch
         if module.children():
-            raise ValueError(f"summary knows Chain and Residual, not how a {type(module).__name__} runs its parts")
+            return self.through_code(module, x)
         return x if isinstance(module, Identity) else self.leaf(module, x)
+
+    def through_code(self, module, x):
+        """The same for a module that runs its parts in its own way: a twin of it runs, whose parts report here."""
+        twin = copy(module)
+        for name, part in module.children().items():
+            setattr(twin, name, Probe(self, part))
+        return zeros(twin(x).shape)
 
     def leaf(self, module, x):
         name = self.names.get(id(module), "")
@@ -82,6 +90,16 @@ class Walk:
         self.rows.append(Row(name, type(module).__name__, (self.batch, *y.shape[1:]),
                              sum(box.value.size for box in new), self.batch * macs(module, y)))
         return y
+
+
+class Probe(Module):
+    """Stands in for a part of a module, and leads what it is given through that part."""
+
+    def __init__(self, walk, part):
+        self.walk, self.part = walk, part
+
+    def __call__(self, x):
+        return self.walk.through(self.part, x)
 
 
 def output_shape(layer, x):

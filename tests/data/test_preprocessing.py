@@ -32,9 +32,14 @@ def test_all_pixel_values_follow_the_formula_in_float32():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_equals_torchvision_bit_for_bit(transforms, preset, size):
     recipe, image = PRESETS[preset], Image.fromarray(picture(size))
-    reference = transforms.Compose([
-        transforms.Resize(recipe.resize), transforms.CenterCrop(recipe.crop), transforms.ToTensor(),
-        transforms.Normalize(recipe.mean, recipe.std)])(image).numpy()
+    cropped = transforms.Compose([
+        transforms.Resize(recipe.resize, transforms.InterpolationMode(recipe.interpolation)),
+        transforms.CenterCrop(recipe.crop)])(image)
+    if recipe.scale == "unit":
+        reference = transforms.Normalize(recipe.mean, recipe.std)(transforms.ToTensor()(cropped)).numpy()
+    else:                                                            # torchvision knows no other scale
+        raw = Preprocessing(None, None, recipe.mean, recipe.std, recipe.channels, recipe.scale)
+        reference = raw(cropped)
     np.testing.assert_array_equal(preprocess(image, preset)[0], reference)
 
 

@@ -145,12 +145,25 @@ def test_parts_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"^1 cannot take 1x3x2x2: an image of 2x2"):
         summary(Sequential(BatchNorm2d(3), MaxPool2d(3, 1)), (1, 3, 2, 2))
 
-    class Own(Module):
-        def __init__(self):
-            self.part = Conv2d(3, 3, 1)
 
-    with pytest.raises(ValueError, match="how a Own runs"):
-        summary(Own(), (1, 3, 4, 4))
+class Gated(Module):
+    """y = x · mean(g(x)): a module that runs its parts in its own way."""
+
+    def __init__(self):
+        self.gate = Sequential(Conv2d(3, 3, 1, bias=True), MaxPool2d(2, 2))
+
+    def __call__(self, x):
+        return x * self.gate(x).mean(axis=(2, 3), keepdims=True)
+
+
+def test_modules_with_code_of_their_own_are_run_with_their_parts_watched():
+    model = Sequential(Gated(), Conv2d(3, 5, 3))
+    parts = dict(model.named_modules())
+    rows = summary(model, (2, 3, 8, 8)).rows
+    assert [(row.name, row.output_shape, row.parameters, row.macs) for row in rows] == [
+        ("0.gate.0", (2, 3, 8, 8), 12, 2 * 3 * 64 * 3), ("0.gate.1", (2, 3, 4, 4), 0, 0),
+        ("1", (2, 5, 6, 6), 135, 2 * 5 * 36 * 27)]
+    assert dict(model.named_modules()) == parts                       # the model itself is as it was
 
 
 def test_text_json_and_html():
