@@ -1,0 +1,200 @@
+"""Train a network on labelled pictures, from scratch or from weights; stop and go on without losing a bit.
+
+The data is a folder of class folders, a zip of one, or an archive of CIFAR-10 or CIFAR-100; a folder may also hold
+train and test parts (train/ and test/, or one *train*.zip and one *test*.zip).  Part of the training pictures is held
+out: the weights that do best on those are kept, and the test pictures are looked at once, at the end.
+
+In --out: checkpoint.safetensors (the whole state, after every epoch and on Ctrl-C), best.safetensors and
+final.safetensors (weights), metrics.jsonl (a line for each epoch), report.json and, with matplotlib, plots.
+"""
+
+import argparse
+import json
+import os
+import sys
+from contextlib import nullcontext
+
+from .models import positive
+from .progress import progress
+
+EXAMPLES = """examples:
+  npresnet train --data cifar10 --model resnet20 --recipe fast-cifar --out runs/resnet20
+  npresnet train --data cifar-10-python.tar.gz --model resnet56 --recipe paper-cifar --out runs/paper --seed 1
+  npresnet train --data photos --weights resnet18.pth --recipe finetune --freeze trunk --out runs/photos
+  npresnet train --out runs/photos --resume"""
+
+RUN = {"data": None, "test": None, "model": None, "weights": None, "recipe": "fast-cifar", "seed": 0, "backend": None,
+       "strict": False}
+DETAILS = {   # the fields of training.Recipe: their type, and what they mean
+    "epochs": (int, "passes over the training pictures"),
+    "batch_size": (int, "pictures a step"),
+    "lr": (float, "peak learning rate"),
+    "schedule": (str, "constant, steps, cosine or one-cycle"),
+    "warmup": (float, "epochs over which the rate rises from a tenth"),
+    "optimizer": (str, "sgd or adamw"),
+    "momentum": (float, "of sgd"),
+    "nesterov": (bool, "Nesterov's step"),
+    "weight_decay": (float, "pulls the weights to zero"),
+    "decay_all": (bool, "decay batch norms and biases too"),
+    "label_smoothing": (float, "share of the target spread over all classes"),
+    "mixup": (float, "α of the mixing share's Beta(α, α)"),
+    "clip": (float, "largest norm of the gradient"),
+    "average": (float, "decay of the moving average of the weights, such as 0.999"),
+    "accumulate": (int, "parts that a batch goes through in, to save memory"),
+    "augment": (str, "crop-flip, photo or none"),
+    "jitter": (float, "change brightness, contrast and saturation by up to this share"),
+    "freeze": (str, "nothing, norm (batch norms) or trunk (everything but the head)"),
+    "held_out": (float, "training pictures for validation: their number, or below 1 their share"),
+}
+
+
+def add_arguments(parser):
+    run = parser.add_argument_group("the run")
+    run.add_argument("--data", metavar="PATH", help="the training pictures")
+    run.add_argument("--test", metavar="PATH", help="the test pictures (default: the test part of --data, if any)")
+    run.add_argument("--model", metavar="NAME", help="the network (default: that of --weights)")
+    run.add_argument("--weights", metavar="FILE", help="start from these weights, with a new head")
+    run.add_argument("--recipe", metavar="NAME", help="paper-cifar, fast-cifar (default) or finetune")
+    run.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    run.add_argument("--seed", type=int, metavar="N", help="of initial weights, order and augmentation (default: 0)")
+    run.add_argument("--backend", choices=("numpy", "numba", "cuda"), help="what computes (default: fastest on a CPU)")
+    run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read pictures (default: 2)")
+    run.add_argument("--strict", action="store_true", default=None, help="a broken picture is an error, not skipped")
+    run.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
+    details = parser.add_argument_group("details that replace the recipe's")
+    for name, (kind, text) in DETAILS.items():
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": "X"}
+        details.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
+
+
+def run(args) -> int:
+    from ..training.checkpoint import read_checkpoint
+    os.makedirs(args.out, exist_ok=True)
+    checkpoint = read_checkpoint(args.out)
+    if checkpoint and not args.resume:
+        raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
+    about = settled(args, checkpoint)
+    with computing(about["backend"]):
+        return train(args, about, checkpoint)
+
+
+def settled(args, checkpoint) -> dict:
+    """What the command line asks for; on a resume what the run began with, which the command line may repeat."""
+    from ..training import recipe
+    given = {name: getattr(args, name) for name in (*RUN, *DETAILS) if getattr(args, name) is not None}
+    if checkpoint:
+        saved = checkpoint[1]["about"]
+        changed = [f"{name} {saved.get(name)}" for name in given if saved.get(name) != given[name]]
+        if changed:
+            raise ValueError(f"the run in {args.out} began with {', '.join(changed)}; "
+                             "leave those options out, or choose another --out")
+        return saved
+    about = {**RUN, **given}
+    if about["data"] is None or not (about["model"] or about["weights"]):
+        raise ValueError("give --data PATH, and --model NAME or --weights FILE"
+                         + (f" ({args.out} holds no run to go on with)" if args.resume else ""))
+    changes = {name: about[name] for name in DETAILS if name in about}
+    return {**about, **vars(recipe(about["recipe"], **changes))}
+
+
+def computing(backend):
+    """The context of a backend; CUDA arrays bring their own."""
+    from ..backend import use
+    return use(backend) if backend in ("numpy", "numba") else nullcontext()
+
+
+def train(args, about, checkpoint) -> int:
+    from ..training import Recipe, Stopped, Trainer, restore, split
+    from ..training.watch import watching
+    recipe = Recipe(**{name: about[name] for name in DETAILS})
+    in_memory = recipe.augment != "photo"
+    model = starting_model(about, checkpoint)
+    source = read_pictures(about["data"], "train", model, about, args.workers, in_memory=in_memory)
+    if checkpoint is None:
+        model = with_head(model, about, source.classes)
+    trainer = Trainer(model, recipe, *split(source, recipe.held_out, about["seed"]), seed=about["seed"],
+                      workers=args.workers, about=about)
+    if checkpoint:
+        restore(trainer, checkpoint, args.out)
+        print(f"going on at epoch {trainer.epoch + 1}, step {trainer.step}", file=sys.stderr)
+    try:
+        with watching() as watch:
+            trainer.fit(args.out, watch)
+    except Stopped as stop:
+        print(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume", file=sys.stderr)
+        return 128 + stop.args[0]
+    return finish(args, about, trainer, in_memory)
+
+
+def starting_model(about, checkpoint):
+    """The network of the checkpoint, of --weights (its head still the old one) or of --model."""
+    from ..models import build
+    from ..zoo import create_model, load_model
+    if checkpoint:
+        spec, rest = checkpoint[2]["spec"], checkpoint[2]
+        options = dict(in_channels=spec["in_channels"], dialect=spec["dialect"], **spec["options"])
+        return described(build(spec["name"], spec["num_classes"], **options), rest["preprocessing"], rest["classes"],
+                         about)
+    if not about["weights"]:
+        return create_model(about["model"], seed=about["seed"])
+    if about["model"]:
+        return create_model(about["model"], weights=about["weights"])
+    return load_model(about["weights"])
+
+
+def with_head(model, about, classes):
+    """The same network with a fresh classifier for ``classes``, drawn from the seed."""
+    from ..zoo import create_model
+    spec = model.spec
+    fresh = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=about["seed"],
+                         in_channels=spec.in_channels, **spec.options)
+    if about["weights"]:
+        state = {key: array for key, array in model.state_dict().items() if not key.startswith("fc.")}
+        fresh.load_state_dict(state, strict=False)
+    return described(fresh, model.preprocessing, classes, about)
+
+
+def described(model, preprocessing, classes, about):
+    """The model with its preprocessing and class names, on the device that the run asks for."""
+    from ..backend import to_device
+    from ..data import Preprocessing
+    model.preprocessing = Preprocessing(**preprocessing) if isinstance(preprocessing, dict) else preprocessing
+    model.classes = tuple(classes) if classes else None
+    return to_device(model, "cuda") if about["backend"] == "cuda" else model
+
+
+def read_pictures(path, part, model, about, workers, **options):
+    """One part of the data; what could not be read is named and counted."""
+    from ..data import recipe_of
+    from ..training import open_source
+    with progress(f"reading the {part} pictures") as show:
+        source, broken = open_source(path, recipe_of(model), part=part, strict=about["strict"], workers=workers,
+                                     show=show, **options)
+    if broken:
+        print(*broken[:5], *["…"] * (len(broken) > 5), sep="\n", file=sys.stderr)
+        print(f"{path}: left out {len(broken)} broken pictures of {len(source) + len(broken)}", file=sys.stderr)
+    print(f"{len(source)} {part} pictures of {len(source.classes)} classes", file=sys.stderr)
+    return source
+
+
+def finish(args, about, trainer, in_memory) -> int:
+    """Evaluate the best weights, once, and write what they are worth."""
+    from ..training.report import as_text, evaluate, write_report
+    from ..training.sources import has_part
+    from ..weights import load_weights
+    model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
+    load_weights(model, best)
+    test = about["test"] or (about["data"] if has_part(about["data"], "test") else None)
+    source, what = trainer.validation or trainer.train, "held-out training pictures"
+    if test:
+        source = read_pictures(test, "test", model, about, args.workers, in_memory=in_memory, classes=model.classes)
+        what = "test pictures"
+    result = evaluate(model, source)
+    written = write_report(trainer.history, result, args.out, weights=best, pictures=what, run=about)
+    if args.json:
+        print(json.dumps({"weights": best, "pictures": what, **result}, indent=2))
+    else:
+        print(f"{best} on {what}: {as_text(result)}")
+        print(f"wrote {', '.join(written)} into {args.out}")
+    return 0

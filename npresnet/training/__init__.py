@@ -1,0 +1,16 @@
+"""Training: optimisers, schedules, recipes and the loop, so exact that a killed run goes on bit for bit."""
+
+from .average import Average
+from .batches import Batch, Batches
+from .checkpoint import read_checkpoint, restore
+from .gradients import TrainingError, clip_gradients, gradient_norm
+from .loop import Trainer, predict
+from .optim import SGD, AdamW
+from .recipes import RECIPES, Recipe, recipe
+from .schedules import SCHEDULES
+from .sources import Source, open_source, split
+from .watch import Stopped, Watch
+
+__all__ = ["RECIPES", "SCHEDULES", "SGD", "AdamW", "Average", "Batch", "Batches", "Recipe", "Source", "Stopped",
+           "Trainer", "TrainingError", "Watch", "clip_gradients", "gradient_norm", "open_source", "predict",
+           "read_checkpoint", "recipe", "restore", "split"]

@@ -1,0 +1,161 @@
+"""CIFAR-10 and CIFAR-100 as their author distributes them, in the binary and in the Python version [K].
+
+    cifar-10-binary.tar.gz     data_batch_1.bin … test_batch.bin       records of  label, 3072 pixels
+    cifar-100-binary.tar.gz    train.bin, test.bin                     records of  coarse label, fine label, 3072 pixels
+    cifar-10-python.tar.gz     data_batch_1 … test_batch               pickles of  {data, labels, …}
+    cifar-100-python.tar.gz    train, test                             pickles of  {data, fine_labels, …}
+
+The tar is read as it is, packed or not, or as the folder that came out of it.  The pickles go through the reader of
+``npresnet.weights``, which executes nothing: its allow-list here is what a NumPy array needs.
+
+[K] https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+import os
+import tarfile
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data import ImageError, class_names
+from ..weights import WeightsError, unpickle
+from ..weights.machine import Built
+
+PIXELS = 3 * 32 * 32
+MAX_BYTES = 1 << 28                       # of one member: the largest real one has 154 million
+
+
+class Layout(NamedTuple):
+    """Which files hold the pictures, and how one file is read: bytes, label's position → (pixels, labels)."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    classes: str
+    pickled: bool
+    label: int | str                      # the label's byte in a record, or its key in the pickle
+
+
+def batches(suffix=""):
+    return tuple(f"data_batch_{k}{suffix}" for k in range(1, 6)), (f"test_batch{suffix}",)
+
+
+LAYOUTS = (
+    Layout(*batches(".bin"), "cifar10", False, 0),
+    Layout(*batches(), "cifar10", True, "labels"),
+    Layout(("train.bin",), ("test.bin",), "cifar100", False, 1),
+    Layout(("train",), ("test",), "cifar100", True, "fine_labels"),
+)
+
+
+def is_cifar(path) -> bool:
+    """Is this a tar, or a folder with the files of one of the layouts?"""
+    if os.path.isdir(path):
+        return any(all(os.path.isfile(os.path.join(path, name)) for name in layout.train) for layout in LAYOUTS)
+    return os.path.isfile(path) and tarfile.is_tarfile(path)
+
+
+def read_cifar(path, part="train"):
+    """(pixels (N, 32, 32, 3) uint8, labels (N,) int64, class names) of the part ``"train"`` or ``"test"``.
+
+    Raises ImageError for what is no CIFAR archive, or a damaged one.
+    """
+    try:
+        layout, files = open_folder(path, part) if os.path.isdir(path) else open_tar(path, part)
+        parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
+    except (tarfile.TarError, EOFError, WeightsError) as error:
+        raise ImageError(f"{path}: damaged archive ({error})") from error
+    pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
+    classes = class_names(layout.classes)
+    if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
+        raise ImageError(f"{path}: damaged archive (labels outside 0 … {len(classes) - 1}, or no pictures)")
+    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int64), classes
+
+
+def open_folder(path, part):
+    layout = find_layout(path, {name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))})
+    return layout, [read_file(os.path.join(path, name)) for name in getattr(layout, part)]
+
+
+def open_tar(path, part):
+    with tarfile.open(path) as archive:
+        members = {os.path.basename(member.name): member for member in archive if member.isreg()}
+        layout = find_layout(path, members.keys())
+        wanted = getattr(layout, part)
+        missing = [name for name in wanted if name not in members]
+        if missing:
+            raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
+        return layout, [limited(archive.extractfile(members[name]), members[name].size) for name in wanted]
+
+
+def find_layout(path, names):
+    for layout in LAYOUTS:
+        if names >= {*layout.train}:
+            return layout
+    raise ImageError(f"{path}: none of the CIFAR archives (looked for {', '.join(f.train[0] for f in LAYOUTS)})")
+
+
+def read_file(path):
+    with open(path, "rb") as file:
+        return limited(file, os.fstat(file.fileno()).st_size)
+
+
+def limited(file, size):
+    if size > MAX_BYTES:
+        raise ImageError(f"{file.name}: {size:,} bytes are more than a CIFAR file has")
+    return file.read()
+
+
+def records(data, label):
+    """The binary version: rows of labels and pixels."""
+    width = PIXELS + label + 1
+    if len(data) % width:
+        raise WeightsError(f"{len(data):,} bytes are no whole number of records of {width}")
+    rows = np.frombuffer(data, np.uint8).reshape(-1, width)
+    return rows[:, label + 1:], rows[:, label]
+
+
+def unpickled(data, label):
+    """The Python version: a dictionary with an array and a list."""
+    tree = unpickle(data, globals=NUMPY_GLOBALS, encoding=None, max_steps=2_000_000)
+    tree = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(tree).items()}
+    pixels, labels = getattr(tree.get("data"), "value", None), tree.get(label)
+    if not isinstance(labels, list) or any(type(value) is not int for value in labels):
+        raise WeightsError(f"no list of numbers under {label!r}")
+    if pixels is None or pixels.shape != (len(labels), PIXELS):
+        raise WeightsError(f"no array ({len(labels)}, {PIXELS}) of bytes under 'data'")
+    return pixels, np.array(labels, np.int64)
+
+
+class Array(Built):
+    """What a pickled uint8 array becomes."""
+
+    value = None
+
+    def build(self, state):
+        _, shape, dtype, fortran, data = state
+        if not isinstance(dtype, Bytes) or fortran or type(data) is not bytes:
+            raise WeightsError("an array is not of plain bytes")
+        self.value = np.frombuffer(data, np.uint8).reshape(shape)
+
+
+class Bytes(Built):
+    """numpy.dtype("u1"), the only one there is."""
+
+    def __init__(self, code, *flags):
+        if code not in (b"u1", "u1"):
+            raise WeightsError(f"the dtype {code!r} is not that of pixels")
+
+    def build(self, state):
+        pass
+
+
+def never(*args):
+    raise WeightsError("ndarray is not called by a pickled array")
+
+
+NUMPY_GLOBALS = {
+    "numpy ndarray": never,
+    "numpy dtype": Bytes,
+    "numpy.core.multiarray _reconstruct": lambda *what: Array(),
+    "numpy._core.multiarray _reconstruct": lambda *what: Array(),
+}

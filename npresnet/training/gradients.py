@@ -1,0 +1,70 @@
+"""What is looked at between the pullback and the optimiser's step: the gradients' size, and whether all is finite."""
+
+from ..backend import array_namespace
+from ..nn import Chain, Residual
+
+
+class TrainingError(ValueError):
+    """The training cannot go on; the message says where it broke and what to try."""
+
+
+CURE = "lower the learning rate, warm it up, or clip the gradients; the last checkpoint is from before"
+
+
+def gradient_norm(parameters) -> float:
+    """‖g‖ = √(Σ g²) over all parameters that have a gradient."""
+    squares = [array_namespace(box.grad).vdot(box.grad, box.grad) for box in parameters if box.grad is not None]
+    return float(sum(squares)) ** 0.5
+
+
+def clip_gradients(parameters, norm, largest):
+    """g ← g · min(1, largest / ‖g‖), with PyTorch's 1e-6 beside the norm."""
+    factor = largest / (norm + 1e-6)
+    if factor < 1:
+        for box in parameters:
+            box.grad = None if box.grad is None else box.grad * factor
+
+
+def check_loss(loss, model, x):
+    """Raise TrainingError, naming the first layer whose output is not finite, where the loss is not."""
+    if loss - loss != 0:                                                # only for ±∞ and NaN
+        raise TrainingError(f"the loss is {loss}: {first_layer(model, x)}; {CURE}")
+
+
+def check_gradients(norm, model):
+    """Raise TrainingError, naming the layer nearest to the loss, where a gradient is not finite."""
+    if norm - norm != 0:
+        bad = [name for name, box in model.named_parameters() if box.grad is not None and not finite(box.grad)]
+        where = f"of {bad[-1]} (and {len(bad) - 1} more before it)" if bad else "as a whole overflows"
+        raise TrainingError(f"the gradient {where} is not finite; {CURE}")
+
+
+def first_layer(model, x) -> str:
+    """Where along the way NaN or infinity appears first."""
+    if not finite(x):
+        return "the images hold values that are not finite"
+    twin = model.mapped(lambda array: array)                            # its running statistics may move, ours not
+    for name, box in twin.named_arrays():
+        if not finite(box.value):
+            return f"{name} holds values that are not finite"
+    names = {id(module): name for name, module in twin.named_modules()}
+    found = []
+
+    def through(module, x):
+        if isinstance(module, Chain):
+            for layer in module.layers():
+                x = through(layer, x)
+            return x
+        if isinstance(module, Residual):
+            return through(module.branch, x) + through(module.shortcut, x)
+        y = module(x)
+        if not finite(y):
+            found.append(names.get(id(module), type(module).__name__))
+        return y
+
+    through(twin, x)
+    return f"the output of {found[0]} is not finite" if found else "the logits are finite, their loss overflows"
+
+
+def finite(array) -> bool:
+    return bool(array_namespace(array).isfinite(array).all())

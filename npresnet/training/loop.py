@@ -1,0 +1,168 @@
+"""The training loop: batches, loss, pullback, step; and after each epoch the validation and a checkpoint."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from .. import ops
+from ..backend import array_namespace, backend_of, to_device
+from ..data import recipe_of
+from ..data.augment import mix_up
+from ..nn import freeze_batch_norm
+from ..weights import save_weights
+from .average import Average
+from .batches import Batches
+from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
+from .gradients import check_gradients, check_loss, clip_gradients, gradient_norm
+from .watch import Stopped, Watch
+
+
+class Trainer:
+    """A model, its data, a recipe and a seed: together they decide every weight.
+
+    ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` what the epoch has summed so far and
+    ``history`` one row for each finished epoch.  ``about`` is kept in the checkpoints beside them.
+    """
+
+    def __init__(self, model, recipe, train, validation=None, *, seed=0, workers=2, about=None):
+        self.model, self.recipe, self.seed, self.about = model, recipe, seed, about or {}
+        self.train, self.validation = train, validation if validation is not None and len(validation) else None
+        self.batches = Batches(train, recipe_of(model), recipe.batch_size, recipe.augment, jitter=recipe.jitter,
+                               seed=seed, workers=workers)
+        freeze(model, recipe.freeze)
+        self.optimizer = recipe.make_optimizer(model)
+        self.average = Average(model, recipe.average) if recipe.average else None
+        self.epoch, self.step, self.totals, self.history = 0, 0, [0.0, 0, 0], []
+
+    def settings(self) -> dict:
+        """What must be equal for a run to go on from a checkpoint."""
+        first = next(iter(self.model.parameters())).value
+        return {"model": str(self.model.spec), "data": self.train.fingerprint(), "seed": self.seed,
+                "backend": backend_of(first), "dtype": str(first.dtype), **asdict(self.recipe)}
+
+    def update(self, batch):
+        """One step of the optimiser; (loss, right answers, pictures) of the batch before it."""
+        model, recipe, now = self.model, self.recipe, self.epoch * len(self.batches) + self.step
+        share = mixing_share(recipe.mixup, self.seed, now)
+        loss, right, n = 0.0, 0, len(batch.labels)
+        model.zero_grad()
+        for part in batch.parts(recipe.accumulate):
+            x, labels = on_device_of(model, part)
+            x = mix_up(x, share) if recipe.mixup else x
+            logits, pullback = model.logits_vjp(x, input_grad=False)
+            value, loss_pullback = cross_entropy(logits, labels, share, recipe.label_smoothing)
+            check_loss(float(value), model, x)
+            pullback(loss_pullback(len(labels) / n))                    # the parts' gradients add up to the batch's
+            loss += float(value) * len(labels)
+            right += int((logits.argmax(axis=1) == labels).sum())
+        norm = gradient_norm(model.parameters())
+        check_gradients(norm, model)
+        if recipe.clip:
+            clip_gradients(model.parameters(), norm, recipe.clip)
+        self.optimizer.step(recipe.rate(now, len(self.batches)))
+        if self.average:
+            self.average.update(model)
+        return loss, right, n
+
+    def fit(self, out=None, watch=None):
+        """Train to the end and return the history; with a folder ``out``, leave a checkpoint after every epoch.
+
+        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity.
+        """
+        watch = watch or Watch()
+        if out:
+            clear_leftovers(out)
+            save_checkpoint(self, out)                                  # a disk that is full shows before the work
+            write_metrics(self.history, out)
+        while self.epoch < self.recipe.epochs:
+            self.run_epoch(out, watch)
+        if out:
+            save_weights(self.learned(), Path(out) / FINAL)
+        return self.history
+
+    def run_epoch(self, out, watch):
+        self.model.train()
+        started, seen = time.perf_counter(), 0
+        for batch in self.batches.epoch(self.epoch, self.step):
+            done = self.update(batch)
+            self.totals, self.step = [a + b for a, b in zip(self.totals, done)], self.step + 1
+            seen += done[2]
+            watch.batch(self, seen / (time.perf_counter() - started))
+            if watch.stop:
+                if out:
+                    save_checkpoint(self, out)
+                raise Stopped(watch.stop)
+        self.end_epoch(out, watch, seen / max(time.perf_counter() - started, 1e-9))
+
+    def end_epoch(self, out, watch, speed):
+        loss, right, n = self.totals
+        row = {"epoch": self.epoch + 1, "lr": self.recipe.rate((self.epoch + 1) * len(self.batches) - 1,
+                                                              len(self.batches)),
+               "train_loss": loss / n, "train_accuracy": right / n, "images_per_second": round(speed, 1)}
+        if self.validation:
+            row |= {f"validation_{key}": value for key, value in self.score(self.validation).items()}
+        best = max((past.get("validation_accuracy", -1) for past in self.history), default=-1)
+        self.history = [*self.history, row]
+        self.epoch, self.step, self.totals = self.epoch + 1, 0, [0.0, 0, 0]
+        if out:
+            if row.get("validation_accuracy", 0) > best:                # without validation the last is the best
+                save_weights(self.learned(), Path(out) / BEST)
+            save_checkpoint(self, out)
+            write_metrics(self.history, out)
+        watch.epoch(self, row)
+
+    def learned(self):
+        """The model to use: of the averaged weights where they are kept."""
+        return (self.average.model(self.model) if self.average else self.model).eval()
+
+    def score(self, source):
+        """{"loss", "accuracy"} of the learned model."""
+        loss, predicted = predict(self.learned(), source, self.recipe.batch_size)
+        return {"loss": loss, "accuracy": float((predicted == source.labels).mean())}
+
+
+def predict(model, source, batch_size=128, workers=2):
+    """(mean loss, predicted classes (N,)) of a model in eval mode."""
+    loss, predicted = 0.0, []
+    for batch in Batches(source, recipe_of(model), batch_size, workers=workers).plain():
+        x, labels = on_device_of(model, batch)
+        logits = model.logits(x)
+        loss += float(ops.softmax_cross_entropy(logits, labels)[0]) * len(labels)
+        predicted.append(to_device(logits.argmax(axis=1), "cpu"))
+    return loss / len(source), np.concatenate(predicted)
+
+
+def cross_entropy(logits, labels, share, smoothing):
+    """(loss, pullback); with mix-up the labels' loss and the mirrored labels', mixed like the pictures."""
+    loss, pullback = ops.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
+    if share == 1:
+        return loss, pullback
+    other, other_pullback = ops.softmax_cross_entropy(logits, labels[::-1], label_smoothing=smoothing)
+    return (share * loss + (1 - share) * other,
+            lambda dloss=1.0: pullback(share * dloss) + other_pullback((1 - share) * dloss))
+
+
+def mixing_share(alpha, seed, step) -> float:
+    """λ ~ Beta(α, α), the larger of λ and 1 − λ, so that the own label weighs more; 1 without mix-up."""
+    if not alpha:
+        return 1.0
+    share = float(np.random.default_rng([seed, 2, step]).beta(alpha, alpha))
+    return max(share, 1 - share)
+
+
+def on_device_of(model, batch):
+    """The batch where the model lives, in its dtype."""
+    first = next(iter(model.parameters())).value
+    xp = array_namespace(first)
+    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
+
+
+def freeze(model, what):
+    """"norm": batch norms keep their statistics and weights; "trunk": and everything but the head its weights."""
+    if what != "nothing":
+        freeze_batch_norm(model)
+    if what == "trunk":
+        for name, box in model.named_parameters():
+            box.trainable = name.startswith("fc.")
