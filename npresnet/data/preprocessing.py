@@ -89,6 +89,10 @@ PRESETS = {
     "imagenet-v1": Preprocessing(256, 224),      # torchvision's V1 weights, and the papers'
     "imagenet-v2": Preprocessing(232, 224),      # torchvision's V2 weights and resnext101_64x4d
     "cifar10": Preprocessing(32, 32),            # the public CIFAR checkpoints, which keep ImageNet's mean and std
+    "caffe": Preprocessing(256, 224, mean=(103.939, 116.779, 123.68), std=(1, 1, 1), channels="BGR", scale="caffe"),
+    "tf": Preprocessing(256, 224, mean=(0, 0, 0), std=(1, 1, 1), scale="tf"),                     # Keras's V2 nets
+    "timm": Preprocessing(235, 224, interpolation="bicubic"),           # crop_pct 0.95, as most of timm's ResNets
+    "huggingface": Preprocessing(256, 224, interpolation="bicubic"),    # crop_pct 0.875, as microsoft/resnet-50
 }
 
 

@@ -1,6 +1,7 @@
 """The family: residual, plain and pre-activation networks, and their dialects."""
 
-from .dialects import DIALECTS, Dialect
+from .dialects import Dialect
+from .published import DIALECTS, details
 from .registry import FAMILY, Entry, Spec, build, list_models
 
-__all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "list_models"]
+__all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "details", "list_models"]

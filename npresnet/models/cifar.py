@@ -3,15 +3,18 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
 """
 
-from ..nn import Chain, GlobalAvgPool2d, Linear, ReLU
+from ..nn import GlobalAvgPool2d, Linear, ReLU
+from .classifier import Classifier
 from .resnet import add_stages
 
 
-class CifarResNet(Chain):
+class CifarResNet(Classifier):
     """A 3×3 stem, three stages of n blocks at 16, 32 and 64 channels: 6n + 2 layers.     [R1] §4.2
 
     Without a pooling stem, a 32×32 image meets the classifier as 64 features of 8×8.
     """
+
+    unread = frozenset({"stem", "stem_width", "stem_bias", "pool", "bare_bias", "stride_in"})
 
     def __init__(self, dialect, block, depths, num_classes=10, in_channels=3):
         self.conv1 = dialect.conv(in_channels, 16, 3)
@@ -20,6 +23,7 @@ class CifarResNet(Chain):
         add_stages(self, block, dialect, 16, depths, width=16)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(64 * block.expansion, num_classes)
+        self.finish(dialect)
 
-    def layers(self):
+    def features_and_scores(self):
         return self.conv1, self.bn1, self.relu, self.layer1, self.layer2, self.layer3, self.avgpool, self.fc

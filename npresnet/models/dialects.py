@@ -1,11 +1,43 @@
 """The published ResNets differ in details that silently change the numbers.  A dialect names them all.
 
 Every field is one such detail; ``create_model(name, field=value)`` changes one, ``dialect=`` all.
+Models make their layers through a dialect's methods, so that each detail stands here and nowhere else;
+:mod:`npresnet.models.published` lists the dialects by name.
+
+Two conventions give the size o of an output from the size i of an input, a kernel of k and a stride of s:
+
+    explicit padding p     o = ⌊(i + 2p − k) / s⌋ + 1        PyTorch, and Caffe's convolutions
+    'same' (TensorFlow)    o = ⌈i / s⌉                       p is what that takes; an odd pixel goes bottom and right
+    'valid' (TensorFlow)   o = ⌈(i − k + 1) / s⌉             the first with p = 0, written otherwise
+
+At stride 1 an odd kernel's 'same' is p = (k − 1)/2.  At stride 2 on an even image, 'same' starts one pixel later:
+a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see another picture.
 """
 
 from dataclasses import dataclass, fields, replace
 
-from ..nn import BatchNorm2d, Conv2d
+from ..nn import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Identity,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Subsample,
+    ZeroPad2d,
+    ZeroPadChannels,
+)
+from .squeeze import SqueezeExcite
+
+CHOICES = {
+    "stride_on": ("3x3", "1x1"),
+    "stride_in": ("first", "last"),
+    "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
+    "padding": ("explicit", "same"),
+    "stem": ("7x7", "deep", "pool-first", "bare"),
+    "pool": ("padded", "ceil", "zeros", "same"),
+}
 
 
 @dataclass(frozen=True)
@@ -13,35 +45,87 @@ class Dialect:
     """How one published implementation builds its layers.  The defaults are torchvision's."""
 
     name: str = "torchvision"
-    stride_on: str = "3x3"    # what downsamples in a bottleneck: the "3x3" ("v1.5") or the first "1x1" (v1)
-    shortcut: str = "B"       # "A" centred zeros, "A-appended", "B" projection where shapes change, "C" everywhere
-    conv_bias: bool = False   # convolutions before a batch norm have a bias
-    eps: float = 1e-5         # added to every variance
-    momentum: float = 0.1     # weight of the new batch in the running statistics
-    unbiased: bool = True     # the running variance is m/(m−1) times the batch's
+    stride_on: str = "3x3"        # what downsamples in a bottleneck: the "3x3" ("v1.5") or the first "1x1" (v1)
+    shortcut: str = "B"           # "A" centred zeros, "A-appended", "B" projection where shapes change,
+                                  # "B-leading" also in a stage's first block, "C" everywhere
+    conv_bias: bool = False       # convolutions before a batch norm have a bias
+    eps: float = 1e-5             # added to every variance
+    momentum: float = 0.1         # weight of the new batch in the running statistics (Keras writes 1 − momentum)
+    unbiased: bool = True         # the running variance is m/(m−1) times the batch's
+    padding: str = "explicit"     # "explicit" k//2 on every side, or TensorFlow's "same"
+    stem: str = "7x7"             # "7x7"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
+    stem_width: int = 32          # channels of a deep stem's first two convolutions; the third has twice as many
+    stem_bias: bool = False       # the stem's convolution has a bias, whatever the others have
+    pool: str = "padded"          # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"
+    avg_down: bool = False        # a strided projection averages 2×2 pixels instead of leaving three of four out
+    squeeze: bool = False         # a squeeze-and-excitation gate ends each residual branch
+    relu_before_sum: bool = False # a bottleneck's branch is bent once more before the addition
+    bare_bias: bool = False       # in pre-activation nets, convolutions that feed no batch norm have a bias
+    stride_in: str = "first"      # in pre-activation nets, the block of a stage that downsamples
+    softmax: bool = False         # the network ends in probabilities; model.logits(x) gives the scores before
+    preprocessing: str = ""       # the preset its weights were trained with, where it is not the model's usual one
 
     def __post_init__(self):
-        for field, allowed in (("stride_on", ("3x3", "1x1")), ("shortcut", ("A", "A-appended", "B", "C"))):
+        for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field}={getattr(self, field)!r}: use one of {', '.join(map(repr, allowed))}")
 
-    def conv(self, channels, filters, kernel, stride=1, groups=1):
+    # -- layers ----------------------------------------------------------------------------------
+
+    def conv(self, channels, filters, kernel, stride=1, groups=1, bias=None):
         """A convolution padded so that it keeps the size of an image at stride 1."""
-        return Conv2d(channels, filters, kernel, stride, padding=kernel // 2, groups=groups, bias=self.conv_bias)
+        padding = "same" if self.padding == "same" else kernel // 2
+        bias = self.conv_bias if bias is None else bias
+        return Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=bias)
 
     def norm(self, channels):
         return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
 
+    def stem_conv(self, channels):
+        """The first convolution, and its number of filters."""
+        width = self.stem_width
+        if self.stem != "deep":
+            bias = self.bare_bias if self.stem == "bare" else self.conv_bias
+            return self.conv(channels, 64, 7, 2, bias=bias or self.stem_bias), 64
+        return Sequential(self.conv(channels, width, 3, 2), self.norm(width), ReLU(),
+                          self.conv(width, width, 3), self.norm(width), ReLU(),
+                          self.conv(width, 2 * width, 3)), 2 * width
+
+    def stem_pool(self):
+        if self.pool == "zeros":      # of a signed image, a 0 may win where −∞ never does
+            return Sequential(ZeroPad2d(padding=1), MaxPool2d(3, stride=2))
+        padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
+        return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
+
+    def projection(self, channels, out, stride):
+        """S as a 1×1 convolution and a batch norm: option B."""
+        if not self.avg_down:
+            return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
+        pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
+        return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
+
+    def path(self, channels, out, stride, leading):
+        """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""
+        agree = stride == 1 and channels == out
+        everywhere = self.shortcut == "C" or (self.shortcut == "B-leading" and leading)
+        if agree and not everywhere:
+            return Identity()
+        if not self.shortcut.startswith("A"):
+            return self.projection(channels, out, stride)
+        before = (out - channels) // 2 if self.shortcut == "A" else 0
+        return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
+
+    def gate(self, channels):
+        """What scales a residual branch's channels, or None."""
+        return SqueezeExcite(channels) if self.squeeze else None
+
+    # -- variations ------------------------------------------------------------------------------
+
     def but(self, **options):
         """This dialect with some details changed."""
-        known = [field.name for field in fields(self) if field.name != "name"]
+        known = [field.name for field in fields(self) if field.name not in ("name", "preprocessing")]
         unknown = sorted(options.keys() - set(known))
         if unknown:
             raise ValueError(f"unknown option(s) {', '.join(unknown)}; known: {', '.join(known)}")
         return replace(self, **options)
 
-
-DIALECTS = {d.name: d for d in (
-    Dialect(),
-    Dialect("paper", stride_on="1x1"),
-)}

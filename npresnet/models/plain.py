@@ -10,8 +10,9 @@ class PlainBlock(Chain):
     """y = σ(F(x)) with the F of a basic block, and nothing added.              [R1] Fig. 3, middle"""
 
     expansion = 1
+    unread = frozenset({"shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect, channels, width, stride=1):
+    def __init__(self, dialect, channels, width, stride=1, leading=False):
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from .cifar import CifarResNet
-from .dialects import DIALECTS
 from .plain import PlainBlock
+from .published import details
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .resnet_v2 import PreActBasicBlock, PreActBottleneck, PreActResNet
 
@@ -89,16 +89,25 @@ def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **opt
     ``classes`` (their names, None until weights bring some).
     """
     entry = find(name)
-    if dialect not in DIALECTS:
-        raise ValueError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
+    flavour = details(name, dialect, **{**entry.defaults, **options})
+    check_places(name, entry, flavour, options)
     num_classes = entry.num_classes if num_classes is None else num_classes
     if min(num_classes, in_channels) < 1:
         raise ValueError(f"a model needs at least one class and one channel, not {num_classes} and {in_channels}")
-    details = DIALECTS[dialect].but(**{**entry.defaults, **options})
-    model = entry.build(details, num_classes=num_classes, in_channels=in_channels)
+    model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels)
     model.spec = Spec(name, num_classes, in_channels, dialect, options)
-    model.preprocessing, model.classes = entry.preprocessing, None
+    model.preprocessing, model.classes = flavour.preprocessing or entry.preprocessing, None
     return model
+
+
+def check_places(name, entry, flavour, options):
+    """Refuse details that would change nothing: nobody means that."""
+    net, block = entry.build.func, entry.build.keywords["block"]
+    unread = sorted(options.keys() & (net.unread | getattr(block, "unread", frozenset())))
+    if unread:
+        raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
+    if flavour.stem not in net.stems:
+        raise ValueError(f"{name} cannot begin with the stem {flavour.stem!r}, only with {' or '.join(net.stems)}")
 
 
 def find(name) -> Entry:

@@ -5,18 +5,8 @@
 [WR] Zagoruyko & Komodakis 2016, Wide residual networks, arXiv:1605.07146
 """
 
-from ..nn import (
-    Chain,
-    GlobalAvgPool2d,
-    Identity,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    Residual,
-    Sequential,
-    Subsample,
-    ZeroPadChannels,
-)
+from ..nn import Chain, GlobalAvgPool2d, Linear, ReLU, Residual, Sequential
+from .classifier import Classifier
 
 
 class BasicBlock(Chain):
@@ -24,20 +14,22 @@ class BasicBlock(Chain):
 
     expansion = 1
 
-    def __init__(self, dialect, channels, width, stride=1):
+    def __init__(self, dialect, channels, width, stride=1, leading=False):
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()
         self.conv2 = dialect.conv(width, width, 3)
         self.bn2 = dialect.norm(width)
-        self.downsample = shortcut(dialect, channels, width, stride)
+        self.se = dialect.gate(width)
+        self.downsample = dialect.path(channels, width, stride, leading)
 
     @property
     def last_norm(self):
         return self.bn2
 
     def layers(self):
-        branch = Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
+        gate = [self.se] if self.se else []
+        branch = Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2, *gate)
         return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
 
 
@@ -51,7 +43,7 @@ class Bottleneck(Chain):
 
     expansion = 4
 
-    def __init__(self, dialect, channels, width, stride=1, groups=1, base_width=64):
+    def __init__(self, dialect, channels, width, stride=1, leading=False, groups=1, base_width=64):
         inner, out = width * base_width // 64 * groups, width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
@@ -60,55 +52,59 @@ class Bottleneck(Chain):
         self.bn2 = dialect.norm(inner)
         self.conv3 = dialect.conv(inner, out, 1)
         self.bn3 = dialect.norm(out)
+        self.se = dialect.gate(out)
         self.relu = ReLU()
-        self.downsample = shortcut(dialect, channels, out, stride)
+        self.relu_before_sum = dialect.relu_before_sum
+        self.downsample = dialect.path(channels, out, stride, leading)
 
     @property
     def last_norm(self):
         return self.bn3
 
     def layers(self):
+        bend = [self.relu] if self.relu_before_sum else []
+        gate = [self.se] if self.se else []
         branch = Sequential(self.conv1, self.bn1, self.relu,
-                            self.conv2, self.bn2, self.relu, self.conv3, self.bn3)
+                            self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *bend, *gate)
         return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
 
 
-def shortcut(dialect, channels, out, stride):
-    """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""
-    if stride == 1 and channels == out and dialect.shortcut != "C":
-        return Identity()
-    if dialect.shortcut in ("B", "C"):
-        return Sequential(dialect.conv(channels, out, 1, stride), dialect.norm(out))
-    before = (out - channels) // 2 if dialect.shortcut == "A" else 0
-    return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
-
-
-class ResNet(Chain):
+class ResNet(Classifier):
     """A stem, four stages, a classifier.                                              [R1] Table 1"""
 
+    unread = frozenset({"bare_bias", "stride_in"})
+    stems = ("7x7", "deep", "pool-first")
+
     def __init__(self, dialect, block, depths, num_classes=1000, in_channels=3, **block_options):
-        self.conv1 = dialect.conv(in_channels, 64, 7, stride=2)                          # conv1
-        self.bn1 = dialect.norm(64)
+        self.conv1, channels = dialect.stem_conv(in_channels)                            # conv1
+        self.bn1 = dialect.norm(channels)
         self.relu = ReLU()
-        self.maxpool = MaxPool2d(3, stride=2, padding=1)
-        add_stages(self, block, dialect, 64, depths, width=64, **block_options)          # conv2_x … conv5_x
+        self.maxpool = dialect.stem_pool()
+        self.pool_first = dialect.stem == "pool-first"
+        add_stages(self, block, dialect, channels, depths, width=64, **block_options)    # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(512 * block.expansion, num_classes)
+        self.finish(dialect)
 
-    def layers(self):
-        return (self.conv1, self.bn1, self.relu, self.maxpool,
-                self.layer1, self.layer2, self.layer3, self.layer4, self.avgpool, self.fc)
+    def features_and_scores(self):
+        normed = self.bn1, self.relu
+        stem = (self.conv1, self.maxpool, *normed) if self.pool_first else (self.conv1, *normed, self.maxpool)
+        return *stem, self.layer1, self.layer2, self.layer3, self.layer4, self.avgpool, self.fc
 
 
 def add_stages(model, block, dialect, channels, depths, width, first=None, **block_options):
     """Assign layer1, layer2, …: each stage after the first halves the image and doubles the width.
 
-    ``first`` holds options of the very first block alone.
+    ``first`` holds options of the very first block alone.  Where a dialect downsamples in the last block of a stage,
+    the first three stages do.
     """
     for i, depth in enumerate(depths):
+        strided = 0 if i > 0 else None
+        if dialect.stride_in == "last":
+            strided = depth - 1 if i < len(depths) - 1 else None
         blocks = []
         for j in range(depth):
             options = {**block_options, **first} if first and i == j == 0 else block_options
-            blocks.append(block(dialect, channels, width * 2**i, 2 if i > 0 and j == 0 else 1, **options))
+            blocks.append(block(dialect, channels, width * 2**i, 2 if j == strided else 1, j == 0, **options))
             channels = width * 2**i * block.expansion
         setattr(model, f"layer{i + 1}", Sequential(*blocks))

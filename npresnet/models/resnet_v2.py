@@ -6,7 +6,8 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 [R2] He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027
 """
 
-from ..nn import Chain, Conv2d, GlobalAvgPool2d, Identity, Linear, MaxPool2d, ReLU, Residual, Sequential
+from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, ReLU, Residual, Sequential, Subsample
+from .classifier import Classifier
 from .resnet import add_stages
 
 
@@ -15,17 +16,22 @@ class PreActivation(Chain):
 
         "branch"   F only: y = x + F(σ(BN(x))), the block of [R2] Fig. 4e
         "shared"   F and the shortcut, before they split: where a bare 1×1 convolution changes the
-                   shape, and in a net's first block ([R2] appendix)
+                   channels, and in a net's first block ([R2] appendix)
         "none"     nobody: the stem before has ended in batch norm and ReLU
+
+    A stride where the channels stay, as in Keras, leaves pixels of x out.
     """
 
     def __init__(self, dialect, channels, out, stride, head):
-        changes = stride != 1 or channels != out
-        self.head = head or ("shared" if changes else "branch")
+        projects = channels != out
+        self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
             self.bn1 = dialect.norm(channels)
         self.relu = ReLU()
-        self.downsample = Conv2d(channels, out, 1, stride) if changes else Identity()
+        if projects:
+            self.downsample = dialect.conv(channels, out, 1, stride, bias=dialect.bare_bias)
+        else:
+            self.downsample = Subsample(stride=stride) if stride > 1 else Identity()
 
     def layers(self):
         if self.head == "branch":
@@ -39,11 +45,11 @@ class PreActBasicBlock(PreActivation):
 
     expansion = 1
 
-    def __init__(self, dialect, channels, width, stride=1, head=None):
+    def __init__(self, dialect, channels, width, stride=1, leading=False, head=None):
         super().__init__(dialect, channels, width, stride, head)
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn2 = dialect.norm(width)
-        self.conv2 = dialect.conv(width, width, 3)
+        self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias)
 
     def branch(self):
         return self.conv1, self.bn2, self.relu, self.conv2
@@ -54,41 +60,50 @@ class PreActBottleneck(PreActivation):
 
     expansion = 4
 
-    def __init__(self, dialect, channels, width, stride=1, head=None):
+    def __init__(self, dialect, channels, width, stride=1, leading=False, head=None):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
         self.bn2 = dialect.norm(width)
         self.conv2 = dialect.conv(width, width, 3, second)
         self.bn3 = dialect.norm(width)
-        self.conv3 = dialect.conv(width, width * 4, 1)
+        self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
     def branch(self):
         return self.conv1, self.bn2, self.relu, self.conv2, self.bn3, self.relu, self.conv3
 
 
-class PreActResNet(Chain):
+class PreActResNet(Classifier):
     """A bare convolution, pre-activation stages, a last batch norm and ReLU, a classifier.
 
     CIFAR nets ([R2] §3.1) have a 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets
-    have ResNet's stem and four stages, the stem's batch norm and ReLU before its pooling.
+    have ResNet's stem and four stages, the stem's batch norm and ReLU before its pooling, or
+    neither ("bare", Keras's V2 nets), and then the first block has its own.
     """
 
+    stems = ("7x7", "bare")
+    unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
+
     def __init__(self, dialect, block, depths, num_classes, in_channels=3, imagenet=False):
-        width = 64 if imagenet else 16
-        self.imagenet = imagenet
-        self.conv1 = dialect.conv(in_channels, width, 7 if imagenet else 3, stride=2 if imagenet else 1)
+        self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
         if imagenet:
-            self.bn1 = dialect.norm(width)
-            self.maxpool = MaxPool2d(3, stride=2, padding=1)
+            self.conv1, width = dialect.stem_conv(in_channels)
+            if self.normed:
+                self.bn1 = dialect.norm(width)
+            self.maxpool = dialect.stem_pool()
+        else:
+            self.conv1, width = dialect.conv(in_channels, 16, 3, bias=dialect.bare_bias), 16
         self.relu = ReLU()
-        add_stages(self, block, dialect, width, depths, width, first={"head": "none" if imagenet else "shared"})
+        add_stages(self, block, dialect, width, depths, width, first={"head": "none" if self.normed else "shared"})
         channels = width * 2 ** (len(depths) - 1) * block.expansion
         self.bn = dialect.norm(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
+        self.finish(dialect)
 
-    def layers(self):
-        stem = (self.conv1, self.bn1, self.relu, self.maxpool) if self.imagenet else (self.conv1,)
+    def features_and_scores(self):
+        stem = (self.conv1,)
+        if self.imagenet:
+            stem = (self.conv1, self.bn1, self.relu, self.maxpool) if self.normed else (self.conv1, self.maxpool)
         stages = (self.layer1, self.layer2, self.layer3) + ((self.layer4,) if self.imagenet else ())
         return *stem, *stages, self.bn, self.relu, self.avgpool, self.fc

@@ -9,6 +9,7 @@ wanted; None stands in their place.
 
 from .activation import relu, softmax
 from .conv import col2im, conv2d, im2col
+from .gate import scale_channels, sigmoid
 from .linear import linear
 from .loss import softmax_cross_entropy
 from .norm import batch_norm_eval, batch_norm_train
@@ -18,6 +19,6 @@ from .window import Window, same_padding
 
 __all__ = [
     "Window", "avg_pool2d", "batch_norm_eval", "batch_norm_train", "col2im", "conv2d", "global_avg_pool2d",
-    "im2col", "linear", "max_pool2d", "relu", "same_padding", "softmax", "softmax_cross_entropy", "subsample",
-    "zero_pad2d", "zero_pad_channels",
+    "im2col", "linear", "max_pool2d", "relu", "same_padding", "scale_channels", "sigmoid", "softmax",
+    "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
 ]
