@@ -20,7 +20,7 @@ from . import loops
 MODULES = [import_module(f"npresnet.ops.{module.name}") for module in pkgutil.iter_modules(ops.__path__)]
 BACKENDS = ("numba",)
 STEP = 2e-4             # of the numeric derivative: its error is of order STEP⁴
-ADJOINT = 1e-8          # |⟨u, Jv⟩ − ⟨J′u, v⟩| / (|u| |Jv|)
+ADJOINT = 1e-10         # |⟨u, Jv⟩ − ⟨J′u, v⟩| / (|u| |Jv|)
 
 # The largest error that each algorithm may add, as a part of the largest value.
 # Direct sums differ in their order; Winograd's transforms grow with the constants in their matrices.

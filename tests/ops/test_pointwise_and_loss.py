@@ -1,0 +1,99 @@
+"""ReLU, softmax, the loss, the classifier and the parts of shortcut A: kinks, overflow, and bad arguments."""
+
+import numpy as np
+import pytest
+
+from npresnet.ops import (
+    linear,
+    relu,
+    softmax,
+    softmax_cross_entropy,
+    subsample,
+    zero_pad2d,
+    zero_pad_channels,
+)
+
+
+def test_relu_at_the_kink_and_at_nan():
+    x = np.array([-1.0, -0.0, 0.0, 2.0, np.nan, np.inf, -np.inf])
+    y, pullback = relu(x)
+    np.testing.assert_array_equal(y, [0, 0, 0, 2, np.nan, np.inf, 0])
+    np.testing.assert_array_equal(pullback(np.full(7, 3.0)), [0, 0, 0, 3, 0, 3, 0])
+    assert not np.isnan(pullback(np.array([np.inf, np.nan, 0, 0, 0, 0, 0]))).any()      # chosen, not multiplied
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_of_huge_scores(dtype):
+    big = np.finfo(dtype).max / 4
+    z = np.array([[big, big, 0], [-big, 0, -big], [1000, 1001, 1002]], dtype)
+    with np.errstate(over="raise", invalid="raise"):
+        p, _ = softmax(z)
+    np.testing.assert_allclose(p[:2], [[0.5, 0.5, 0], [0, 1, 0]])
+    np.testing.assert_allclose(p[2], softmax(np.array([[0.0, 1, 2]]))[0][0], rtol=1e-6)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_of_huge_scores(dtype):
+    with np.errstate(over="raise", invalid="raise"):
+        loss, pullback = softmax_cross_entropy(np.array([[1e4, 0], [0, 1e4]], dtype), np.array([0, 0]))
+        dz = pullback()
+    assert loss == 5000 and loss.dtype == dtype
+    np.testing.assert_allclose(dz, [[0, 0], [-0.5, 0.5]])
+
+
+def test_the_loss_of_no_preference_is_log_k():
+    loss, pullback = softmax_cross_entropy(np.zeros((4, 10)), np.arange(4))
+    np.testing.assert_allclose(loss, np.log(10))
+    np.testing.assert_allclose(pullback(), (0.1 - np.eye(4, 10)) / 4)
+    np.testing.assert_allclose(pullback(3.0), 3 * pullback())
+    np.testing.assert_allclose(pullback(np.float64(-1)), -pullback(1.0))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8])
+def test_labels_are_integers_of_any_kind(dtype):
+    z = np.random.default_rng(0).standard_normal((3, 4))
+    labels = np.array([0, 3, 1], dtype)
+    assert softmax_cross_entropy(z, labels)[0] == -np.mean(np.log(softmax(z)[0])[range(3), [0, 3, 1]])
+
+
+@pytest.mark.parametrize("logits, labels, error, message", [
+    (np.zeros((2, 3)), np.array([0, 3]), ValueError, "0 … 2; found 0 … 3"),
+    (np.zeros((2, 3)), np.array([-1, 2]), ValueError, "0 … 2; found -1 … 2"),
+    (np.zeros((2, 3)), np.array([0]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+    (np.zeros((2, 3)), np.array([[0], [1]]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+    (np.zeros((2, 3, 1)), np.array([0, 1]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+    (np.zeros((2, 3)), np.array([0.0, 1.0]), TypeError, "float64 is no integer type"),
+    (np.zeros((2, 3)), np.array([True, False]), TypeError, "bool is no integer type"),
+    (np.zeros((2, 3), int), np.array([0, 1]), TypeError, "logits is int64"),
+])
+def test_bad_labels_raise(logits, labels, error, message):
+    with pytest.raises(error, match=message):
+        softmax_cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize("x, w, b", [((3, 4), (5, 3), None), ((3, 4, 1), (5, 4), None), ((4,), (5, 4), None),
+                                     ((3, 4), (4,), None), ((3, 4), (5, 4), (4,)), ((3, 4), (5, 4), (5, 1))])
+def test_linear_shapes_that_do_not_fit_raise(x, w, b):
+    with pytest.raises(ValueError, match=r"linear takes x \(N, D\), w \(M, D\) and b \(M,\)"):
+        linear(np.ones(x), np.ones(w), None if b is None else np.ones(b))
+
+
+def test_pads_and_strides_that_cannot_be_raise():
+    x = np.ones((1, 2, 3, 4))
+    with pytest.raises(ValueError, match="padding at least 0"):
+        zero_pad2d(x, -1)
+    with pytest.raises(ValueError, match="pair"):
+        subsample(x, (1, 2, 3))
+    with pytest.raises(ValueError, match="zero"):
+        subsample(x, 0)
+    with pytest.raises(ValueError, match="negative"):
+        zero_pad_channels(x, -3, 0)
+
+
+def test_subsample_is_a_view_and_sends_zero_to_what_it_left_out():
+    x = np.arange(30.0).reshape(1, 1, 5, 6)
+    y, pullback = subsample(x, 2)
+    assert np.shares_memory(x, y) and y.shape == (1, 1, 3, 3)
+    dx = pullback(np.ones_like(y))
+    assert dx.sum() == 9 and (dx[0, 0, ::2, ::2] == 1).all()

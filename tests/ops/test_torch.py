@@ -1,0 +1,73 @@
+"""The whole table against torch.nn.functional in float64: values, extras and every gradient."""
+
+import numpy as np
+import pytest
+
+from .. import laws, oracles
+from ..cases import CASES
+from ..loops import pair
+
+
+def sides(padding):
+    """F.pad's order: left, right, top, bottom."""
+    (top, bottom), (left, right) = (pair(p) for p in pair(padding))
+    return left, right, top, bottom
+
+
+def padded(F, x, padding, kernel, fill=0.0):
+    """(x, padding) as torch's pools take them; other padding becomes part of x."""
+    left, right, top, bottom = sides(padding)
+    if left == right <= pair(kernel)[1] // 2 and top == bottom <= pair(kernel)[0] // 2:
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom), value=fill), 0
+
+
+def in_torch(F, op, arrays, constants, static):
+    x, *rest = arrays.values()
+    s = dict(static)
+    if op in ("conv2d", "winograd_conv2d"):
+        s.pop("tile", None)
+        return F.conv2d(F.pad(x, sides(s.pop("padding", int(op != "conv2d")))), *rest, **s)
+    if op == "max_pool2d":
+        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"], -np.inf)
+        return F.max_pool2d(x, s.pop("kernel"), padding=padding, **s)
+    if op == "avg_pool2d":
+        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"])
+        return F.avg_pool2d(x, s.pop("kernel"), padding=padding, **s)
+    if op == "batch_norm_train":
+        return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
+    if op == "batch_norm_eval":
+        return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
+    return {
+        "global_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
+        "relu": lambda: F.relu(x),
+        "sigmoid": lambda: F.sigmoid(x),
+        "scale_channels": lambda: x * rest[0][:, :, None, None],
+        "softmax": lambda: F.softmax(x, dim=1),
+        "softmax_cross_entropy": lambda: F.cross_entropy(x, *constants.values(), **s),
+        "linear": lambda: F.linear(x, *rest),
+        "zero_pad2d": lambda: F.pad(x, sides(s["padding"])),
+        "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),
+        "subsample": lambda: x[:, :, ::pair(s["stride"])[0], ::pair(s["stride"])[1]],
+    }[op]()
+
+
+def torch_has(case):
+    """Torch's average pool cannot leave one-sided padding out of the count."""
+    one_sided = isinstance(pair(case.static.get("padding", 0))[0], tuple)
+    return not (case.op == "avg_pool2d" and one_sided and not case.static.get("count_include_pad", True))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if torch_has(case)], ids=str)
+def test_the_op_equals_torch(case):
+    torch = oracles.torch()
+    arrays, constants = case.draw()
+    y, cotangents, _ = laws.run(laws.reference(case), case, arrays, constants)
+    tensors = {name: torch.tensor(a, requires_grad=True) for name, a in arrays.items()}
+    theirs = in_torch(torch.nn.functional, case.op, tensors, {k: torch.tensor(c) for k, c in constants.items()},
+                      case.static)
+    laws.assert_close(np.asarray(y), theirs.detach().numpy(), 1e-10, "value")
+    dy = laws.cotangent(y)
+    wanted = torch.autograd.grad(theirs, list(tensors.values()), torch.tensor(dy))
+    for name, grad in zip(arrays, wanted):
+        laws.assert_close(cotangents(dy)[name], grad.numpy(), 1e-10, f"d{name}")
