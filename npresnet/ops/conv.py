@@ -27,8 +27,8 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     Raises: ValueError where shapes do not fit, TypeError where dtypes or devices differ.
     """
     xp = namespace_for(x=x, w=w, b=b)
-    window = Window.of(w.shape[2:], stride, padding, dilation)
     _check_shapes(x, w, b, groups)
+    window = Window.of(w.shape[2:], stride, padding, dilation)
     n, f, g, size = len(x), len(w), groups, window.output_size(x.shape[2:])
     w_mat = w.reshape(g, f // g, -1)                                    # W  (G, F/G, C/G·kh·kw)
     slices = _slices(n, w_mat[:, 0].size * size[0] * size[1] * x.itemsize)

@@ -15,6 +15,8 @@ def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
 
     Padding counts as −∞, so it never wins.  The first maximum in reading order wins a tie and gets
     the whole gradient: dx = Σ dy over the windows that x won.  NaN wins over numbers, as in PyTorch.
+    A padded window that sees nothing above −∞ may lose its gradient to the padding; PyTorch gives it to
+    the first pixel.
 
     Shapes: x (N, C, H, W), kernel an int or a pair → y (N, C, oh, ow).
     Saves: winner; one small integer for each output.
