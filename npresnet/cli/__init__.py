@@ -43,14 +43,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Run one command line and return its exit status."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")            # a file's name may hold any bytes
     try:
-        args = parser().parse_args(argv)
         with quiet():
-            status = args.run(args)
+            status = run(argv)
         sys.stdout.flush()                                           # a closed pipe shows here and not at exit
         return status
-    except SystemExit as stop:                                       # argparse: --help, --version, bad usage
-        return stop.code or 0
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -60,15 +59,27 @@ def main(argv=None) -> int:
         return complain(one_line(error), 2)
 
 
+def run(argv) -> int:
+    """Parse, and hand over to the subcommand."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:                                       # --help, --version, bad usage
+        return stop.code or 0
+    return args.run(args)
+
+
 @contextmanager
 def quiet():
-    """Without Pillow's log and warnings about damaged pictures, which come before the one line of ours."""
-    level = logging.getLogger("PIL").level
-    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
-    logging.getLogger("PIL").setLevel(level)
+    """Without Pillow's log and warnings about damaged pictures, which would come before the one line of ours."""
+    log = logging.getLogger("PIL")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def complain(message, status) -> int:
