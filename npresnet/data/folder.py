@@ -38,7 +38,7 @@ class ImageFolder:
         self.path = os.fspath(path)
         self.archive = open_zip(self.path) if os.path.isfile(self.path) else None
         found = self.archive.namelist() if self.archive else walk(self.path)
-        self.names = sorted(name for name in found if is_picture(name))
+        self.names = sorted({name for name in found if is_picture(name)})
         if not self.names:
             raise ImageError(f"{self.path}: no images in class folders here (such as {self.path}/cat/1.jpg)")
         labels = class_folders(self.names, self.path)

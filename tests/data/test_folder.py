@@ -131,6 +131,14 @@ def test_damaged_and_lying_zip_members(tmp_path):
         list(ImageFolder(path).batches(RAW))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_a_zip_holds_twice_counts_once(tmp_path):
+    path = as_zip(tmp_path, {"a/1.png": png(1), "b/1.png": png(2)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a/1.png", png(3))
+    assert ImageFolder(path).names == ["a/1.png", "b/1.png"]
+
+
 def test_links_are_followed_once(tmp_path):
     as_folder(tmp_path, {"data/a/1.png": png(1), "elsewhere/2.png": png(2)})
     try:
