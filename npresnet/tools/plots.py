@@ -1,0 +1,127 @@
+"""Every picture that the notebooks draw; the one place that knows matplotlib, which is imported when first used.
+
+Each function draws into the axes it is given, or makes its own, and returns them; axes are always labelled.
+"""
+
+from functools import cache
+
+import numpy as np
+
+STYLE = {
+    "figure.dpi": 90, "savefig.dpi": 90, "figure.constrained_layout.use": True, "figure.facecolor": "white",
+    "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": False, "image.interpolation": "nearest", "lines.linewidth": 1.6, "legend.frameon": False,
+}
+BLUE, RED, GREEN, GREY = "#2166ac", "#b2182b", "#1b7837", "#888888"
+
+
+@cache
+def pyplot():
+    """matplotlib.pyplot in this package's style."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'npresnet[notebooks]'") from None
+    plt.rcParams.update(STYLE)
+    return plt
+
+
+def axes(rows=1, columns=1, width=7.0, height=3.0, **options):
+    """``rows × columns`` empty axes, (rows, columns) or single, on a figure of the given inches."""
+    return pyplot().subplots(rows, columns, figsize=(width, height), **options)[1]
+
+
+def matrix(array, ax=None, *, title="", x="column", y="row", numbers=None, cmap="Blues", limits=None, size=8):
+    """A matrix as coloured squares, its numbers written in (None: where it is small)."""
+    array = np.asarray(array)
+    ax = ax or axes(width=0.45 * array.shape[1] + 1, height=0.45 * array.shape[0] + 1)
+    low, high = limits or (array.min(), array.max())
+    ax.imshow(array, cmap=cmap, vmin=low, vmax=high, aspect="equal")
+    for i, j in np.ndindex(*array.shape) if numbers or (numbers is None and array.size <= 256) else ():
+        dark = (array[i, j] - low) / max(high - low, 1e-12)
+        dark = abs(2 * dark - 1) if cmap in ("RdBu", "RdBu_r") else dark
+        color = "white" if dark > 0.6 else "black"
+        ax.text(j, i, f"{array[i, j]:g}", ha="center", va="center", fontsize=size, color=color)
+    ax.set(title=title, xlabel=x, ylabel=y, xticks=[], yticks=[])
+    return ax
+
+
+def curves(lines, ax=None, *, x="", y="", title="", logx=False, logy=False, marker="", abscissa=None):
+    """One line for each name: {name: values}, or {name: (x values, values)}."""
+    ax = ax or axes()
+    for name, values in lines.items():
+        both = isinstance(values, tuple) and len(values) == 2 and np.ndim(values[0]) == 1
+        along, values = values if both else (range(len(values)) if abscissa is None else abscissa, values)
+        ax.plot(along, values, marker=marker, label=name, markersize=4)
+    ax.set(xlabel=x, ylabel=y, title=title, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
+    if len(lines) > 1:
+        ax.legend()
+    return ax
+
+
+def bars(values, ax=None, *, x="", y="", title="", log=False, color=BLUE):
+    """A horizontal bar for each name, the first on top."""
+    ax = ax or axes(height=0.32 * len(values) + 1)
+    names = list(values)
+    ax.barh(range(len(names)), list(values.values()), color=color, log=log)
+    ax.set(yticks=range(len(names)), yticklabels=names, xlabel=x, ylabel=y, title=title)
+    ax.invert_yaxis()
+    return ax
+
+
+def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="", limits=None):
+    """Small pictures in a grid: (H, W), (H, W, 3) or (3, H, W), whatever their range; labels at the outer edge."""
+    images = [as_picture(image) for image in images]
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    grid = axes(rows, columns, size * columns, (size + (0.2 if titles else 0)) * rows, squeeze=False)
+    for k, ax in enumerate(grid.flat):
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        if k < len(images):
+            low, high = limits or (None, None)
+            ax.imshow(images[k], cmap=cmap or ("gray" if images[k].ndim == 2 else None), vmin=low, vmax=high)
+            ax.set_title(titles[k] if titles else "", fontsize=8)
+    for ax in grid[-1, :1]:
+        ax.set_xlabel(x, fontsize=8)
+        ax.set_ylabel(y, fontsize=8)
+    return grid
+
+
+def as_picture(image):
+    """What imshow takes; a picture in colour is stretched to [0, 1]."""
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+        image = image.transpose(1, 2, 0)
+    if image.ndim == 3 and image.dtype != np.uint8:
+        image = (image - image.min()) / max(float(image.max() - image.min()), 1e-12)
+    return image
+
+
+def filters(weight, *, columns=8, size=0.8):
+    """A first layer's filters (F, 3, kh, kw) in colour, grey being 0, on one common scale."""
+    scale = float(abs(weight).max()) or 1.0
+    return pictures([(0.5 + 0.5 * w / scale).transpose(1, 2, 0).clip(0, 1) for w in np.asarray(weight)],
+                    [str(k) for k in range(len(weight))], columns=columns, size=size, x="column", y="row")
+
+
+def confusion(counts, classes, ax=None, *, title=""):
+    """counts[true, predicted] as a matrix with names."""
+    ax = ax or axes(width=0.42 * len(classes) + 1.5, height=0.42 * len(classes) + 1.2)
+    matrix(counts, ax, title=title, x="predicted class", y="true class", numbers=True, size=7)
+    ax.set(xticks=range(len(classes)), yticks=range(len(classes)), yticklabels=classes)
+    ax.set_xticklabels(classes, rotation=60, ha="right")
+    return ax
+
+
+def roofline(points, peak, bandwidth, ax=None):
+    """Arithmetic intensity against speed: {name: (FLOP a byte, GFLOP/s)} under min(peak, bandwidth · intensity)."""
+    ax = ax or axes(width=7, height=3.6)
+    reach = np.geomspace(0.1, 1000, 200)
+    ax.plot(reach, np.minimum(peak, bandwidth * reach), color=GREY, label="what this machine can do")
+    for name, (intensity, speed) in points.items():
+        ax.plot(intensity, speed, "o", markersize=5)
+        ax.annotate(name, (intensity, speed), textcoords="offset points", xytext=(6, -3), fontsize=8)
+    ax.set(xscale="log", yscale="log", xlabel="arithmetic intensity (FLOP a byte moved)", ylabel="GFLOP/s")
+    ax.legend(loc="upper left")
+    return ax
