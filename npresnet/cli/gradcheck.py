@@ -1,0 +1,43 @@
+"""Check every gradient of a network against measured derivatives.
+
+Each layer is checked alone, in float64, at the values that a random input gives it; each chain and each residual sum
+against its theorem; at last the whole net and the loss.  Exit status 1 where a gradient is wrong.
+"""
+
+import json
+
+from .models import positive
+from .summary import parse_shape, usual_shape
+
+EXAMPLES = """examples:
+  npresnet gradcheck resnet20
+  npresnet gradcheck resnet50 --layer "layer4.*" --input 4x3x224x224 --eval
+  npresnet gradcheck preresnet164 --json"""
+
+
+def add_arguments(parser):
+    parser.add_argument("model", metavar="MODEL", help="a model's name, such as resnet50")
+    parser.add_argument("--layer", default="*", metavar="PATTERN", help="only layers of this name, such as layer1.*")
+    parser.add_argument("--input", metavar="NxCxHxW", help="its shape (default: 4x3x224x224, CIFAR nets 4x3x32x32)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--train", action="store_true", help="batch norms use the batch's statistics (the default)")
+    mode.add_argument("--eval", action="store_true", help="batch norms use their running statistics")
+    parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of the last layer")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the weights, the input and the directions")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    import numpy as np
+
+    from ..tools.gradcheck import gradcheck
+    from ..zoo import create_model
+    model = create_model(args.model, num_classes=args.num_classes, seed=args.seed).train(not args.eval)
+    shape = parse_shape(args.input) if args.input else (4, *usual_shape(model)[1:])
+    rng = np.random.default_rng(args.seed)
+    x, labels = rng.standard_normal(shape), rng.integers(0, model.spec.num_classes, shape[0])
+    report = gradcheck(model, x, labels, seed=args.seed, layers=args.layer)
+    if not report.rows:
+        raise ValueError(f"no layer of {args.model} is called {args.layer!r}; npresnet summary lists their names")
+    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    return 0 if report else 1

@@ -1,0 +1,141 @@
+"""Is this pullback the transpose of that function's derivative?
+
+For random u and v, ⟨u, J v⟩ is measured by moving one argument along v, and ⟨Jᵀu, v⟩ is what the pullback says:
+
+    error = |⟨u, J v⟩ − ⟨Jᵀu, v⟩| / (‖u‖ ‖J v‖)
+
+One pair touches every entry of J for the price of five evaluations, whatever J's size.  u is partly random and partly
+along J v, so that a wrong factor shows at its full size.  Where J is small its columns are checked one by one as well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .derivative import derivative
+
+SMALL = 2**14       # J is checked column by column where it has at most so many entries
+SUSPECTS = 16       # columns looked at, where a larger J is wrong, to name an entry
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: of which layer and argument, at which entry (None: along a direction), both numbers, the error."""
+
+    layer: str
+    kind: str
+    argument: str
+    index: tuple[int, ...] | None
+    analytic: float | None
+    numeric: float | None
+    error: float | None
+    bound: float
+    kinks: int          # entries left out because they have no derivative
+    verdict: str        # "ok", "WRONG", or "kink" where nothing has a derivative
+
+    @property
+    def where(self) -> str:
+        return self.argument + ("" if self.index is None else f"[{', '.join(map(str, self.index))}]")
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """The checks of one function (*arrays) ↦ (y, pullback) of float64 arrays; arrays of integers are constants."""
+
+    fn: object
+    arrays: list
+    rng: np.random.Generator
+    tolerance: float
+    layer: str = ""
+    kind: str = ""
+
+    def rows(self, names) -> list[Row]:
+        """A row for each argument; where J is small or wrong, one more for its worst entry and its first kink."""
+        rows = []
+        for i, (name, a) in enumerate(zip(names, self.arrays)):
+            if a.dtype.kind == "f":
+                row, columns = self.direction(name, [i])
+                small = a.size * columns <= SMALL
+                rows.append(row)
+                if small or row.verdict == "WRONG":
+                    entries = range(a.size) if small else self.rng.integers(0, a.size, SUSPECTS)
+                    rows += self.entries(name, i, entries)
+        return rows
+
+    def direction(self, name, moving, **steps) -> tuple[Row, int]:
+        """⟨u, J v⟩ = ⟨Jᵀu, v⟩ for a random v of the arguments whose numbers are ``moving``; and the size of y."""
+        v = {i: size(self.arrays[i]) * self.rng.standard_normal(self.arrays[i].shape) for i in moving}
+        y, pullback = self.evaluated()
+        slope = derivative(lambda t: self.moved(v, t), y, **steps)
+        if slope.kinks.all():
+            return self.row(name, None, None, None, None, int(slope.kinks.sum()), "kink"), y.size
+        u = unit(self.rng.standard_normal(y.shape) * ~slope.kinks) + 2 * unit(slope.value)      # never 0
+        gradients = pullback(u)
+        analytic = float(sum(np.vdot(gradients[i], v[i]) for i in moving))
+        return self.judged(name, None, analytic, float(np.vdot(u, slope.value)), u, slope), y.size
+
+    def entries(self, name, i, entries) -> list[Row]:
+        """⟨u, J e⟩ = (Jᵀu)[e] for one entry e of argument i after the other: the worst, and the first kink."""
+        a, (y, pullback) = self.arrays[i], self.evaluated()
+        u = self.rng.standard_normal(y.shape)
+        gradient, rows, kinks = pullback(u)[i], [], []
+        for entry in entries:
+            index = tuple(map(int, np.unravel_index(entry, a.shape)))
+            e = np.zeros(a.shape)
+            e[index] = size(a)
+            slope = derivative(lambda t, e=e: self.moved({i: e}, t), y)
+            if slope.kinks.any():
+                kinks.append(index)
+            else:
+                analytic, numeric = float(gradient[index]) * size(a), float(np.vdot(u, slope.value))
+                rows.append(self.judged(name, index, analytic, numeric, u, slope))
+        worst = sorted(rows, key=lambda row: -np.nan_to_num(row.error, nan=np.inf))[:1]
+        return worst + [self.row(name, index, None, None, None, len(kinks), "kink") for index in kinks[:1]]
+
+    def judged(self, name, index, analytic, numeric, u, slope) -> Row:
+        """The row of one comparison.  What rounding makes of a derivative near 0 counts as 0."""
+        floor = slope.noise * slope.value.size**0.5 / self.tolerance
+        scale = np.linalg.norm(u) * max(np.linalg.norm(slope.value), floor)
+        gap = abs(analytic - numeric)
+        error = float(gap / scale) if scale else float(np.inf if gap else 0)
+        verdict = "ok" if error <= self.tolerance else "WRONG"
+        return self.row(name, index, analytic, numeric, error, int(slope.kinks.sum()), verdict)
+
+    def row(self, name, index, analytic, numeric, error, kinks, verdict) -> Row:
+        return Row(self.layer, self.kind, name, index, analytic, numeric, error, self.tolerance, kinks, verdict)
+
+    def moved(self, v, t):
+        """y with t v added to the arguments that v names."""
+        return self.value(self.fn(*(a + t * v[i] if i in v else a for i, a in enumerate(self.arrays)))[0])
+
+    def evaluated(self):
+        """y, and u ↦ Jᵀu for each argument, None for constants."""
+        y, pullback = self.fn(*self.arrays)[:2]
+        return self.value(y), lambda u: self.gradients(pullback(u))
+
+    def value(self, y):
+        y = np.asarray(y)
+        if y.dtype != np.float64:
+            raise TypeError(f"a gradient check needs float64 all the way, but {self.kind} returns {y.dtype}")
+        return y
+
+    def gradients(self, answer):
+        answer = list(answer) if isinstance(answer, tuple | list) else [answer]
+        while answer and answer[-1] is None:                         # an optional argument that was not given
+            answer.pop()
+        shapes = [a.shape for a in self.arrays if a.dtype.kind == "f"]
+        found = [None if da is None else np.shape(da) for da in answer]
+        if found != shapes:
+            raise ValueError(f"{self.kind}'s pullback must return one gradient for each floating-point argument, of "
+                             f"shapes {shapes}, not {found}; bind constants with functools.partial or a lambda")
+        answers = iter(answer)
+        return [next(answers) if a.dtype.kind == "f" else None for a in self.arrays]
+
+
+def size(a) -> float:
+    """The root mean square of an array, 1 where it is all zero: the unit of its steps."""
+    return float(np.sqrt((a**2).mean())) or 1.0 if a.size else 1.0
+
+
+def unit(a):
+    return a / (np.linalg.norm(a) or 1)

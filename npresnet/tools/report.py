@@ -1,0 +1,32 @@
+"""Tables of checks: as text, as HTML for notebooks, as plain data."""
+
+from dataclasses import asdict
+from html import escape
+
+
+class Table:
+    """What reports share.  A subclass has ``title``, ``rows`` (dataclasses), ``cells()`` and ``conclusion()``."""
+
+    def __str__(self):
+        header, *body = self.cells()
+        widths = [max(map(len, column)) for column in zip(header, *body)]
+        lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
+                 for line in (header, *body)]
+        return "\n".join([self.title, "", lines[0], "-" * len(lines[0]), *lines[1:], "", self.conclusion()])
+
+    def _repr_html_(self):
+        header, *body = [[escape(text) for text in line] for line in self.cells()]
+        lines = ["<tr><th>" + "</th><th>".join(header) + "</th></tr>"]
+        lines += ["<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body]
+        return (f"<table><caption>{escape(self.title)}</caption>{''.join(lines)}</table>"
+                f"<p>{escape(self.conclusion())}</p>")
+
+    def to_dict(self) -> dict:
+        """Plain numbers, strings, lists and dicts, ready for json.dumps."""
+        return {"title": self.title, "ok": bool(self), "conclusion": self.conclusion(),
+                "rows": [asdict(row) for row in self.rows]}
+
+
+def number(value) -> str:
+    """Three digits; nothing for what was not measured."""
+    return "" if value is None else f"{value:.3g}"
