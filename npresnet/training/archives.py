@@ -11,8 +11,10 @@ The tar is read as it is, packed or not, or as the folder that came out of it.  
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import gzip
 import os
 import tarfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +64,7 @@ def read_cifar(path, part="train"):
     try:
         layout, files = open_folder(path, part) if os.path.isdir(path) else open_tar(path, part)
         parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
-    except (tarfile.TarError, EOFError, WeightsError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, WeightsError) as error:
         raise ImageError(f"{path}: damaged archive ({error})") from error
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)

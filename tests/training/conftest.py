@@ -1,0 +1,35 @@
+"""Small pictures to train on."""
+
+import numpy as np
+import pytest
+
+from npresnet import create_model
+from npresnet.data import Preprocessing
+from npresnet.training import Source
+
+SIDE = 8
+
+
+def drawn_source(n=48, side=SIDE, classes=3, seed=0):
+    """Noise, brighter in one channel for each class: there is something to learn."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    pixels = rng.integers(0, 160, (n, side, side, 3))
+    pixels[np.arange(n), :, :, labels] += 80
+    return Source(labels, [f"class{k}" for k in range(classes)], pixels=pixels.astype(np.uint8))
+
+
+def small_model(seed=0, classes=3, side=SIDE):
+    model = create_model("resnet20", num_classes=classes, seed=seed)
+    model.preprocessing = Preprocessing(side, side)
+    return model
+
+
+@pytest.fixture
+def source():
+    return drawn_source()
+
+
+@pytest.fixture
+def model():
+    return small_model()

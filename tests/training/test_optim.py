@@ -1,0 +1,170 @@
+"""Optimisers, schedules, clipping and averages against PyTorch's."""
+
+import numpy as np
+import pytest
+
+from npresnet.nn import BatchNorm2d, Linear, Module
+from npresnet.training import SGD, AdamW, Average, clip_gradients, gradient_norm
+from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
+
+from .. import oracles
+
+
+class Toy(Module):
+    """Parameters of both kinds."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.bn, self.fc = BatchNorm2d(5), Linear(4, 3)
+        for box in self.parameters():
+            box.value = rng.standard_normal(box.value.shape)
+
+
+def gradients(step, model):
+    rng = np.random.default_rng([7, step])
+    return {name: rng.standard_normal(box.value.shape) for name, box in model.named_parameters()}
+
+
+def follow(optimizer, model, count=50):
+    for step in range(count):
+        for name, grad in gradients(step, model).items():
+            dict(model.named_parameters())[name].grad = grad
+        optimizer.step(0.1 / (1 + step))
+
+
+def pytorch(model, make, decay, decay_all, count=50):
+    torch = oracles.torch()
+    twins = {name: torch.nn.Parameter(torch.from_numpy(box.value.copy())) for name, box in model.named_parameters()}
+    groups = [{"params": [p], "weight_decay": decay if decay_all or p.ndim > 1 else 0.0} for p in twins.values()]
+    optimizer = make(torch.optim, groups)
+    for step in range(count):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 / (1 + step)
+        for name, grad in gradients(step, model).items():
+            twins[name].grad = torch.from_numpy(grad)
+        optimizer.step()
+    return {name: p.detach().numpy() for name, p in twins.items()}
+
+
+CASES = {
+    "plain": (lambda m, **o: SGD(m, 0.0, **o), lambda t, g: t.SGD(g, lr=1)),
+    "momentum": (lambda m, **o: SGD(m, 0.9, **o), lambda t, g: t.SGD(g, lr=1, momentum=0.9)),
+    "nesterov": (lambda m, **o: SGD(m, 0.8, True, **o), lambda t, g: t.SGD(g, lr=1, momentum=0.8, nesterov=True)),
+    "adamw": (lambda m, **o: AdamW(m, **o), lambda t, g: t.AdamW(g, lr=1)),
+    "adamw-betas": (lambda m, **o: AdamW(m, (0.8, 0.9), 1e-3, **o),
+                    lambda t, g: t.AdamW(g, lr=1, betas=(0.8, 0.9), eps=1e-3)),
+}
+
+
+@pytest.mark.parametrize("decay_all", [True, False])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("case", CASES)
+def test_fifty_steps_are_pytorchs(case, decay, decay_all):
+    model, (ours, theirs) = Toy(), CASES[case]
+    expected = pytorch(model, theirs, decay, decay_all)
+    follow(ours(model, weight_decay=decay, decay_all=decay_all), model)
+    for name, box in model.named_parameters():
+        np.testing.assert_allclose(box.value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("make", [lambda m: SGD(m, 0.9, True, 0.1), AdamW])
+def test_nothing_that_a_caller_holds_is_written_to(make):
+    model = Toy()
+    optimizer = make(model)
+    follow(optimizer, model, 3)
+    held = [*model.state_dict().values(), *optimizer.state_dict().values(), *(p.grad for p in model.parameters())]
+    for array in held:
+        array.flags.writeable = False
+    copies = [array.copy() for array in held]
+    follow(optimizer, model, 3)
+    for array, copy in zip(held, copies):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("make", [lambda m: SGD(m, 0.9, True, 0.1), AdamW])
+def test_a_restored_optimizer_goes_on_bit_for_bit(make):
+    whole, halves = Toy(), Toy()
+    follow(make(whole), whole, 20)
+    first, second = make(halves), make(halves)
+    for step in range(20):
+        for name, grad in gradients(step, halves).items():
+            dict(halves.named_parameters())[name].grad = grad
+        (first if step < 10 else second).step(0.1 / (1 + step))
+        if step == 9:
+            second.load_state_dict(first.state_dict())
+    for (name, a), (_, b) in zip(whole.named_parameters(), halves.named_parameters()):
+        np.testing.assert_array_equal(a.value, b.value, err_msg=name)
+
+
+def test_float32_stays_float32_and_frozen_stays_put():
+    model = Toy().astype(np.float32)
+    model.fc.bias.trainable = False
+    before = model.fc.bias.value
+    for optimizer in (SGD(model, 0.9, True, 0.1), AdamW(model)):
+        for box in model.parameters():
+            box.grad = np.ones_like(box.value)
+        optimizer.step(np.float64(0.1))
+        optimizer.step(0.1)
+        assert {box.value.dtype for box in model.parameters()} == {np.dtype(np.float32)}
+    assert model.fc.bias.value is before
+    with pytest.raises(ValueError, match="momentum"):
+        SGD(model, 0.0, nesterov=True)
+
+
+@pytest.mark.parametrize("largest", [0.5, 100.0])
+def test_clipping_is_pytorchs(largest):
+    torch, model = oracles.torch(), Toy()
+    for name, grad in gradients(0, model).items():
+        dict(model.named_parameters())[name].grad = grad
+    twins = [torch.nn.Parameter(torch.zeros(box.value.shape, dtype=torch.float64)) for box in model.parameters()]
+    for twin, box in zip(twins, model.parameters()):
+        twin.grad = torch.from_numpy(box.grad.copy())
+    expected = torch.nn.utils.clip_grad_norm_(twins, largest).item()
+    norm = gradient_norm(model.parameters())
+    assert norm == pytest.approx(expected, rel=1e-12)
+    clip_gradients(model.parameters(), norm, largest)
+    for twin, box in zip(twins, model.parameters()):
+        np.testing.assert_allclose(box.grad, twin.grad.numpy(), rtol=1e-12)
+
+
+def torch_rates(make, total):
+    torch = oracles.torch()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    schedule, rates = make(torch.optim.lr_scheduler, optimizer), []
+    for _ in range(total):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+@pytest.mark.parametrize("total", [20, 60, 101])
+def test_schedules_are_pytorchs(total):
+    cycle = torch_rates(lambda s, o: s.OneCycleLR(o, 1.0, total_steps=total), total - 1)
+    np.testing.assert_allclose([one_cycle(k, total) for k in range(total - 1)], cycle, rtol=1e-9)
+    half = torch_rates(lambda s, o: s.CosineAnnealingLR(o, total), total)
+    np.testing.assert_allclose([cosine(k, total) for k in range(total)], half, rtol=1e-9)
+    stairs = torch_rates(lambda s, o: s.MultiStepLR(o, [-(-total // 2), -(-3 * total // 4)]), total)
+    np.testing.assert_allclose([steps(k, total) for k in range(total)], stairs, rtol=1e-9)
+    line = torch_rates(lambda s, o: s.LinearLR(o, 0.1, 1.0, 7), total)
+    np.testing.assert_allclose([warm_up(k, 7) for k in range(total)], line, rtol=1e-9)
+
+
+def test_schedules_stay_in_range_for_the_shortest_runs():
+    for schedule in (constant, steps, cosine, one_cycle):
+        for total in range(1, 8):
+            assert all(0 <= schedule(step, total) <= 1 for step in range(total)), (schedule, total)
+
+
+def test_the_average_is_the_weighted_sum_of_what_was():
+    model, d = Toy(), 0.5
+    average, expected = Average(model, d), model.fc.weight.value
+    for step in range(30):
+        model.fc.weight.value = model.fc.weight.value + 1.0
+        average.update(model)
+        warm = min(d, (2 + step) / (11 + step))
+        expected = warm * expected + (1 - warm) * model.fc.weight.value
+    twin = average.model(model)
+    np.testing.assert_allclose(twin.fc.weight.value, expected, rtol=1e-12)
+    assert twin.bn.num_batches_tracked.value.dtype == np.int64
+    assert not np.allclose(twin.fc.weight.value, model.fc.weight.value)
