@@ -1,0 +1,5 @@
+"""The fast road for a finished model: fold, fuse, choose an algorithm for each layer, run."""
+
+from .engine import Engine, optimize
+
+__all__ = ["Engine", "optimize"]

@@ -1,0 +1,28 @@
+"""Where each result lies in memory: results that are never needed at the same time share a place."""
+
+from typing import NamedTuple
+
+ALIGN = 64
+
+
+class Life(NamedTuple):
+    """A result: its size, and the first and last step at which it must exist."""
+
+    nbytes: int
+    birth: int
+    death: int
+
+
+def assign(lives: dict) -> tuple[dict, int]:
+    """key -> offset in one arena, and the arena's size.  The largest are placed first, each as low as it fits."""
+    placed, offsets = [], {}
+    for key, life in sorted(lives.items(), key=lambda item: -item[1].nbytes):
+        offset = 0
+        for start, stop, other in sorted(placed):
+            together = life.birth <= other.death and other.birth <= life.death
+            if together and start < offset + life.nbytes and offset < stop:
+                offset = stop
+        stop = offset + -(-life.nbytes // ALIGN) * ALIGN
+        placed.append((offset, stop, life))
+        offsets[key] = offset
+    return offsets, max((stop for _, stop, _ in placed), default=0)

@@ -1,0 +1,118 @@
+"""The fast road for a finished model: ``optimize(model)`` gives a callable with the same logits.
+
+    model -> steps (lower, fold, fuse) -> a plan for a size of input (algorithms, buffers) -> run
+"""
+
+import threading
+import warnings
+
+import numpy as np
+
+from ..nn import BatchNorm2d, Module
+
+
+def optimize(model: Module, *, threads: int | None = None, profile: bool = False):
+    """A fast equivalent of a finished ``model``: takes and returns NumPy arrays as ``model(x)`` does.
+
+    The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
+    (see ``print(engine.plan)``).  Without Numba the model itself is returned, with a warning.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"optimize takes a model, not {type(model).__name__}")
+    if any(isinstance(part, BatchNorm2d) and part.training and not part.frozen for part in model.modules()):
+        raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
+    try:
+        import numba
+    except ImportError:
+        warnings.warn("optimize() needs numba; running the reference instead (pip install numba)", stacklevel=2)
+        return model
+    del numba
+    return Engine(model, threads, profile)
+
+
+class Engine:
+    """A model compiled to steps.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
+
+    Plans are made for each batch and image size when first met.  Calls from several threads take turns.
+    """
+
+    def __init__(self, model, threads=None, profile=False):
+        import numba
+
+        from .graph import fuse, lower
+        self.nodes = fuse(lower(model))
+        self.in_channels = _in_channels(model)
+        self.threads = min(threads or numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        self.profile, self.plan = profile, None
+        self._plans, self._packed, self._lock = {}, {}, threading.Lock()
+        self._arena = self._work = np.empty(0, np.uint8)
+        channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
+        self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
+
+    def __call__(self, x) -> np.ndarray:
+        """The model's output for x (N, C, H, W) in float32."""
+        x = self._checked(x)
+        with self._lock:
+            return self._run(x)
+
+    def _run(self, x):
+        import numba
+
+        from .plan import batch_limit
+        limit = batch_limit(self.nodes, x.shape[1:])
+        parts = np.array_split(x, -(-len(x) // limit))
+        before = numba.get_num_threads()
+        numba.set_num_threads(self.threads)
+        try:
+            results = [self._part(part) for part in parts]
+        finally:
+            numba.set_num_threads(before)
+        return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def _part(self, x):
+        self.plan = plan = self._planned(x.shape)
+        self._arena = _at_least(self._arena, plan.arena_bytes)
+        self._work = _at_least(self._work, plan.work_bytes * self.threads)
+        return plan.run(x, _aligned(self._arena), _aligned(self._work), self.profile)
+
+    def _planned(self, shape):
+        from .plan import Plan
+        if shape not in self._plans:
+            self._plans[shape] = Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
+        return self._plans[shape]
+
+    def _keep(self, node, key, make):
+        """Packed weights, made once."""
+        if (node, key) not in self._packed:
+            self._packed[node, key] = make()
+        return self._packed[node, key]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the packed and transformed weights."""
+        return sum(a[0].nbytes if isinstance(a, tuple) else a.nbytes for a in self._packed.values())
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Memory of activations and workspaces."""
+        return self._arena.nbytes + self._work.nbytes
+
+    def _checked(self, x):
+        x = np.asarray(x)
+        if x.ndim != 4 or len(x) == 0 or self.in_channels not in (None, x.shape[1]):
+            raise ValueError(f"this model takes images (N, {self.in_channels or 'C'}, H, W), not {x.shape}")
+        if x.dtype != np.float32:
+            raise TypeError(f"the engine works in float32, not {x.dtype}; convert with astype(np.float32)")
+        return np.ascontiguousarray(x)
+
+
+def _in_channels(model):
+    return model.spec.in_channels if hasattr(model, "spec") else None
+
+
+def _at_least(array, nbytes):
+    return array if array.nbytes >= nbytes + 64 else np.empty(nbytes + 64, np.uint8)
+
+
+def _aligned(array) -> int:
+    return -(-array.ctypes.data // 64) * 64

@@ -1,0 +1,148 @@
+"""A finished model as a list of steps, in the order of its data flow: lowered, batch norms folded, neighbours fused.
+
+Nothing here looks at attribute names: a :class:`Chain` says what follows what, a :class:`Residual` what is added.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .. import nn
+from ..ops.window import pair
+
+NO_FLOOR = float("-inf")
+
+
+@dataclass(eq=False)
+class Node:
+    """One step: its kind, the nodes it reads, and what it needs to know."""
+
+    kind: str                                   # input conv affine add max_pool mean subsample call
+    inputs: list = field(default_factory=list)  # a conv may read two: its image and what it adds to the result
+    name: str = ""
+    module: nn.Module | None = None             # what a "call" runs; the source of a step's statics otherwise
+    weight: np.ndarray | None = None            # conv: (F, C/G, kh, kw); affine: the scale
+    bias: np.ndarray | None = None              # conv, affine: the shift
+    floor: float = NO_FLOOR                     # 0 where a ReLU follows
+    pool: nn.Module | None = None               # conv: the max-pool that follows
+    before: int = 0                             # subsample: zero channels in front
+    after: int = 0
+
+
+def lower(model) -> list[Node]:
+    """The model's steps, each after those it reads."""
+    nodes = [Node("input", name="input")]
+    _lower(model, nodes[0], nodes, {id(part): name for name, part in model.named_modules()})
+    return _channels_last(nodes)
+
+
+def _channels_last(nodes):
+    """Only convolutions and calls read the image as it comes; for others a step changes its layout first."""
+    image = nodes[0]
+    for node in nodes[1:]:
+        reads = node.inputs if node.kind not in ("conv", "call") else node.inputs[1:]
+        if image in reads:
+            break
+    else:
+        return nodes
+    turned = Node("call", [image], "channels last", nn.Identity())
+    for node in nodes[1:]:
+        node.inputs = [turned if read is image else read for read in node.inputs]
+    return [image, turned, *nodes[1:]]
+
+
+def _lower(module, x, nodes, names):
+    """Append the steps of ``module`` applied to node ``x``; returns the node of the result."""
+    if isinstance(module, nn.Chain) and type(module).__call__ is nn.Chain.__call__:
+        for part in module.layers():
+            x = _lower(part, x, nodes, names)
+        return x
+    if type(module) is nn.Residual:
+        shortcut = _lower(module.shortcut, x, nodes, names)       # first: the branch's last step may add it
+        branch = _lower(module.branch, x, nodes, names)
+        return _append(nodes, Node("add", [branch, shortcut], "add"))
+    if type(module) is nn.Identity:
+        return x
+    return _append(nodes, replace(_leaf(module), inputs=[x], name=names.get(id(module), type(module).__name__)))
+
+
+def _append(nodes, node):
+    nodes.append(node)
+    return node
+
+
+def _leaf(module) -> Node:
+    kind = type(module)
+    if kind is nn.Conv2d:
+        bias = np.zeros(len(module.weight.value)) if module.bias is None else module.bias.value
+        return Node("conv", module=module, weight=module.weight.value, bias=bias)
+    if kind is nn.Linear:
+        bias = np.zeros(len(module.weight.value)) if module.bias is None else module.bias.value
+        return Node("conv", module=module, weight=module.weight.value[:, :, None, None], bias=bias)
+    if kind is nn.BatchNorm2d:
+        scale = module.weight.value / np.sqrt(module.running_var.value.astype(np.float64) + module.eps)
+        return Node("affine", module=module, weight=scale, bias=module.bias.value - scale * module.running_mean.value)
+    if kind is nn.Subsample:
+        return Node("subsample", module=module)
+    if kind is nn.ZeroPadChannels:
+        return Node("subsample", module=None, before=module.static["before"], after=module.static["after"])
+    simple = {nn.ReLU: "relu", nn.MaxPool2d: "max_pool", nn.GlobalAvgPool2d: "mean"}
+    return Node(simple.get(kind, "call"), module=module)
+
+
+def fuse(nodes) -> list[Node]:
+    """The same function in fewer steps.
+
+        conv, batch norm    ->  conv                with a·W and a·b + shift: one affine map after another
+        conv, + shortcut    ->  conv + residual
+        any of them, ReLU   ->  the same, cut off at 0
+        conv, max-pool      ->  conv with pool
+        subsample, channels ->  one shortcut A
+
+    A pair is fused where nobody else reads the first one's result, and all the second one reads exists by then.
+    """
+    nodes = _copied(nodes)
+    for node in list(nodes):
+        first = node.inputs[0] if node.inputs else None
+        if first is None or sum(first in other.inputs for other in nodes) > 1 or not _absorb(first, node, nodes):
+            continue
+        nodes.remove(node)
+        for other in nodes:
+            other.inputs = [first if read is node else read for read in other.inputs]
+    return nodes
+
+
+def _copied(nodes):
+    """New nodes that read each other as the old ones did."""
+    twin = {id(node): replace(node) for node in nodes}
+    for node in twin.values():
+        node.inputs = [twin[id(read)] for read in node.inputs]
+    return list(twin.values())
+
+
+def _absorb(first, then, nodes) -> bool:
+    """Make ``first`` do what ``then`` does after it, if it can."""
+    open_end = first.floor == NO_FLOOR and first.pool is None
+    if then.kind == "affine" and first.kind == "conv" and open_end and len(first.inputs) == 1:
+        first.weight = first.weight * then.weight[:, None, None, None]
+        first.bias = first.bias * then.weight + then.bias
+    elif then.kind == "add" and first.kind == "conv" and open_end and len(first.inputs) == 1 \
+            and nodes.index(then.inputs[1]) < nodes.index(first):
+        first.inputs.append(then.inputs[1])
+    elif then.kind == "relu" and first.kind in ("conv", "affine", "add") and open_end:
+        first.floor = 0.0
+    elif then.kind == "max_pool" and first.kind == "conv" and len(first.inputs) == 1 and not first.pool \
+            and first.module.groups == 1 and not then.module.static.get("ceil_mode"):
+        first.pool = then.module
+    elif then.kind == "subsample" and first.kind == "subsample" and first.module and not then.module:
+        first.before, first.after = then.before, then.after
+    else:
+        return False
+    return True
+
+
+def stride_of(node) -> tuple[int, int]:
+    """A subsample's or a convolution's stride."""
+    if node.kind == "subsample":
+        return pair(node.module.static["stride"]) if node.module else (1, 1)
+    return pair(getattr(node.module, "stride", 1))

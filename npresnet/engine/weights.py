@@ -1,0 +1,52 @@
+"""The weights of a convolution in the order each algorithm reads them."""
+
+import numpy as np
+
+from ..kernels.cpu.pack import pack, round_up
+from ..kernels.cpu.vector import LANES
+from ..ops.winograd import F
+
+
+def padded_bias(bias) -> np.ndarray:
+    full = np.zeros(round_up(len(bias)), np.float32)
+    full[:len(bias)] = bias
+    return full
+
+
+def direct(weight, groups, channels):
+    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.
+
+    ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
+    groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
+    """
+    merged = merged_groups(weight, groups)
+    inputs = channels if merged == 1 else weight.shape[1] * groups // merged
+    features = round_up(len(weight)) if merged == 1 else len(weight) // merged
+    kh, kw = weight.shape[2:]
+    parts = []
+    for group in range(merged):
+        matrix = np.zeros((kh, kw, inputs, features), np.float32)
+        for small in range(groups // merged):
+            g, f, c = group * (groups // merged) + small, len(weight) // groups, weight.shape[1]
+            block = weight[g * f:(g + 1) * f].transpose(2, 3, 1, 0)
+            matrix[:, :, small * c:(small + 1) * c, small * f:(small + 1) * f] = block
+        parts.append(pack(matrix.reshape(-1, features)))
+    return np.concatenate(parts), merged
+
+
+def merged_groups(weight, groups) -> int:
+    """How many groups are left once each has whole vectors of filters; 1 where that cannot be."""
+    filters = len(weight) // groups
+    if weight.shape[1] * groups % LANES:
+        return 1
+    merge = next((k for k in range(1, groups + 1) if groups % k == 0 and k * filters % LANES == 0), groups)
+    return groups // merge
+
+
+def transformed(weight, m, channels):
+    """U = G g G' of every filter, computed in float64, as panels: ((m+2)^2, C, F)."""
+    g = F[m].g
+    u = np.zeros(((m + 2) ** 2, channels, round_up(len(weight))), np.float32)
+    u[:, :weight.shape[1], :len(weight)] = np.einsum("ia,fcab,jb->ijcf", g, weight, g,
+                                                     optimize=True).reshape(-1, *weight.shape[1::-1])
+    return pack(u)

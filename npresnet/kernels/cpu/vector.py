@@ -1,0 +1,86 @@
+"""Vector instructions for Numba kernels.
+
+A compiled Python loop leaves much of a core's arithmetic unused, because the accumulators of a product do not stay in
+registers.  What is built on this file writes the vector instructions itself (LLVM's ``<n x float>``), so that the same
+source serves AVX-512, AVX2 and NEON, and speaks addresses: a row may lie anywhere.
+"""
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+I64, F32 = ir.IntType(64), ir.FloatType()
+
+
+def host_lanes() -> int:
+    """Floats in this machine's widest vector register."""
+    features = binding.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+LANES = host_lanes()
+VECTOR = ir.VectorType(F32, LANES)
+
+
+class Emit:
+    """The few vector instructions the kernels are made of."""
+
+    def __init__(self, builder):
+        self.builder = builder
+        ternary = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        self._fma = cgutils.get_or_insert_function(builder.module, ternary, f"llvm.fma.v{LANES}f32")
+
+    def at(self, address, kind=VECTOR):
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def load(self, address, offset=0):
+        value = self.builder.load(self.at(self.add(address, offset)))
+        value.align = 4
+        return value
+
+    def store(self, value, address, offset=0):
+        self.builder.store(value, self.at(self.add(address, offset))).align = 4
+
+    def load_i64(self, address, offset=0):
+        return self.builder.load(self.at(self.add(address, offset), I64))
+
+    def splat(self, scalar):
+        """The same float in every lane."""
+        none, b = ir.Constant(VECTOR, ir.Undefined), self.builder
+        first = b.insert_element(none, scalar, ir.Constant(ir.IntType(32), 0))
+        return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+    def constant(self, number):
+        return ir.Constant(VECTOR, [float(number)] * LANES)
+
+    def add(self, address, offset):
+        return self.builder.add(address, offset if isinstance(offset, ir.Value) else ir.Constant(I64, offset))
+
+    def fma(self, a, b, c):
+        return self.builder.call(self._fma, [a, b, c])
+
+    def maximum(self, floor, a):
+        """max(floor, a), where a NaN in a stays a NaN."""
+        return self.builder.select(self.builder.fcmp_ordered(">", floor, a), floor, a)
+
+
+@njit
+def address(array):
+    """Where an array begins, as a signed integer (an unsigned one turns to float when it is added to)."""
+    return np.int64(array.ctypes.data)
+
+
+@intrinsic
+def _pointer(context, where):
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(types.int64), codegen
+
+
+@njit
+def floats(where, n):
+    """The n floats at an address, as an array."""
+    return carray(_pointer(where), (n,))

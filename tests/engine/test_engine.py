@@ -1,0 +1,222 @@
+"""The engine computes what the model computes, whatever the model, the batch and the size."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from npresnet import nn, optimize
+from npresnet.backend import use
+from npresnet.engine import Engine
+from npresnet.engine.buffers import Life, assign
+from npresnet.engine.graph import fuse, lower
+from npresnet.models import build
+
+BOUND = 1e-4        # of the largest logit
+
+
+def filled(model, seed=0):
+    """The model with weights that keep every layer's scale, and batch norms that do something."""
+    rng = np.random.default_rng(seed)
+    for name, box in model.named_arrays():
+        shape = box.value.shape
+        if name.endswith("running_var"):
+            box.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        elif len(shape) > 1:
+            box.value = (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
+        elif name.endswith("weight"):
+            box.value = rng.uniform(0.5, 1, shape).astype(np.float32)
+        elif shape:
+            box.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
+    return model
+
+
+def images(n=1, h=32, w=32, c=3, seed=1):
+    x = np.random.default_rng(seed).standard_normal((n, c, h, w)).astype(np.float32)
+    x.flags.writeable = False
+    return x
+
+
+def truth(model, x):
+    with use("numpy"):
+        return model.astype(np.float64)(x.astype(np.float64))
+
+
+def agrees(model, *batches):
+    engine = optimize(model)
+    assert isinstance(engine, Engine)
+    for x in batches:
+        y, wanted = engine(x), truth(model, x)
+        assert y.shape == wanted.shape and y.dtype == np.float32
+        assert abs(y - wanted).max() < BOUND * abs(wanted).max()
+    return engine
+
+
+IMAGENET = ["resnet18", "resnet50", "resnext50_32x4d", "plain18", "preresnet18", "preresnet50"]
+DEEP = ["resnet34", "resnet101", "resnet152", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2",
+        "wide_resnet101_2"]
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_models(name):
+    agrees(filled(build(name)), images(2, 64, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_imagenet_models(name):
+    agrees(filled(build(name)), images(1, 64, 64))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet110"])
+def test_cifar_models(name):
+    agrees(filled(build(name)), images(3))
+
+
+@pytest.mark.parametrize("shortcut", ["A", "A-appended", "B", "C"])
+def test_every_shortcut(shortcut):
+    agrees(filled(build("resnet20", shortcut=shortcut)), images(2))
+
+
+@pytest.mark.parametrize("options", [{"dialect": "paper"}, {"conv_bias": True}, {"num_classes": 7, "in_channels": 1}])
+def test_dialects(options):
+    agrees(filled(build("resnet50", **options)), images(1, 64, 64, options.get("in_channels", 3)))
+
+
+def test_any_batch_and_any_size_after_one_optimize():
+    sizes = images(1), images(5), images(2, 33, 47), images(1, 16, 20), images(5, seed=2)
+    engine = agrees(filled(build("resnet20")), *sizes)
+    assert engine.plan.n == 5
+
+
+def test_large_images_and_a_batch_in_several_parts():
+    agrees(filled(build("resnet18")), images(9, 96, 80), images(1, 224, 224))
+
+
+def test_batch_split_into_parts_gives_the_same_numbers_as_one_by_one():
+    model = filled(build("resnet18", num_classes=10))
+    engine, x = optimize(model), images(19, 64, 64)
+    y = engine(x)
+    for i in (0, 8, 18):
+        np.testing.assert_allclose(y[i:i + 1], engine(x[i:i + 1]), atol=1e-4 * abs(y).max())
+
+
+def test_odd_channels_dilation_padding_and_unknown_layers():
+    model = nn.Sequential(
+        nn.Conv2d(5, 24, (3, 5), (2, 1), ((0, 1), (2, 2)), bias=True), nn.BatchNorm2d(24), nn.ReLU(),
+        nn.AvgPool2d(2, 2), nn.ZeroPad2d(padding=1), nn.Conv2d(24, 40, 3, 1, "same", dilation=2), nn.ReLU(),
+        nn.Residual(nn.Sequential(nn.Conv2d(40, 40, 3, padding=1, groups=5), nn.BatchNorm2d(40)), nn.Identity()),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.BatchNorm2d(40), nn.Conv2d(40, 8, 1, 2), nn.GlobalAvgPool2d(),
+        nn.Linear(8, 3), nn.Softmax())
+    agrees(filled(model), images(2, 33, 29, 5))
+
+
+def test_steps_that_read_the_image_itself():
+    agrees(filled(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 16, 3, padding=1))), images(2, 9, 9))
+    agrees(filled(nn.Sequential(nn.MaxPool2d(2, 2), nn.GlobalAvgPool2d())), images(2, 9, 9))
+    agrees(filled(nn.Sequential(nn.Residual(nn.Conv2d(3, 3, 3, padding=1), nn.Identity()))), images(2, 9, 9))
+    agrees(nn.Identity(), images(2, 9, 9))
+
+
+def test_batch_norms_residuals_and_relus_are_fused():
+    nodes = fuse(lower(filled(build("resnet18"))))
+    kinds = [node.kind for node in nodes]
+    assert kinds == ["input", *["conv"] * 20, "mean", "conv"]
+    assert nodes[1].pool and sum(len(node.inputs) == 2 for node in nodes) == 8
+    assert all(node.floor == 0 for node in nodes[1:] if node.kind == "conv" and "conv" in node.name)
+
+
+def test_the_model_and_its_arrays_are_left_alone():
+    model = filled(build("resnet20"))
+    before = {key: array.copy() for key, array in model.state_dict().items()}
+    x = images(2)
+    copy = x.copy()
+    engine = optimize(model)
+    y = engine(x)
+    np.testing.assert_array_equal(x, copy)
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+    kept = y.copy()
+    engine(images(2, seed=5))
+    np.testing.assert_array_equal(y, kept)                # a result is never overwritten
+
+
+def test_threads_may_share_an_engine():
+    engine = optimize(filled(build("resnet20")))
+    batches = [images(2 + k % 3, seed=k) for k in range(8)]
+    wanted, got = [engine(x) for x in batches], [None] * 8
+
+    def work(k):
+        got[k] = engine(batches[k])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(got, wanted):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_plan_prints_as_a_table():
+    engine = optimize(filled(build("resnet18")), profile=True)
+    engine(images(1, 64, 64))
+    table = str(engine.plan)
+    assert len(table.splitlines()) > 22 and "winograd" in table and "layer4.1.conv2" in table and "%" in table
+
+
+@pytest.mark.parametrize("x, error, words", [
+    (np.zeros((1, 3, 8, 8)), TypeError, "float32"), (np.zeros((3, 8, 8), np.float32), ValueError, r"\(N, 3, H, W\)"),
+    (np.zeros((0, 3, 8, 8), np.float32), ValueError, "not"), (np.zeros((1, 4, 8, 8), np.float32), ValueError, "3")])
+def test_bad_inputs_are_refused(x, error, words):
+    with pytest.raises(error, match=words):
+        optimize(build("resnet20"))(x)
+
+
+def test_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"eval\(\)"):
+        optimize(build("resnet20").train())
+
+
+def test_without_numba_the_model_itself_runs(monkeypatch):
+    import sys
+    monkeypatch.setitem(sys.modules, "numba", None)
+    model = build("resnet20")
+    with pytest.warns(UserWarning, match="numba"):
+        assert optimize(model) is model
+
+
+def test_a_missing_cache_directory_is_a_warning(monkeypatch):
+    from npresnet.kernels.cpu import compiled
+
+    def njit(function, **options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
+        assert compiled.parallel(len) is len
+
+
+def test_results_alive_together_never_share_memory():
+    rng = np.random.default_rng(0)
+    lives = {k: Life(int(size), int(a), int(a + d)) for k, (size, a, d) in enumerate(
+        zip(rng.integers(1, 1000, 60), rng.integers(0, 40, 60), rng.integers(0, 8, 60)))}
+    offsets, total = assign(lives)
+    for a in lives:
+        assert offsets[a] + lives[a].nbytes <= total
+        for b in lives:
+            together = lives[a].birth <= lives[b].death and lives[b].birth <= lives[a].death
+            apart = offsets[a] + lives[a].nbytes <= offsets[b] or offsets[b] + lives[b].nbytes <= offsets[a]
+            assert a == b or apart or not together
+    assert total < sum(life.nbytes for life in lives.values()) / 2
+
+
+def test_no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimize(filled(build("resnet20")))(images(2))
