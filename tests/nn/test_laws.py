@@ -1,0 +1,125 @@
+"""What holds for every module of the table."""
+
+import numpy as np
+import pytest
+
+from .. import laws
+from ..modules import TABLE, lock, made
+
+every_module = pytest.mark.parametrize("name", TABLE)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@every_module
+def test_calling_equals_recording_bit_for_bit(name, dtype):
+    module, x = made(name, dtype)
+    lock(module)
+    x.flags.writeable = False
+    twin = module.mapped(np.copy)
+    y, recorded = module(x), twin.vjp(x)[0]
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, recorded)
+    for (key, box), (_, other) in zip(module.named_arrays(), twin.named_arrays()):
+        np.testing.assert_array_equal(box.value, other.value, err_msg=key)
+
+
+@every_module
+def test_the_pullback_is_the_adjoint_for_the_input_and_each_parameter(name):
+    module, x = made(name)
+    rng = np.random.default_rng(2)
+    y, pullback = module.vjp(x)
+    u = rng.standard_normal(y.shape)
+    dx = pullback(u)
+    values = {"x": x} | {key: box.value for key, box in module.named_parameters()}
+    found = {"x": dx} | {key: box.grad for key, box in module.named_parameters() if box.trainable}
+    for key, gradient in found.items():
+        v = rng.standard_normal(values[key].shape)
+
+        def along(h, key=key, v=v):
+            twin = module.mapped(np.copy)
+            for other, box in twin.named_parameters():
+                box.value = box.value + h * v if other == key else box.value
+            return twin(x + h * v if key == "x" else x)
+
+        def slope(h, along=along):
+            return (along(h) - along(-h)) / (2 * h)
+
+        jv = (4 * slope(laws.STEP / 10) - slope(laws.STEP / 5)) / 3
+        assert gradient.shape == v.shape and gradient.dtype == v.dtype
+        error = abs(np.vdot(u, jv) - np.vdot(gradient, v))
+        assert error <= 1e-9 * np.linalg.norm(u) * np.linalg.norm(jv) + 1e-12, f"d{key}: {error}"
+
+
+@every_module
+def test_everything_may_be_read_only_and_nothing_changes(name):
+    module, x = made(name)
+    lock(module)
+    x.flags.writeable = False
+    before = x.copy()
+    y, pullback = module.vjp(x)
+    kept = np.copy(y)
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    dy.flags.writeable = False
+    dx = pullback(dy)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(y, kept)
+    assert dx.shape == x.shape
+
+
+@every_module
+def test_without_input_grad_only_dx_is_missing(name):
+    module, x = made(name)
+    twin = module.mapped(np.copy)
+    y, pullback = module.vjp(x)
+    y_other, pullback_other = twin.vjp(x, input_grad=False)
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    np.testing.assert_array_equal(y, y_other)
+    assert pullback(dy) is not None
+    assert pullback_other(dy) is None
+    for (key, box), (_, other) in zip(module.named_parameters(), twin.named_parameters()):
+        assert (box.grad is None) == (other.grad is None)
+        if box.grad is not None:
+            np.testing.assert_array_equal(box.grad, other.grad, err_msg=key)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE.keys() - {"identity"}))
+def test_a_pullback_runs_once(name):
+    module, x = made(name)
+    y, pullback = module.vjp(x)
+    pullback(y)
+    with pytest.raises(RuntimeError, match=r"runs once.*call vjp again"):
+        pullback(y)
+
+
+@every_module
+def test_gradients_add_up_over_calls(name):
+    module, x = made(name)
+    once, twice = module.mapped(np.copy), module.mapped(np.copy)
+    dy = np.random.default_rng(0).standard_normal(module(x).shape)
+    once.vjp(x)[1](dy)
+    firsts = []
+    for _ in range(2):
+        twice.vjp(x)[1](dy)
+        firsts.append([(box.grad, np.copy(box.grad)) for box in twice.parameters() if box.grad is not None])
+    for box, other in zip(once.parameters(), twice.parameters()):
+        if box.grad is not None:
+            np.testing.assert_allclose(other.grad, 2 * box.grad, rtol=1e-12)
+    for grad, copy in firsts[0]:
+        np.testing.assert_array_equal(grad, copy)           # the old sum was not written to
+
+
+@every_module
+def test_calling_keeps_nothing_and_leaves_no_gradient(name):
+    module, x = made(name)
+    module(x)
+    assert all(box.grad is None for box in module.parameters())
+
+
+@every_module
+def test_scores_are_the_value_unless_a_softmax_follows(name):
+    module, x = made(name)
+    np.testing.assert_array_equal(module.mapped(np.copy).logits(x), module.mapped(np.copy)(x))
+    twin = module.mapped(np.copy)
+    y, pullback = twin.logits_vjp(x, input_grad=False)
+    np.testing.assert_array_equal(y, module(x))
+    assert pullback(y) is None

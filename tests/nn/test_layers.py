@@ -1,0 +1,209 @@
+"""Each layer is its op with stored arrays, and batch norm keeps count."""
+
+import numpy as np
+import pytest
+
+from npresnet import ops
+from npresnet.nn import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Softmax,
+    Subsample,
+    ZeroPad2d,
+    ZeroPadChannels,
+    freeze_batch_norm,
+)
+
+from ..modules import fill, made
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((3, 4, 6, 5))
+Z = RNG.standard_normal((3, 5))
+
+
+@pytest.mark.parametrize("layer, op", [
+    (ReLU(), lambda x: ops.relu(x)),
+    (GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
+    (Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
+    (ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
+    (ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
+    (MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
+    (MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
+     lambda x: ops.max_pool2d(x, 3, stride=2, padding=1, dilation=2, ceil_mode=True)),
+    (MaxPool2d(3, 2, "same"), lambda x: ops.max_pool2d(x, 3, stride=2, padding=((0, 1), (1, 1)))),
+    (AvgPool2d(2, (1, 2), 1, count_include_pad=False),
+     lambda x: ops.avg_pool2d(x, 2, stride=(1, 2), padding=1, count_include_pad=False)),
+    (AvgPool2d((2, 3), 2, "same"), lambda x: ops.avg_pool2d(x, (2, 3), stride=2, padding=((0, 0), (1, 1)))),
+])
+def test_a_function_is_its_op(layer, op):
+    y, pullback = layer.vjp(X)
+    wanted, wanted_pullback = op(X)
+    np.testing.assert_array_equal(y, wanted)
+    np.testing.assert_array_equal(pullback(2 * y), wanted_pullback(2 * y))
+    assert layer.parameters() == [] and layer.state_dict() == {}
+
+
+def test_softmax_is_its_op():
+    y, pullback = Softmax().vjp(Z)
+    np.testing.assert_array_equal(y, ops.softmax(Z)[0])
+    np.testing.assert_array_equal(pullback(Z), ops.softmax(Z)[1](Z))
+
+
+@pytest.mark.parametrize("layer, static", [
+    (Conv2d(4, 6, 3), {}),
+    (Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, True),
+     {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "groups": 2}),
+    (Conv2d(4, 6, 3, stride=2, padding="same", bias=True), {"stride": 2, "padding": ((0, 1), (1, 1))}),
+    (Conv2d(4, 6, 2, stride=1, padding="same", dilation=3), {"padding": ((1, 2), (1, 2)), "dilation": 3}),
+])
+def test_a_convolution_is_its_op(layer, static):
+    layer = fill(layer).astype(np.float64)
+    bias = layer.bias and layer.bias.value
+    y, pullback = layer.vjp(X)
+    wanted, wanted_pullback = ops.conv2d(X, layer.weight.value, bias, **static)
+    np.testing.assert_array_equal(y, wanted)
+    dx, dw, db = wanted_pullback(y)
+    np.testing.assert_array_equal(pullback(y), dx)
+    np.testing.assert_array_equal(layer.weight.grad, dw)
+    if bias is not None:
+        np.testing.assert_array_equal(layer.bias.grad, db)
+
+
+def test_fresh_layers_allocate_zeros_of_pytorch_s_shapes():
+    conv = Conv2d(4, 6, (3, 5), groups=2, bias=True)
+    assert (conv.stride, conv.padding, conv.dilation) == (1, 0, 1)
+    shapes = {name: (box.value.shape, box.value.dtype) for name, box in conv.named_arrays()}
+    assert shapes == {"weight": ((6, 2, 3, 5), np.float32), "bias": ((6,), np.float32)}
+    assert list(Conv2d(4, 6, 3).state_dict()) == ["weight"]
+    assert list(Linear(3, 5, bias=False).state_dict()) == ["weight"]
+    shapes = {name: (box.value.shape, box.value.dtype) for name, box in Linear(3, 5).named_arrays()}
+    assert shapes == {"weight": ((5, 3), np.float32), "bias": ((5,), np.float32)}
+    assert not any(a.any() for layer in (conv, Linear(3, 5)) for a in layer.state_dict().values())
+
+
+def test_a_fresh_batch_norm():
+    norm = BatchNorm2d(3)
+    state = norm.state_dict()
+    assert list(state) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    assert [a.tolist() for a in state.values()] == [[1] * 3, [0] * 3, [0] * 3, [1] * 3, 0]
+    assert [a.dtype for a in state.values()] == [np.float32] * 4 + [np.int64]
+    assert state["num_batches_tracked"].shape == ()
+    assert (norm.eps, norm.momentum, norm.unbiased, norm.frozen, norm.training) == (1e-5, 0.1, True, False, False)
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_running_statistics_move_as_in_pytorch(unbiased):
+    norm = fill(BatchNorm2d(4, momentum=0.3, unbiased=unbiased)).astype(np.float64).train()
+    mean, var = norm.running_mean.value, norm.running_var.value
+    m = 3 * 6 * 5
+    for step in range(1, 3):
+        x, old = X + step, [norm.running_mean.value, norm.running_var.value]
+        kept = [np.copy(a) for a in old]
+        norm(x)
+        mean = 0.7 * mean + 0.3 * x.mean(axis=(0, 2, 3))
+        var = 0.7 * var + 0.3 * x.var(axis=(0, 2, 3)) * (m / (m - 1) if unbiased else 1)
+        np.testing.assert_allclose(norm.running_mean.value, mean, rtol=1e-14)
+        np.testing.assert_allclose(norm.running_var.value, var, rtol=1e-14)
+        np.testing.assert_array_equal(old, kept)                        # the old arrays are nobody's to write to
+        count = norm.num_batches_tracked.value
+        assert count == step and count.dtype == np.int64 and isinstance(count, np.ndarray)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_keep_their_dtype(dtype):
+    norm = BatchNorm2d(4).astype(dtype).train()
+    norm(X.astype(dtype))
+    assert norm.running_mean.value.dtype == norm.running_var.value.dtype == dtype
+
+
+def test_evaluation_uses_running_statistics_and_leaves_them():
+    norm = fill(BatchNorm2d(4, eps=0.2)).astype(np.float64)
+    before = {key: np.copy(a) for key, a in norm.state_dict().items()}
+    y, pullback = norm.vjp(X)
+    s = norm.state_dict()
+    wanted, _ = ops.batch_norm_eval(X, s["weight"], s["bias"], s["running_mean"], s["running_var"], eps=0.2)
+    np.testing.assert_array_equal(y, wanted)
+    pullback(y)
+    norm(X)
+    for key, array in before.items():
+        np.testing.assert_array_equal(norm.state_dict()[key], array)
+
+
+def test_one_value_per_channel_raises_and_leaves_the_statistics():
+    norm = fill(BatchNorm2d(4)).astype(np.float64).train()
+    before = {key: np.copy(a) for key, a in norm.state_dict().items()}
+    with pytest.raises(ValueError, match="one value per channel"):
+        norm(np.ones((1, 4, 1, 1)))
+    for key, array in before.items():
+        np.testing.assert_array_equal(norm.state_dict()[key], array)
+    assert norm.eval()(np.ones((1, 4, 1, 1))).shape == (1, 4, 1, 1)
+
+
+def test_two_values_per_channel_suffice():
+    norm = BatchNorm2d(1, momentum=1.0).astype(np.float64).train()
+    norm(np.array([1.0, 3.0]).reshape(2, 1, 1, 1))
+    assert norm.running_mean.value == 2 and norm.running_var.value == 2         # unbiased: ((-1)² + 1²) / 1
+
+
+def test_a_frozen_batch_norm_survives_train():
+    model = fill(Sequential(Conv2d(4, 4, 3), BatchNorm2d(4), Sequential(BatchNorm2d(4)))).astype(np.float64)
+    reference = model.mapped(np.copy)
+    assert freeze_batch_norm(model) is model
+    before = {key: np.copy(a) for key, a in model.state_dict().items()}
+    model.train()
+    y, pullback = model.vjp(X)
+    np.testing.assert_array_equal(y, reference.eval()(X))
+    pullback(y)
+    for key, array in before.items():
+        np.testing.assert_array_equal(model.state_dict()[key], array)
+    grads = {key: box.grad for key, box in model.named_parameters()}
+    assert grads.pop("0.weight") is not None
+    assert all(grad is None for grad in grads.values())
+    trainable = {key: box.trainable for key, box in model.named_parameters()}
+    assert trainable == {key: key == "0.weight" for key in trainable}
+
+
+@pytest.mark.parametrize("name", ["conv with every option", "batch norm", "batch norm in training", "linear"])
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_a_frozen_parameter_gets_no_gradient(name, frozen):
+    module, x = made(name)
+    twin = module.mapped(np.copy)
+    getattr(module, frozen).trainable = False
+    y, pullback = module.vjp(x)
+    _, twin_pullback = twin.vjp(x)
+    np.testing.assert_array_equal(pullback(y), twin_pullback(y))
+    other = "bias" if frozen == "weight" else "weight"
+    assert getattr(module, frozen).grad is None
+    np.testing.assert_array_equal(getattr(module, other).grad, getattr(twin, other).grad)
+
+
+@pytest.mark.parametrize("name", ["conv with every option", "linear"])
+def test_a_frozen_parameter_costs_nothing(name, monkeypatch):
+    module, x = made(name)
+    op_name = "conv2d" if name.startswith("conv") else "linear"
+    op, asked = getattr(ops, op_name), []
+
+    def spy(*args, **kwargs):
+        y, pullback = op(*args, **kwargs)
+        return y, lambda dy, skip: asked.append(set(skip)) or pullback(dy, skip=skip)
+
+    monkeypatch.setattr(ops, op_name, spy)
+    for trainable, input_grad, skipped in [
+            ((True, True), True, set()), ((False, True), True, {"w"}),
+            ((True, False), False, {"b", "x"}), ((False, False), False, {"w", "b", "x"})]:
+        module.weight.trainable, module.bias.trainable = trainable
+        y, pullback = module.vjp(x, input_grad)
+        pullback(y)
+        assert asked.pop() == skipped
+
+
+def test_other_dtypes_raise_with_the_cure():
+    model = Sequential(Conv2d(4, 4, 3), ReLU())
+    with pytest.raises(TypeError, match="astype"):
+        model(X)

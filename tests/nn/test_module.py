@@ -1,0 +1,224 @@
+"""Names, state and copies."""
+
+import numpy as np
+import pytest
+
+from npresnet.nn import BatchNorm2d, Buffer, Conv2d, Linear, Module, Parameter, ReLU, Sequential
+from npresnet.nn.module import once
+
+from ..modules import Leaf, fill, made
+
+
+def model():
+    return fill(Sequential(Conv2d(2, 3, 1), BatchNorm2d(3), Sequential(ReLU(), Conv2d(3, 1, 1, bias=True))))
+
+
+KEYS = ["0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked",
+        "2.1.weight", "2.1.bias"]
+
+
+def test_parameters_come_before_buffers_before_children():
+    assert [name for name, _ in Leaf().named_arrays()] == ["scale", "shift", "count", "inner.weight", "inner.bias"]
+    assert [name for name, _ in Leaf().named_arrays("a.")][-1] == "a.inner.bias"
+    assert [name for name, _ in Leaf().named_parameters()] == ["scale", "shift", "inner.weight", "inner.bias"]
+    assert [name for name, _ in model().named_arrays()] == KEYS
+    assert list(model().state_dict()) == KEYS
+
+
+def test_children_and_modules():
+    m = model()
+    assert list(m.children()) == ["0", "1", "2"]
+    assert [name for name, _ in m.named_modules()] == ["", "0", "1", "2", "2.0", "2.1"]
+    assert [name for name, _ in m.named_modules("net")] == ["net", "net.0", "net.1", "net.2", "net.2.0", "net.2.1"]
+    assert [type(part) for part in m.modules()] == [Sequential, Conv2d, BatchNorm2d, Sequential, ReLU, Conv2d]
+    assert m.parameters() == [box for _, box in m.named_parameters()]
+    assert all(isinstance(box, Parameter) for box in m.parameters()) and len(m.parameters()) == 5
+
+
+def test_train_and_eval_reach_every_module():
+    m = model()
+    assert not any(part.training for part in m.modules())
+    assert m.train() is m and all(part.training for part in m.modules())
+    assert m.eval() is m and not any(part.training for part in m.modules())
+    assert m.train(True).training and not m.train(False).training
+
+
+def test_gradients_accumulate_in_a_new_array():
+    box = Parameter(np.zeros(2))
+    assert box.grad is None and box.trainable and not Parameter(np.zeros(1), trainable=False).trainable
+    first, second = np.ones(2), np.array([1.0, 2.0])
+    box.accumulate(first)
+    box.accumulate(second)
+    np.testing.assert_array_equal(box.grad, [2, 3])
+    np.testing.assert_array_equal(first, [1, 1])
+    np.testing.assert_array_equal(second, [1, 2])
+    m = Sequential(Linear(2, 2))
+    m.children()["0"].weight.accumulate(first)
+    m.zero_grad()
+    assert all(box.grad is None for box in m.parameters())
+    m.zero_grad()
+
+
+def test_trainable_means_that_something_inside_wants_a_gradient():
+    assert model().trainable and not Sequential(ReLU()).trainable and not Module().trainable
+    m = model()
+    for box in m.parameters():
+        box.trainable = False
+    assert not m.trainable
+    m.children()["2"].children()["1"].bias.trainable = True
+    assert m.trainable and not m.children()["0"].trainable
+    leaf = Leaf()
+    for box in leaf.inner.parameters():
+        box.trainable = False
+    assert leaf.trainable                                   # its own scale
+    leaf.scale.trainable = False
+    assert not leaf.trainable
+
+
+def test_a_module_without_a_vjp_says_so():
+    class Empty(Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Empty needs a vjp"):
+        Empty()(1)
+
+
+def test_once_passes_the_cotangent_and_lets_go():
+    run = once(lambda dy: 2 * dy)
+    assert run(3) == 6
+    with pytest.raises(RuntimeError, match="runs once"):
+        run(3)
+
+
+def test_a_pullback_that_fails_has_still_run():
+    def fails(dy):
+        raise ZeroDivisionError
+
+    run = once(fails)
+    with pytest.raises(ZeroDivisionError):
+        run(1)
+    with pytest.raises(RuntimeError):
+        run(1)
+
+
+def state(m, seed=1):
+    return {key: np.copy(a) for key, a in fill(m.mapped(np.copy), seed).state_dict().items()}
+
+
+def test_loading_copies_in():
+    m = model()
+    new = state(m)
+    assert m.load_state_dict(new) == ([], [])
+    for key, array in new.items():
+        found = m.state_dict()[key]
+        np.testing.assert_array_equal(found, array)
+        assert not np.shares_memory(found, array) and isinstance(found, np.ndarray)
+
+
+def test_loading_casts_to_the_models_dtypes_and_accepts_lists_and_read_only_arrays():
+    m = model()
+    new = {key: a.astype(np.float64) if a.dtype.kind == "f" else a.astype(np.int32) for key, a in state(m).items()}
+    new["2.1.bias"] = [0.25]
+    new["0.weight"].flags.writeable = False
+    m.load_state_dict(new)
+    for key, array in m.state_dict().items():
+        np.testing.assert_array_equal(array, np.asarray(new[key], array.dtype))
+        assert array.dtype == (np.int64 if key.endswith("tracked") else np.float32)
+
+
+def test_the_batch_counter_may_be_missing():
+    m = model()
+    m.children()["1"].num_batches_tracked.value = np.array(7)
+    new = state(m)
+    del new["1.num_batches_tracked"]
+    assert m.load_state_dict(new) == ([], [])
+    assert m.state_dict()["1.num_batches_tracked"] == 7
+
+
+def test_every_bad_key_is_named_and_nothing_is_loaded():
+    m = model()
+    before = {key: np.copy(a) for key, a in m.state_dict().items()}
+    new = state(m)
+    del new["0.weight"], new["2.1.bias"]
+    new["1.bias"] = np.zeros(4)
+    new["1.running_mean"] = np.zeros((3, 1))
+    new["fc.weight"] = np.zeros(1)
+    with pytest.raises(ValueError) as caught:
+        m.load_state_dict(new)
+    assert str(caught.value).splitlines() == [
+        "5 key(s) do not fit:",
+        "  missing     0.weight",
+        "  missing     2.1.bias",
+        "  unexpected  fc.weight",
+        "  shape       1.bias: the model has (3,), the state (4,)",
+        "  shape       1.running_mean: the model has (3,), the state (3, 1)",
+    ]
+    for key, array in before.items():
+        np.testing.assert_array_equal(m.state_dict()[key], array)
+
+
+def test_without_strict_only_shapes_raise():
+    m = model()
+    old, new = m.state_dict(), state(m)
+    del new["0.weight"]
+    new["fc.weight"] = np.zeros(1)
+    mismatch = m.load_state_dict(new, strict=False)
+    assert mismatch.missing == ["0.weight"] and mismatch.unexpected == ["fc.weight"]
+    np.testing.assert_array_equal(m.state_dict()["0.weight"], old["0.weight"])
+    np.testing.assert_array_equal(m.state_dict()["2.1.bias"], new["2.1.bias"])
+    new["1.bias"] = np.zeros(4)
+    before = m.state_dict()
+    with pytest.raises(ValueError, match=r"1 key\(s\) do not fit:\n  shape       1.bias"):
+        m.load_state_dict(new, strict=False)
+    assert all(m.state_dict()[key] is before[key] for key in before)
+
+
+def test_mapped_is_another_module_with_its_own_boxes():
+    m = model().train()
+    m.children()["0"].weight.trainable = False
+    m.children()["1"].weight.grad = np.ones(3, np.float32)
+    seen = []
+    twin = m.mapped(lambda a: seen.append(a) or a + 1)
+    assert {id(a) for a in seen} == {id(a) for a in m.state_dict().values()} and len(seen) == len(KEYS)
+    for (key, box), (_, other) in zip(m.named_arrays(), twin.named_arrays()):
+        assert box is not other
+        np.testing.assert_array_equal(other.value, box.value + 1, err_msg=key)
+    assert all(box.grad is None for box in twin.parameters())
+    assert m.children()["1"].weight.grad is not None
+    assert twin.training and not twin.children()["0"].weight.trainable and twin.children()["1"].weight.trainable
+    twin.eval()
+    assert m.training
+    assert type(twin) is Sequential and twin.children()["0"] is not m.children()["0"]
+
+
+def test_mapped_may_keep_the_arrays():
+    m = model()
+    twin = m.mapped(lambda a: a)
+    assert all(twin.state_dict()[key] is m.state_dict()[key] for key in KEYS)
+    twin.children()["0"].weight.value = np.zeros((3, 2, 1, 1), np.float32)
+    assert m.children()["0"].weight.value.any()
+
+
+def test_a_part_that_runs_twice_stays_one_part():
+    m, x = made("a part twice")
+    twin = m.astype(np.float32)
+    assert twin.layers()[0] is twin.layers()[2] is twin.conv
+    np.testing.assert_allclose(twin(x.astype(np.float32)), m(x), rtol=1e-4, atol=1e-4)
+
+
+def test_astype_casts_floats_and_counts_stay_integers():
+    m = model()
+    twin = m.astype(np.float64)
+    for key, array in twin.state_dict().items():
+        assert array.dtype == (np.int64 if key.endswith("tracked") else np.float64)
+        np.testing.assert_array_equal(array, m.state_dict()[key])
+    assert m.children()["0"].weight.value.dtype == np.float32
+    same = m.astype(np.float32)
+    same.children()["0"].weight.value[:] = 0
+    assert m.children()["0"].weight.value.any()             # a copy even where nothing is cast
+
+
+def test_boxes_hold_nothing_else():
+    for box in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
+        with pytest.raises(AttributeError):
+            box.gradient = 0
