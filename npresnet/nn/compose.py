@@ -31,16 +31,16 @@ class Chain(Module):
         return x
 
     def vjp(self, x, input_grad=True):
-        pullbacks = []
+        pullbacks, wanted = [], input_grad
         for layer in self.layers():
-            x, pullback = record(layer, x, input_grad)
-            input_grad = input_grad or layer.trainable       # what comes later must send something back
+            x, pullback = record(layer, x, wanted)
+            wanted = wanted or layer.trainable               # what comes later must send something back
             pullbacks.append(pullback)
 
         def pullback(dy):
             while pullbacks:                                 # popping frees what a part saved once it is used
                 dy = pullbacks.pop()(dy)
-            return dy
+            return dy if input_grad else None
 
         return x, once(pullback)
 
