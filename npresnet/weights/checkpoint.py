@@ -48,8 +48,11 @@ def find_state(tree):
 
 
 def strip_prefixes(tensors, notes):
-    """Drop a prefix that every name carries, as often as there is one."""
-    while (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)):
+    """Drop a prefix that every name carries; wrappers nest, but not for ever."""
+    for _ in range(4):
+        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)
+        if prefix is None:
+            break
         notes.append(f"dropped the prefix {prefix!r} from {len(tensors)} keys")
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors

@@ -5,11 +5,11 @@ import http.client
 import os
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from . import catalogue
-from .errors import WeightsError
+from .errors import WeightsError, printable
 
 CHUNK = 2**20
 
@@ -69,18 +69,19 @@ def fetch(url, part, limit, progress, timeout):
     start = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        with urlopen(request, timeout=timeout) as response:
-            start, total = position(response, start)
-            if total is not None and total > limit:
-                raise WeightsError(f"{url}: {total:,} bytes are offered, far more than the file has")
-            done = copy(response, part, start, total, limit, progress)
+        response = urlopen(request, timeout=timeout)
     except HTTPError as error:
         if error.code == 416 and start:                          # nothing is behind the part's end
             return
-        raise failure(f"{url}: the server answers {error.code} {error.reason}", passing=error.code >= 500) from error
-    except (URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise failure(f"{url}: cannot be fetched ({reason}); what has arrived is kept, run it again") from error
+        raise failure(f"{url}: the server answers {error.code} {printable(error.reason)}",
+                      passing=error.code >= 500) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise failure(f"{url}: cannot be fetched ({printable(getattr(error, 'reason', error))})") from error
+    with response:
+        start, total = position(response, start)
+        if total is not None and total > limit:
+            raise WeightsError(f"{url}: {total:,} bytes are offered, far more than the file has")
+        done = copy(response, part, start, total, limit, progress)
     if total is not None and done < total:
         raise failure(f"{url}: the connection ended after {done:,} of {total:,} bytes; run it again to continue")
 
@@ -107,7 +108,7 @@ def copy(response, part, start, total, limit, progress):
     """Write the answer into ``part`` from ``start`` on; returns the size reached."""
     done = start
     with open(part, "ab" if start else "wb") as file:
-        while chunk := response.read(CHUNK):
+        while chunk := receive(response):
             done += len(chunk)
             if done > (limit if total is None else total):
                 raise WeightsError(f"{response.url}: more bytes arrive than were announced")
@@ -117,3 +118,10 @@ def copy(response, part, start, total, limit, progress):
         file.flush()
         os.fsync(file.fileno())
     return done
+
+
+def receive(response):
+    try:
+        return response.read(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise failure(f"{response.url}: broke off ({printable(error)}); run it again to continue") from error

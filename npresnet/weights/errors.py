@@ -23,7 +23,12 @@ def describing(what):
     except OSError as error:
         raise WeightsError(f"{what}: {error.strerror or error}") from error
     except Exception as error:
-        raise WeightsError(f"{what}: damaged ({type(error).__name__}: {str(error)[:200]})") from error
+        raise WeightsError(f"{what}: damaged ({type(error).__name__}: {printable(error)})") from error
+
+
+def printable(text, width=200):
+    """Text from elsewhere on one line, cut, without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in str(text).strip())[:width]
 
 
 def shown(name, width=100):

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..backend import array_namespace
 from .checkpoint import Checkpoint
-from .errors import WeightsError
+from .errors import WeightsError, printable
 from .keys import torchvision_keys
 from .read import read_weights
 from .recognise import recognise
@@ -53,7 +53,9 @@ def mismatches(wanted, arrays):
             yield "missing", key
     for key, array in arrays.items():
         if key not in wanted:
-            yield "unexpected", key
+            yield "unexpected", printable(key)
+        elif not isinstance(getattr(array, "dtype", None), np.dtype):
+            yield "mistyped", f"{key}: a {type(array).__name__} is no array; convert it with numpy()"
         elif np.shape(array) != wanted[key].shape:
             yield "misshapen", f"{key}: the model has {wanted[key].shape}, the file {np.shape(array)}"
         elif kind(array) != kind(wanted[key]):
@@ -68,7 +70,7 @@ def complaint(source, model, found, problems):
     """One line that sums up and says what would fit, then a line for each key."""
     counts = Counter(kind for kind, _ in problems)
     head = f"{source}: does not fit: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " key(s)"
-    lines = [f"  {kind:10}  {line}" for kind, line in problems]
+    lines = [f"  {kind:10}  {line}" for kind, line in problems[:10_000]]
     return "\n".join([head + hint(model, found, problems), *lines])
 
 

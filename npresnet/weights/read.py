@@ -8,7 +8,9 @@ from pathlib import Path
 
 from .bounds import Budget
 from .checkpoint import Checkpoint, find_state
-from .errors import WeightsError, describing
+from .errors import WeightsError, describing, shown
+from .hdf5 import MAGIC
+from .keras import read_hdf5, read_keras
 from .npz import read_npz
 from .safetensors import read_safetensors
 from .torch_globals import TORCH_GLOBALS
@@ -23,7 +25,7 @@ DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is m
 
 def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
                  allow: Mapping = TORCH_GLOBALS) -> Checkpoint:
-    """The arrays in a .pth (zip, legacy, tar), .safetensors or .npz file, recognised by its content.
+    """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
     max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default
@@ -47,7 +49,7 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
         metadata |= {key: value for key, value in attributes.items() if key == "npresnet" and isinstance(value, str)}
         checkpoint = Checkpoint(format=format, metadata=metadata, notes=notes, sha256=sha256, path=path)
         for name, tensor in tensors.items():
-            with describing(name):
+            with describing(shown(name)):
                 checkpoint[name] = tensor.array(budget, float32)
         return checkpoint
 
@@ -72,14 +74,18 @@ def read_tree(data, budget, allow):
         archive = ZipArchive(data, budget)
         if any(name.endswith("/data.pkl") for name in archive.names()):
             return "torch zip", read_torch_zip(archive, allow), {}
+        if "model.weights.h5" in archive:
+            return "keras", *read_keras(archive, budget)
         return "npz", *read_npz(archive)
+    if data[:8] == MAGIC:
+        return "keras h5", *read_hdf5(data, budget)
     if data[257:262] == b"ustar":
-        return "torch tar", read_torch_tar(data, allow), {}
+        return "torch tar", read_torch_tar(data, budget, allow), {}
     if data[:1] == b"\x80":
         return "torch legacy", read_torch_legacy(data, allow), {}
     if data[8:9] == b"{":
         return "safetensors", *read_safetensors(data, budget)
-    raise WeightsError(f"not a file of weights (.pth, .safetensors or .npz); {guess(bytes(data[:64]))}")
+    raise WeightsError(f"not a file of weights (.pth, .safetensors, .npz, .h5 or .keras); {guess(bytes(data[:64]))}")
 
 
 def guess(start):

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..models import DIALECTS, FAMILY, Dialect
 from . import catalogue
+from .dialect import in_dialect, plain
 from .errors import WeightsError, describing, shown
-from .keys import torchvision_keys
+from .keys import key_map_of, torchvision_keys
 from .metadata import KEY, parse_metadata
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def recognise(checkpoint: Mapping) -> Recognition:
     text = getattr(checkpoint, "metadata", {}).get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)
-    read = from_shapes(shapes)
+    key_map = key_map_of(checkpoint)
+    dialect = key_map.dialect(checkpoint) if key_map else "torchvision"
+    read = in_dialect(from_shapes(plain(shapes)), shapes, dialect, getattr(checkpoint, "metadata", {}))
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != read.name:
         return read

@@ -8,16 +8,16 @@ from .torch_globals import CURE, dtype_of
 from .unpickle import unpickle
 
 
-def read_torch_tar(data, allow):
+def read_torch_tar(data, budget, allow):
     """``pickle`` refers to tensors (and storages) of the other two members by integer-like persistent ids."""
     members = tar_members(data)
     for name in ("pickle", "storages", "tensors"):
         if name not in members:
             raise WeightsError(f"a tar archive without the member {name!r} is no checkpoint")
     with describing("storages"):
-        objects = read_storages(Stream(members["storages"]), allow)
+        objects = read_storages(Stream(members["storages"]), budget, allow)
     with describing("tensors"):
-        objects |= read_tensors(Stream(members["tensors"]), objects, allow)
+        objects |= read_tensors(Stream(members["tensors"]), objects, budget, allow)
 
     def persistent_load(pid):
         key = identity(pid)
@@ -37,26 +37,27 @@ def identity(value):
     raise WeightsError(f"the key {shown(value)} is no integer; if the file holds a whole model, {CURE}")
 
 
-def read_storages(stream, allow):
+def read_storages(stream, budget, allow):
     """A count; per storage a pickled (key, location, type), an int64 count and the elements; then the views."""
     storages = {}
-    for _ in range(natural(unpickle(stream, globals={}), "the number of storages")):
+    for _ in counted(stream, budget):
         key, _, kind = triple(unpickle(stream, globals=allow, cure=CURE))
         storage = Storage(dtype_of(kind), stream.unpack("<q")[0])
         add(storages, key, storage.fill(stream.read(storage.nbytes)))
     views = unpickle(stream, globals={})
     if type(views) is not list or any(type(view) is not tuple or len(view) != 4 for view in views):
         raise WeightsError("the views must be a list of (target, root, offset, count)")
+    budget.spend(1024 * len(views), "the views")
     for target, root, offset, numel in views:
         root = storages[identity(root)]
         add(storages, target, Storage(root.dtype, numel).fill(root.part(offset, numel)))
     return storages
 
 
-def read_tensors(stream, storages, allow):
+def read_tensors(stream, storages, budget, allow):
     """A count; per tensor a pickled (key, storage, type), int32 ndim, 4 bytes, int64 sizes, strides and offset."""
     tensors = {}
-    for _ in range(natural(unpickle(stream, globals={}), "the number of tensors")):
+    for _ in counted(stream, budget):
         key, root, _ = triple(unpickle(stream, globals=allow, cure=CURE))
         ndim = natural(stream.unpack("<i4x")[0], "a tensor's number of dimensions")
         if ndim > 32:
@@ -66,6 +67,13 @@ def read_tensors(stream, storages, allow):
             raise WeightsError(f"the key {shown(key)} names a storage and a tensor")
         add(tensors, key, Tensor(storages[identity(root)], stream.unpack("<q")[0], size, stride))
     return tensors
+
+
+def counted(stream, budget):
+    """As many turns as the pickled count says; each makes an object or two."""
+    count = natural(unpickle(stream, globals={}), "a count")
+    budget.spend(1024 * count, f"{count:,} storages or tensors")
+    return range(count)
 
 
 def triple(value):

@@ -36,8 +36,11 @@ class ZipArchive:
         self.data, self.budget = memoryview(data), budget
         with describing("zip directory"):
             start, count, end = find_directory(self.data)
+            budget.spend(1024 * count, "the directory")          # a Member and its places in two dicts
             self.members = {}
             for member in directory(self.data[start:end], count):
+                if member.name.startswith("/") or {"..", ""} & set(member.name.split("/")) or "\0" in member.name:
+                    raise WeightsError(f"the member name {shown(member.name)} is no plain relative path")
                 if member.name in self.members:
                     raise WeightsError(f"the member {shown(member.name)} appears twice; which one counts is ambiguous")
                 self.members[member.name] = member

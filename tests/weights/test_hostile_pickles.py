@@ -139,9 +139,9 @@ REFUSED_PROGRAMS = {
     "a surrogate": program(text("\ud800")),
     "a global in bad utf-8": PROTO2 + b"c\xff\n\xfe\n.",
     "a global that is a number": b"\x80\x04K\1K\2\x93.",
-    "deep lists": PROTO2 + b"]" * 300_000 + b"a" * 299_999 + b".",
-    "deep tuples": PROTO2 + b")" + b"\x85" * 300_000 + b".",
-    "deep marks": PROTO2 + b"(" * 300_000 + b".",
+    "deep lists": PROTO2 + b"]" * 60_000 + b"a" * 59_999 + b".",
+    "deep tuples": PROTO2 + b")" + b"\x85" * 60_000 + b".",
+    "deep marks": PROTO2 + b"(" * 60_000 + b".",
     "many steps": PROTO2 + b"N0" * 600_000 + b".",
     "a memo bomb": PROTO2 + b"]q\0" + b"".join(b"](h" + bytes([i]) + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1])
                                              for i in range(200)) + b".",
@@ -177,14 +177,17 @@ def test_a_program_that_lies_or_explodes_is_refused(name, refused):
     refused(pth(REFUSED_PROGRAMS[name]))
 
 
-@pytest.mark.parametrize("name", REFUSED_PROGRAMS)
+@pytest.mark.parametrize("name", [name for name, tree in REFUSED_PROGRAMS.items() if len(tree) < 10_000])
 def test_the_same_in_a_legacy_file(name, refused):
     refused(legacy(REFUSED_PROGRAMS[name]))
 
 
-def test_what_to_do_is_said():
-    from npresnet.weights.torch_globals import CURE
-    assert "state_dict()" in CURE
+def test_a_name_with_control_characters_is_escaped_and_endless_prefixes_end(refused, tmp_path):
+    assert r"'a\n\x1b[2J'" in refused(pth(program({"a\n\x1b[2J": tensor(size=(9, 9))})))
+    from npresnet.weights import read_weights
+    path = tmp_path / "hostile"
+    path.write_bytes(pth(program({"module." * 100_000 + "a": tensor()})))
+    assert len(read_weights(path).notes) == 4
 
 
 def test_whole_models_and_quantised_tensors_are_told_what_to_do(refused):
@@ -275,5 +278,5 @@ def test_the_bound_can_be_lowered_and_raised(refused, tmp_path):
     data = pth(program({"w": tensor(size=(2**11, 2**11), stride=(0, 0))}))
     assert "bound of 1,000" in refused(data, max_bytes=1000)
     path = tmp_path / "hostile"
-    assert read_weights(path, max_bytes=2**24)["w"].shape == (2048, 2048)
+    assert read_weights(path, max_bytes=2**25)["w"].shape == (2048, 2048)
     assert num(4) in data

@@ -23,7 +23,7 @@ TREES = st.recursive(SCALARS | st.sets(KEYS, max_size=4), lambda inner: st.lists
     tuple, st.lists(inner, max_size=5)) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=25)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(TREES, st.sampled_from([0, 1, 2, 3, 4]))
 def test_plain_data_is_read_as_pickle_reads_it(tree, protocol):
     found = unpickle(pickle.dumps(tree, protocol), globals=PLAIN)

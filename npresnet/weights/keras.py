@@ -1,0 +1,101 @@
+"""Keras's three files [K]: ``.h5``, ``.weights.h5`` and ``.keras``, a zip around the second.
+
+All become name → array in the order of the file, the names "layer/kernel", "layer/bias", "layer/gamma" …, the arrays
+as Keras lays them out (a convolution's kernel is HWIO); :mod:`keras_keys` translates both.
+
+[K] keras/src/legacy/saving/legacy_h5_format.py and keras/src/saving/saving_lib.py
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+
+from .errors import WeightsError, shown
+from .hdf5 import MAGIC, open_hdf5, strings, tensor, tree
+from .metadata import KEY
+
+ROLES = {(4,): ("kernel",), (4, 1): ("kernel", "bias"), (2,): ("kernel",), (2, 1): ("kernel", "bias"),
+         (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance")}
+CONFIG = "keras_config"
+
+
+def read_keras(archive, budget):
+    """(name → Tensor, metadata) of a .keras file."""
+    config = bytes(archive.read("config.json")).decode("utf-8")
+    return read_hdf5(archive.read("model.weights.h5"), budget, config)
+
+
+def read_hdf5(data, budget, config=None):
+    """(name → Tensor, metadata) of an .h5 or .weights.h5 file."""
+    if bytes(data[:8]) != MAGIC:
+        raise WeightsError("holds no HDF5 file")
+    with open_hdf5(data) as file:
+        found = tree(file)
+        root = found.get("model_weights", file)
+        prefix = "" if root is file else "model_weights/"
+        if "layer_names" in root.attrs:
+            config = config or text(file.attrs.get("model_config"))
+            datasets = dict(legacy(found, root, prefix))
+        else:
+            datasets = named_layers(found, config)
+        metadata = {key: value for key, value in ((KEY, text(file.attrs.get(KEY))), (CONFIG, config)) if value}
+        return {name: tensor(dataset, name, budget) for name, dataset in datasets.items()}, metadata
+
+
+def text(value):
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def legacy(found, root, prefix):
+    """``layer_names`` lists the layers, each one's ``weight_names`` its arrays: "conv1_conv/kernel:0"."""
+    for layer in strings(root.attrs["layer_names"]):
+        group = found.get(prefix + layer)
+        if group is None or "weight_names" not in group.attrs:
+            raise WeightsError(f"the layer {shown(layer)} is listed and not there")
+        for weight in strings(group.attrs["weight_names"]):
+            dataset = found.get(f"{prefix}{layer}/{weight}")
+            if not hasattr(dataset, "shape"):
+                raise WeightsError(f"the array {shown(weight)} is listed and not there")
+            yield f"{layer}/{weight.split(':')[0]}", dataset
+
+
+def named_layers(found, config):
+    """Every layer's arrays lie in a group ``vars`` as "0", "1" …; its name is an attribute there, or in the config."""
+    layers = defaultdict(list)
+    for path, member in found.items():
+        layer = re.fullmatch(r"(.+)/vars/\d{1,2}", path)
+        if layer and hasattr(member, "shape") and not path.startswith("optimizer/"):
+            layers[layer[1]].append(member)
+    from_config = config_names(config) if config else {}
+    names = {path: text(found[f"{path}/vars"].attrs.get("name")) or from_config.get(path, path) for path in layers}
+    if len(set(names.values())) != len(names):
+        raise WeightsError("two of its layers have one name")
+    datasets = {}
+    for path, arrays in layers.items():
+        roles = ROLES.get(tuple(len(member.shape) for member in arrays))
+        if roles is None:
+            raise WeightsError(f"{shown(names[path])} is no convolution, batch norm or dense layer")
+        datasets.update({f"{names[path]}/{role}": member for role, member in zip(roles, arrays)})
+    return datasets
+
+
+def config_names(config):
+    """{"layers/conv2d_1": "conv2_block1_1_conv"}: the second Conv2D of a functional model, by its real name."""
+    counts, names = Counter(), {}
+    for layer in config_layers(config):
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"\W+", "", layer["class_name"])).lower()
+        names[f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")] = layer["config"]["name"]
+        counts[kind] += 1
+    return names
+
+
+def config_layers(config):
+    """The layers of a functional model's configuration; none for another kind of model."""
+    inner = json.loads(config).get("config")
+    return [layer for layer in (inner or {}).get("layers", []) if isinstance(layer.get("config"), dict)]
+
+
+def ends_in_scores(config):
+    """Whether the configuration's last dense layer has no activation; None where it does not tell."""
+    dense = [layer["config"].get("activation") for layer in config_layers(config) if layer["class_name"] == "Dense"]
+    return dense[-1] == "linear" if dense and isinstance(dense[-1], str) else None

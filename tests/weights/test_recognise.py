@@ -1,0 +1,102 @@
+"""recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and told."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npresnet.models import FAMILY, build
+from npresnet.weights import CATALOGUE, Checkpoint, WeightsError, read_weights, recognise
+
+PRETRAINED = Path(__file__).parents[2] / "../shared/data/pretrained"
+BIG = ("resnet1202", "preresnet1001")
+
+
+def shapes_of(name, **options):
+    """A state dict whose arrays take no memory."""
+    return {key: np.broadcast_to(np.float32(0), array.shape)
+            for key, array in build(name, **options).state_dict().items()}
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name not in BIG])
+def test_every_network_is_known_by_its_keys_and_shapes(name):
+    found = recognise(shapes_of(name, num_classes=7, in_channels=4))
+    twin = name.replace("plain", "resnet") if len(FAMILY[name].build.keywords["depths"]) == 3 else name
+    assert (found.name, found.num_classes, found.in_channels, found.source) == (twin, 7, 4, "keys")
+    assert found.classes is None and found.dataset is None
+    rebuilt = build(found.name, found.num_classes, in_channels=4, dialect=found.dialect, **found.options)
+    assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {
+        k: v.shape for k, v in shapes_of(name, num_classes=7, in_channels=4).items()}
+    assert name == found.name or name in found.also
+
+
+@pytest.mark.parametrize("name, options, read, also", [
+    ("resnet20", {"shortcut": "B"}, {"shortcut": "B"}, []),
+    ("resnet20", {"shortcut": "C"}, {"shortcut": "C"}, []),
+    ("resnet20", {}, {}, ["A-appended", "plain20"]),
+    ("resnet50", {}, {}, ["stride_on='1x1'", "imagenet-v2"]),
+    ("resnet50", {"stride_on": "1x1"}, {}, ["stride_on='1x1'"]),
+    ("resnet50", {"shortcut": "A"}, {"shortcut": "A"}, ["A-appended"]),
+    ("resnet34", {"shortcut": "C"}, {"shortcut": "C"}, []),
+    ("plain18", {}, {}, ["resnet18 with shortcut='A'"]),
+    ("resnet18", {"conv_bias": True}, {"conv_bias": True}, []),
+])
+def test_options_are_read_off_and_ties_are_told(name, options, read, also):
+    found = recognise(shapes_of(name, **options))
+    assert (found.name, found.options) == (name, read)
+    for words in also:
+        assert any(words in other for other in found.also)
+
+
+def test_the_catalogue_s_hash_decides_a_tie():
+    for entry in CATALOGUE:
+        found = recognise(Checkpoint(shapes_of(entry.model), sha256=entry.sha256_prefix.ljust(64, "0")))
+        assert (found.name, found.preprocessing, found.source) == (entry.model, entry.preprocessing, "catalogue")
+        assert found.dataset == "imagenet" and found.also == ()
+    other = Checkpoint(shapes_of("resnet34"), sha256=CATALOGUE[0].sha256)
+    assert recognise(other).source == "keys"                     # a hash cannot turn one network into another
+
+
+@pytest.mark.skipif(not PRETRAINED.is_dir(), reason="no ../shared/data/pretrained")
+def test_the_published_cifar_networks_are_known():
+    for name, file in (("resnet20", "resnet20-12fca82f.th"), ("resnet32", "resnet32-d509ac18.th")):
+        found = recognise(read_weights(PRETRAINED / file))
+        assert (found.name, found.dataset, found.preprocessing, found.options) == (name, "cifar10", "cifar10", {})
+
+
+def metadata(**changes):
+    spec = {"name": "plain20", "num_classes": 10, "in_channels": 3, "dialect": "torchvision", "options": {}}
+    fields = {"version": 1, "spec": spec, "preprocessing": "cifar10", "classes": [str(i) for i in range(10)]}
+    return {"npresnet": json.dumps({**fields, **changes, "spec": {**spec, **changes.get("spec", {})}})}
+
+
+def test_metadata_are_believed_first():
+    found = recognise(Checkpoint(shapes_of("plain20"), metadata=metadata()))
+    assert (found.name, found.source, found.classes[3], found.also) == ("plain20", "metadata", "3", ())
+
+
+@pytest.mark.parametrize("bad", [
+    {"npresnet": "{"}, {"npresnet": "[]"}, {"npresnet": "[" * 100_000}, {"npresnet": '{"version": 1}'},
+    metadata(version=2),
+    metadata(spec={"name": "resnet9000"}), metadata(spec={"num_classes": 10**12}), metadata(spec={"num_classes": True}),
+    metadata(spec={"in_channels": 4}), metadata(spec={"dialect": "klingon"}), metadata(spec={"more": 1}),
+    metadata(spec={"options": {"eps": "tiny"}}), metadata(spec={"options": {"nope": 1}}),
+    metadata(spec={"options": {"eps": [1]}}), metadata(classes=["one"]), metadata(classes=list(range(10))),
+    metadata(preprocessing=3), metadata(preprocessing={"resize": 256, "nope": 1}), metadata(preprocessing={"mean": 3}),
+])
+def test_metadata_that_cannot_be_are_refused(bad):
+    with pytest.raises(WeightsError):
+        recognise(Checkpoint(shapes_of("plain20"), metadata=bad))
+
+
+@pytest.mark.parametrize("state", [
+    {}, {"a": np.ones(3)}, {"conv1.weight": np.ones((64, 3, 7, 7)), "fc.weight": np.ones((2, 2))},
+    {**shapes_of("resnet20"), "fc.weight": np.ones((10, 65))}, {**shapes_of("resnet20"), "fc.weight": np.ones(10)},
+    {**shapes_of("resnet20"), "layer1.0.conv2.weight": np.ones((16, 0, 3, 3))},
+    {**shapes_of("resnet20"), "layer9.0.conv2.weight": np.ones(1)},
+    {**shapes_of("resnet20"), "conv1.weight": np.ones((0, 3, 3, 3))},
+])
+def test_what_is_of_no_network_of_the_family_is_said_to_be_none(state):
+    with pytest.raises(WeightsError):
+        recognise(state)
