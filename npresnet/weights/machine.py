@@ -1,9 +1,20 @@
 """The stack machine of unpickle(): its stacks, its memo, its budget of steps, and the only two ways out of it."""
 
+import pickle  # for the numbers of its opcodes alone
 from collections import OrderedDict
 from collections.abc import Mapping
 
 from .errors import WeightsError, describing, shown
+
+
+def registering(table):
+    """A decorator @opcode("NAME", …) that enters a function of the Machine in ``table`` under these opcodes."""
+    def opcode(*names):
+        def register(function):
+            table.update({getattr(pickle, name)[0]: function for name in names})
+            return function
+        return register
+    return opcode
 
 
 class Refusal(str):

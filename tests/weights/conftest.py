@@ -3,6 +3,7 @@
 import sys
 import time
 import tracemalloc
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from npresnet.weights.bounds import FLOOR
 
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class",
              "socket.connect", "os.remove", "os.rename", "os.mkdir", "shutil.", "ctypes.", "exec", "compile", "import")
+BUGS = ("NameError", "AttributeError", "UnboundLocalError", "AssertionError", "ZeroDivisionError")  # would be ours
 _watching, _seen = [], []
 
 
@@ -29,6 +31,8 @@ def warm(tmp_path_factory):
     path = tmp_path_factory.mktemp("warm") / "w.npz"
     np.savez_compressed(path, a=np.arange(3.0))
     read_weights(path)
+    with suppress(ImportError):
+        import h5py  # noqa: F401
     for encoding in ("utf-8", "latin1", "ascii", "raw-unicode-escape", "utf-16"):
         "".encode(encoding)
 
@@ -60,6 +64,7 @@ def refused(tmp_path):
         assert not _seen
         assert [entry.name for entry in tmp_path.iterdir()] == ["hostile"]
         message = str(caught.value)
+        assert not any(bug in message for bug in BUGS)
         assert message.startswith(str(path)) and "\n" not in message and len(message) < len(str(path)) + 600
         return message[len(str(path)):]
     return check

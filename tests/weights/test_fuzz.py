@@ -9,6 +9,7 @@ import pytest
 
 from npresnet.weights import Checkpoint, WeightsError, read_weights
 
+from .conftest import BUGS
 from .pickles import legacy, program, pth, storage, tensor, value
 
 TREE = program({"state_dict": {"module.a": tensor(), "module.b": tensor(size=(4,), stride=(1,))}, "epoch": 3})
@@ -67,7 +68,7 @@ def test_damage_gives_arrays_or_a_weights_error(name, tmp_path):
         try:
             found = read_weights(path)
         except WeightsError as error:
-            assert "\n" not in str(error)
+            assert "\n" not in str(error) and not any(bug in str(error) for bug in BUGS)
             outcomes["errors"] += 1
         else:
             assert isinstance(found, Checkpoint) and all(type(array) is np.ndarray for array in found.values())
@@ -87,6 +88,7 @@ def test_random_programs_give_arrays_or_a_weights_error(seed, tmp_path):
         path.write_bytes(pth(b"\x80\x02" + b"".join(rng.choices(pieces, k=rng.randint(1, 40))) + b"."))
         try:
             read_weights(path)
-        except WeightsError:
+        except WeightsError as error:
+            assert not any(bug in str(error) for bug in BUGS)
             refusals += 1
     assert refusals > 900

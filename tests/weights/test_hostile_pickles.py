@@ -134,6 +134,8 @@ REFUSED_PROGRAMS = {
     "a frame past the end": b"\x80\x04\x95" + struct.pack("<Q", 500) + b"N.",
     "decimal integer": PROTO2 + b"L" + b"9" * 900 + b"x\n.",
     "an endless line": PROTO2 + b"I" + b"9" * 5000 + b"\n.",
+    "an escaped string": PROTO2 + b"S'a\\x41'\n.",
+    "a string without quotes": PROTO2 + b"Sa\n.",
     "bad float": PROTO2 + b"Fnope\n.",
     "bad utf-8": PROTO2 + b"X\1\0\0\0\xff.",
     "a surrogate": program(text("\ud800")),
