@@ -117,7 +117,7 @@ def train(args, about, checkpoint) -> int:
                       workers=args.workers, about=about)
     if checkpoint:
         restore(trainer, checkpoint, args.out)
-        print(f"going on at epoch {trainer.epoch + 1}, step {trainer.step}", file=sys.stderr)
+        print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
     try:
         with watching() as watch:
             trainer.fit(args.out, watch)

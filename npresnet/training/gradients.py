@@ -44,7 +44,7 @@ def first_layer(model, x) -> str:
     if not finite(x):
         return "the images hold values that are not finite"
     twin = model.mapped(lambda array: array)                            # its running statistics may move, ours not
-    for name, box in twin.named_arrays():
+    for name, box in twin.named_parameters():
         if not finite(box.value):
             return f"{name} holds values that are not finite"
     names = {id(module): name for name, module in twin.named_modules()}

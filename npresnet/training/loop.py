@@ -76,8 +76,9 @@ class Trainer:
             clear_leftovers(out)
             save_checkpoint(self, out)                                  # a disk that is full shows before the work
             write_metrics(self.history, out)
-        while self.epoch < self.recipe.epochs:
-            self.run_epoch(out, watch)
+        with np.errstate(over="ignore", invalid="ignore"):              # update() looks for both, and says where
+            while self.epoch < self.recipe.epochs:
+                self.run_epoch(out, watch)
         if out:
             save_weights(self.learned(), Path(out) / FINAL)
         return self.history

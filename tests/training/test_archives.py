@@ -32,7 +32,8 @@ def binary100():
 def python2(pixels, labels, key):
     """{"data": array, key: labels} as Python 2 pickled it: protocol 2, texts and bytes as byte strings."""
     def text(value):
-        return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + len(value).to_bytes(4, "little") + value
+        short = len(value) < 256
+        return (b"U" + bytes([len(value)]) if short else b"T" + len(value).to_bytes(4, "little")) + value
 
     def number(value):
         return b"K" + bytes([value]) if value < 256 else b"M" + value.to_bytes(2, "little")

@@ -45,8 +45,9 @@ def twin_of(model):
 def sgd(net, recipe):
     """PyTorch's optimiser for a recipe: parameters with one axis apart, where they are not decayed."""
     torch = oracles.torch()
-    kinds = [[p for p in net.parameters() if (p.ndim > 1) == many] for many in (True, False)]
-    groups = [{"params": kinds[0]}, {"params": kinds[1]} if recipe.decay_all else {"params": kinds[1], "weight_decay": 0}]
+    groups = [{"params": [p for p in net.parameters() if p.ndim > 1]},
+              {"params": [p for p in net.parameters() if p.ndim == 1],
+               "weight_decay": recipe.weight_decay if recipe.decay_all else 0.0}]
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                            weight_decay=recipe.weight_decay)
 

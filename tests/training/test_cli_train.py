@@ -1,0 +1,157 @@
+"""npresnet train: from pictures to weights, and one clear line for everything that is wrong."""
+
+import json
+import shutil
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet import create_model, load_model, save_weights
+from npresnet.cli import main
+from npresnet.cli.train import DETAILS
+from npresnet.data import Preprocessing
+from npresnet.training import Recipe
+
+from .conftest import drawn_source
+
+CIFAR = Path(__file__).parents[2] / "../shared/data/cifar10"
+QUICK = ["--backend", "numpy", "--epochs", "1", "--batch-size", "8", "--held-out", "4"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """train/ and test/ with class folders of small pictures."""
+    for part, seed in (("train", 0), ("test", 1)):
+        source = drawn_source(24, seed=seed)
+        for number, label in enumerate(source.labels):
+            folder = tmp_path / "data" / part / f"class{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(source.pixels[number]).save(folder / f"{number:02}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def train(capsys, tmp_path):
+    def train(*argv, out=tmp_path / "out"):
+        status = main(["train", "--out", str(out), *map(str, argv)])
+        return status, *capsys.readouterr()
+    return train
+
+
+def complaint(result):
+    status, _, err = result
+    lines = [line for line in err.splitlines() if line.startswith("npresnet")]
+    assert status == 2 and len(lines) == 1 and "Traceback" not in err, err
+    return lines[0]
+
+
+def test_the_options_are_the_recipes_fields():
+    kinds = {"int": int, "float": float, "str": str, "bool": bool}
+    declared = {field.name: kinds.get(field.type, field.type) for field in fields(Recipe)}
+    assert {name: kind for name, (kind, _) in DETAILS.items()} == declared
+
+
+def test_a_run_from_pictures_to_a_report(data, train, tmp_path):
+    status, out, err = train("--data", data, "--model", "resnet20", *QUICK, "--json")
+    result = json.loads(out)
+    assert status == 0 and result["total"] == 24 and result["pictures"] == "test pictures"
+    assert "epoch 1/1" in err and sum(map(sum, result["confusion"])) == 24
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["run"]["seed"] == 0 and report["right"] == result["right"]
+    best = load_model(tmp_path / "out/best.safetensors")
+    assert best.classes == ("class0", "class1", "class2") and best.spec.name == "resnet20"
+    assert main(["evaluate", "--data", str(data / "test"), "--weights", str(tmp_path / "out/best.safetensors")]) == 0
+
+
+def test_a_second_run_needs_resume_and_the_same_choices(data, train):
+    first = train("--data", data, "--model", "resnet20", *QUICK)
+    assert first[0] == 0
+    assert "--resume" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
+    assert "began with lr" in complaint(train("--resume", "--lr", "0.2"))
+    again = train("--resume")
+    assert again[0] == 0 and again[1] == first[1]
+    assert "began with model resnet20" in complaint(train("--resume", "--model", "resnet32"))
+
+
+def test_a_checkpoint_of_other_pictures(data, train):
+    assert train("--data", data, "--model", "resnet20", *QUICK)[0] == 0
+    Image.new("RGB", (8, 8)).save(data / "train/class0/00.png")
+    assert "another run" in complaint(train("--resume"))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_broken_picture_among_good_ones(data, train, strict):
+    broken = data / "train/class1/zz.png"
+    broken.write_bytes((data / "train/class1/01.png").read_bytes()[:60])
+    result = train("--data", data, "--model", "resnet20", *QUICK, *["--strict"] * strict)
+    if strict:
+        assert "zz.png" in complaint(result)
+    else:
+        assert result[0] == 0 and "zz.png" in result[2] and "left out 1 broken pictures of 25" in result[2]
+
+
+def test_one_class_alone(data, train):
+    for label in ("class0", "class2"):
+        shutil.rmtree(data / "train" / label)
+    assert "all pictures are of one class (class1)" in complaint(
+        train("--data", data, "--model", "resnet20", *QUICK))
+
+
+def test_a_test_set_with_other_classes(data, train):
+    (data / "test/class2").rename(data / "test/dragon")
+    (data / "test/class1").rename(data / "test/unicorn")
+    (data / "test/another").mkdir()
+    Image.new("RGB", (8, 8)).save(data / "test/another/0.png")
+    assert "unicorn" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
+
+
+@pytest.mark.parametrize("argv, message", [
+    ([], "give --data PATH"), (["--data", "nowhere", "--model", "resnet20"], "nowhere"),
+    (["--data", ".", "--model", "resnet21"], "did you mean"), (["--data", ".", "--weights", "none.pth"], "none.pth"),
+    (["--data", ".", "--model", "resnet20", "--recipe", "magic"], "no recipe is called 'magic'"),
+    (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"), (["--resume"], "holds no run to go on with"),
+])
+def test_bad_usage_is_one_line(argv, message, train):
+    assert message in complaint(train(*argv))
+
+
+@pytest.mark.parametrize("freeze", ["norm", "trunk", "nothing"])
+def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train):
+    model = create_model("resnet20", num_classes=7, seed=5)
+    model.preprocessing, model.classes = Preprocessing(18, 16, (0.5,) * 3, (0.25,) * 3), tuple("abcdefg")
+    weights = save_weights(model, tmp_path / "trained.safetensors")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for number in range(8):
+            (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+            height, width = rng.integers(18, 40, 2)
+            pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.jpg")
+    status, out, _ = train("--data", tmp_path / "photos", "--weights", weights, "--recipe", "finetune", "--freeze",
+                           freeze, "--epochs", "2", "--batch-size", "4", "--held-out", "0.25", "--backend", "numpy")
+    assert status == 0 and "on held-out training pictures: right on" in out and "  dog " in out
+    tuned = load_model(tmp_path / "out/final.safetensors")
+    assert tuned.classes == ("cat", "dog") and tuned.preprocessing == model.preprocessing
+    before, after = model.state_dict(), tuned.state_dict()
+    same = {key: np.array_equal(before[key], after[key]) for key in before if not key.startswith("fc.")}
+    assert all(same.values()) if freeze == "trunk" else not same["conv1.weight"]
+    assert same["bn1.running_mean"] == same["bn1.weight"] == (freeze != "nothing")
+
+
+@pytest.mark.skipif(not CIFAR.exists(), reason="the CIFAR-10 data is not here")
+def test_real_pictures(train, tmp_path):
+    (tmp_path / "some").mkdir()
+    for part, step in (("train", 500), ("test", 250)):
+        with zipfile.ZipFile(CIFAR / f"cifar10-{part}-jpeg.zip") as whole:
+            names = sorted(name for name in whole.namelist() if name.endswith(".jpg"))[::step]
+            with zipfile.ZipFile(tmp_path / f"some/cifar10-{part}.zip", "w") as some:
+                for name in names:
+                    some.writestr(name, whole.read(name))
+    status, out, err = train("--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20",
+                             "--batch-size", "40")
+    assert status == 0 and "100 train pictures of 10 classes" in err and "40 test pictures of 10 classes" in err
+    assert "right on" in out

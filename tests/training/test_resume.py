@@ -1,0 +1,207 @@
+"""A run that was killed goes on as if nothing had happened, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet import WeightsError, read_weights, use
+from npresnet.training import Recipe, Stopped, Trainer, Watch, read_checkpoint, restore
+from npresnet.training.checkpoint import FILE
+
+from .conftest import drawn_source, small_model
+
+RICH = Recipe(epochs=3, batch_size=12, lr=0.05, schedule="one-cycle", nesterov=True, average=0.9, mixup=0.3, jitter=0.2,
+              clip=1.0, accumulate=2, label_smoothing=0.1)
+ADAM = Recipe(epochs=2, batch_size=12, lr=1e-3, schedule="cosine", optimizer="adamw")
+
+
+class StopAt(Watch):
+    """Ask for an end after so many steps."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def batch(self, trainer, images_per_second):
+        self.left -= 1
+        if self.left == 0:
+            self.stop = signal.SIGTERM
+
+
+def fresh(recipe=RICH, seed=0, source=None):
+    source = source or drawn_source()
+    return Trainer(small_model(), recipe, source, source.subset(np.arange(9)), seed=seed, about={"note": "kept"})
+
+
+def files(folder):
+    """Every array of every file of weights, and the metrics without their timings."""
+    arrays = {f"{path.name}:{key}": array for path in sorted(folder.glob("*.safetensors"))
+              for key, array in read_weights(path).items()}
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return arrays, [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows]
+
+
+def assert_equal(a, b):
+    assert a[1] == b[1] and a[0].keys() == b[0].keys()
+    for key, array in a[0].items():
+        np.testing.assert_array_equal(array, b[0][key], err_msg=key)
+
+
+@pytest.mark.parametrize("recipe", [RICH, ADAM], ids=["rich", "adamw"])
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_stop_at_any_step_loses_nothing(recipe, step, tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir()
+    halves.mkdir()
+    with use("numpy"):
+        fresh(recipe).fit(whole)
+        with pytest.raises(Stopped):
+            fresh(recipe).fit(halves, StopAt(step))
+        second = fresh(recipe)
+        restore(second, read_checkpoint(halves), halves)
+        assert 4 * second.epoch + second.step == step
+        second.fit(halves)
+    assert_equal(files(whole), files(halves))
+
+
+@pytest.mark.parametrize("change, named", [
+    ({"seed": 1}, "seed"), ({"recipe": Recipe(epochs=3)}, "batch_size: 12 there, 128 here"),
+    ({"source": drawn_source(seed=9)}, "data")])
+def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
+    with use("numpy"), pytest.raises(Stopped):
+        fresh().fit(tmp_path, StopAt(1))
+    with use("numpy"), pytest.raises(WeightsError, match=f"(?s)another run.*{named}"):
+        restore(fresh(**change), read_checkpoint(tmp_path), tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    with use("numpy"), pytest.raises(Stopped):
+        fresh().fit(tmp_path, StopAt(1))
+    other = fresh()
+    other.model = small_model(classes=5)
+    with use("numpy"), pytest.raises(WeightsError, match=r"(?s)another run.*model"):
+        restore(other, read_checkpoint(tmp_path), tmp_path)
+
+
+def test_weights_are_no_checkpoint(tmp_path):
+    from npresnet import save_weights
+    save_weights(small_model(), tmp_path / FILE)
+    with pytest.raises(WeightsError, match="no state of a training run"):
+        read_checkpoint(tmp_path)
+    assert read_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
+    """A limit on the size of files fails a write half-way, as a full disk does."""
+    import resource
+    with use("numpy"), pytest.raises(Stopped):
+        fresh().fit(tmp_path, StopAt(5))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    second = fresh()
+    with use("numpy"):
+        restore(second, read_checkpoint(tmp_path), tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with use("numpy"), pytest.raises(WeightsError, match=r"checkpoint\.safetensors: "):
+            second.fit(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with use("numpy"):
+        third = fresh()
+        restore(third, read_checkpoint(tmp_path), tmp_path)
+        assert third.fit(tmp_path)[-1]["epoch"] == 3
+
+
+def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
+    (tmp_path / f"{FILE}.0a1b2c3d.tmp").write_bytes(b"half")
+    (tmp_path / "mine.tmp").write_bytes(b"kept")
+    with use("numpy"), pytest.raises(Stopped):
+        fresh().fit(tmp_path, StopAt(1))
+    assert [path.name for path in tmp_path.glob("*.tmp")] == ["mine.tmp"]
+
+
+# --- the command line, killed -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three folders of eight small pictures."""
+    root, source = tmp_path_factory.mktemp("pictures"), drawn_source(24)
+    for number, label in enumerate(source.labels):
+        (root / f"class{label}").mkdir(exist_ok=True)
+        Image.fromarray(source.pixels[number]).save(root / f"class{label}/{number}.png")
+    return root
+
+
+def command(out, pictures, *more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, "-m", "npresnet", "train", "--out", str(out), "--data", str(pictures), *more,
+            "--model", "resnet20", "--epochs", "12", "--batch-size", "6", "--held-out", "6", "--backend", "numpy",
+            "--lr", "0.05"]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pictures, tmp_path_factory):
+    """(its files, the seconds until the first step, the seconds it took)"""
+    out, started = tmp_path_factory.mktemp("whole"), time.monotonic()
+    process = command(out, pictures)
+    while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.005)
+    ready = time.monotonic() - started
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return files(out), ready, time.monotonic() - started
+
+
+def killed_until_done(out, pictures, uninterrupted, kills, seed):
+    _, ready, whole = uninterrupted
+    moments, happened = random.Random(seed), 0
+    for _ in range(kills):
+        process = command(out, pictures, "--resume")
+        try:
+            process.communicate(timeout=moments.uniform(0.7 * ready, ready + 0.15 * (whole - ready)))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            happened += 1
+        for path in out.glob("*.safetensors"):
+            assert read_weights(path)                                    # whole, whenever the kill came
+        if (out / "metrics.jsonl").exists():
+            assert all(json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    process = command(out, pictures, "--resume")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return happened
+
+
+@pytest.mark.slow
+def test_kill_9_at_twenty_random_moments(pictures, uninterrupted, tmp_path):
+    happened = killed_until_done(tmp_path, pictures, uninterrupted, kills=20, seed=0)
+    assert happened >= 15
+    assert_equal(uninterrupted[0], files(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, pictures, uninterrupted, tmp_path):
+    process = command(tmp_path, pictures)
+    while not (tmp_path / "best.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "--resume" in err and "Traceback" not in err
+    again = command(tmp_path, pictures, "--resume")
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0 and "going on after epoch" in err
+    assert_equal(uninterrupted[0], files(tmp_path))
