@@ -1,0 +1,107 @@
+"""Every network against PyTorch: logits, loss, every gradient, running statistics, ten steps of descent."""
+
+import numpy as np
+import pytest
+
+import npresnet
+from npresnet.models import build, list_models
+from npresnet.models.registry import FAMILY
+
+from .steps import assert_parity, batch, our_losses, ours, rms, spread, their_losses, theirs
+from .twins import TORCHVISION, Twin, oracle
+
+DEEP = ("resnet1202", "preresnet1001")
+FAST = ("resnet18", "resnet50", "preresnet18", "plain18", "resnet20", "plain20", "resnet56", "preresnet110")
+FAST_DESCENT = ("resnet18", "resnet20", "plain20")
+IN_FLOAT32 = (*TORCHVISION[:6], "preresnet18", "resnet20", "plain20")
+NAMES = [name for name in list_models() if name not in DEEP]
+
+
+def marked(names, fast):
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in names]
+
+
+def model_and_batch(name, n=4, **options):
+    side = 16 if FAMILY[name].preprocessing == "cifar10" else 64
+    model = spread(build(name, num_classes=10, **options), 1, side)
+    return model, *batch(model, n, side)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", marked(NAMES, FAST))
+def test_a_step(name, training):
+    model, x, labels = model_and_batch(name)
+    model.train(training)
+    assert_parity(ours(model, x, labels), theirs(oracle(model), model, x, labels))
+
+
+@pytest.mark.parametrize("name", marked(NAMES, FAST_DESCENT))
+def test_ten_steps_of_descent(name):
+    model, x, labels = model_and_batch(name, n=16)
+    x = x[:, :, :32, :32]
+    found, due = our_losses(model, x, labels), their_losses(oracle(model), model, x, labels)
+    np.testing.assert_allclose(found, due, rtol=1e-9)
+    assert found[-1] != found[0]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name, options", [
+    ("resnet20", {"shortcut": "A-appended"}), ("resnet20", {"shortcut": "B"}), ("resnet20", {"shortcut": "C"}),
+    ("resnet20", {"conv_bias": True, "momentum": 0.3, "eps": 1e-3, "unbiased": False}),
+    ("resnet20", {"squeeze": True}), ("resnet20", {"padding": "same", "shortcut": "B-leading"}),
+    ("resnet18", {"stem": "deep", "stem_width": 24, "avg_down": True}), ("resnet18", {"stem": "pool-first"}),
+    ("resnet18", {"pool": "ceil", "stem_bias": True}), ("resnet18", {"pool": "zeros"}),
+    ("resnet18", {"pool": "same", "padding": "same"}), ("preresnet110", {"bare_bias": True}),
+    pytest.param("resnet50", {"dialect": "paper"}, marks=pytest.mark.slow),
+    pytest.param("resnet50", {"relu_before_sum": True, "squeeze": True}, marks=pytest.mark.slow),
+    pytest.param("preresnet50", {"stem": "bare", "pool": "zeros", "stride_in": "last", "bare_bias": True},
+                 marks=pytest.mark.slow),
+], ids=str)
+def test_details_of_the_dialects(name, options, training):
+    model, x, labels = model_and_batch(name, **options)
+    model.train(training)
+    assert_parity(ours(model, x, labels), theirs(oracle(model), model, x, labels))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", marked(TORCHVISION, ("resnet18",)))
+def test_twins_are_torchvisions_nets(name, training):
+    """The oracle of the nets that torchvision lacks is itself held to those that it has."""
+    model, x, labels = model_and_batch(name)
+    model.train(training)
+    assert_parity(theirs(Twin(model.spec), model, x, labels), theirs(oracle(model), model, x, labels), bound=1e-11)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", marked(IN_FLOAT32, ("resnet18", "resnet20")))
+def test_float32_is_as_exact_as_pytorch(name, training):
+    """The error of the reference in float32, against float64, is at most twice PyTorch's own.
+
+    A rounding that moves one activation across a kink changes every gradient below it, in either library: of four
+    batches each side answers with the one on which it happened least.
+    """
+    model, x, _ = model_and_batch(name)
+    model.train(training)
+    mine, torchs = [], []
+    for seed in range(4):
+        x, labels = batch(model, 4, x.shape[-1], seed)
+        x = x.astype(np.float32)
+        truth = ours(model, x, labels)
+        with npresnet.use("numpy"):
+            mine.append(typical_error(ours(model, x, labels, np.float32), truth))
+        torchs.append(typical_error(theirs(oracle(model), model, x, labels, np.float32), truth))
+    assert min(mine) <= 2 * min(torchs), (mine, torchs)
+
+
+def typical_error(found, truth):
+    """The geometric mean over all arrays of the relative root mean square error."""
+    relative = [rms(found[key] - truth[key]) / rms(truth[key]) for key in truth if key.endswith((".grad", "logits"))]
+    return float(np.exp(np.mean(np.log(relative))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEEP)
+def test_the_deepest_nets(name):
+    model, x, labels = model_and_batch(name, n=2)
+    model.train()
+    assert_parity(ours(model, x, labels), theirs(oracle(model), model, x, labels))
