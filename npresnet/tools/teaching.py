@@ -52,3 +52,29 @@ def check(what, yours, expected, *, rtol=1e-9, atol=1e-12) -> None:
         worst = float(np.abs(yours - expected).max())
         raise NotYet(f"{what} is off by up to {worst:.2g}")
     print(f"Right: {what}.")
+
+
+PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "rocket", "retina", "moon", "hubble_deep_field")
+
+
+def photo_patches(count, size=16, seed=0, held_out=False):
+    """A small task that needs no download: from which of ten photos is this patch?
+
+    Square patches of scikit-image's photos at half resolution: of the upper three quarters, or, ``held_out``, of the
+    lower quarter, which share no pixel.  The classes are :data:`PHOTOS`.
+
+    Shapes: → x (count, 3, size, size) float32 of zero mean and unit variance, labels (count,) int64.
+    """
+    from skimage import data
+    rng = np.random.default_rng((seed, held_out))
+    labels = np.arange(count) % len(PHOTOS)
+    pictures = [np.asarray(getattr(data, name)(), np.float32) for name in PHOTOS]
+    pictures = [np.repeat(p[..., None], 3, 2) if p.ndim == 2 else p[..., :3] for p in pictures]
+    x = np.empty((count, 3, size, size), np.float32)
+    for patch, label in zip(x, labels):
+        picture = pictures[label][::2, ::2]
+        border = len(picture) * 3 // 4
+        picture = picture[border:] if held_out else picture[:border]
+        top, left = (rng.integers(0, length - size + 1) for length in picture.shape[:2])
+        patch[:] = picture[top:top + size, left:left + size].transpose(2, 0, 1)
+    return (x - 115) / 65, labels

@@ -1,0 +1,82 @@
+"""Show where in a picture the evidence for a class is.
+
+Writes the part of the picture that the network sees, at the picture's own resolution, with the evidence over it: light
+where the features after a layer argue for the class (Grad-CAM).  The class is the most probable one or one you name.
+"""
+
+import json
+
+from .models import add_model_arguments, open_model
+
+EXAMPLES = """examples:
+  npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
+  npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out dog.png --class "golden retriever" --after layer3"""
+
+
+def add_arguments(parser):
+    parser.add_argument("image", metavar="IMAGE", help="a picture in any common format")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the picture to write: .png, .jpg or .webp")
+    add_model_arguments(parser)
+    parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
+    parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    from ..data import preprocess
+    from ..tools.cam import grad_cam
+    from ..tools.overlay import overlay, seen
+    kind = format_of(args.out)
+    model, about = open_model(args.model, args.weights)
+    x = preprocess(args.image, model)
+    label = class_of(args.label, model) if args.label else int(model.logits(x)[0].argmax())
+    after = args.after or last_stage(model)
+    heat = grad_cam(model, x, [label], after=after)[0]
+    guess = probability(model, x, label)
+    write(overlay(seen(args.image, model), heat), args.out, kind)
+    name = model.classes[label] if model.classes else None
+    report = {**about, "image": args.image, "out": args.out, "after": after, "class": label, "name": name,
+              "probability": guess}
+    print(json.dumps(report, indent=2) if args.json else
+          f"{args.out}: the evidence after {after} for {name or f'class {label}'} ({100 * guess:.2f} %)")
+    return 0
+
+
+def format_of(path):
+    """Pillow's name for the format that a file's name asks for."""
+    formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+    suffix = path[path.rfind("."):].lower()
+    if suffix not in formats:
+        raise ValueError(f"{path}: the picture to write is called .png, .jpg or .webp")
+    return formats[suffix]
+
+
+def last_stage(model):
+    """layer4, or layer3 of a CIFAR net."""
+    return max(name for name in model.children() if name.startswith("layer"))
+
+
+def class_of(label, model):
+    """The number of a class given by its name or its number."""
+    from ..data.labels import plain
+    if label.isdecimal() and int(label) < model.spec.num_classes:
+        return int(label)
+    known = [plain(name) for name in model.classes or ()]
+    if known.count(plain(label)) != 1:
+        names = "class names" if known else "class names (the file holds none)"
+        raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
+                         f"{model.spec.num_classes}")
+    return known.index(plain(label))
+
+
+def probability(model, x, label):
+    import numpy as np
+
+    from ..ops import softmax
+    return float(softmax(model.logits(x).astype(np.float64))[0][0, label])
+
+
+def write(image, path, kind):
+    from ..weights.atomic import replacing
+    with replacing(path) as file:
+        image.save(file, format=kind)

@@ -1,0 +1,58 @@
+"""npresnet cam"""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import npresnet
+from npresnet.tools.cam import grad_cam
+from npresnet.tools.overlay import overlay, seen
+
+
+def test_the_picture_is_the_cam_over_what_the_network_sees(run, network, weights, photo, tmp_path):
+    out = tmp_path / "cam.png"
+    result = run("cam", photo, "--weights", weights, "--out", out, "--class", "ship", "--json")
+    report = json.loads(result.out)
+    x = npresnet.preprocess(photo, network)
+    heat = grad_cam(network, x, [8], after="layer3")[0]
+    assert result.status == 0 and (report["class"], report["name"], report["after"]) == (8, "ship", "layer3")
+    np.testing.assert_array_equal(Image.open(out), overlay(seen(photo, network), heat))
+    z = network(x)[0].astype(np.float64)
+    np.testing.assert_allclose(report["probability"], np.exp(z[8]) / np.exp(z).sum(), rtol=1e-6)
+
+
+def test_the_best_class_is_taken_and_text_says_which(run, network, weights, photo, tmp_path):
+    result = run("cam", photo, "--weights", weights, "--out", tmp_path / "a.jpg", "--after", "layer2.1.conv2")
+    best = network.classes[int(network(npresnet.preprocess(photo, network)).argmax())]
+    assert f"after layer2.1.conv2 for {best} (" in result.out
+    assert Image.open(tmp_path / "a.jpg").format == "JPEG"
+
+
+@pytest.mark.parametrize("options, complaint", [
+    (["--class", "unicorn"], "no class 'unicorn'"), (["--class", "10"], "no class '10'"),
+    (["--after", "layer9"], "no layer layer9"), (["--after", "fc"], "feature maps")])
+def test_what_is_not_there_is_named_and_nothing_is_written(run, weights, photo, tmp_path, options, complaint):
+    result = run("cam", photo, "--weights", weights, "--out", tmp_path / "cam.png", *options)
+    assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out, complaint", [("cam.xyz", "called .png"), ("none/cam.png", "No such file")])
+def test_a_bad_name_for_the_picture(run, weights, photo, tmp_path, out, complaint):
+    result = run("cam", photo, "--weights", weights, "--out", tmp_path / out)
+    assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_picture(run, weights, photo, tmp_path, monkeypatch):
+    out = tmp_path / "cam.png"
+    out.write_bytes(b"old")
+
+    def full(self, file, **options):
+        file.write(b"half")
+        raise OSError(28, "No space left on device", str(out))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    result = run("cam", photo, "--weights", weights, "--out", out)
+    assert result.status == 2 and "No space" in result.complaint
+    assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
