@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace
+from . import show
 
 
 class Parameter:
@@ -60,6 +61,13 @@ class Module:
     def logits_vjp(self, x, input_grad=True):
         """The scores and their pullback."""
         return self.vjp(x, input_grad)
+
+    def __repr__(self):
+        return show.line(self)
+
+    def _repr_html_(self):
+        """A tree that notebooks show."""
+        return show.tree_html(self)
 
     # -- structure -------------------------------------------------------------------------------
 
