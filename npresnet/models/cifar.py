@@ -16,13 +16,13 @@ class CifarResNet(Classifier):
 
     unread = frozenset({"stem", "stem_width", "stem_bias", "pool", "bare_bias", "stride_in"})
 
-    def __init__(self, dialect, block, depths, num_classes=10, in_channels=3):
-        self.conv1 = dialect.conv(in_channels, 16, 3)
-        self.bn1 = dialect.norm(16)
+    def __init__(self, dialect, block, depths, num_classes=10, in_channels=3, width=16):
+        self.conv1 = dialect.conv(in_channels, width, 3)
+        self.bn1 = dialect.norm(width)
         self.relu = ReLU()
-        add_stages(self, block, dialect, 16, depths, width=16)
+        add_stages(self, block, dialect, width, depths, width)
         self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(64 * block.expansion, num_classes)
+        self.fc = Linear(4 * width * block.expansion, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self):

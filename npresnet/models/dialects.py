@@ -81,12 +81,12 @@ class Dialect:
     def norm(self, channels):
         return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
 
-    def stem_conv(self, channels):
-        """The first convolution, and its number of filters."""
+    def stem_conv(self, channels, filters):
+        """The first convolution, and its number of filters: those asked for, unless the stem is deep."""
         width = self.stem_width
         if self.stem != "deep":
             bias = self.bare_bias if self.stem == "bare" else self.conv_bias
-            return self.conv(channels, 64, 7, 2, bias=bias or self.stem_bias), 64
+            return self.conv(channels, filters, 7, 2, bias=bias or self.stem_bias), filters
         return Sequential(self.conv(channels, width, 3, 2), self.norm(width), ReLU(),
                           self.conv(width, width, 3), self.norm(width), ReLU(),
                           self.conv(width, 2 * width, 3)), 2 * width

@@ -70,20 +70,20 @@ class Bottleneck(Chain):
 
 
 class ResNet(Classifier):
-    """A stem, four stages, a classifier.                                              [R1] Table 1"""
+    """A stem, four stages of ``width``, 2, 4 and 8 times ``width`` channels, a classifier.  [R1] Table 1"""
 
     unread = frozenset({"bare_bias", "stride_in"})
     stems = ("7x7", "deep", "pool-first")
 
-    def __init__(self, dialect, block, depths, num_classes=1000, in_channels=3, **block_options):
-        self.conv1, channels = dialect.stem_conv(in_channels)                            # conv1
+    def __init__(self, dialect, block, depths, num_classes=1000, in_channels=3, width=64, **block_options):
+        self.conv1, channels = dialect.stem_conv(in_channels, width)                     # conv1
         self.bn1 = dialect.norm(channels)
         self.relu = ReLU()
         self.maxpool = dialect.stem_pool()
         self.pool_first = dialect.stem == "pool-first"
-        add_stages(self, block, dialect, channels, depths, width=64, **block_options)    # conv2_x … conv5_x
+        add_stages(self, block, dialect, channels, depths, width, **block_options)       # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(512 * block.expansion, num_classes)
+        self.fc = Linear(8 * width * block.expansion, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self):

@@ -84,15 +84,16 @@ class PreActResNet(Classifier):
     stems = ("7x7", "bare")
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect, block, depths, num_classes, in_channels=3, imagenet=False):
+    def __init__(self, dialect, block, depths, num_classes, in_channels=3, imagenet=False, width=None):
+        width = width or (64 if imagenet else 16)
         self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
         if imagenet:
-            self.conv1, width = dialect.stem_conv(in_channels)
+            self.conv1, width = dialect.stem_conv(in_channels, width)
             if self.normed:
                 self.bn1 = dialect.norm(width)
             self.maxpool = dialect.stem_pool()
         else:
-            self.conv1, width = dialect.conv(in_channels, 16, 3, bias=dialect.bare_bias), 16
+            self.conv1 = dialect.conv(in_channels, width, 3, bias=dialect.bare_bias)
         self.relu = ReLU()
         add_stages(self, block, dialect, width, depths, width, first={"head": "none" if self.normed else "shared"})
         channels = width * 2 ** (len(depths) - 1) * block.expansion
