@@ -21,8 +21,8 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
 
     Shapes: logits z (N, K), labels (N,) integers in 0 … K−1 → loss (), pullback(dloss=1.0).
     Saves: log_p, labels, rows; rows are the integers 0 … N−1.
-    Raises: ValueError for labels of another shape or (on the CPU) out of range, TypeError for labels that are
-    no integers.
+    Raises: ValueError for an empty batch and for labels of another shape or (on the CPU) out of range,
+    TypeError for labels that are no integers.
     """
     xp = namespace_for(logits=logits)
     array_namespace(logits, labels)
@@ -49,8 +49,10 @@ def _check_labels(logits, labels):
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels are class numbers; {labels.dtype} is no integer type")
     n, k = logits.shape
+    if n == 0:
+        raise ValueError("there is no mean over an empty batch; give the loss at least one image")
     if array_namespace(labels) is not numpy:
         return n, k                                 # looking at values on a GPU would make it wait
-    if n and (int(labels.min()) < 0 or int(labels.max()) >= k):
+    if int(labels.min()) < 0 or int(labels.max()) >= k:
         raise ValueError(f"labels must lie in 0 … {k - 1}; found {int(labels.min())} … {int(labels.max())}")
     return n, k

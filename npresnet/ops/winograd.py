@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import namespace_for
+from ..backend import array_namespace, namespace_for
 from .window import Window, frame, interior
 
 
@@ -100,15 +100,17 @@ def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
 
 
 def _tiles(x, th, tw, m):
-    """The (m+2)×(m+2) tiles, m apart: a view  (N, C, H, W) → (N, C, th, tw, m+2, m+2)."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, (m + 2, m + 2), axis=(2, 3))
-    return windows[:, :, :th * m:m, :tw * m:m]
+    """The (m+2)×(m+2) tiles, m apart.  (N, C, H, W) → (N, C, th, tw, m+2, m+2)"""
+    tiles = array_namespace(x).empty((*x.shape[:2], th, tw, m + 2, m + 2), x.dtype)
+    for i, j in np.ndindex(m + 2, m + 2):
+        tiles[..., i, j] = x[:, :, i:i + th * m:m, j:j + tw * m:m]
+    return tiles
 
 
 def _overlap_add(tiles, m):
     """Put every tile back where it was seen, and add where tiles overlap: the transpose of :func:`_tiles`."""
     n, c, th, tw = tiles.shape[:4]
-    x = np.zeros((n, c, th * m + 2, tw * m + 2), tiles.dtype)
+    x = array_namespace(tiles).zeros((n, c, th * m + 2, tw * m + 2), tiles.dtype)
     for i, j in np.ndindex(m + 2, m + 2):
         x[:, :, i:i + th * m:m, j:j + tw * m:m] += tiles[..., i, j]
     return x
