@@ -15,7 +15,7 @@ import pytest
 from npresnet import ops
 from npresnet.backend import Kernel, load_kernels
 
-from . import loops
+from . import fake_cupy, loops
 
 MODULES = [import_module(f"npresnet.ops.{module.name}") for module in pkgutil.iter_modules(ops.__path__)]
 BACKENDS = ("numba",)
@@ -234,6 +234,35 @@ def _content(cell):
         return cell.cell_contents
     except ValueError:      # not filled yet, or emptied
         return None
+
+
+def devices_do_not_mix(case):
+    """One argument on another device than the rest raises with the cure."""
+    arrays, constants = case.draw()
+    if len(arrays) + len(constants) < 2:
+        return
+    with fake_cupy.installed() as cupy:
+        for group in (arrays, constants):
+            for name in group:
+                there = ({k: cupy.asarray(a) if k == name else a for k, a in g.items()} for g in (arrays, constants))
+                with pytest.raises(TypeError, match=r"different devices; move them with to_device\(\)"):
+                    run(reference(case), case, *there)
+
+
+def runs_on_any_device(case):
+    """The same lines on the arrays of another library, and nothing comes back to the host on the way."""
+    arrays, constants = case.draw()
+    y, cotangents, extras = run(reference(case), case, arrays, constants)
+    dy = cotangent(y)
+    with fake_cupy.installed() as cupy:
+        there = ({k: cupy.asarray(a) for k, a in group.items()} for group in (arrays, constants))
+        y_there, cotangents_there, extras_there = run(reference(case), case, *there)
+        found = cotangents_there(cupy.asarray(dy))
+        assert fake_cupy.transfers == []
+        for array, truth in zip((y_there, *extras_there), (y, *extras), strict=True):
+            np.testing.assert_array_equal(array.get(), truth)
+        for name, truth in cotangents(dy).items():
+            np.testing.assert_array_equal(found[name].get(), truth, err_msg=f"d{name}")
 
 
 def kernels(name):

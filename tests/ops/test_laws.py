@@ -48,6 +48,12 @@ def test_other_dtypes_raise(case):
     laws.other_dtypes_raise(case)
 
 
+@every_case
+def test_other_devices(case):
+    laws.devices_do_not_mix(case)
+    laws.runs_on_any_device(case)
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if "skip=" in inspect.getsource(laws.reference(c))], ids=str)
 def test_a_skipped_gradient_is_none(case):
     laws.skip_leaves_none(case)

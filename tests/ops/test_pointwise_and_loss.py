@@ -36,10 +36,12 @@ def test_softmax_of_huge_scores(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_loss_of_huge_scores(dtype):
     with np.errstate(over="raise", invalid="raise"):
-        loss, pullback = softmax_cross_entropy(np.array([[1e4, 0], [0, 1e4]], dtype), np.array([0, 0]))
+        z = np.array([[1e4, 0], [0, 1e4], [-1e4, -1e4]], dtype)
+        loss, pullback = softmax_cross_entropy(z, np.array([0, 0, 1]))
         dz = pullback()
-    assert loss == 5000 and loss.dtype == dtype
-    np.testing.assert_allclose(dz, [[0, 0], [-0.5, 0.5]])
+    np.testing.assert_allclose(loss, (0 + 1e4 + np.log(2)) / 3, rtol=1e-6)
+    assert loss.dtype == dtype
+    np.testing.assert_allclose(dz, np.array([[0, 0], [-1, 1], [0.5, -0.5]]) / 3, rtol=1e-6)
 
 
 def test_the_loss_of_no_preference_is_log_k():
@@ -60,6 +62,7 @@ def test_labels_are_integers_of_any_kind(dtype):
 @pytest.mark.parametrize("logits, labels, error, message", [
     (np.zeros((2, 3)), np.array([0, 3]), ValueError, "0 … 2; found 0 … 3"),
     (np.zeros((2, 3)), np.array([-1, 2]), ValueError, "0 … 2; found -1 … 2"),
+    (np.zeros((0, 3)), np.zeros(0, int), ValueError, "no mean over an empty batch"),
     (np.zeros((2, 3)), np.array([0]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
     (np.zeros((2, 3)), np.array([[0], [1]]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
     (np.zeros((2, 3, 1)), np.array([0, 1]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
