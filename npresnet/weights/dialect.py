@@ -23,8 +23,9 @@ def in_dialect(read, shapes, dialect, metadata):
         dialect = "caffe"
     if dialect == "torchvision":
         return read
-    if dialect == "keras":
+    if dialect == "keras":                                       # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
+        seen.pop("stem_bias", None)
     if metadata.get(CONFIG) and ends_in_scores(metadata[CONFIG]) is not None:
         seen["softmax"] = not ends_in_scores(metadata[CONFIG])
     try:

@@ -113,7 +113,7 @@ def roles_in_block(kernels, later, bottleneck, projects):
     """1, 2, 3 for the branch's convolutions, 0 for the projection, in the order of the file.
 
     The branch keeps its order; the projection comes before, between or after.  In a bottleneck of the first stage it
-    has the shape of the third convolution; the first block of the second stage, where it has not, tells where it stands.
+    has the shape of the third convolution; where it stands shows in the second stage, where their shapes differ.
     """
     if not projects:
         return [1, 2, 3] if bottleneck else [1, 2]
