@@ -3,6 +3,12 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# Examples are random, as often as they run; a slow machine is no failure.
+settings.register_profile("npresnet", deadline=None)
+settings.register_profile("mutation", deadline=None, max_examples=10, derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "npresnet"))
 
 _skips = []
 

@@ -3,10 +3,10 @@
     python -m tests.mutation ops            # npresnet/ops against tests/ops alone
     python -m tests.mutation nn -j 2        # npresnet/nn against tests/nn alone
 
-Every mutant is one small change of the syntax tree: an operator or a sign flipped, a term dropped, a constant moved, an
-axis swapped, a slice or a range off by one, a comparison changed, a ``not`` lost, an argument replaced by its neighbour, a
-statement left out.  It lives in a child process only; no file is changed.  A mutant is killed when a test fails or runs
-out of time.  Those that mean the same as the original are listed with a reason in ``mutation_equivalents.txt``.
+Every mutant is one small change of the syntax tree: an operator or a sign flipped, a term dropped, a constant moved,
+an axis swapped, a slice or a range off by one, a comparison changed, a ``not`` lost, an argument replaced by its
+neighbour, a statement left out.  It lives in a child process only; no file is changed.  A mutant is killed when a test
+fails or runs out of time.  Those that mean the same as the original stand in ``mutation_equivalents.txt``.
 
 Exit status 0 if at least 97 % of the other mutants are killed.
 """
@@ -26,9 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENTS = Path(__file__).with_name("mutation_equivalents.txt")
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
              ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
-COMPARISONS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.Lt),
-               ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
-               ast.In: (ast.NotIn,), ast.NotIn: (ast.In,)}
+COMPARISONS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.Lt),
+               ast.GtE: (ast.Gt, ast.Lt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
+               ast.IsNot: (ast.Is,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,)}
+COMMUTATIVE = ("max", "min", "maximum", "minimum", "swapaxes", "array_namespace")
 
 
 def changes(node):
@@ -69,7 +70,8 @@ def changes(node):
 
 def _call_changes(node):
     if len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args):
-        yield lambda n: _set(n, args=[n.args[1], n.args[0], *n.args[2:]])
+        if getattr(node.func, "attr", getattr(node.func, "id", "")) not in COMMUTATIVE:
+            yield lambda n: _set(n, args=[n.args[1], n.args[0], *n.args[2:]])
         yield lambda n: _set(n, args=[n.args[0], n.args[0], *n.args[2:]])
     if len(node.keywords) > 1 and all(k.arg for k in node.keywords):
         yield lambda n: _set(n, keywords=[ast.keyword(n.keywords[0].arg, n.keywords[1].value), *n.keywords[1:]])
@@ -247,9 +249,6 @@ class Loop:
 def collect(part, loop):
     """Collect the tests of one part, and hand them to the loop."""
     import pytest
-    from hypothesis import settings
-    settings.register_profile("mutation", max_examples=10, derandomize=True, database=None, deadline=None)
-    settings.load_profile("mutation")
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--no-header", "-W", "ignore",
                  "--tb=no", "-k", "not torch and not timm", f"tests/{part}"]
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
@@ -276,7 +275,7 @@ def main(argv=None):
     parser.add_argument("--limit", type=float, default=60, help="seconds a mutant")
     args = parser.parse_args(argv)
     os.chdir(ROOT)
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "mutation"}
     began, known = time.monotonic(), equivalents()
     paths = [p for p in sorted((ROOT / "npresnet" / args.part).glob("*.py")) if not args.files or p.stem in args.files]
     everything = [(path, *mutant) for path in paths for mutant in mutants(path)]

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from .. import laws
+from npresnet import to_device
+
+from .. import fake_cupy, laws
 from ..modules import TABLE, lock, made
 
 every_module = pytest.mark.parametrize("name", TABLE)
@@ -123,3 +125,29 @@ def test_scores_are_the_value_unless_a_softmax_follows(name):
     y, pullback = twin.logits_vjp(x, input_grad=False)
     np.testing.assert_array_equal(y, module(x))
     assert pullback(y) is None
+
+
+@every_module
+def test_the_same_lines_run_on_another_device(name):
+    module, x = made(name)
+    y, pullback = module.mapped(np.copy).vjp(x)
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    dx = pullback(dy)
+    twin = module.mapped(np.copy)
+    twin.vjp(x)[1](dy)
+    with fake_cupy.installed() as cupy:
+        there = to_device(module, "cuda")
+        assert all(isinstance(box.value, cupy.ndarray) for _, box in there.named_arrays())
+        fake_cupy.transfers.clear()
+        y_there, pullback_there = there.vjp(cupy.asarray(x))
+        dx_there = pullback_there(cupy.asarray(dy))
+        assert fake_cupy.transfers == []
+        np.testing.assert_array_equal(y_there.get(), y)
+        np.testing.assert_array_equal(dx_there.get(), dx)
+        for (key, box), (_, other) in zip(there.named_arrays(), twin.named_arrays()):
+            assert isinstance(box.value, cupy.ndarray), key
+            np.testing.assert_array_equal(box.value.get(), other.value, err_msg=key)
+            if getattr(other, "grad", None) is not None:
+                np.testing.assert_array_equal(box.grad.get(), other.grad, err_msg=f"d{key}")
+        there.load_state_dict({key: cupy.asarray(a) for key, a in twin.state_dict().items()})
+        assert all(isinstance(box.value, cupy.ndarray) for _, box in there.named_arrays())

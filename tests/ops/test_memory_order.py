@@ -1,7 +1,7 @@
 """Any shape, option and memory order: the laws again, where hypothesis looks for trouble."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .. import laws, loops
@@ -45,7 +45,6 @@ def _fits(image, kernel, static):
 
 
 @given(case=st.one_of(convolutions(), pools()))
-@settings(max_examples=60)
 def test_any_window_obeys_the_laws(case):
     laws.value_is_the_sum(case)
     laws.pullback_is_the_adjoint(case)
@@ -53,6 +52,5 @@ def test_any_window_obeys_the_laws(case):
 
 
 @given(case=st.one_of(convolutions(), pools(), st.sampled_from(CASES)), layouts=layouts, dtype=dtypes)
-@settings(max_examples=150)
 def test_memory_order_is_free(case, layouts, dtype):
     laws.memory_order_is_free(laws.reference(case), case, iter(layouts), dtype)
