@@ -1,0 +1,39 @@
+"""Compare our speed with other libraries' on this machine: the same network, weights, input and threads.
+
+The contestants take turns in one process; medians and quartiles are shown, and each one's time in ours (ratio above 1:
+we are faster).  A library that is not installed is left out by name.  Weights are drawn at random: speed does not
+depend on them.
+"""
+
+import json
+
+from .models import positive
+
+EXAMPLES = """examples:
+  npresnet bench --model resnet50 --batch 8
+  npresnet bench --model resnet18 --batch 1 --against onnxruntime,ncnn --json
+  npresnet bench --model resnet20 --batch 128 --mode train --against torch"""
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
+    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="images at a time (default: 8)")
+    parser.add_argument("--mode", choices=("infer", "train"), default="infer", help="inference, or a step of SGD")
+    parser.add_argument("--against", default="torch,onnxruntime", metavar="NAMES",
+                        help="of torch, onnxruntime, openvino, ncnn (default: torch,onnxruntime)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads for each (default: all cores)")
+    parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="turns of each (default: 9)")
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images (default: the usual one)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(args) -> int:
+    from ..tools.bench import bench
+    from ..zoo import create_model
+    from .summary import usual_shape
+    model = create_model(args.model)
+    against = tuple(name.strip() for name in args.against.split(",") if name.strip())
+    size = args.size or usual_shape(model)[2]
+    report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
+    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    return 0

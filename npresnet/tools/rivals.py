@@ -1,0 +1,183 @@
+"""The same network in other libraries, so that its speed can be compared.
+
+Each rival is made from our model's own arrays, is given its best settings, and gets no more threads than we do.  One
+that is not installed raises ImportError.
+"""
+
+import os
+import tempfile
+from collections import OrderedDict
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .. import nn
+
+
+def to_torch(model):
+    """The model as a ``torch.nn.Module`` in evaluation mode, holding copies of its arrays."""
+    import torch
+
+    class Sum(torch.nn.Module):
+        def __init__(self, branch, shortcut):
+            super().__init__()
+            self.branch, self.shortcut = branch, shortcut
+
+        def forward(self, x):
+            return self.branch(x) + self.shortcut(x)
+
+    def convert(module):
+        if isinstance(module, nn.Chain):
+            parts = enumerate(map(convert, module.layers()))
+            return torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in parts))
+        if isinstance(module, nn.Residual):
+            return Sum(convert(module.branch), convert(module.shortcut))
+        return _layer(module, torch)
+
+    return convert(model).eval()
+
+
+def _layer(module, torch):
+    t, static = torch.nn, getattr(module, "static", {})
+    if isinstance(module, nn.Conv2d):
+        f, c, *kernel = module.weight.value.shape
+        twin = t.Conv2d(c * module.groups, f, kernel, module.stride, module.padding, module.dilation, module.groups,
+                        module.bias is not None)
+    elif isinstance(module, nn.BatchNorm2d):
+        twin = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
+    elif isinstance(module, nn.Linear):
+        twin = t.Linear(*module.weight.value.shape[::-1], module.bias is not None)
+    elif isinstance(module, nn.MaxPool2d):
+        return t.MaxPool2d(static["kernel"], static["stride"], static["padding"])
+    elif isinstance(module, nn.GlobalAvgPool2d):
+        return t.Sequential(t.AdaptiveAvgPool2d(1), t.Flatten())
+    elif isinstance(module, nn.Subsample | nn.ZeroPadChannels):
+        return _shortcut_a(module, torch)
+    else:
+        simple = {nn.ReLU: lambda: t.ReLU(inplace=True), nn.Identity: t.Identity, nn.Softmax: lambda: t.Softmax(1)}
+        if type(module) not in simple:
+            raise ValueError(f"{type(module).__name__} has no counterpart in the benchmark; use a plainer model")
+        return simple[type(module)]()
+    twin.load_state_dict({name: torch.tensor(box.value) for name, box in module.named_arrays()})
+    return twin
+
+
+def _shortcut_a(module, torch):
+    class Function(torch.nn.Module):
+        def forward(self, x):
+            if isinstance(module, nn.Subsample):
+                s = module.static["stride"]
+                return x[:, :, ::s, ::s]
+            return torch.nn.functional.pad(x, (0, 0, 0, 0, module.static["before"], module.static["after"]))
+
+    return Function()
+
+
+def onnx_file(model, x, folder) -> str:
+    """The model as an ONNX file with a free batch size."""
+    import warnings
+
+    import torch
+    path = str(Path(folder) / "model.onnx")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(to_torch(model), (torch.from_numpy(x[:1]),), path, dynamo=False, input_names=["x"],
+                          output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
+    return path
+
+
+def torch_inference(model, x, threads, channels_last):
+    """PyTorch in evaluation, in one of its two layouts."""
+    import torch
+    torch.set_num_threads(threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    net, batch = to_torch(model).to(memory_format=layout), torch.from_numpy(x).contiguous(memory_format=layout)
+
+    def run():
+        with torch.inference_mode():
+            return net(batch).numpy()
+
+    return run
+
+
+def onnxruntime_inference(model, x, threads):
+    """ONNX Runtime with all its optimisations."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        session = onnxruntime.InferenceSession(onnx_file(model, x, folder), options, ["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})[0]
+
+
+def openvino_inference(model, x, threads):
+    """OpenVINO in float32, tuned for latency."""
+    import openvino
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        net = core.compile_model(core.read_model(onnx_file(model, x, folder)), "CPU", {
+            "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    request = net.create_infer_request()
+    return lambda: request.infer({0: x})[0].copy()
+
+
+def ncnn_inference(model, x, threads):
+    """ncnn, which takes one image at a time, converted by pnnx; its half-precision modes are off."""
+    import ncnn
+    import pnnx
+    import torch
+    if len(x) != 1:
+        raise ImportError("ncnn takes one image at a time")
+    folder = tempfile.TemporaryDirectory()
+    with silent():
+        pnnx.export(to_torch(model), str(Path(folder.name) / "model.pt"), (torch.from_numpy(x),), fp16=False)
+    net = ncnn.Net()
+    net.opt.num_threads, net.opt.use_winograd_convolution = threads, True
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    net.load_param(str(Path(folder.name) / "model.ncnn.param"))
+    net.load_model(str(Path(folder.name) / "model.ncnn.bin"))
+
+    def run():
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(x[0]).clone())
+        return np.array(extractor.extract("out0")[1])[None]
+
+    run.folder = folder         # lives as long as the net
+    return run
+
+
+@contextmanager
+def silent():
+    """Without what other programs write to standard output and standard error."""
+    kept, nowhere = [os.dup(stream) for stream in (1, 2)], os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.close(nowhere)
+        for stream, copy in enumerate(kept, 1):
+            os.dup2(copy, stream)
+            os.close(copy)
+
+
+def torch_training(model, x, labels, threads, channels_last):
+    """One step of SGD with momentum in PyTorch; returns the loss."""
+    import torch
+    torch.set_num_threads(threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    net = to_torch(model).to(memory_format=layout).train()
+    batch, target = torch.from_numpy(x).contiguous(memory_format=layout), torch.from_numpy(labels)
+    sgd = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+
+    def run():
+        sgd.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(net(batch), target)
+        loss.backward()
+        sgd.step()
+        return np.array([loss.item()])
+
+    return run
