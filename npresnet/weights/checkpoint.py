@@ -43,6 +43,8 @@ def find_state(tree):
     if others:
         notes.append(f"left out what is no array: {listed(others)}")
     tensors = {text(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    if len(tensors) + len(others) != len(state):
+        raise WeightsError("two arrays have one name, once as text and once as bytes")
     attributes = state.attributes if isinstance(state, Dict) else {}
     return strip_prefixes(tensors, notes), attributes, notes
 

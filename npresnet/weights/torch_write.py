@@ -25,7 +25,7 @@ def write_pth(file, arrays, metadata):
         write_member(archive, "data.pkl", state_dict(arrays, metadata.get(KEY)))
         write_member(archive, "byteorder", b"little")
         for number, array in enumerate(arrays.values()):
-            write_member(archive, f"data/{number}", array.data if array.size else b"")
+            write_member(archive, f"data/{number}", array.reshape(-1).view(np.uint8).data)
         write_member(archive, "version", b"3\n")
 
 

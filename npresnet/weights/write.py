@@ -69,7 +69,7 @@ def write_safetensors(file, arrays, metadata):
     text += b" " * (-len(text) % 8)                              # the data start at a multiple of 8
     file.write(len(text).to_bytes(8, "little") + text)
     for array in arrays.values():
-        file.write(array.data if array.size else b"")
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def write_npz(file, arrays, metadata):

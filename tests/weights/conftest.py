@@ -45,7 +45,7 @@ def bound(size):
 @pytest.fixture
 def refused(tmp_path):
     """refused(data) → the message: a WeightsError, no code run, nothing written, memory and time bounded."""
-    def check(data, seconds=10.0, **options):
+    def check(data, seconds=30.0, **options):
         path = tmp_path / "hostile"
         path.write_bytes(data)
         _seen.clear()

@@ -150,4 +150,4 @@ def test_every_prefix_is_refused(tmp_path):
 def test_a_million_tiny_entries_take_bounded_time_and_memory(refused):
     count = 60_000
     directory = b"".join(central(b"%07d" % i, b"", 0) for i in range(count))
-    refused(b"PK\3\4" + b"\0" * 26 + directory + end(count, len(directory), 30), seconds=20)
+    refused(b"PK\3\4" + b"\0" * 26 + directory + end(count, len(directory), 30))
