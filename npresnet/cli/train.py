@@ -85,11 +85,12 @@ def settled(args, checkpoint) -> dict:
     given = {name: getattr(args, name) for name in (*RUN, *DETAILS) if getattr(args, name) is not None}
     if checkpoint:
         saved = checkpoint[1]["about"]
+        moved = {name: given.pop(name) for name in ("data", "test") if name in given}   # a fingerprint guards the data
         changed = [f"{name} {saved.get(name)}" for name in given if saved.get(name) != given[name]]
         if changed:
             raise ValueError(f"the run in {args.out} began with {', '.join(changed)}; "
                              "leave those options out, or choose another --out")
-        return saved
+        return {**saved, **moved}
     about = {**RUN, **given}
     if about["data"] is None or not (about["model"] or about["weights"]):
         raise ValueError("give --data PATH, and --model NAME or --weights FILE"

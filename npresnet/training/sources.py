@@ -138,7 +138,8 @@ def split(source, held_out, seed):
     """(training pictures, validation pictures): ``held_out`` of them, or that share below 1, from every class alike."""
     count = round(held_out * len(source)) if held_out < 1 else int(held_out)
     if not 0 <= count < len(source):
-        raise ValueError(f"{count} pictures for validation leave none of {len(source)} to train on")
+        raise ValueError(f"{count} pictures held out for validation leave none of {len(source)} to train on; "
+                         "hold out fewer (held_out, --held-out), or a share such as 0.1")
     order = np.random.default_rng([seed, 0]).permutation(len(source))
     order = order[np.argsort(source.labels[order], kind="stable")]      # class after class, shuffled within each
     chosen = np.zeros(len(source), bool)
