@@ -6,7 +6,8 @@ from textwrap import dedent
 
 import numpy as np
 
-FONT = {"style": "friendly", "prestyles": "font-family: monospace; font-size: 13px; line-height: 125%"}
+FONT = {"style": "friendly",
+        "prestyles": "font-family: monospace; font-size: 12px; line-height: 125%; white-space: pre; overflow-x: auto"}
 
 
 class Source:
@@ -29,9 +30,26 @@ class Source:
         return highlight(self.text, lexers.PythonLexer(), formatters.HtmlFormatter(noclasses=True, **FONT))
 
 
-def source(*things) -> Source:
-    """The code of functions, methods and classes as it stands in the package."""
-    return Source("\n\n".join(dedent(inspect.getsource(thing)).rstrip() for thing in things))
+def source(*things, until=None) -> Source:
+    """The code of functions, methods and classes as it stands in the package; of a long one what comes before ``until``."""
+    text = "\n\n".join(dedent(inspect.getsource(thing)).rstrip() for thing in things)
+    return Source(text[:text.index(until)].rstrip() if until else text)
+
+
+class Table:
+    """Rows of values under a header, shown as a table."""
+
+    def __init__(self, header, rows):
+        self.lines = [[str(value) for value in line] for line in (header, *rows)]
+
+    def __repr__(self):
+        widths = [max(map(len, column)) for column in zip(*self.lines)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in self.lines)
+
+    def _repr_html_(self):
+        header, *body = [[escape(value) for value in line] for line in self.lines]
+        lines = [f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in body]
+        return f"<table><tr><th>{'</th><th>'.join(header)}</th></tr>{''.join(lines)}</table>"
 
 
 class NotYet(AssertionError):
