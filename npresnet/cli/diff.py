@@ -1,0 +1,65 @@
+"""Show how two dialects of a network differ: detail by detail, layer by layer, and in the numbers.
+
+A and B are dialects: torchvision, paper, caffe, keras, timm, huggingface, keras-tutorial-a, keras-tutorial-b,
+pytorch-tutorial.  The effect of a detail is how far the scores move when it alone changes: an untrained network, the
+same weights, the same random picture.  Needs no files.  The exit status is 1 where they differ, as diff's.
+"""
+
+import json
+import textwrap
+
+EXAMPLES = """examples:
+  npresnet diff keras torchvision
+  npresnet diff caffe paper --model resnet101
+  npresnet diff timm huggingface --json"""
+
+
+def add_arguments(parser):
+    parser.add_argument("a", metavar="A", help="a dialect")
+    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    from ..tools.diff import diff
+    found = diff(args.a, args.b, args.model)
+    print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(lines(found)))
+    return 1 if found.details else 0
+
+
+def lines(found):
+    """The whole comparison as text."""
+    yield f"{found.model}: {found.a} against {found.b}"
+    if not found.details:
+        yield "No detail differs: the same weights give the same numbers."
+        return
+    yield from ("", f"What differs ({found.a} → {found.b})")
+    for detail in found.details:
+        yield f"\n  {detail.field}: {detail.a} → {detail.b}{told_effect(detail.effect)}"
+        yield textwrap.fill(detail.meaning, 100, initial_indent="    ", subsequent_indent="    ")
+    yield from ("", "Layer by layer")
+    for names, what, a, b in found.layers:
+        yield f"  {what}: {a} → {b}"
+        yield textwrap.fill(told_names(names), 100, initial_indent="    ", subsequent_indent="    ")
+    yield from ("", "In numbers")
+    for what, a, b in found.numbers:
+        yield f"  {what:20}{a:>16,}  → {b:>16,}" + ("" if a != b else "   the same")
+    yield "  " + told_output(found)
+
+
+def told_names(names, most=8):
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def told_effect(effect):
+    if effect is None:
+        return ""
+    return f"     (alone it moves the scores by {effect:.2g} of their scale)" if effect else "     (no score moves)"
+
+
+def told_output(found):
+    if found.output is None:
+        return "One's weights do not fit the other: their arrays have other names or shapes."
+    return (f"The same weights on the same input: scores differ by up to {found.output:.2g} of their scale"
+            + (".  One is no substitute for the other." if found.output > 1e-3 else "."))
