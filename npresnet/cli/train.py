@@ -107,15 +107,17 @@ def computing(backend):
 
 def train(args, about, checkpoint) -> int:
     from ..training import Recipe, Stopped, Trainer, restore, split
+    from ..training.start import first_model, model_of, placed, with_new_head
     from ..training.watch import watching
     recipe = Recipe(**{name: about[name] for name in DETAILS})
     in_memory = recipe.augment != "photo"
-    model = starting_model(about, checkpoint)
+    model = model_of(checkpoint) if checkpoint else first_model(about["model"], about["weights"], about["seed"])
     source = read_pictures(about["data"], "train", model, about, args.workers, in_memory=in_memory)
     if checkpoint is None:
-        model = with_head(model, about, source.classes)
-    trainer = Trainer(model, recipe, *split(source, recipe.held_out, about["seed"]), seed=about["seed"],
-                      workers=args.workers, about=about)
+        model = with_new_head(model, source.classes, about["seed"])
+    parts = split(source, recipe.held_out, about["seed"])
+    trainer = Trainer(placed(model, about["backend"]), recipe, *parts, seed=about["seed"], workers=args.workers,
+                      about=about)
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
@@ -126,43 +128,6 @@ def train(args, about, checkpoint) -> int:
         print(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume", file=sys.stderr)
         return 128 + stop.args[0]
     return finish(args, about, trainer, in_memory)
-
-
-def starting_model(about, checkpoint):
-    """The network of the checkpoint, of --weights (its head still the old one) or of --model."""
-    from ..models import build
-    from ..zoo import create_model, load_model
-    if checkpoint:
-        spec, rest = checkpoint[2]["spec"], checkpoint[2]
-        options = dict(in_channels=spec["in_channels"], dialect=spec["dialect"], **spec["options"])
-        return described(build(spec["name"], spec["num_classes"], **options), rest["preprocessing"], rest["classes"],
-                         about)
-    if not about["weights"]:
-        return create_model(about["model"], seed=about["seed"])
-    if about["model"]:
-        return create_model(about["model"], weights=about["weights"])
-    return load_model(about["weights"])
-
-
-def with_head(model, about, classes):
-    """The same network with a fresh classifier for ``classes``, drawn from the seed."""
-    from ..zoo import create_model
-    spec = model.spec
-    fresh = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=about["seed"],
-                         in_channels=spec.in_channels, **spec.options)
-    if about["weights"]:
-        state = {key: array for key, array in model.state_dict().items() if not key.startswith("fc.")}
-        fresh.load_state_dict(state, strict=False)
-    return described(fresh, model.preprocessing, classes, about)
-
-
-def described(model, preprocessing, classes, about):
-    """The model with its preprocessing and class names, on the device that the run asks for."""
-    from ..backend import to_device
-    from ..data import Preprocessing
-    model.preprocessing = Preprocessing(**preprocessing) if isinstance(preprocessing, dict) else preprocessing
-    model.classes = tuple(classes) if classes else None
-    return to_device(model, "cuda") if about["backend"] == "cuda" else model
 
 
 def read_pictures(path, part, model, about, workers, **options):
@@ -181,8 +146,8 @@ def read_pictures(path, part, model, about, workers, **options):
 
 def finish(args, about, trainer, in_memory) -> int:
     """Evaluate the best weights, once, and write what they are worth."""
+    from ..training.opening import has_part
     from ..training.report import as_text, evaluate, write_report
-    from ..training.sources import has_part
     from ..weights import load_weights
     model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
     load_weights(model, best)

@@ -4,11 +4,13 @@ from .average import Average
 from .batches import Batch, Batches
 from .checkpoint import read_checkpoint, restore
 from .gradients import TrainingError, clip_gradients, gradient_norm
-from .loop import Trainer, predict
+from .loop import Trainer
+from .opening import open_source
 from .optim import SGD, AdamW
+from .predict import predict
 from .recipes import RECIPES, Recipe, recipe
 from .schedules import SCHEDULES
-from .sources import Source, open_source, split
+from .sources import Source, split
 from .watch import Stopped, Watch
 
 __all__ = ["RECIPES", "SCHEDULES", "SGD", "AdamW", "Average", "Batch", "Batches", "Recipe", "Source", "Stopped",

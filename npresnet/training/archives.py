@@ -5,8 +5,7 @@
     cifar-10-python.tar.gz     data_batch_1 … test_batch               pickles of  {data, labels, …}
     cifar-100-python.tar.gz    train, test                             pickles of  {data, fine_labels, …}
 
-The tar is read as it is, packed or not, or as the folder that came out of it.  The pickles go through the reader of
-``npresnet.weights``, which executes nothing: its allow-list here is what a NumPy array needs.
+The tar is read as it is, packed or not, or as the folder that came out of it.
 
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -20,10 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data import ImageError, class_names
-from ..weights import WeightsError, unpickle
-from ..weights.machine import Built
+from ..weights import WeightsError
+from .pickled import PIXELS, unpickled
 
-PIXELS = 3 * 32 * 32
 MAX_BYTES = 1 << 28                       # of one member: the largest real one has 154 million
 
 
@@ -114,50 +112,3 @@ def records(data, label):
         raise WeightsError(f"{len(data):,} bytes are no whole number of records of {width}")
     rows = np.frombuffer(data, np.uint8).reshape(-1, width)
     return rows[:, label + 1:], rows[:, label]
-
-
-def unpickled(data, label):
-    """The Python version: a dictionary with an array and a list."""
-    tree = unpickle(data, globals=NUMPY_GLOBALS, encoding=None, max_steps=2_000_000)
-    tree = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(tree).items()}
-    pixels, labels = getattr(tree.get("data"), "value", None), tree.get(label)
-    if not isinstance(labels, list) or any(type(value) is not int for value in labels):
-        raise WeightsError(f"no list of numbers under {label!r}")
-    if pixels is None or pixels.shape != (len(labels), PIXELS):
-        raise WeightsError(f"no array ({len(labels)}, {PIXELS}) of bytes under 'data'")
-    return pixels, np.array(labels, np.int64)
-
-
-class Array(Built):
-    """What a pickled uint8 array becomes."""
-
-    value = None
-
-    def build(self, state):
-        _, shape, dtype, fortran, data = state
-        if not isinstance(dtype, Bytes) or fortran or type(data) is not bytes:
-            raise WeightsError("an array is not of plain bytes")
-        self.value = np.frombuffer(data, np.uint8).reshape(shape)
-
-
-class Bytes(Built):
-    """numpy.dtype("u1"), the only one there is."""
-
-    def __init__(self, code, *flags):
-        if code not in (b"u1", "u1"):
-            raise WeightsError(f"the dtype {code!r} is not that of pixels")
-
-    def build(self, state):
-        pass
-
-
-def never(*args):
-    raise WeightsError("ndarray is not called by a pickled array")
-
-
-NUMPY_GLOBALS = {
-    "numpy ndarray": never,
-    "numpy dtype": Bytes,
-    "numpy.core.multiarray _reconstruct": lambda *what: Array(),
-    "numpy._core.multiarray _reconstruct": lambda *what: Array(),
-}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
-from .sources import ahead
+from .ahead import ahead
 
 
 class Batch(NamedTuple):

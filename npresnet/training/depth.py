@@ -22,8 +22,9 @@ from ..weights.atomic import replacing
 from ..zoo import create_model
 from .batches import Batches
 from .loop import Trainer
+from .opening import open_source
 from .recipes import recipe
-from .sources import open_source, split
+from .sources import split
 from .watch import Log
 
 NETWORKS = ("plain20", "resnet20", "plain56", "resnet56")

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import ops
-from ..backend import array_namespace, backend_of, to_device
+from ..backend import backend_of
 from ..data import recipe_of
 from ..data.augment import mix_up
-from ..nn import freeze_batch_norm
 from ..weights import save_weights
 from .average import Average
 from .batches import Batches
 from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
 from .gradients import check_gradients, check_loss, clip_gradients, gradient_norm
+from .objective import cross_entropy, mixing_share
+from .predict import on_device_of, predict
+from .recipes import freeze
 from .watch import Stopped, Watch
 
 
@@ -122,48 +123,3 @@ class Trainer:
         """{"loss", "accuracy"} of the learned model."""
         loss, predicted = predict(self.learned(), source, self.recipe.batch_size)
         return {"loss": loss, "accuracy": float((predicted == source.labels).mean())}
-
-
-def predict(model, source, batch_size=128, workers=2):
-    """(mean loss, predicted classes (N,)) of a model in eval mode."""
-    loss, predicted = 0.0, []
-    for batch in Batches(source, recipe_of(model), batch_size, workers=workers).plain():
-        x, labels = on_device_of(model, batch)
-        logits = model.logits(x)
-        loss += float(ops.softmax_cross_entropy(logits, labels)[0]) * len(labels)
-        predicted.append(to_device(logits.argmax(axis=1), "cpu"))
-    return loss / len(source), np.concatenate(predicted)
-
-
-def cross_entropy(logits, labels, share, smoothing):
-    """(loss, pullback); with mix-up the labels' loss and the mirrored labels', mixed like the pictures."""
-    loss, pullback = ops.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
-    if share == 1:
-        return loss, pullback
-    other, other_pullback = ops.softmax_cross_entropy(logits, labels[::-1], label_smoothing=smoothing)
-    return (share * loss + (1 - share) * other,
-            lambda dloss=1.0: pullback(share * dloss) + other_pullback((1 - share) * dloss))
-
-
-def mixing_share(alpha, seed, step) -> float:
-    """λ ~ Beta(α, α), the larger of λ and 1 − λ, so that the own label weighs more; 1 without mix-up."""
-    if not alpha:
-        return 1.0
-    share = float(np.random.default_rng([seed, 2, step]).beta(alpha, alpha))
-    return max(share, 1 - share)
-
-
-def on_device_of(model, batch):
-    """The batch where the model lives, in its dtype."""
-    first = next(iter(model.parameters())).value
-    xp = array_namespace(first)
-    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
-
-
-def freeze(model, what):
-    """"norm": batch norms keep their statistics and weights; "trunk": and everything but the head its weights."""
-    if what != "nothing":
-        freeze_batch_norm(model)
-    if what == "trunk":
-        for name, box in model.named_parameters():
-            box.trainable = name.startswith("fc.")

@@ -6,6 +6,7 @@
 
 from dataclasses import dataclass, fields, replace
 
+from ..nn import freeze_batch_norm
 from .batches import AUGMENT
 from .optim import SGD, AdamW
 from .schedules import SCHEDULES, warm_up
@@ -75,6 +76,15 @@ RECIPES = {
     "finetune": Recipe(epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True,
                        augment="photo", freeze="norm", held_out=0.1),
 }
+
+
+def freeze(model, what):
+    """"norm": batch norms keep their statistics and weights;  "trunk": so does everything but the head."""
+    if what != "nothing":
+        freeze_batch_norm(model)
+    if what == "trunk":
+        for name, box in model.named_parameters():
+            box.trainable = name.startswith("fc.")
 
 
 def recipe(name, **changes) -> Recipe:

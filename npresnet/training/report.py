@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..weights.atomic import replacing
-from .loop import predict
+from .predict import predict
 
 
 def evaluate(model, source) -> dict:
