@@ -250,7 +250,7 @@ def collect(part, loop):
     """Collect the tests of one part, and hand them to the loop."""
     import pytest
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--no-header", "-W", "ignore",
-                 "--tb=no", "-k", "not torch and not timm", f"tests/{part}"]
+                 "--tb=no", "-k", "not test_torch and not timm", f"tests/{part}"]
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
         pytest.main(arguments, plugins=[loop])
 
@@ -272,6 +272,7 @@ def main(argv=None):
     parser.add_argument("part", choices=("ops", "nn"))
     parser.add_argument("files", nargs="*", help="only these files, by their stems")
     parser.add_argument("-j", "--jobs", type=int, default=2)
+    parser.add_argument("--again", type=Path, help="only the mutants that an earlier run printed into this file")
     parser.add_argument("--limit", type=float, default=60, help="seconds a mutant")
     args = parser.parse_args(argv)
     os.chdir(ROOT)
@@ -279,6 +280,9 @@ def main(argv=None):
     began, known = time.monotonic(), equivalents()
     paths = [p for p in sorted((ROOT / "npresnet" / args.part).glob("*.py")) if not args.files or p.stem in args.files]
     everything = [(path, *mutant) for path in paths for mutant in mutants(path)]
+    if args.again:
+        survivors = args.again.read_text().splitlines()
+        everything = [m for m in everything if f"{m[0].name}: {m[2]}" in survivors]
     todo = [m for m in everything if (m[0].name, m[2]) not in known]
     counts, out = dict.fromkeys(("killed", "timed out", "survived"), 0), sys.stdout
 

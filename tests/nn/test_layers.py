@@ -27,21 +27,22 @@ X = RNG.standard_normal((3, 4, 6, 5))
 Z = RNG.standard_normal((3, 5))
 
 
-@pytest.mark.parametrize("layer, op", [
-    (ReLU(), lambda x: ops.relu(x)),
-    (GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
-    (Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
-    (ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
-    (ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
-    (MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
-    (MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
+@pytest.mark.parametrize("make, op", [
+    (lambda: ReLU(), lambda x: ops.relu(x)),
+    (lambda: GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
+    (lambda: Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
+    (lambda: ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
+    (lambda: ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
+    (lambda: MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
+    (lambda: MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
      lambda x: ops.max_pool2d(x, 3, stride=2, padding=1, dilation=2, ceil_mode=True)),
-    (MaxPool2d(3, 2, "same"), lambda x: ops.max_pool2d(x, 3, stride=2, padding=((0, 1), (1, 1)))),
-    (AvgPool2d(2, (1, 2), 1, count_include_pad=False),
+    (lambda: MaxPool2d(3, 2, "same"), lambda x: ops.max_pool2d(x, 3, stride=2, padding=((0, 1), (1, 1)))),
+    (lambda: AvgPool2d(2, (1, 2), 1, count_include_pad=False),
      lambda x: ops.avg_pool2d(x, 2, stride=(1, 2), padding=1, count_include_pad=False)),
-    (AvgPool2d((2, 3), 2, "same"), lambda x: ops.avg_pool2d(x, (2, 3), stride=2, padding=((0, 0), (1, 1)))),
+    (lambda: AvgPool2d((2, 3), 2, "same"), lambda x: ops.avg_pool2d(x, (2, 3), stride=2, padding=((0, 0), (1, 1)))),
 ])
-def test_a_function_is_its_op(layer, op):
+def test_a_function_is_its_op(make, op):
+    layer = make()
     y, pullback = layer.vjp(X)
     wanted, wanted_pullback = op(X)
     np.testing.assert_array_equal(y, wanted)
@@ -55,15 +56,15 @@ def test_softmax_is_its_op():
     np.testing.assert_array_equal(pullback(Z), ops.softmax(Z)[1](Z))
 
 
-@pytest.mark.parametrize("layer, static", [
-    (Conv2d(4, 6, 3), {}),
-    (Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, True),
+@pytest.mark.parametrize("make, static", [
+    (lambda: Conv2d(4, 6, 3), {}),
+    (lambda: Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, True),
      {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "groups": 2}),
-    (Conv2d(4, 6, 3, stride=2, padding="same", bias=True), {"stride": 2, "padding": ((0, 1), (1, 1))}),
-    (Conv2d(4, 6, 2, stride=1, padding="same", dilation=3), {"padding": ((1, 2), (1, 2)), "dilation": 3}),
+    (lambda: Conv2d(4, 6, 3, stride=2, padding="same", bias=True), {"stride": 2, "padding": ((0, 1), (1, 1))}),
+    (lambda: Conv2d(4, 6, 2, stride=1, padding="same", dilation=3), {"padding": ((1, 2), (1, 2)), "dilation": 3}),
 ])
-def test_a_convolution_is_its_op(layer, static):
-    layer = fill(layer).astype(np.float64)
+def test_a_convolution_is_its_op(make, static):
+    layer = fill(make()).astype(np.float64)
     bias = layer.bias and layer.bias.value
     y, pullback = layer.vjp(X)
     wanted, wanted_pullback = ops.conv2d(X, layer.weight.value, bias, **static)

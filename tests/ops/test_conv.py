@@ -72,8 +72,8 @@ def test_slices_of_images_without_columns():
 def test_what_the_workspace_counts(monkeypatch):
     asked = []
     monkeypatch.setattr(conv_module, "_slices", lambda n, size: asked.append((n, size)) or [slice(0, n)])
-    conv2d(np.ones((2, 6, 5, 4), np.float32), np.ones((4, 3, 3, 2), np.float32), groups=2)
-    assert asked == [(2, 6 * 3 * 2 * 3 * 3 * 4)]        # C·kh·kw rows, oh·ow columns, 4 bytes
+    conv2d(np.ones((2, 6, 5, 6), np.float32), np.ones((8, 3, 3, 2), np.float32), groups=2)
+    assert asked == [(2, 6 * 3 * 2 * 3 * 5 * 4)]        # C·kh·kw rows, oh·ow columns, 4 bytes
 
 
 @pytest.mark.parametrize("x, w, b, groups, message", [
@@ -82,6 +82,7 @@ def test_what_the_workspace_counts(monkeypatch):
     ((2, 3, 5, 5), (4, 2, 3, 3), None, 1, "expect 2 channels .* x has 3 channels"),
     ((2, 6, 5, 5), (4, 3, 3, 3), None, 1, "expect 3 channels"),
     ((2, 6, 5, 5), (4, 2, 3, 3), None, 0, r"0 group"),
+    ((2, 0, 5, 5), (4, 0, 3, 3), None, 0, r"0 group"),
     ((2, 6, 5, 5), (4, 2, 3, 3), None, 3, "divide by the groups"),
     ((2, 3, 5, 5), (4, 3, 3, 3), (3,), 1, "one bias per filter is needed: 4"),
     ((2, 3, 5, 5), (4, 3, 3, 3), (4, 1), 1, "one bias per filter"),

@@ -6,6 +6,7 @@ import pytest
 from npresnet.ops import (
     linear,
     relu,
+    scale_channels,
     softmax,
     softmax_cross_entropy,
     subsample,
@@ -80,6 +81,12 @@ def test_bad_labels_raise(logits, labels, error, message):
 def test_linear_shapes_that_do_not_fit_raise(x, w, b):
     with pytest.raises(ValueError, match=r"linear takes x \(N, D\), w \(M, D\) and b \(M,\)"):
         linear(np.ones(x), np.ones(w), None if b is None else np.ones(b))
+
+
+@pytest.mark.parametrize("x, s", [((2, 3, 4), (2, 3)), ((2, 3, 4, 5), (2, 4)), ((2, 3, 4, 5), (2, 3, 1, 1))])
+def test_gates_that_do_not_fit_raise(x, s):
+    with pytest.raises(ValueError, match=r"scale_channels takes x \(N, C, H, W\) and s \(N, C\)"):
+        scale_channels(np.ones(x), np.ones(s))
 
 
 def test_pads_and_strides_that_cannot_be_raise():
