@@ -70,10 +70,10 @@ def randomise_torch(model):
     import torch
     for name, value in model.state_dict().items():
         if value.is_floating_point():
-            role = "kernel" if value.ndim > 1 else "gamma" if name.endswith("running_var") else "bias"
-            shape = tuple(value.shape)
-            fresh = random_array(np.random.default_rng(len(name) + value.numel()), role, shape[::-1]).T
-            value.copy_(torch.from_numpy(np.ascontiguousarray(fresh) + (value.ndim == 1 and name.endswith("weight"))))
+            positive = name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight"))
+            role = "kernel" if value.ndim > 1 else "gamma" if positive else "bias"
+            fresh = random_array(np.random.default_rng(len(name) + value.numel()), role, tuple(value.shape)[::-1]).T
+            value.copy_(torch.from_numpy(np.ascontiguousarray(fresh)))
     return model.eval()
 
 

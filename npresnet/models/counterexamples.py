@@ -1,0 +1,60 @@
+"""Two blocks that do not work, from the second tutorial: what to look for when a ResNet does not learn.
+
+:class:`WrongBlock` is the tutorial's own warning.  :class:`UntrackedNormBlock` does by accident what its code does: a
+batch norm made inside ``call()`` is a new one at every call.
+"""
+
+from ..nn import BatchNorm2d, Chain, Conv2d, Identity, Module, ReLU, Residual, Sequential
+
+
+class WrongBlock(Chain):
+    """y = σ(conv(conv(x)) + x), as the tutorial first writes it, with three mistakes:
+
+    1. It never downsamples, so that four stages of it work on one size and the network's cost explodes.
+    2. Its filters are hard-wired to 64, so that no stage can be wider than the first.
+    3. Nothing stands between its convolutions: without a batch norm and a ReLU two linear maps are one linear map,
+       and F(a x + b z) = a F(x) + b F(z) up to the biases.
+    """
+
+    def __init__(self):
+        self.conv1 = Conv2d(64, 64, 3, padding="same", bias=True)
+        self.conv2 = Conv2d(64, 64, 3, padding="same", bias=True)
+        self.relu = ReLU()
+
+    def layers(self):
+        return Residual(Sequential(self.conv1, self.conv2), Identity()), self.relu
+
+
+class UntrackedNorm(Module):
+    """A batch norm made anew at every call.
+
+    Nobody holds it: its γ and β are in no state dict and never trained, and its running statistics are 0 and 1 at every
+    prediction.  In training it normalizes, in prediction y = x/√(1 + ε): the network that was trained is not the one
+    that predicts.
+    """
+
+    def __init__(self, channels, eps=1e-3):
+        self.channels, self.eps = channels, eps
+
+    def vjp(self, x, input_grad=True):
+        fresh = BatchNorm2d(self.channels, self.eps, momentum=0.01).train(self.training)
+        for box in fresh.parameters():
+            box.value = box.value.astype(x.dtype)
+        for box in (fresh.running_mean, fresh.running_var):
+            box.value = box.value.astype(x.dtype)
+        return fresh.vjp(x, input_grad)
+
+
+class UntrackedNormBlock(Chain):
+    """A basic block whose batch norms are made inside the call, as in the second tutorial's bottleneck."""
+
+    def __init__(self, channels):
+        self.conv1 = Conv2d(channels, channels, 3, padding="same", bias=True)
+        self.norm1 = UntrackedNorm(channels)
+        self.conv2 = Conv2d(channels, channels, 3, padding="same", bias=True)
+        self.norm2 = UntrackedNorm(channels)
+        self.relu = ReLU()
+
+    def layers(self):
+        branch = Sequential(self.conv1, self.norm1, self.relu, self.conv2, self.norm2)
+        return Residual(branch, Identity()), self.relu
