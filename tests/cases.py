@@ -82,6 +82,7 @@ CASES = [
     conv("groups", (2, 6, 4, 5), (4, 3, 3, 3), padding=1, groups=2),
     conv("groups of three with bias", (2, 6, 4, 5), (9, 2, 2, 3), bias=True, stride=2, groups=3),
     conv("depthwise", (2, 3, 5, 4), (6, 1, 3, 3), padding=1, groups=3),
+    conv("one filter a group", (2, 4, 4, 3), (2, 2, 3, 3), padding=1, groups=2),
     conv("rectangular", (2, 2, 7, 4), (3, 2, 1, 4), padding=(0, 2)),
     conv("one pixel", (3, 2, 1, 1), (4, 2, 3, 3), padding=1),
     conv("window as large as the image", (2, 2, 3, 4), (3, 2, 3, 4), bias=True),

@@ -222,3 +222,10 @@ def test_boxes_hold_nothing_else():
     for box in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
         with pytest.raises(AttributeError):
             box.gradient = 0
+
+
+def test_a_notebook_shows_the_model_open_and_its_parts_closed():
+    html = model()._repr_html_()
+    assert html.count("<details open>") == 1 and html.startswith("<details open>")
+    assert html.count("<details>") == 1                     # the inner chain; layers without parts do not open
+    assert html.count("<div style='margin-left: 1.1em'>") == 4
