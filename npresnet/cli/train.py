@@ -132,10 +132,9 @@ def train(args, about, checkpoint) -> int:
 
 def read_pictures(path, part, model, about, workers, **options):
     """One part of the data; what could not be read is named and counted."""
-    from ..data import recipe_of
     from ..training import open_source
     with progress(f"reading the {part} pictures") as show:
-        source, broken = open_source(path, recipe_of(model), part=part, strict=about["strict"], workers=workers,
+        source, broken = open_source(path, model, part=part, strict=about["strict"], workers=workers,
                                      show=show, **options)
     if broken:
         print(*broken[:5], *["…"] * (len(broken) > 5), sep="\n", file=sys.stderr)

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import ImageError, ImageFolder, match_classes
+from ..data import ImageError, ImageFolder, match_classes, recipe_of
 from ..data.preprocessing import center_crop
 from .ahead import ahead
 from .archives import is_cifar, read_cifar
 from .sources import Source, decoded
 
 
-def open_source(path, recipe, *, part="train", in_memory=True, classes=None, strict=False, workers=2, show=None):
+def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2, show=None):
     """(the pictures under ``path``, one line for each that could not be read).
 
-    path       a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its part
-               (train/ or cifar10-train-jpeg.zip)
-    recipe     the Preprocessing whose resize and crop pictures in memory get
-    classes    class names that the folders must have, in this order
-    strict     a broken picture is an error instead of a line
-    show       called with (done, total) while pictures are read
+    path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
+                     part (train/ or cifar10-train-jpeg.zip)
+    model_or_preset  whose preprocessing says how pictures in memory are resized and cropped
+    classes          class names that the folders must have, in this order
+    strict           a broken picture is an error instead of a line
+    show             called with (done, total) while pictures are read
     """
     if not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
@@ -31,7 +31,7 @@ def open_source(path, recipe, *, part="train", in_memory=True, classes=None, str
         return checked(Source(labels, names, pixels=pixels), path, classes), []
     path = find_part(path, part)
     folder = ImageFolder(path)
-    look = partial(cropped, recipe) if in_memory else lambda image: None
+    look = partial(cropped, recipe_of(model_or_preset)) if in_memory else lambda image: None
     good, pixels, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
     labels = folder.folders[good]
     if in_memory:
