@@ -1,9 +1,12 @@
-"""Write a checkpoint in another format.
+"""Write a checkpoint in another format, or for another library.
 
 IN is anything that --weights takes elsewhere; the suffix of OUT chooses .safetensors, .npz or .pth (which torch.load
 reads with weights_only=True).  The arrays get torchvision's names and float32.  Architecture, preprocessing and class
 names are stored beside them, as far as IN tells; --model settles it where a file fits several networks.  Arrays of an
 unknown architecture are written as they are.
+
+--to DIALECT writes the names and layout of another library instead: torchvision, timm, huggingface, pytorch-tutorial,
+or keras (OUT.h5, for model.load_weights).  It is refused where that library would compute other numbers.
 """
 
 import sys
@@ -12,17 +15,23 @@ from .models import open_model
 
 EXAMPLES = """examples:
   npresnet convert resnet20-12fca82f.th resnet20.safetensors
-  npresnet convert old.pth.tar new.pth --model resnet50"""
+  npresnet convert old.pth.tar new.pth --model resnet50
+  npresnet convert resnet50-0676ba61.pth model.safetensors --to huggingface"""
 
 
 def add_arguments(parser):
     parser.add_argument("input", metavar="IN", help="a checkpoint")
     parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz or .pth")
     parser.add_argument("--model", metavar="NAME", help="what IN holds, where it does not tell")
+    parser.add_argument("--to", metavar="DIALECT", help="the library that shall load OUT")
 
 
 def run(args) -> int:
-    from ..weights import WeightsError, read_weights, save_weights
+    from ..weights import WeightsError, export_weights, read_weights, save_weights
+    if args.to:
+        model, _ = open_model(args.model, args.input)
+        print(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
+        return 0
     try:
         content, _ = open_model(args.model, args.input)
         arrays = len(content.state_dict())

@@ -1,4 +1,4 @@
-"""The first two tutorials' networks, built and saved by Keras 3 and by TensorFlow's legacy Keras, loaded and run here."""
+"""The first two tutorials' networks, built and saved by Keras 3 and TensorFlow's legacy Keras, loaded and run here."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,57 @@
+"""Weights for another library: its names, its layout, its container, and only where it computes the same numbers."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from ..models import FAMILY, Dialect, details
+from .atomic import replacing
+from .errors import WeightsError, describing
+from .huggingface import huggingface_name
+from .keras_write import write_keras
+from .metadata import model_metadata
+from .write import save_weights
+
+NOT_IN_THE_WEIGHTS = ("name", "momentum", "unbiased", "softmax", "preprocessing")   # the same arrays, the same scores
+RENAME = {
+    "torchvision": str, "paper": str, "caffe": str, "timm": str,
+    "huggingface": huggingface_name,
+    "pytorch-tutorial": lambda key: key.replace(".downsample.", ".identity_downsample."),
+}
+
+
+def export_weights(model, path, dialect: str) -> Path:
+    """Write ``model`` for the library that speaks ``dialect``: .h5 for Keras, .pth or .safetensors for the others.
+
+    Raises WeightsError where that library would compute other numbers with these weights, and says why.
+    """
+    path = Path(path)
+    with describing(path):
+        refuse_other_numbers(model.spec, dialect)
+        if dialect == "keras":
+            if path.suffix != ".h5":
+                raise WeightsError("Keras loads these arrays from an .h5 file; change the suffix")
+            with replacing(path) as file:
+                write_keras(file, model, model_metadata(model))
+            return path
+        if dialect not in RENAME:
+            raise WeightsError(f"the layers of {dialect!r} have no names of their own to write under; leave out --to")
+    renamed = {RENAME[dialect](key): array for key, array in model.state_dict().items()}
+    return save_weights(renamed, path, metadata=model_metadata(model))
+
+
+def refuse_other_numbers(spec, dialect):
+    """The details that enter the scores must be those of the other dialect."""
+    if dialect == spec.dialect:
+        return
+    defaults = FAMILY[spec.name].defaults
+    try:
+        here = details(spec.name, spec.dialect, **{**defaults, **spec.options})
+        there = details(spec.name, dialect, **defaults)
+    except ValueError as error:
+        raise WeightsError(str(error)) from None
+    names = (field.name for field in fields(Dialect) if field.name not in NOT_IN_THE_WEIGHTS)
+    other = [f"{name} is {getattr(here, name)!r} here and {getattr(there, name)!r} there" for name in names
+             if getattr(here, name) != getattr(there, name)]
+    if other:
+        raise WeightsError(f"a {spec.name} of {dialect} computes other numbers with these weights: {'; '.join(other)} "
+                           f"(npresnet diff {spec.dialect} {dialect} --model {spec.name} explains)")
