@@ -1,0 +1,135 @@
+"""Keras files that lie, point elsewhere or are cut short: each ends in a WeightsError of one kind or another."""
+
+import json
+import random
+import zipfile
+
+import numpy as np
+import pytest
+
+from npresnet import WeightsError, load_model
+from npresnet.weights import export_weights, read_weights
+
+h5py = pytest.importorskip("h5py")
+
+
+def legacy(path, change=lambda group: None, weights=("conv1_conv/kernel:0",)):
+    """A small legacy file with one layer."""
+    with h5py.File(path, "w") as root:
+        root.attrs["layer_names"] = [b"conv1_conv"]
+        group = root.create_group("conv1_conv")
+        group.attrs["weight_names"] = [name.encode() for name in weights]
+        group["conv1_conv/kernel:0"] = np.ones((7, 7, 3, 64), np.float32)
+        change(group)
+    return path
+
+
+def replaced(group, make):
+    del group["conv1_conv/kernel:0"]
+    make(group)
+
+
+SECRET = b"x" * (4 * 7 * 7 * 3 * 64)
+ATTACKS = {
+    "an external link": (lambda g: replaced(g, lambda g: g.__setitem__(
+        "conv1_conv/kernel:0", h5py.ExternalLink("/etc/hostname", "/"))), "link to another place"),
+    "a soft link": (lambda g: replaced(g, lambda g: g.__setitem__(
+        "conv1_conv/kernel:0", h5py.SoftLink("/elsewhere"))), "link to another place"),
+    "external storage": (lambda g: replaced(g, lambda g: g.create_dataset(
+        "conv1_conv/kernel:0", (7, 7, 3, 64), "f4", external=[("/tmp/secret", 0, len(SECRET))])), "another file"),
+    "a huge declaration": (lambda g: replaced(g, lambda g: g.create_dataset(
+        "conv1_conv/kernel:0", (2**20, 2**20), "f4")), "declares .* bytes and stores 0"),
+    "a huge sparse chunk": (lambda g: replaced(g, lambda g: g.create_dataset(
+        "conv1_conv/kernel:0", (2**16, 2**16), "f4", chunks=(64, 64), compression="gzip").__setitem__((0, 0), 1.0)),
+        "past the bound"),
+    "strings": (lambda g: replaced(g, lambda g: g.create_dataset("conv1_conv/kernel:0", data=b"text")), "no array"),
+    "a name that is not there": (lambda g: g.attrs.__setitem__("weight_names", [b"no/such"]), "listed and not there"),
+    "a ring of hard links": (lambda g: g.__setitem__("loop", g), "nested without end"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks(tmp_path, attack):
+    change, message = ATTACKS[attack]
+    with pytest.raises(WeightsError, match=message):
+        read_weights(legacy(tmp_path / "net.h5", change))
+
+
+def test_virtual_datasets(tmp_path):
+    def virtual(group):
+        layout = h5py.VirtualLayout((7, 7, 3, 64), "f4")
+        layout[:] = h5py.VirtualSource("/tmp/other.h5", "data", (7, 7, 3, 64))
+        replaced(group, lambda g: g.create_virtual_dataset("conv1_conv/kernel:0", layout))
+    with pytest.raises(WeightsError, match="another file"):
+        read_weights(legacy(tmp_path / "net.h5", virtual))
+
+
+def test_the_plain_file_reads(tmp_path):
+    arrays = read_weights(legacy(tmp_path / "net.h5"))
+    assert {name: array.shape for name, array in arrays.items()} == {"conv1_conv/conv1_conv/kernel": (7, 7, 3, 64)}
+    assert arrays.format == "keras h5"
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda root: root["layers/conv2d/vars"].create_dataset("1", data=np.zeros((2, 2))), "no convolution"),
+    (lambda root: root.__delitem__("layers/conv2d"), "no arrays|no ResNet|holds"),
+])
+def test_structural_files(tmp_path, change, message):
+    with h5py.File(tmp_path / "net.weights.h5", "w") as root:
+        root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
+        change(root)
+    with pytest.raises(WeightsError, match=message):
+        load_model(tmp_path / "net.weights.h5")
+
+
+def test_a_network_of_layers_without_names_is_ambiguous(tmp_path):
+    """What TensorFlow's Keras writes for ResNet50 as .weights.h5: biases, and no name anywhere."""
+    with h5py.File(tmp_path / "net.weights.h5", "w") as root:
+        for i in range(53):
+            root[f"layers/conv2d_{i}/vars/0"] = np.ones((1, 1, 4, 4), np.float32)
+            root[f"layers/conv2d_{i}/vars/1"] = np.ones(4, np.float32)
+            for j in range(4):
+                root[f"layers/batch_normalization_{i}/vars/{j}"] = np.ones(4, np.float32)
+        root["layers/dense/vars/0"] = np.ones((4, 2), np.float32)
+    with pytest.raises(WeightsError, match=r"no names.*save it as \.keras"):
+        load_model(tmp_path / "net.weights.h5")
+
+
+def test_damage_is_one_kind_of_error(tmp_path):
+    """Bytes cut off and bytes changed, of a real file: a WeightsError, or a model where only numbers were hit."""
+    from npresnet.models import build
+    export_weights(build("resnet50", 2, dialect="keras"), tmp_path / "whole.h5", "keras")
+    whole = bytearray((tmp_path / "whole.h5").read_bytes())
+    rng, path = random.Random(1), tmp_path / "broken.h5"
+    for _ in range(12):
+        path.write_bytes(whole[:rng.randrange(len(whole))])
+        with pytest.raises(WeightsError):
+            load_model(path)
+    for _ in range(40):
+        broken = bytearray(whole)
+        for _ in range(4):
+            broken[rng.randrange(4096)] = rng.randrange(256)
+        path.write_bytes(broken)
+        try:
+            load_model(path)
+        except WeightsError as error:
+            assert str(path) in str(error)
+
+
+def test_a_keras_archive_is_checked(tmp_path):
+    with h5py.File(tmp_path / "inner.h5", "w") as root:
+        root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
+    inner, empty = (tmp_path / "inner.h5").read_bytes(), json.dumps({"config": {}}).encode()
+    for config, weights, message in ((b"{", inner, "damaged"), (empty, b"no hdf5", "no HDF5"), (b"[]", inner, "damaged")):
+        with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+            archive.writestr("config.json", config)
+            archive.writestr("model.weights.h5", weights)
+        with pytest.raises(WeightsError, match=message):
+            load_model(tmp_path / "net.keras")
+
+
+def test_without_h5py_the_cure_is_named(tmp_path, monkeypatch):
+    file = legacy(tmp_path / "net.h5")
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    with pytest.raises(WeightsError, match=r"pip install 'npresnet\[keras\]'"):
+        read_weights(file)
