@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +189,8 @@ class Loop:
     The tests that killed the last mutants of a file come first.
     """
 
-    def __init__(self, mutants, jobs, limit, report):
+    def __init__(self, paths, mutants, jobs, limit, report):
+        self.originals = [(path, 0, "", path.read_text()) for path in paths if path.stem != "__init__"]
         self.queue, self.jobs, self.limit, self.report = list(mutants)[::-1], jobs, limit, report
         self.failed, self.running, self.order, self.sound, self.culprit = False, {}, [], False, ""
 
@@ -197,7 +199,7 @@ class Loop:
 
     def pytest_runtestloop(self, session):
         self.order = sorted(session.items, key=lambda item: ("memory_order" in item.nodeid, "planted" in item.nodeid))
-        self.sound = self._verdict(self._start(None)) == "survived"
+        self.sound = self._verdict(self._start(*self.originals)) == "survived"
         while self.sound and (self.queue or self.running):
             while self.queue and len(self.running) < self.jobs:
                 mutant = self.queue.pop()
@@ -208,7 +210,7 @@ class Loop:
                     self.report(self.running.pop(child), verdict)
         return True
 
-    def _start(self, mutant):
+    def _start(self, *mutants):
         read, write = os.pipe()
         if pid := os.fork():
             os.close(write)
@@ -217,9 +219,8 @@ class Loop:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         culprit = b""
         try:
-            if mutant:
-                path, _, _, source = mutant
-                plant(sys.modules[".".join(path.relative_to(ROOT).with_suffix("").parts)], path, source)
+            for path, _, _, source in mutants:
+                plant(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts)), path, source)
             for item, after in zip(self.order, [*self.order[1:], None]):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=after)
                 if self.failed:
@@ -227,7 +228,7 @@ class Loop:
                     break
             os.write(write, b"killed " + culprit if culprit else b"survived")
         except BaseException:
-            os.write(write, b"killed ")                                 # what cannot even be imported
+            os.write(write, b"unimportable ")
         finally:
             os._exit(0)
 
@@ -243,7 +244,7 @@ class Loop:
         verdict, _, self.culprit = os.read(read, 10_000).decode().partition(" ")
         os.close(read)
         self.order.sort(key=lambda item: item.nodeid != self.culprit)   # stable: the last culprit moves to the front
-        return "timed out" if late else verdict or "killed"
+        return "timed out" if late else verdict or "killed"             # nothing said: the interpreter itself died
 
 
 def collect(part, loop):
@@ -284,21 +285,22 @@ def main(argv=None):
         survivors = args.again.read_text().splitlines()
         everything = [m for m in everything if f"{m[0].name}: {m[2]}" in survivors]
     todo = [m for m in everything if (m[0].name, m[2]) not in known]
-    counts, out = dict.fromkeys(("killed", "timed out", "survived"), 0), sys.stdout
+    counts, out = dict.fromkeys(("killed", "unimportable", "timed out", "survived"), 0), sys.stdout
 
     def report(mutant, verdict):
         counts[verdict] += 1
         if verdict == "survived":
             print(f"{mutant[0].name}: {mutant[2]}", file=out, flush=True)
 
-    loop = Loop(todo, args.jobs, args.limit, report)
+    loop = Loop(paths, todo, args.jobs, args.limit, report)
     collect(args.part, loop)
     if not loop.sound:
         sys.exit(f"without any mutant the tests fail or are not found: {loop.culprit}")
-    killed, same = counts["killed"] + counts["timed out"], len(everything) - len(todo)
-    print(f"{args.part}: {killed} of {len(todo)} mutants killed, {counts['timed out']} of them by the clock: "
-          f"{killed / max(1, len(todo)):.1%}.  {same} more mean the same as the original.  "
-          f"{time.monotonic() - began:.0f} s")
+    killed, same = len(todo) - counts["survived"], len(everything) - len(todo)
+    print(f"{args.part}: {killed} of {len(todo)} mutants killed ({counts['unimportable']} by their import, "
+          f"{counts['timed out']} by the clock): {killed / max(1, len(todo)):.1%}.  "
+          f"{same} more mean the same as the original.  "
+          f"{time.monotonic() - began:.0f} s, {sum(os.times()[:4]):.0f} s of them computing")
     return 0 if killed >= 0.97 * len(todo) else 1
 
 
