@@ -120,7 +120,8 @@ def test_a_keras_archive_is_checked(tmp_path):
     with h5py.File(tmp_path / "inner.h5", "w") as root:
         root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
     inner, empty = (tmp_path / "inner.h5").read_bytes(), json.dumps({"config": {}}).encode()
-    for config, weights, message in ((b"{", inner, "damaged"), (empty, b"no hdf5", "no HDF5"), (b"[]", inner, "damaged")):
+    for config, weights, message in ((b"{", inner, "damaged"), (empty, b"no hdf5", "no HDF5"),
+                                     (b"[]", inner, "damaged")):
         with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
             archive.writestr("config.json", config)
             archive.writestr("model.weights.h5", weights)
