@@ -70,11 +70,12 @@ def bars(values, ax=None, *, x="", y="", title="", log=False, color=BLUE):
 
 
 def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="", limits=None):
-    """Small pictures in a grid: (H, W), (H, W, 3) or (3, H, W), whatever their range; labels at the outer edge."""
-    images = [as_picture(image) for image in images]
+    """Small pictures in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
+    images = [as_picture(image, limits) for image in images]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    grid = axes(rows, columns, size * columns, (size + (0.2 if titles else 0)) * rows, squeeze=False)
+    tall = size * images[0].shape[0] / images[0].shape[1] + (0.2 if titles else 0)
+    grid = axes(rows, columns, size * columns, tall * rows, squeeze=False)
     for k, ax in enumerate(grid.flat):
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -88,21 +89,22 @@ def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="",
     return grid
 
 
-def as_picture(image):
-    """What imshow takes; a picture in colour is stretched to [0, 1]."""
+def as_picture(image, limits=None):
+    """What imshow takes; a picture in colour that is not uint8 is stretched so that ``limits`` become [0, 1]."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         image = image.transpose(1, 2, 0)
     if image.ndim == 3 and image.dtype != np.uint8:
-        image = (image - image.min()) / max(float(image.max() - image.min()), 1e-12)
+        low, high = limits or (float(image.min()), float(image.max()))
+        image = ((image - low) / max(high - low, 1e-12)).clip(0, 1)
     return image
 
 
 def filters(weight, *, columns=8, size=0.8):
     """A first layer's filters (F, 3, kh, kw) in colour, grey being 0, on one common scale."""
     scale = float(abs(weight).max()) or 1.0
-    return pictures([(0.5 + 0.5 * w / scale).transpose(1, 2, 0).clip(0, 1) for w in np.asarray(weight)],
-                    [str(k) for k in range(len(weight))], columns=columns, size=size, x="column", y="row")
+    return pictures([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
+                    columns=columns, size=size, limits=(-scale, scale), x="column", y="row")
 
 
 def confusion(counts, classes, ax=None, *, title=""):

@@ -31,7 +31,7 @@ class Source:
 
 
 def source(*things, until=None) -> Source:
-    """The code of functions, methods and classes as it stands in the package; of a long one what comes before ``until``."""
+    """The code of functions, methods and classes as it stands in the package, or what of it comes before ``until``."""
     text = "\n\n".join(dedent(inspect.getsource(thing)).rstrip() for thing in things)
     return Source(text[:text.index(until)].rstrip() if until else text)
 
@@ -79,20 +79,20 @@ def photo_patches(count, size=16, seed=0, held_out=False):
     """A small task that needs no download: from which of ten photos is this patch?
 
     Square patches of scikit-image's photos at half resolution: of the upper three quarters, or, ``held_out``, of the
-    lower quarter, which share no pixel.  The classes are :data:`PHOTOS`.
+    lower quarter, which share no pixel.  The classes are :data:`PHOTOS`, in turn.
 
-    Shapes: → x (count, 3, size, size) float32 of zero mean and unit variance, labels (count,) int64.
+    Shapes: → pixels (count, size, size, 3) uint8, labels (count,) int64.
     """
     from skimage import data
     rng = np.random.default_rng((seed, held_out))
     labels = np.arange(count) % len(PHOTOS)
-    pictures = [np.asarray(getattr(data, name)(), np.float32) for name in PHOTOS]
-    pictures = [np.repeat(p[..., None], 3, 2) if p.ndim == 2 else p[..., :3] for p in pictures]
-    x = np.empty((count, 3, size, size), np.float32)
-    for patch, label in zip(x, labels):
-        picture = pictures[label][::2, ::2]
+    pictures = [getattr(data, name)()[::2, ::2] for name in PHOTOS]
+    pictures = [np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture for picture in pictures]
+    pixels = np.empty((count, size, size, 3), np.uint8)
+    for patch, label in zip(pixels, labels):
+        picture = pictures[label]
         border = len(picture) * 3 // 4
         picture = picture[border:] if held_out else picture[:border]
         top, left = (rng.integers(0, length - size + 1) for length in picture.shape[:2])
-        patch[:] = picture[top:top + size, left:left + size].transpose(2, 0, 1)
-    return (x - 115) / 65, labels
+        patch[:] = picture[top:top + size, left:left + size]
+    return pixels, labels
