@@ -1,6 +1,7 @@
-"""Show a network layer by layer: output shapes, parameters, multiply-accumulates, memory.
+"""Show a network layer by layer: kernel, input and output shapes, parameters, MACs and FLOPs, memory.
 
-Needs no weights: a model's name is enough.  With --weights FILE the file says which network it holds.
+Needs no weights: a model's name is enough.  With --weights FILE the file says which network it holds.  --time runs it
+too, and shows each layer's time beside its work.
 """
 
 import json
@@ -11,6 +12,7 @@ from .models import add_weights_argument, open_model, positive
 EXAMPLES = """examples:
   npresnet summary resnet50
   npresnet summary resnet18 --input 32x3x160x160 --num-classes 10
+  npresnet summary resnet50 --dialect keras --time
   npresnet summary --weights resnet20-12fca82f.th --json"""
 
 
@@ -19,6 +21,8 @@ def add_arguments(parser):
     add_weights_argument(parser)
     parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of a network without --weights")
+    parser.add_argument("--dialect", default="torchvision", metavar="NAME", help="a published flavour of it")
+    parser.add_argument("--time", action="store_true", help="measure each layer")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -26,8 +30,11 @@ def run(args) -> int:
     from ..tools.summary import summary
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
-    model = open_model(args.model, args.weights)[0] if args.weights else named(args.model, args.num_classes)
-    table = summary(model, parse_shape(args.input) if args.input else usual_shape(model))
+    if args.weights and args.dialect != "torchvision":
+        raise ValueError("--weights tells the dialect; leave out --dialect")
+    model = (open_model(args.model, args.weights)[0] if args.weights
+             else named(args.model, args.num_classes, args.dialect))
+    table = summary(model, parse_shape(args.input) if args.input else usual_shape(model), measure=args.time)
     if args.json:
         print(json.dumps(table.to_dict(), indent=2))
     elif sys.stdout.isatty():
@@ -37,12 +44,12 @@ def run(args) -> int:
     return 0
 
 
-def named(name, num_classes):
+def named(name, num_classes, dialect):
     """The network ``name``, its weights left at zero."""
     from ..models import build, list_models
     if name is None:
         raise ValueError(f"name a model or give --weights FILE; the models are {', '.join(list_models())}")
-    return build(name, num_classes)
+    return build(name, num_classes, dialect=dialect)
 
 
 def parse_shape(text):
@@ -64,10 +71,12 @@ def show(table):
     """The table on a terminal."""
     from rich.console import Console
     from rich.table import Table
+
+    from ..tools.summary import LEFT
     header, *body = table.cells()
     grid = Table(title=table.model)
     for i, name in enumerate(header):
-        grid.add_column(name, justify="left" if i < 3 else "right")
+        grid.add_column(name, justify="left" if i < LEFT else "right")
     for line in body:
         grid.add_row(*line)
     console = Console()

@@ -169,12 +169,14 @@ def test_modules_with_code_of_their_own_are_run_with_their_parts_watched():
 def test_text_json_and_html():
     table = summary(build("resnet20"), (1, 3, 32, 32))
     lines = str(table).splitlines()
-    assert lines[0] == "resnet20" and lines[4].split() == ["conv1", "Conv2d", "1x16x32x32", "432", "442,368"]
+    assert lines[0] == "resnet20"
+    assert lines[4].split() == ["conv1", "Conv2d", "3x3", "1x3x32x32", "1x16x32x32",
+                                "432", "442,368", "884,736", "12,288"]
     assert "269,722 (269,722 trainable, 0 frozen)" in str(table) and "40,551,040" in str(table)
     data = json.loads(json.dumps(table.to_dict()))
     assert data["macs"] == 40551040 and data["rows"][0]["output_shape"] == [1, 16, 32, 32] and data["frozen"] == 0
     html = table._repr_html_()
-    assert html.count("<tr>") == len(table.rows) + 1 and "<td>layer1.0.conv1</td>" in html
+    assert html.count("<tr>") == len(table.tree) + 1 and "<td>&emsp;&emsp;conv1</td><td>Conv2d</td><td>3x3</td>" in html
 
 
 def test_every_model_has_a_summary():
