@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from npresnet import load_model, read_weights, use
-from npresnet.training import Batches, Recipe, Trainer, TrainingError, predict, recipe, split
+from npresnet.data import Preprocessing
+from npresnet.training import Batches, Recipe, Trainer, TrainingError, open_source, predict, recipe, split
 from npresnet.training.report import as_text, evaluate, plots
 
 from .conftest import drawn_source, small_model
@@ -39,6 +41,57 @@ def test_the_seed_decides_every_bit_and_the_workers_none():
     assert not np.array_equal(once.model.fc.weight.value, other.model.fc.weight.value)
     losses = [[row["train_loss"] for row in trainer.history] for trainer in (once, again, other)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_fast_kernels_repeat_themselves_bit_for_bit():
+    states = []
+    for _ in range(2):
+        with use("numba"):
+            source = drawn_source(48, side=32)
+            trainer = Trainer(small_model(side=32), SMALL, source)
+            trainer.fit()
+            states.append(trainer.model.state_dict())
+    assert_same(*states)
+
+
+def photos(root, count=12):
+    """Pictures of several sizes in two class folders."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        height, width = rng.integers(20, 50, 2)
+        (root / f"class{number % 2}").mkdir(exist_ok=True)
+        picture = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+        picture.save(root / f"class{number % 2}/{number}.png")
+    return root
+
+
+def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
+    recipe = Preprocessing(20, 16)
+    source, _ = open_source(photos(tmp_path), recipe, in_memory=False)
+    assert source.folder is not None and isinstance(source.read(np.arange(2)), list)
+
+    def epoch(workers, number=3):
+        return list(Batches(source, recipe, 5, "photo", jitter=0.3, seed=1, workers=workers).epoch(number))
+
+    for one, many in zip(epoch(1), epoch(4)):
+        np.testing.assert_array_equal(one.x, many.x)
+        np.testing.assert_array_equal(one.labels, many.labels)
+    assert not np.array_equal(epoch(1)[0].x, epoch(1, number=4)[0].x)
+    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).plain()])
+    for number, x in enumerate(plain):
+        with source.folder.open(number) as file:
+            np.testing.assert_array_equal(x, recipe(file))
+
+
+def test_broken_pictures_are_left_out_by_name_and_keep_nobody_elses_number(tmp_path):
+    names = sorted(photos(tmp_path).rglob("*.png"))
+    whole, _ = open_source(tmp_path, "cifar10", in_memory=False)
+    names[3].write_bytes(b"no picture")
+    for in_memory in (True, False):
+        source, broken = open_source(tmp_path, Preprocessing(16, 16), in_memory=in_memory)
+        assert len(source) == 11 and len(broken) == 1 and names[3].name in broken[0]
+        assert np.delete(whole.labels, 3).tolist() == source.labels.tolist()
+    assert source.numbers.tolist() == [0, 1, 2, *range(4, 12)]
 
 
 def test_it_learns_and_the_best_weights_are_kept(tmp_path):
