@@ -81,14 +81,41 @@ def tensor(dataset, path, budget):
         name = NAMES.get(dataset.dtype.str[1:])
         if name is None or dataset.shape is None:
             raise WeightsError(f"is no array of numbers but of {dataset.dtype}")
+        if dataset.chunks is not None:                           # a few bytes can inflate to a chunk of any size
+            raise WeightsError("is stored in chunks, which may be packed; Keras stores none so: save it again unpacked")
         declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
-        if stored != declared and (dataset.chunks is None or stored == 0):
+        if stored != declared:
             raise WeightsError(f"declares {declared:,} bytes and stores {stored:,}")
         budget.spend(declared, "the array")
         content = dataset[()].astype(dataset.dtype.newbyteorder("<"), order="C", copy=False)
         return Tensor.contiguous(Storage(name, content.size).fill(content.reshape(-1).view("u1")), content.shape)
 
 
-def strings(value):
-    """An attribute that lists names, as Python strings."""
-    return [item.decode("utf-8") if isinstance(item, bytes) else str(item) for item in value]
+def text(attributes, key):
+    """An attribute that is one string, or None where there is none of that name."""
+    value = attributes.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, bytes):
+        raise WeightsError(f"the attribute {shown(key)} is no text")
+    return value.decode("utf-8")
+
+
+def strings(attributes, key, heap, budget):
+    """An attribute that lists names, no name twice.  All of its strings may be one and the same piece of the heap."""
+    count = math.prod(attributes.get_id(key).shape)
+    if count * heap > budget.total:
+        raise WeightsError(f"the {count:,} names under {shown(key)} could take {count * heap:,} bytes")
+    names = [item.decode("utf-8") if isinstance(item, bytes) else str(item) for item in attributes[key]]
+    if len(set(names)) != len(names):
+        raise WeightsError(f"a name is listed twice under {shown(key)}")
+    return names
+
+
+def longest_string(data):
+    """A bound on the strings of varying length in the file: the largest global heap's bytes.
+
+    A heap starts with "GCOL", a version, three zeros and its size in up to eight bytes (HDF5 format, III.E).
+    """
+    heaps = re.finditer(b"GCOL....", data, re.DOTALL)
+    return min(max((int.from_bytes(data[heap.end():heap.end() + 8], "little") for heap in heaps), default=0), len(data))

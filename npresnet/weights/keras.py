@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 
 from .errors import WeightsError, shown
-from .hdf5 import MAGIC, open_hdf5, strings, tensor, tree
+from .hdf5 import MAGIC, longest_string, open_hdf5, strings, tensor, text, tree
 from .metadata import KEY
 
 ROLES = {(4,): ("kernel",), (4, 1): ("kernel", "bias"), (2,): ("kernel",), (2, 1): ("kernel", "bias"),
@@ -34,25 +34,21 @@ def read_hdf5(data, budget, config=None):
         root = found.get("model_weights", file)
         prefix = "" if root is file else "model_weights/"
         if "layer_names" in root.attrs:
-            config = config or text(file.attrs.get("model_config"))
-            datasets = dict(legacy(found, root, prefix))
+            config = config or text(file.attrs, "model_config")
+            datasets = dict(legacy(found, root, prefix, longest_string(data), budget))
         else:
             datasets = named_layers(found, config)
-        metadata = {key: value for key, value in ((KEY, text(file.attrs.get(KEY))), (CONFIG, config)) if value}
+        metadata = {key: value for key, value in ((KEY, text(file.attrs, KEY)), (CONFIG, config)) if value}
         return {name: tensor(dataset, name, budget) for name, dataset in datasets.items()}, metadata
 
 
-def text(value):
-    return value.decode("utf-8") if isinstance(value, bytes) else value
-
-
-def legacy(found, root, prefix):
+def legacy(found, root, prefix, heap, budget):
     """``layer_names`` lists the layers, each one's ``weight_names`` its arrays: "conv1_conv/kernel:0"."""
-    for layer in strings(root.attrs["layer_names"]):
+    for layer in strings(root.attrs, "layer_names", heap, budget):
         group = found.get(prefix + layer)
         if group is None or "weight_names" not in group.attrs:
             raise WeightsError(f"the layer {shown(layer)} is listed and not there")
-        for weight in strings(group.attrs["weight_names"]):
+        for weight in strings(group.attrs, "weight_names", heap, budget):
             dataset = found.get(f"{prefix}{layer}/{weight}")
             if not hasattr(dataset, "shape"):
                 raise WeightsError(f"the array {shown(weight)} is listed and not there")
@@ -67,7 +63,7 @@ def named_layers(found, config):
         if layer and hasattr(member, "shape") and not path.startswith("optimizer/"):
             layers[layer[1]].append(member)
     from_config = config_names(config) if config else {}
-    names = {path: text(found[f"{path}/vars"].attrs.get("name")) or from_config.get(path, path) for path in layers}
+    names = {path: text(found[f"{path}/vars"].attrs, "name") or from_config.get(path, path) for path in layers}
     if len(set(names.values())) != len(names):
         raise WeightsError("two of its layers have one name")
     datasets = {}
@@ -91,8 +87,21 @@ def config_names(config):
 
 def config_layers(config):
     """The layers of a functional model's configuration; none for another kind of model."""
-    inner = json.loads(config).get("config")
-    return [layer for layer in (inner or {}).get("layers", []) if isinstance(layer.get("config"), dict)]
+    try:
+        document = json.loads(config)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError("the model's configuration is no JSON") from error
+    if not isinstance(document, dict):
+        raise WeightsError("the model's configuration is no JSON object")
+    layers = part(part(document, "config", dict), "layers", list)
+    return [layer for layer in layers
+            if part(layer, "class_name", str) and part(part(layer, "config", dict), "name", str)]
+
+
+def part(value, key, kind):
+    """``value[key]`` where it is of that kind, else an empty one: a configuration may hold anything."""
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, kind) else kind()
 
 
 def ends_in_scores(config):

@@ -43,15 +43,21 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
         data = mapped(path)
         sha256 = hashlib.sha256(data).hexdigest()
         check_name(path.name, sha256)
-        budget = Budget(len(data), max_bytes)
-        format, tree, metadata = read_tree(memoryview(data), budget, allow)
-        tensors, attributes, notes = find_state(tree)
-        metadata |= {key: value for key, value in attributes.items() if key == "npresnet" and isinstance(value, str)}
-        checkpoint = Checkpoint(format=format, metadata=metadata, notes=notes, sha256=sha256, path=path)
-        for name, tensor in tensors.items():
-            with describing(shown(name)):
-                checkpoint[name] = tensor.array(budget, float32)
+        checkpoint = read_memory(memoryview(data), Budget(len(data), max_bytes), allow, float32)
+        checkpoint.sha256, checkpoint.path = sha256, path
         return checkpoint
+
+
+def read_memory(data, budget, allow=TORCH_GLOBALS, float32=False):
+    """The same of bytes that are in memory already, whatever their hash is."""
+    format, tree, metadata = read_tree(data, budget, allow)
+    tensors, attributes, notes = find_state(tree)
+    metadata |= {key: value for key, value in attributes.items() if key == "npresnet" and isinstance(value, str)}
+    checkpoint = Checkpoint(format=format, metadata=metadata, notes=notes)
+    for name, tensor in tensors.items():
+        with describing(shown(name)):
+            checkpoint[name] = tensor.array(budget, float32)
+    return checkpoint
 
 
 def mapped(path):

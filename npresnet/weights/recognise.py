@@ -59,7 +59,7 @@ def recognise(checkpoint: Mapping) -> Recognition:
 
 def from_metadata(fields, shapes):
     """What save_weights wrote; the sizes that a model would be built with must be those of the arrays."""
-    spec, classes = fields["spec"], fields["classes"]
+    spec, classes = fields["spec"], fields.get("classes")
     if spec["name"] not in FAMILY:
         raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
@@ -68,7 +68,7 @@ def from_metadata(fields, shapes):
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
     with describing("the metadata"):
         check_options(spec["dialect"], spec["options"])
-        recipe = fields["preprocessing"]
+        recipe = fields.get("preprocessing")
         if type(recipe) is dict:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
             recipe = Preprocessing(**recipe)

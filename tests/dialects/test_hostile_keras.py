@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 import zipfile
 
 import numpy as np
@@ -41,7 +42,13 @@ ATTACKS = {
         "conv1_conv/kernel:0", (2**20, 2**20), "f4")), "declares .* bytes and stores 0"),
     "a huge sparse chunk": (lambda g: replaced(g, lambda g: g.create_dataset(
         "conv1_conv/kernel:0", (2**16, 2**16), "f4", chunks=(64, 64), compression="gzip").__setitem__((0, 0), 1.0)),
-        "past the bound"),
+        "stored in chunks"),
+    "a packed chunk larger than the array": (lambda g: replaced(g, lambda g: g.create_dataset(
+        "conv1_conv/kernel:0", data=np.ones((2, 2), "f4"), maxshape=(None, 2), chunks=(2**22, 2), compression="gzip")),
+        "stored in chunks"),
+    "a name twice": (lambda g: g.attrs.__setitem__("weight_names", [b"conv1_conv/kernel:0"] * 2), "listed twice"),
+    "a number for a text": (lambda g: g.file.attrs.__setitem__("npresnet", 7), "'npresnet' is no text"),
+    "a number for a configuration": (lambda g: g.file.attrs.__setitem__("model_config", [7, 8]), "is no text"),
     "strings": (lambda g: replaced(g, lambda g: g.create_dataset("conv1_conv/kernel:0", data=b"text")), "no array"),
     "a name that is not there": (lambda g: g.attrs.__setitem__("weight_names", [b"no/such"]), "listed and not there"),
     "a ring of hard links": (lambda g: g.__setitem__("loop", g), "nested without end"),
@@ -120,13 +127,39 @@ def test_a_keras_archive_is_checked(tmp_path):
     with h5py.File(tmp_path / "inner.h5", "w") as root:
         root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
     inner, empty = (tmp_path / "inner.h5").read_bytes(), json.dumps({"config": {}}).encode()
-    for config, weights, message in ((b"{", inner, "damaged"), (empty, b"no hdf5", "no HDF5"),
-                                     (b"[]", inner, "damaged")):
+    for config, weights, message in ((b"{", inner, "configuration is no JSON"), (empty, b"no hdf5", "no HDF5"),
+                                     (b"[]", inner, "configuration is no JSON object")):
         with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
             archive.writestr("config.json", config)
             archive.writestr("model.weights.h5", weights)
         with pytest.raises(WeightsError, match=message):
             load_model(tmp_path / "net.keras")
+
+
+@pytest.mark.parametrize("config", [
+    {}, {"config": 7}, {"config": {"layers": 7}}, {"config": {"layers": [7, {}, {"config": 7}]}},
+    {"config": {"layers": [{"class_name": 7, "config": {"name": "a"}}]}},
+    {"config": {"layers": [{"class_name": "Dense", "config": {"name": []}}]}},
+])
+def test_a_configuration_may_hold_anything(tmp_path, config):
+    with h5py.File(tmp_path / "inner.h5", "w") as root:
+        root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.write(tmp_path / "inner.h5", "model.weights.h5")
+    assert list(read_weights(tmp_path / "net.keras")) == ["layers/conv2d/kernel"]
+
+
+def test_many_names_that_are_one_long_string(tmp_path):
+    """A list of names holds references: 3,900 of them to one string of 50,000 characters would take 186 MiB."""
+    with h5py.File(tmp_path / "net.h5", "w") as root:
+        root.attrs["layer_names"] = np.array(["x" * 50_000] + ["y"] * 3899, dtype=object)
+    data = bytearray((tmp_path / "net.h5").read_bytes())
+    start = data.index(struct.pack("<I", 50_000))
+    data[start:start + 16 * 3900] = data[start:start + 16] * 3900      # length, heap's address, index
+    (tmp_path / "net.h5").write_bytes(data)
+    with pytest.raises(WeightsError, match="3,900 names under 'layer_names' could take"):
+        read_weights(tmp_path / "net.h5")
 
 
 def test_without_h5py_the_cure_is_named(tmp_path, monkeypatch):

@@ -76,6 +76,13 @@ def test_metadata_are_believed_first():
     assert (found.name, found.source, found.classes[3], found.also) == ("plain20", "metadata", "3", ())
 
 
+def test_metadata_may_leave_out_the_classes_and_the_preprocessing():
+    fields = json.loads(metadata()["npresnet"])
+    del fields["classes"], fields["preprocessing"]
+    found = recognise(Checkpoint(shapes_of("plain20"), metadata={"npresnet": json.dumps(fields)}))
+    assert (found.name, found.classes, found.preprocessing) == ("plain20", None, None)
+
+
 @pytest.mark.parametrize("bad", [
     {"npresnet": "{"}, {"npresnet": "[]"}, {"npresnet": "[" * 100_000}, {"npresnet": '{"version": 1}'},
     metadata(version=2),
