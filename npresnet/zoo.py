@@ -1,7 +1,7 @@
 """Models with weights: the one place above both the family and the files."""
 
 from .data import class_names
-from .models import build
+from .models import build, details
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, load_weights, read_weights
 from .weights.errors import describing
@@ -28,6 +28,8 @@ def create_model(name, *, weights=None, num_classes=None, dialect="torchvision",
     build(name, 1, dialect=dialect, **options)         # what is asked for must exist before anything is read
     checkpoint = weights if isinstance(weights, dict) else read_weights(weights)
     found = recognised(checkpoint)
+    if found and found.name == name:
+        check_dialect(found, dialect, options)
     model = build(name, num_classes or (found.num_classes if found else None),
                   in_channels=in_channels or (found.in_channels if found else 3), dialect=dialect, **options)
     return filled(model, checkpoint, found if found and found.name == name else None)
@@ -47,6 +49,17 @@ def load_model(path):
         found = recognise(checkpoint)
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
     return filled(model, checkpoint, found)
+
+
+def check_dialect(found, dialect, options):
+    """Weights of one dialect often fit another's network and give it wrong numbers without a word."""
+    if found.dialect in ("torchvision", dialect):      # the first is what keys without a mark of their own are read as
+        return
+    theirs, asked = details(found.name, found.dialect, **found.options), details(found.name, dialect, **options)
+    other = [field for field in theirs.differs(asked) if field not in options]
+    if other:
+        raise WeightsError(f"the weights are in the dialect {found.dialect!r}; in {dialect!r} they give other scores, "
+                           f"for {', '.join(other)} differ: use load_model(), or dialect=\"{found.dialect}\"")
 
 
 def recognised(checkpoint):

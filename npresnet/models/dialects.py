@@ -30,6 +30,7 @@ from ..nn import (
 )
 from .squeeze import SqueezeExcite
 
+SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")   # details that the scores do not depend on
 CHOICES = {
     "stride_on": ("3x3", "1x1"),
     "stride_in": ("first", "last"),
@@ -120,6 +121,11 @@ class Dialect:
         return SqueezeExcite(channels) if self.squeeze else None
 
     # -- variations ------------------------------------------------------------------------------
+
+    def differs(self, other) -> list[str]:
+        """The details in which ``other`` gives other scores with the same weights."""
+        names = (field.name for field in fields(self) if field.name not in SAME_SCORES)
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def but(self, **options):
         """This dialect with some details changed."""

@@ -1,9 +1,8 @@
 """Weights for another library: its names, its layout, its container, and only where it computes the same numbers."""
 
-from dataclasses import fields
 from pathlib import Path
 
-from ..models import FAMILY, Dialect, details
+from ..models import FAMILY, details
 from .atomic import replacing
 from .errors import WeightsError, describing
 from .huggingface import huggingface_name
@@ -11,7 +10,6 @@ from .keras_write import write_keras
 from .metadata import model_metadata
 from .write import save_weights
 
-NOT_IN_THE_WEIGHTS = ("name", "momentum", "unbiased", "softmax", "preprocessing")   # the same arrays, the same scores
 RENAME = {
     "torchvision": str, "paper": str, "caffe": str, "timm": str,
     "huggingface": huggingface_name,
@@ -49,9 +47,8 @@ def refuse_other_numbers(spec, dialect):
         there = details(spec.name, dialect, **defaults)
     except ValueError as error:
         raise WeightsError(str(error)) from None
-    names = (field.name for field in fields(Dialect) if field.name not in NOT_IN_THE_WEIGHTS)
-    other = [f"{name} is {getattr(here, name)!r} here and {getattr(there, name)!r} there" for name in names
-             if getattr(here, name) != getattr(there, name)]
+    other = [f"{field} is {getattr(here, field)!r} here and {getattr(there, field)!r} there"
+             for field in here.differs(there)]
     if other:
         raise WeightsError(f"a {spec.name} of {dialect} computes other numbers with these weights: {'; '.join(other)} "
                            f"(npresnet diff {spec.dialect} {dialect} --model {spec.name} explains)")
