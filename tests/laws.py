@@ -1,6 +1,5 @@
 """The laws that every op obeys, as functions of one case.  Each raises where the law is broken."""
 
-import gc
 import inspect
 import pkgutil
 import re
@@ -186,8 +185,9 @@ def skip_leaves_none(case):
 
 def saves_what_it_says(case, function=None):
     """The docstring's line ``Saves: a, b.`` names exactly the arrays that the pullback holds."""
+    dtype = np.float32 if function else np.float64      # kernels for the CPU are made for float32
     function = function or reference(case)
-    arrays, constants = case.draw()
+    arrays, constants = case.draw(dtype)
     with workspace(case):
         _, pullback, *_ = function(*arrays.values(), *constants.values(), **case.static)
     arguments = arrays | constants
@@ -284,13 +284,6 @@ def kernel_equals_reference(faster, case, dtype):
     found = cotangents(dy)
     for name, truth in cotangents_ref(dy).items():
         assert_close(found[name], truth, bound, f"d{name}")
-
-
-def freed(function):
-    """Call ``function``; True where it leaves none of the arrays it returns weak references to."""
-    references = function()
-    gc.collect()
-    return all(reference() is None for reference in references)
 
 
 def _reversed(a):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from npresnet.ops import Window, col2im, conv2d, im2col
+from npresnet.ops.winograd import winograd_conv2d
 
 from .. import loops
 
@@ -91,3 +92,23 @@ def test_what_the_workspace_counts(monkeypatch):
 def test_shapes_that_do_not_fit_raise(x, w, b, groups, message):
     with pytest.raises(ValueError, match=message):
         conv2d(np.ones(x), np.ones(w), None if b is None else np.ones(b), groups=groups)
+
+
+@pytest.mark.parametrize("x, w, tile, message", [
+    ((1, 3, 6, 6), (4, 3, 5, 5), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 3, 5, 5\); use conv2d"),
+    ((1, 3, 6, 6), (4, 2, 3, 3), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 2, 3, 3\); use conv2d"),
+    ((1, 3, 6, 6), (4, 3, 3, 3), 3, "no transforms for tiles of 3; use one of 2, 4"),
+    ((1, 3, 1, 6), (4, 3, 3, 3), 4, "1x6 pixels is smaller than the window"),
+])
+def test_what_winograd_does_not_take(x, w, tile, message):
+    with pytest.raises(ValueError, match=message):
+        winograd_conv2d(np.ones(x), np.ones(w), padding=0, tile=tile)
+
+
+def test_winograd_makes_no_more_tiles_than_the_output_needs(monkeypatch):
+    module, asked = import_module("npresnet.ops.winograd"), []
+    tiles = module._tiles
+    monkeypatch.setattr(module, "_tiles", lambda x, th, tw, m: asked.append((th, tw)) or tiles(x, th, tw, m))
+    for tile, wanted in [(2, (5, 4)), (4, (3, 2))]:
+        winograd_conv2d(np.ones((1, 1, 9, 8)), np.ones((1, 1, 3, 3)), tile=tile)
+        assert asked.pop() == wanted
