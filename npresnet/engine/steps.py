@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.cpu.band import band_bytes, convolve, convolve_and_pool, pooled_band_bytes
+from ..kernels.cpu.choose import band_cut, rows_cut, winograd_cut
 from ..kernels.cpu.pointwise import add, affine, subsample
 from ..kernels.cpu.pool import global_mean, max_pool
 from ..kernels.cpu.product import product
 from ..kernels.cpu.winograd import winograd, winograd_bytes
-from .choose import band_cut, rows_cut, winograd_cut
 from .graph import Node, stride_of
 from .shape import Image, conv_window, numbers, pool_window
 from .weights import direct, merged_groups, padded_bias, transformed

@@ -1,4 +1,4 @@
-"""Numba kernels: the steps of the engine, channels last, in float32.
+"""Numba kernels, channels last in memory, in float32.  Importing this registers those that stand in for ops.
 
     vector      vector instructions, addresses
     tile        one register tile of a matrix product, with bias, residual and ReLU
@@ -6,5 +6,14 @@
     product     1x1 convolutions and linear layers
     band        convolutions with any window, and the stem with its pooling
     winograd    3x3 convolutions of stride 1
-    pool, pointwise, pack
+    gradient    what the filters of a convolution receive
+    pool, pointwise, pack, repack, choose
+
+    conv, norm, activation, pooling     ops with their pullbacks
+
+A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """
+
+from . import activation, conv, norm, pooling
+
+__all__ = ["activation", "conv", "norm", "pooling"]

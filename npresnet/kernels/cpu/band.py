@@ -13,7 +13,7 @@ from numba import get_thread_id, njit, prange
 
 from .compiled import parallel
 from .pool import pool_rows
-from .tile import ROWS, multiply, panel_width
+from .tile import NONE, ROWS, multiply, panel_width
 from .vector import floats
 
 
@@ -25,7 +25,7 @@ def convolve(x, shape, strides, window, groups, w, bias, y, out_shape, residual,
     bytes for each thread, see :func:`band_bytes`.  ``rows`` output rows make a band; panels are cut into ``splits``.
     """
     n, oh, ow, f = out_shape
-    delta = residual - y if residual != 0 else 0
+    delta = residual - y if residual != 0 else NONE
     bands = (oh + rows - 1) // rows
     for item in prange(n * bands * splits):
         image, p = item // (bands * splits), item // splits % bands * rows
@@ -50,7 +50,7 @@ def convolve_and_pool(x, shape, strides, window, w, bias, middle, floor, pool, y
         last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
         half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
         _copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
-        _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, 0, np.float32(floor), 0, 1)
+        _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, np.float32(floor), 0, 1)
         pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
                   p + count)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from .compiled import parallel
-from .tile import ROWS, multiply, panel_width
+from .tile import NONE, ROWS, multiply, panel_width
 
 
 @parallel
@@ -20,7 +20,7 @@ def product(x, shape, stride, w, bias, y, out_shape, residual, floor, block, spl
     Pixels are cut into blocks of ``block``, panels into ``splits`` shares.
     """
     pixels = out_shape[0] * out_shape[1] * out_shape[2]
-    delta = residual - y if residual != 0 else 0
+    delta = residual - y if residual != 0 else NONE
     blocks = (pixels + block - 1) // block
     for item in prange(blocks * splits):
         first = item // splits * block

@@ -10,7 +10,7 @@ from numba import get_thread_id, njit, prange
 
 from ...ops.winograd import F
 from .compiled import parallel
-from .tile import PANEL, ROWS, multiply, panel_width
+from .tile import NONE, PANEL, ROWS, multiply, panel_width
 from .transform import make_gather, make_scatter
 from .vector import LANES, address
 
@@ -70,8 +70,8 @@ def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, sc
         if index % splits == split:
             for e in range(area):
                 taps[0] = e * v_step
-                multiply(rows, n, taps, c, u + (column * area + e * width) * c * 4, width, zeros, outs, e * m_step, 0,
-                         np.float32(-np.inf))
+                panel = u + (column * area + e * width) * c * 4
+                multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
             _leave(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width)
         column, index = column + width, index + 1
 

@@ -7,8 +7,8 @@ loads, about 150 additions, 36 stores).  Only comparisons matter, so that round 
 
 from typing import NamedTuple
 
-from ..kernels.cpu.tile import PANEL, SHAPES, WIDE
-from ..kernels.cpu.vector import LANES
+from .tile import PANEL, SHAPES, WIDE
+from .vector import LANES
 
 ROWS = SHAPES[WIDE]
 PER_CYCLE = 2 * LANES         # multiply-adds

@@ -1,0 +1,90 @@
+"""Weights that change with every step: packed, transformed and unpacked by all cores.
+
+The same layouts as :func:`npresnet.kernels.cpu.pack.pack`, which does it once for an engine.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from ...ops.winograd import F
+from .compiled import parallel
+from .tile import PANEL, panel_width
+from .transform import make_gather
+from .vector import LANES, address, floats
+
+_transform, _transpose = make_gather(F[4].g), make_gather(F[4].g.T)
+
+
+@parallel
+def pack_filters(w, shape, strides, packed):
+    """w[f, c, t] -> panels (t, c, width); ``shape`` = (f, c, taps), ``strides`` in floats, so that a tap order may be
+    reversed and f and c exchanged."""
+    f, c, taps = shape
+    for panel in prange((f + PANEL - 1) // PANEL):
+        _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), c, taps, strides, packed)
+
+
+@njit
+def _pack_columns(w, first, last, c, taps, strides, packed):
+    column = first
+    while column < last:
+        width = panel_width(last - column)
+        for t in range(taps):
+            for k in range(c):
+                row = floats(packed + (column * taps * c + (t * c + k) * width) * 4, width)
+                source = w + (column * strides[0] + k * strides[1] + t * strides[2]) * 4
+                line = floats(source, (width - 1) * strides[0] + 1)
+                for j in range(width):
+                    row[j] = line[j * strides[0]]
+        column += width
+
+
+@parallel
+def transform_filters(packed, f, c, u):
+    """U = G g G' of packed 3x3 filters, packed alike: panels (36, c, width)."""
+    for k in prange(c):
+        _transform_rows(packed, f, c, k, u)
+
+
+@njit
+def _transform_rows(packed, f, c, k, u):
+    places, column = np.empty(9, np.int64), 0
+    while column < f:
+        width = panel_width(f - column)
+        for t in range(9):
+            places[t] = packed + (column * 9 + t * width) * c * 4 + k * width * 4
+        for j in range(0, width * 4, LANES * 4):
+            _transform(address(places), j, u + column * 36 * c * 4 + k * width * 4 + j, c * width * 4)
+        column += width
+
+
+@parallel
+def unpack_gradient(dw, shape, out):
+    """(taps, c, f) -> (f, c, taps)."""
+    f, c, taps = shape
+    for row in prange(f):
+        _unpack_row(dw, row, f, c, taps, floats(out + row * c * taps * 4, c * taps))
+
+
+@njit
+def _unpack_row(dw, row, f, c, taps, out):
+    for t in range(taps):
+        line = floats(dw + (t * c * f + row) * 4, (c - 1) * f + 1)
+        for k in range(c):
+            out[k * taps + t] = line[k * f]
+
+
+@parallel
+def untransform_gradient(du, f, c, dw):
+    """dg = G' dU G: (36, c, f) -> (9, c, f)."""
+    for k in prange(c):
+        _untransform_row(du, f, c, k, dw)
+
+
+@njit
+def _untransform_row(du, f, c, k, dw):
+    places = np.empty(36, np.int64)
+    for e in range(36):
+        places[e] = du + (e * c + k) * f * 4
+    for j in range(0, f * 4, LANES * 4):
+        _transpose(address(places), j, dw + k * f * 4 + j, c * f * 4)

@@ -1,0 +1,139 @@
+"""Law 5 for the training kernels, at shapes that they take: values, gradients, extras, strides, what they save."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from npresnet import create_model, ops
+from npresnet.backend import use
+from npresnet.kernels.cpu.activation import relu_numba
+from npresnet.kernels.cpu.conv import conv2d_numba
+from npresnet.kernels.cpu.norm import batch_norm_train_numba
+from npresnet.kernels.cpu.pooling import max_pool2d_numba
+from npresnet.kernels.cpu.vector import LANES
+
+from .. import laws
+
+C, F = 2 * LANES, 5 * LANES
+DIRECT, WINOGRAD = 3e-6, 2e-5           # the largest error, as a part of the largest value
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def in_order(x, order):
+    """The same images with another order in memory, read-only."""
+    if order == "channels last":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    elif order == "a slice":
+        wide = np.zeros((*x.shape[:3], 2 * x.shape[3]), x.dtype)
+        wide[..., ::2] = x
+        x = wide[..., ::2]
+    else:
+        x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def close(got, wanted, bound):
+    assert got.dtype == np.float32 and got.shape == wanted.shape
+    assert abs(got - wanted).max() <= bound * abs(wanted).max()
+
+
+def double(*arrays):
+    return [None if a is None else a.astype(np.float64) for a in arrays]
+
+
+ORDERS = ["channels first", "channels last", "a slice"]
+CONVOLUTIONS = [  # channels, filters, kernel, stride, padding, height, width, biased, bound
+    (C, F, 1, 1, 0, 7, 9, True, DIRECT), (C, F, 1, 2, 0, 7, 8, False, DIRECT), (C, F, 1, 1, 1, 5, 6, False, DIRECT),
+    (C, F, 3, 1, 1, 9, 13, True, WINOGRAD), (C, F, 3, 1, 0, 9, 6, False, WINOGRAD),
+    (C, F, 3, 1, ((0, 2), (3, 1)), 7, 9, False, WINOGRAD), (C, F, 3, 2, 1, 10, 9, False, WINOGRAD),
+    (C, C, 3, 2, 1, 9, 12, True, WINOGRAD), (3, F, 7, 2, 3, 21, 24, False, DIRECT),
+    (3, LANES, 3, 1, 1, 9, 9, True, DIRECT), (C, C, (3, 2), (2, 3), 1, 9, 8, True, DIRECT),
+    (C, C, 5, 2, 0, 12, 11, False, DIRECT), (C, C, 2, 1, 3, 4, 5, False, DIRECT),
+]
+
+
+@pytest.mark.parametrize("c, f, kernel, stride, padding, h, w, biased, bound", CONVOLUTIONS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_conv2d(c, f, kernel, stride, padding, h, w, biased, bound, order):
+    x, filters = random(3, c, h, w), random(f, c, *ops.window.pair(kernel), seed=1)
+    b = random(f) if biased else None
+    xd, wd, bd = double(x, filters, b)
+    wanted, wanted_pullback = ops.conv2d.reference(xd, wd, bd, stride=stride, padding=padding)
+    y, pullback = conv2d_numba(in_order(x, order), filters, b, stride=stride, padding=padding)
+    close(y, wanted, bound)
+    dy = random(*wanted.shape, seed=2)
+    for got, expected in zip(pullback(in_order(dy, order)), wanted_pullback(dy.astype(np.float64)), strict=True):
+        if expected is not None:
+            close(got, expected, bound)
+
+
+def test_conv2d_keeps_channels_last_strides_and_saves_its_arguments():
+    x, w = random(2, C, 6, 6), random(F, C, 3, 3)
+    y, pullback = conv2d_numba(x, w, padding=1)
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert {name for name, _ in laws.held_arrays(pullback)} == {"x", "w"} == laws.declared(conv2d_numba)
+    assert pullback(y, skip={"x", "w", "b"}) == (None, None, None)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("mean", [0, 300])
+def test_batch_norm_train(order, mean):
+    x, gamma, beta = random(4, C, 9, 11) * 2 + np.float32(mean), random(C), random(C, seed=1)
+    wanted, wanted_pullback, wanted_extras = ops.batch_norm_train.reference(*double(x, gamma, beta), eps=1e-5)
+    y, pullback, extras = batch_norm_train_numba(in_order(x, order), gamma, beta, eps=1e-5)
+    bound = 1e-6 * (1 + mean / 20)             # x itself is known to mean · 6e-8
+    close(y, wanted, bound)
+    for got, expected in zip(extras, wanted_extras, strict=True):
+        close(got, expected, 1e-6)
+    dy = random(*x.shape, seed=3)
+    for got, expected in zip(pullback(in_order(dy, order)), wanted_pullback(dy.astype(np.float64)), strict=True):
+        close(got, expected, bound)
+    assert {name for name, _ in laws.held_arrays(pullback)} == laws.declared(batch_norm_train_numba)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_relu(order):
+    x = random(3, C, 5, 7)
+    x[0, 0, 0, :3] = np.nan, -np.inf, 0
+    wanted, wanted_pullback = ops.relu.reference(x)
+    y, pullback = relu_numba(in_order(x, order))
+    np.testing.assert_array_equal(y, wanted)
+    dy = random(*x.shape, seed=1)
+    for cotangent in ORDERS:
+        np.testing.assert_array_equal(pullback(in_order(dy, cotangent)), wanted_pullback(dy))
+
+
+POOLS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), ((3, 2), (2, 1), (1, 0)), (3, 3, ((0, 1), (1, 0)))]
+
+
+@pytest.mark.parametrize("kernel, stride, padding", POOLS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_max_pool(kernel, stride, padding, order):
+    x = np.round(random(3, C, 9, 10) * 2)                       # many ties: the first wins
+    x[0, 1, 2, 2] = np.nan
+    wanted, wanted_pullback = ops.max_pool2d.reference(x, kernel, stride=stride, padding=padding)
+    y, pullback = max_pool2d_numba(in_order(x, order), kernel, stride=stride, padding=padding)
+    np.testing.assert_array_equal(y, wanted)
+    dy = random(*y.shape, seed=1)
+    np.testing.assert_allclose(pullback(in_order(dy, order)), wanted_pullback(dy), atol=1e-5)
+
+
+@pytest.mark.parametrize("name, size", [("resnet20", 32), ("resnet18", 64), ("resnet50", 64)])
+def test_a_whole_network_has_the_references_gradients(name, size):
+    x = random(4, 3, size, size)
+    found = []
+    for backend in ("numba", "numpy"):
+        model = create_model(name, num_classes=10).train()
+        with use(backend):
+            y, pullback = model.vjp(x, input_grad=False)
+            pullback(random(*y.shape, seed=4) / 4)
+        found.append((y, {key: box.grad for key, box in model.named_parameters()}))
+    close(found[0][0], found[1][0], 1e-3)
+    for key, grad in found[1][1].items():
+        difference = np.linalg.norm(found[0][1][key] - grad) / np.linalg.norm(grad)
+        assert difference < 0.1, key             # rounding moves a few values over the kinks of ReLU; a fault gives 1
