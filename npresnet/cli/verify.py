@@ -1,0 +1,45 @@
+"""Hold npresnet to PyTorch's answers.
+
+Without --weights: replays what PyTorch once answered for every option of every op, every architecture and every detail
+of the dialects; needs no torch.  With --weights: compares your own checkpoint's logits, loss, gradients and running
+statistics with those of the installed PyTorch.  Exit status 1 where anything differs by more than its bound.
+"""
+
+import json
+
+from .models import add_model_arguments, open_model, positive
+
+EXAMPLES = """examples:
+  npresnet verify
+  npresnet verify --backend numba --only "resnet50*"
+  npresnet verify --weights resnet20-12fca82f.th --model resnet20"""
+
+
+def add_arguments(parser):
+    add_model_arguments(parser)
+    parser.add_argument("--backend", choices=("numpy", "numba", "cupy"), default="numpy",
+                        help="what computes npresnet's side (default: numpy)")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="only the cases of this name, such as conv2d*")
+    parser.add_argument("--side", type=positive, default=64, metavar="S", help="with --weights: the image's side")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args) -> int:
+    from ..tools.golden import verify, verify_model
+    if args.model and not args.weights:
+        raise ValueError("--model needs --weights; --only picks among the stored answers")
+    if args.weights:
+        from ..backend import use
+        from ..tools.in_torch import import_torch
+        import_torch()                                               # say what is missing before reading anything
+        if args.backend == "cupy":
+            raise ValueError("--weights compares on the CPU: choose --backend numpy or numba")
+        model, about = open_model(args.model, args.weights)
+        with use(args.backend):
+            report = verify_model(model, about["model"], args.side)
+    else:
+        report = verify(args.backend, args.only)
+        if not report.rows:
+            raise ValueError(f"no case is called {args.only!r}; --only \"*\" lists them all")
+    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    return 0 if report else 1

@@ -1,0 +1,242 @@
+"""Golden packs: what PyTorch once answered, replayed without PyTorch.
+
+``packs/ops.npz`` holds the arguments, value and gradients of every option of every op.  ``packs/networks.npz`` holds,
+for a narrow copy of every architecture and for every detail of the dialects, in train and in eval mode: the value of
+the stem and of every block, logits, loss, the gradient of the input and of every parameter, the running statistics
+after the step, and the loss over ten steps of descent.  Weights and inputs are drawn by :mod:`npresnet.tools.recipe`.
+Of the deepest networks' arrays, and of all gradients in eval mode, eight random projections each are kept.
+
+tests/parity/make_golden.py writes the packs, and a test there writes them again and compares.
+"""
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.resources import files
+
+import numpy as np
+
+from .. import nn, ops
+from ..backend import array_namespace, to_device, use
+from ..models.published import details
+from ..models.registry import FAMILY
+from .recipe import draw, draw_weights, project
+from .report import Table, number
+
+CLASSES = 5
+STEPS = 10
+SMALL = 16          # arrays of so many entries are kept whole even where the others are projected
+OP_BOUNDS = {"float64": 1e-12, "float32": 2e-6}
+NETWORK_BOUNDS = {"float64": 1e-9, "float32": 2e-3}     # a case may state another: how far rounding carries it
+
+
+@dataclass(frozen=True)
+class Row:
+    """How far the answers of one kind lie from PyTorch's, in units of each array's largest entry."""
+
+    case: str
+    what: str
+    dtype: str
+    arrays: int
+    error: float
+    bound: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Verification(Table):
+    """Every comparison made; true where there were some and all hold."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+    def __bool__(self):
+        return bool(self.rows) and not self.wrong
+
+    @property
+    def wrong(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.verdict != "ok")
+
+    def cells(self) -> list[tuple[str, ...]]:
+        return [("case", "what", "dtype", "arrays", "max error", "bound", "verdict")] + [
+            (row.case, row.what, row.dtype, str(row.arrays), number(row.error), number(row.bound), row.verdict)
+            for row in self.rows]
+
+    def conclusion(self) -> str:
+        if not self.rows:
+            return "nothing was compared"
+        arrays = sum(row.arrays for row in self.rows)
+        if not self.wrong:
+            return f"{len(self.rows)} comparisons of {arrays} arrays: all agree with PyTorch"
+        return (f"{len(self.wrong)} of {len(self.rows)} comparisons differ from PyTorch: "
+                + "; ".join(f"{row.case} {row.what}" for row in self.wrong))
+
+
+def verify(backend="numpy", only="*", dtypes=("float64", "float32")) -> Verification:
+    """Replay the packs on "numpy", "numba" or "cupy"; ``only`` is a pattern for the names of the cases."""
+    rows = []
+    with use(backend) if backend != "cupy" else nullcontext():
+        device = "cuda" if backend == "cupy" else "cpu"
+        for pack, replay, bounds in (("ops", replay_op, OP_BOUNDS), ("networks", replay_network, NETWORK_BOUNDS)):
+            for case, due in read_pack(pack):
+                for dtype in dtypes:
+                    if fnmatch(case["name"], only) and dtype in case["dtypes"]:
+                        found = replay(case, due, np.dtype(dtype), device)
+                        rows += compared(case, found, due, dtype, bounds[dtype])
+    return Verification(f"npresnet on {backend} against PyTorch's stored answers", tuple(rows))
+
+
+def read_pack(name):
+    """(case, its arrays by name) for every case of a pack."""
+    with files(__package__).joinpath(f"packs/{name}.npz").open("rb") as file, np.load(file) as pack:
+        for i, case in enumerate(json.loads(bytes(pack["cases"]))):
+            yield case, unflattened(case["arrays"], pack[f"case {i}"])
+
+
+def unflattened(layout, values):
+    sizes = [int(np.prod(shape)) for _, shape in layout]
+    parts = np.split(values, np.cumsum(sizes)[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts)}
+
+
+def compared(case, found, due, dtype, bound) -> list[Row]:
+    """A row for each kind of answer: what stands before the first colon of its name."""
+    kinds: dict[str, list[float]] = {}
+    gradients = [largest(a) for name, a in due.items() if name.startswith("gradient")]
+    for name, a in found.items():
+        kinds.setdefault(name.partition(":")[0], []).append(distance(a, due[name], max(gradients, default=0)))
+    rows = []
+    for what, errors in kinds.items():
+        allowed, worst = case.get("bounds", {}).get(what, bound) if dtype == "float64" else bound, max(errors)
+        rows.append(Row(case["name"], what, dtype, len(errors), worst, allowed, "ok" if worst <= allowed else "WRONG"))
+    return rows
+
+
+def distance(found, due, top) -> float:
+    """The largest difference, divided by the array's largest entry or 1e-9 of the largest gradient.
+
+    A bias in front of a training batch norm has the gradient 0, of which each side keeps what rounding leaves.  Where
+    neither exceeds the rounding of the largest gradient, both are 0.
+    """
+    rounding = 1e-13 if found.dtype == np.float64 else 1e-4
+    if max(largest(found), largest(due)) <= rounding * top:
+        return 0.0
+    gap = largest(found - due) / max(largest(due), 1e-9 * top, np.finfo(np.float64).tiny)
+    return gap if np.isfinite(gap) else np.inf
+
+
+def largest(a) -> float:
+    return float(np.abs(a).max(initial=0))
+
+
+# -- ops ----------------------------------------------------------------------------------------
+
+def replay_op(case, due, dtype, device):
+    """The value, extras and gradients of one op for the stored arguments and cotangent."""
+    given = {name: to_device(due[f"given: {name}"].astype(dtype), device) for name in case["given"]}
+    if "labels" in given:
+        given["labels"] = given["labels"].astype(np.int64)
+    y, pullback, *extras = getattr(ops, case["op"])(*(given[name] for name in case["arguments"]), **case["static"])
+    gradients = pullback(given["dy"])
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    answers = {"value: y": y} | {f"value: {i}": extra for i, extra in enumerate(extras[0] if extras else ())}
+    answers |= {f"gradient: {name}": g for name, g in zip(case["arguments"], gradients) if g is not None}
+    return {name: on_cpu(a) for name, a in answers.items()}
+
+
+# -- networks -----------------------------------------------------------------------------------
+
+def narrow(case):
+    """The case's architecture with few channels, in eval mode, its weights drawn."""
+    entry = FAMILY[case["model"]]
+    flavour = details(case["model"], case["dialect"], **{**entry.defaults, **case["options"]})
+    return draw_weights(entry.build(flavour, num_classes=CLASSES, in_channels=3, **case["build"]))
+
+
+def given(case):
+    """The images and labels of a case."""
+    n, side = case["batch"], case["side"]
+    return draw("images", (n, 3, side, side)) * 1.7, np.arange(n) % CLASSES
+
+
+def replay_network(case, due, dtype, device):
+    """Every answer of a narrow network: in float32 those that ten steps and rare kinks leave comparable."""
+    model = to_device(narrow(case).astype(dtype), device)
+    x, labels = (to_device(a, device) for a in given(case))
+    x, answers = x.astype(dtype), {}
+    for mode in ("train", "eval"):
+        twin = model.mapped(lambda a: a).train(mode == "train")
+        answers |= {f"blocks: {mode} {name}": a for name, a in block_values(twin, x).items()}
+        twin = model.mapped(lambda a: a).train(mode == "train")
+        answers |= step(twin, x, labels, mode, dtype == np.float64)
+    if dtype == np.float64:
+        answers["descent: losses"] = descent(model.mapped(lambda a: a).train(), x, labels, case["rate"])
+    return compact({name: on_cpu(a) for name, a in answers.items()}, case["projected"])
+
+
+def block_values(model, x):
+    """The value of the stem and of every block."""
+    names, values = {id(part): name for name, part in model.named_modules()}, {}
+    for part in model.features_and_scores():
+        if part is model.layer1:
+            values["stem"] = x
+        blocks = part.layers() if isinstance(part, nn.Sequential) and names[id(part)].startswith("layer") else [part]
+        for block in blocks:
+            x = block(x)
+            if len(blocks) > 1 or block is not part:
+                values[names[id(block)]] = x
+    return values
+
+
+def step(model, x, labels, mode, gradients=True):
+    """Logits, loss, and then the gradients and the buffers that a step leaves behind."""
+    logits, pullback = model.logits_vjp(x)
+    loss, dlogits = ops.softmax_cross_entropy(logits, labels)
+    answers = {f"logits: {mode}": logits, f"loss: {mode}": loss}
+    if gradients:
+        answers[f"gradient: {mode} x"] = pullback(dlogits())
+        answers |= {f"gradient: {mode} {name}": box.grad for name, box in model.named_parameters()}
+    if mode == "train":
+        answers |= {f"buffers: {name}": box.value for name, box in model.named_arrays() if isinstance(box, nn.Buffer)}
+    return answers
+
+
+def descent(model, x, labels, rate):
+    """The loss before each step of plain gradient descent."""
+    losses = []
+    for _ in range(STEPS):
+        logits, pullback = model.logits_vjp(x, input_grad=False)
+        loss, dlogits = ops.softmax_cross_entropy(logits, labels)
+        model.zero_grad()
+        pullback(dlogits())
+        for box in model.parameters():
+            box.value = box.value - rate * box.grad
+        losses.append(float(loss))
+    return np.array(losses)
+
+
+def compact(answers, projected):
+    """Eight projections of every larger array where the case asks for them, and of every gradient in eval mode."""
+    return {name: project(name, a) if a.size > SMALL and (projected or name.startswith("gradient: eval")) else a
+            for name, a in answers.items()}
+
+
+def on_cpu(a):
+    return np.asarray(a if array_namespace(a) is np or np.isscalar(a) else a.get())
+
+
+# -- a user's own weights -----------------------------------------------------------------------
+
+def verify_model(model, name, side=64, batch=2) -> Verification:
+    """Hold a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
+    from .in_torch import torch_answers
+    model, rows = model.astype(np.float64), []
+    classes, channels = model.fc.weight.value.shape[0], model.spec.in_channels
+    x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
+    for mode in ("train", "eval"):
+        due = torch_answers(model, x, labels, mode == "train")
+        found = step(model.mapped(lambda a: a).train(mode == "train"), x, labels, mode)
+        found = {key: np.asarray(a) for key, a in found.items()}
+        rows += compared({"name": f"{name} {mode}"}, found, due, "float64", NETWORK_BOUNDS["float64"])
+    return Verification(f"{name} against PyTorch", tuple(rows))

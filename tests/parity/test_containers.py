@@ -1,0 +1,53 @@
+"""torchvision's ten networks out of every container their weights have come in, down to the logits."""
+
+import numpy as np
+import pytest
+
+from npresnet import create_model, use
+from npresnet.models import build
+
+from .. import oracles
+from ..weights import containers
+from .steps import batch, spread
+from .twins import TORCHVISION, torchvision_forward
+
+as_tensors, ZIP, LEGACY = containers.as_tensors, containers.write_torch_zip, containers.write_torch_legacy
+WRITERS = {
+    "zip": lambda path, state: ZIP(path, as_tensors(state)),
+    "legacy": lambda path, state: LEGACY(path, as_tensors(state)),
+    "tar": containers.write_tar,
+    "zip of Parameters": lambda path, state: ZIP(path, containers.with_parameters(state)),
+    "zip without counters": lambda path, state: ZIP(path, as_tensors(containers.without_counters(state))),
+    "legacy in float16 and float32": lambda path, state: LEGACY(path, as_tensors(containers.with_halves(state))),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow)
+                                  for name in TORCHVISION])
+def test_every_container(name, tmp_path):
+    torch = oracles.torch()
+    model = spread(build(name), 3, 64)
+    x = batch(model, 2, 64)[0].astype(np.float32)
+    whole = model.state_dict()
+    due = {flavour: torchvision_logits(torch, name, state, x) for flavour, state in (
+        ("whole", whole), ("halves", containers.with_halves(whole)))}
+    for container, write in WRITERS.items():
+        path = tmp_path / "weights.pth"
+        write(path, whole)
+        loaded = create_model(name, weights=path)
+        for key, array in loaded.state_dict().items():
+            if "float16" not in container and not key.endswith("tracked"):
+                np.testing.assert_array_equal(array, whole[key], err_msg=f"{container} {key}")
+        exact = due["halves" if "float16" in container else "whole"]
+        scale = abs(exact).max()
+        assert abs(loaded.astype(np.float64)(x.astype(np.float64)) - exact).max() <= 1e-10 * scale, container
+        with use("numpy"):
+            assert abs(loaded(x) - exact).max() <= 5e-6 * scale, container
+        assert abs(loaded(x) - exact).max() <= 2e-5 * scale, container         # the faster kernels' own bound
+        path.unlink()
+
+
+def torchvision_logits(torch, name, state, x):
+    p = {key: torch.from_numpy(np.array(a, np.float64 if a.dtype.kind == "f" else a.dtype)) for key, a in state.items()}
+    with torch.no_grad():
+        return torchvision_forward(name)(p, torch.from_numpy(x.astype(np.float64)), False).numpy()
