@@ -8,6 +8,7 @@ import io
 import math
 import re
 
+from .bounds import Stream
 from .errors import WeightsError, describing, shown
 from .tensors import DTYPES, Storage, Tensor
 
@@ -113,9 +114,24 @@ def strings(attributes, key, heap, budget):
 
 
 def longest_string(data):
-    """A bound on the strings of varying length in the file: the largest global heap's bytes.
+    """A bound on the strings of varying length in the file, once its global heaps are sound.
 
-    A heap starts with "GCOL", a version, three zeros and its size in up to eight bytes (HDF5 format, III.E).
+    A heap [HDF5 format, III.E] is "GCOL", a version, three zeros, its size; then objects: an index in two bytes, six
+    that do not matter here, a size, and the content padded to eight.  The object 0 is the free space and counts its
+    own header.  The library steps from object to object by these sizes, and for ever where one is 0.
     """
-    heaps = re.finditer(b"GCOL....", data, re.DOTALL)
-    return min(max((int.from_bytes(data[heap.end():heap.end() + 8], "little") for heap in heaps), default=0), len(data))
+    widths = data[13:15] if data[8] < 2 else data[9:11]
+    if bytes(widths) != b"\10\10":
+        raise WeightsError("an HDF5 file whose addresses or lengths are not of 64 bits is not read")
+    longest, left = 0, len(data) // 16                           # objects that there can be where no heaps overlap
+    for found in re.finditer(b"GCOL\1\0\0\0", data):
+        stream = Stream(data, found.end())
+        end = found.start() + stream.unpack("<Q")[0]
+        while stream.position + 16 <= min(end, len(data)):
+            index, size = stream.unpack("<H6xQ")
+            left -= 1
+            if left < 0 or (index == 0 and size < 16):
+                raise WeightsError("its heap of strings is damaged")
+            stream.position += size - 16 if index == 0 else size + -size % 8
+            longest = max(longest, size if index else 0)
+    return min(longest, len(data))

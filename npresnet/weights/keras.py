@@ -29,13 +29,14 @@ def read_hdf5(data, budget, config=None):
     """(name → Tensor, metadata) of an .h5 or .weights.h5 file."""
     if bytes(data[:8]) != MAGIC:
         raise WeightsError("holds no HDF5 file")
+    heap = longest_string(data)
     with open_hdf5(data) as file:
         found = tree(file)
         root = found.get("model_weights", file)
         prefix = "" if root is file else "model_weights/"
         if "layer_names" in root.attrs:
             config = config or text(file.attrs, "model_config")
-            datasets = dict(legacy(found, root, prefix, longest_string(data), budget))
+            datasets = dict(legacy(found, root, prefix, heap, budget))
         else:
             datasets = named_layers(found, config)
         metadata = {key: value for key, value in ((KEY, text(file.attrs, KEY)), (CONFIG, config)) if value}

@@ -102,6 +102,22 @@ def test_a_network_of_layers_without_names_is_ambiguous(tmp_path):
         load_model(tmp_path / "net.weights.h5")
 
 
+def test_names_of_another_network_are_not_taken_for_a_tutorials(tmp_path):
+    """Old Keras's ResNet50 has as many convolutions as the second tutorial's, and another arithmetic."""
+    with h5py.File(tmp_path / "net.h5", "w") as root:
+        names = [f"res{i}_branch2a" for i in range(53)] + [f"bn{i}" for i in range(53)] + ["fc1000"]
+        root.attrs["layer_names"] = [name.encode() for name in names]
+        for name in names:
+            kernel = {"kernel:0": (4, 2) if name == "fc1000" else (1, 1, 4, 4)}
+            arrays = {"gamma:0": (4,), "beta:0": (4,)} if name.startswith("bn") else kernel
+            group = root.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{role}".encode() for role in arrays]
+            for role, shape in arrays.items():
+                group[f"{name}/{role}"] = np.ones(shape, np.float32)
+    with pytest.raises(WeightsError, match="called 'res0_branch2a'"):
+        load_model(tmp_path / "net.h5")
+
+
 def test_damage_is_one_kind_of_error(tmp_path):
     """Bytes cut off and bytes changed, of a real file: a WeightsError, or a model where only numbers were hit."""
     from npresnet.models import build
@@ -159,6 +175,20 @@ def test_many_names_that_are_one_long_string(tmp_path):
     data[start:start + 16 * 3900] = data[start:start + 16] * 3900      # length, heap's address, index
     (tmp_path / "net.h5").write_bytes(data)
     with pytest.raises(WeightsError, match="3,900 names under 'layer_names' could take"):
+        read_weights(tmp_path / "net.h5")
+
+
+@pytest.mark.parametrize("harm, message", [
+    (lambda data, heap: data.__setitem__(slice(heap + 16, heap + 32), bytes(16)), "heap of strings is damaged"),
+    (lambda data, heap: data.extend(b"GCOL\1\0\0\0\0\0\1\0\0\0\0\0" * 500), "heap of strings is damaged"),
+    (lambda data, heap: data.__setitem__(14, 4), "not of 64 bits"),
+])
+def test_a_heap_that_never_ends(tmp_path, harm, message):
+    """A first object that is free space of no size, by which the HDF5 library steps for ever; heaps that overlap."""
+    data = bytearray(legacy(tmp_path / "net.h5", lambda group: group.attrs.__setitem__("a", "text")).read_bytes())
+    harm(data, data.index(b"GCOL"))
+    (tmp_path / "net.h5").write_bytes(data)
+    with pytest.raises(WeightsError, match=message):
         read_weights(tmp_path / "net.h5")
 
 
