@@ -10,7 +10,9 @@ from math import prod
 import numpy as np
 
 from ..nn import Parameter
-from .shapes import Row, by, timed_rows, tree_rows
+from .ledger import timed_rows
+from .shapes import by
+from .walk import Row, tree_rows
 
 LEFT = 5          # the first columns are text
 

@@ -80,6 +80,10 @@ def names_by_order(arrays, layers):
     if len(norms) != len(convs) or len(dense) != 1 or len(convs) + len(norms) + 1 != len(layers):
         raise WeightsError(f"{len(convs)} convolutions, {len(norms)} batch norms and {len(dense)} dense layers are no "
                            "ResNet; batch norms made inside call() are never saved")
+    own = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
+    if own:
+        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(shown, own[:3]))}; "
+                           "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
     if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
         raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
                            "save it as .keras or .h5")

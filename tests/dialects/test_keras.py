@@ -10,6 +10,8 @@ from npresnet.weights import load_weights, read_weights
 
 from .conftest import assert_close, images, randomise_keras
 
+pytestmark = pytest.mark.slow
+
 NETS = {"ResNet50": "resnet50", "ResNet50V2": "preresnet50"}
 
 

@@ -8,6 +8,8 @@ from npresnet import load_model
 from .conftest import assert_close, images, randomise_keras
 from .keras_twins import twins
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (64, 64, 3)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from npresnet import use
+from npresnet.cli import main
 from npresnet.models import build, list_models
 from npresnet.nn import freeze_batch_norm, initialize
 from npresnet.tools.summary import summary
@@ -93,6 +94,15 @@ def test_the_ledger_adds_a_time_to_every_row():
     assert lines(table) == lines(summary(model, (2, 3, 33, 40))) and table.macs == summary(model, (2, 3, 33, 40)).macs
     assert "GFLOP/s" in str(table) and "ms for all layers" in str(table) and model.training
     assert all(state[key] is array for key, array in model.state_dict().items())      # nothing was trained
+
+
+def test_command_line(capsys):
+    arguments = ["--dialect", "keras-tutorial-b", "--input", "1x3x32x32", "--time", "--json"]
+    assert main(["summary", "resnet18", *arguments]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["parameters"] + data["buffers"] == 11703912 and data["seconds"] > 0 < data["rows"][0]["seconds"]
+    assert main(["summary", "resnet20", "--dialect", "keras"]) == 2
+    assert "there is no resnet20 in the dialect 'keras'" in capsys.readouterr().err
 
 
 def test_gates_have_rows_too():
