@@ -24,11 +24,12 @@ class Trainer:
     """A model, its data, a recipe and a seed: together they decide every weight.
 
     ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` what the epoch has summed so far and
-    ``history`` one row for each finished epoch.  ``about`` is kept in the checkpoints beside them.
+    ``history`` one row for each finished epoch, to which ``probe(trainer)`` may add.  ``about`` is kept in the
+    checkpoints beside them.
     """
 
-    def __init__(self, model, recipe, train, validation=None, *, seed=0, workers=2, about=None):
-        self.model, self.recipe, self.seed, self.about = model, recipe, seed, about or {}
+    def __init__(self, model, recipe, train, validation=None, *, seed=0, workers=2, about=None, probe=None):
+        self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
         self.batches = Batches(train, recipe_of(model), recipe.batch_size, recipe.augment, jitter=recipe.jitter,
                                seed=seed, workers=workers)
@@ -105,6 +106,8 @@ class Trainer:
                "train_loss": loss / n, "train_accuracy": right / n, "images_per_second": round(speed, 1)}
         if self.validation:
             row |= {f"validation_{key}": value for key, value in self.score(self.validation).items()}
+        if self.probe:
+            row |= self.probe(self)
         best = max((past.get("validation_accuracy", -1) for past in self.history), default=-1)
         self.history = [*self.history, row]
         self.epoch, self.step, self.totals = self.epoch + 1, 0, [0.0, 0, 0]

@@ -14,7 +14,8 @@ from .archives import is_cifar, read_cifar
 from .sources import Source, decoded
 
 
-def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2, show=None):
+def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2,
+                show=None):
     """(the pictures under ``path``, one line for each that could not be read).
 
     path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
