@@ -1,0 +1,131 @@
+"""The seed corpus: a tiny state dict in every container that the readers know.
+
+    python -m tests.fuzz.seeds        # writes tests/fuzz/corpus; needs torch and h5py
+
+The files are committed, so that fuzzing needs neither.  Their names say what they are and mean nothing to the readers.
+"""
+
+import io
+import json
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.weights import containers, pickles
+
+CORPUS = Path(__file__).parent / "corpus"
+STATE = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1), "bn1.running_var": np.ones(2, np.float64),
+         "bn1.num_batches_tracked": np.array(7), "fc.weight": np.eye(2, dtype=np.float16)}
+SPEC = {"version": 1, "spec": {"name": "resnet18", "num_classes": 2, "in_channels": 3, "dialect": "torchvision",
+                               "options": {"conv_bias": True}}, "preprocessing": "imagenet-v1", "classes": ["a", "b"]}
+KERAS = {"conv1_conv/kernel": (1, 1, 3, 2), "conv1_conv/bias": (2,), "predictions/kernel": (2, 2)}
+KINDS = {"conv1_conv": "conv2d", "predictions": "dense"}
+
+
+def thin_resnet18():
+    """The keys by which a ResNet-18 is recognised, one filter wide."""
+    blocks = {f"layer{i}.{j}.conv2.weight": (2**(i - 1), 2**(i - 1), 1, 1) for i in range(1, 5) for j in range(2)}
+    shapes = {"conv1.weight": (1, 3, 7, 7), **blocks, "layer2.0.downsample.0.weight": (2, 1, 1, 1), "fc.weight": (2, 8)}
+    return {name: np.ones(shape, np.float16) for name, shape in shapes.items()}
+
+
+def buffered(write, *args, **options):
+    buffer = io.BytesIO()
+    write(buffer, *args, **options)
+    return buffer.getvalue()
+
+
+def torch_files():
+    import torch
+    tensors = containers.as_tensors(STATE)
+    halves = {name: tensor.bfloat16() for name, tensor in tensors.items()}
+    shared = {"a": tensors["conv1.weight"], "b": tensors["conv1.weight"][1:].transpose(0, 1)}
+    trees = {"plain": tensors, "parameters": containers.with_parameters(STATE), "shared": shared,
+             "wrapped": {"epoch": 3, "lr": 0.1, "state_dict": {f"module.{name}": t for name, t in halves.items()}}}
+    for name, tree in trees.items():
+        yield f"torch-zip-{name}", buffered(lambda f, tree=tree: torch.save(tree, f))
+        yield f"torch-legacy-{name}", buffered(lambda f, tree=tree: torch.save(
+            tree, f, _use_new_zipfile_serialization=False))
+
+
+def tar_files():
+    for name, parameters in (("torch-tar-plain", False), ("torch-tar-parameters", True)):
+        with tempfile.TemporaryDirectory() as folder:
+            containers.write_tar(Path(folder) / name, STATE, parameters)
+            yield name, (Path(folder) / name).read_bytes()
+
+
+def pickle_files():
+    """Instructions that torch.save no longer writes: protocols 0 and 4, sets, long integers, Python 2's strings."""
+    old = pickles.legacy(pickles.program({"w": pickles.tensor(source=pickles.storage(view=(("v", 1, 2),)), size=(2,),
+                                                              stride=(1,))}))
+    others = (b"(lp0\nI5\naF1.5\naL7L\naS'a'\naVb\nag0\n0", b"\x95\x04\0\0\0\0\0\0\0\x8f(K\1\x90\x940",
+              b"U\1aT\1\0\0\0bC\1cB\1\0\0\0d\x8c\1eccollections\nOrderedDict\n)\x81000000", b"(1N\x88\x89\x85\x8620")
+    yield "torch-legacy-view", old
+    for i, program in enumerate(others):
+        yield f"torch-zip-opcodes-{i}", pickles.pth(b"\x80\4" + program + pickles.program({"w": pickles.tensor()})[2:])
+
+
+def other_files():
+    yield "npz", buffered(np.savez, **STATE, npresnet=np.array(json.dumps(SPEC)))
+    yield "npz-packed", buffered(np.savez_compressed, big=np.arange(3, dtype=">f4"), order=np.ones((2, 3), order="F"),
+                               flag=np.array([True]))
+    for name, state, metadata in (("told", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {})):
+        yield f"safetensors-{name}", safetensors(state, metadata)
+
+
+def safetensors(state, metadata):
+    header, body = {"__metadata__": metadata}, b""
+    for name, array in state.items():
+        kind = {"f": "F", "i": "I"}[array.dtype.kind] + str(8 * array.itemsize)
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [len(body), len(body) + array.nbytes]}
+        body += array.tobytes()
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def keras_files():
+    arrays = {name: np.ones(shape, np.float32) for name, shape in KERAS.items()}
+    config = {"config": {"layers": [
+        {"class_name": kind, "config": {"name": name, "activation": "linear"}} for kind, name in
+        (("Conv2D", "conv1_conv"), ("Dense", "predictions"))]}}
+    yield "keras-h5", buffered(legacy_h5, arrays, json.dumps(config))
+    weights = buffered(weights_h5, arrays)
+    yield "keras-weights-h5", weights
+    yield "keras-zip", pickles.raw_zip([("config.json", json.dumps(config).encode()), ("model.weights.h5", weights)])
+
+
+def legacy_h5(buffer, arrays, config):
+    import h5py
+    with h5py.File(buffer, "w") as file:
+        layers = list(dict.fromkeys(name.split("/")[0] for name in arrays))
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        file.attrs["model_config"] = config
+        for layer in layers:
+            mine = [name for name in arrays if name.startswith(f"{layer}/")]
+            file.create_group(layer).attrs["weight_names"] = [f"{name}:0".encode() for name in mine]
+            for name in mine:
+                file[f"{layer}/{name}:0"] = arrays[name]
+
+
+def weights_h5(buffer, arrays):
+    import h5py
+    with h5py.File(buffer, "w") as file:
+        counts = {}
+        for name, array in arrays.items():
+            layer = KINDS[name.split("/")[0]]
+            counts[layer] = counts.get(layer, -1) + 1
+            file[f"layers/{layer}/vars/{counts[layer]}"] = array
+
+
+def main():
+    CORPUS.mkdir(exist_ok=True)
+    for files in (torch_files, tar_files, pickle_files, other_files, keras_files):
+        for name, data in files():
+            (CORPUS / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

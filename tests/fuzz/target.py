@@ -1,0 +1,94 @@
+"""What a fuzzed input meets: the readers, from its first byte to the recognised network, under watch.
+
+Allowed are arrays within the bound or a WeightsError in good time; anything else is a Finding.
+"""
+
+import struct
+import sys
+import time
+import tracemalloc
+import zlib
+from contextlib import suppress
+
+import numpy as np
+
+from npresnet.weights import WeightsError, recognise
+from npresnet.weights.bounds import Budget
+from npresnet.weights.errors import describing
+from npresnet.weights.read import read_memory
+
+SECONDS = 2.0
+SAMPLED = 64   # every so many inputs, the memory is traced; the limit on the address space holds for each
+EVENTS = ("open", "exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "socket.", "shutil.",
+          "ctypes.", "tempfile.", "urllib.", "code.")
+DAMAGE = (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error, zlib.error, OSError, EOFError,
+          RuntimeError)  # what damaged bytes may raise inside; NameError, AttributeError, MemoryError … would be ours
+
+
+class Finding(AssertionError):
+    """An input does what no input may."""
+
+
+class Watch:
+    """An audit hook: what the interpreter did on behalf of the input."""
+
+    def __init__(self):
+        self.on, self.seen, self.count = False, [], 0
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, args):
+        if self.on and event.startswith(EVENTS):
+            self.seen.append(f"{event} {str(args)[:200]}")
+
+
+def read(data):
+    """What read_weights does with a file's bytes, and load_model with the result: the checkpoint, or None."""
+    try:
+        with describing("input"):
+            found = read_memory(memoryview(data), Budget(len(data)))
+    except WeightsError as error:
+        check_error(error)
+        return None
+    for array in found.values():
+        if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.dtype.isnative:
+            raise Finding(f"no plain array: {type(array)}")
+        if not array.flags.writeable:
+            raise Finding("an array is a view of the input")
+    with suppress(WeightsError):
+        recognise(found)
+    return found
+
+
+def check_error(error):
+    """A WeightsError may stand for damage, not for a mistake of the reader, and takes one line."""
+    if error.__cause__ is not None and not isinstance(error.__cause__, DAMAGE):
+        raise Finding(f"not damage but a mistake: {error}") from error.__cause__
+    if "\n" in str(error) or len(str(error)) > 1000:
+        raise Finding(f"not one short line: {error}")
+
+
+def bound(size):
+    """What the docstrings of read_weights and unpickle promise for an input of ``size`` bytes."""
+    return 16 * 2**20 + 4 * size + 512 * size + 4 * size + 2**20
+
+
+def watched(data, watch):
+    """read(data), and a Finding for time, memory or events that it must not cause; the checkpoint or None."""
+    watch.count += 1
+    sampled = watch.count % SAMPLED == 0
+    if sampled:
+        tracemalloc.start()
+    start, watch.on = time.process_time(), True
+    try:
+        found = read(data)
+    finally:
+        watch.on, seconds = False, time.process_time() - start
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    if watch.seen:
+        raise Finding(f"the input caused {watch.seen}")
+    if seconds > SECONDS * (4 if sampled else 1):
+        raise Finding(f"took {seconds:.1f} s")
+    if peak > bound(len(data)):
+        raise Finding(f"took {peak:,} bytes")
+    return found
