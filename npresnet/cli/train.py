@@ -95,6 +95,8 @@ def settled(args, checkpoint) -> dict:
     if about["data"] is None or not (about["model"] or about["weights"]):
         raise ValueError("give --data PATH, and --model NAME or --weights FILE"
                          + (f" ({args.out} holds no run to go on with)" if args.resume else ""))
+    if about["seed"] < 0:
+        raise ValueError(f"--seed {about['seed']}: a seed is at least 0")
     changes = {name: about[name] for name in DETAILS if name in about}
     return {**about, **vars(recipe(about["recipe"], **changes))}
 

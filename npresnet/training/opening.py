@@ -30,9 +30,11 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
         return checked(Source(labels, names, pixels=pixels), path, classes), []
-    path = find_part(path, part)
+    path, recipe = find_part(path, part), recipe_of(model_or_preset)
+    if recipe.crop is None:
+        raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path)
-    look = partial(cropped, recipe_of(model_or_preset)) if in_memory else lambda image: None
+    look = partial(cropped, recipe) if in_memory else lambda image: None
     good, pixels, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
     labels = folder.folders[good]
     if in_memory:

@@ -113,7 +113,9 @@ def test_a_test_set_with_other_classes(data, train):
     ([], "give --data PATH"), (["--data", "nowhere", "--model", "resnet20"], "nowhere"),
     (["--data", ".", "--model", "resnet21"], "did you mean"), (["--data", ".", "--weights", "none.pth"], "none.pth"),
     (["--data", ".", "--model", "resnet20", "--recipe", "magic"], "no recipe is called 'magic'"),
-    (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"), (["--resume"], "holds no run to go on with"),
+    (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"),
+    (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
+    (["--resume"], "holds no run to go on with"),
 ])
 def test_bad_usage_is_one_line(argv, message, train):
     assert message in complaint(train(*argv))

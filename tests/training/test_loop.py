@@ -94,6 +94,11 @@ def test_broken_pictures_are_left_out_by_name_and_keep_nobody_elses_number(tmp_p
     assert source.numbers.tolist() == [0, 1, 2, *range(4, 12)]
 
 
+def test_pictures_of_any_size_cannot_be_trained_on(tmp_path):
+    with pytest.raises(ValueError, match="with a crop"):
+        open_source(photos(tmp_path), Preprocessing(None, None))
+
+
 def test_it_learns_and_the_best_weights_are_kept(tmp_path):
     trainer = run(replace(SMALL, epochs=8), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
