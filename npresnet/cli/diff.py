@@ -8,6 +8,8 @@ same weights, the same random picture.  Needs no files.  The exit status is 1 wh
 import json
 import textwrap
 
+import numpy as np
+
 EXAMPLES = """examples:
   npresnet diff keras torchvision
   npresnet diff caffe paper --model resnet101
@@ -36,8 +38,10 @@ def lines(found):
         return
     yield from ("", f"What differs ({found.a} → {found.b})")
     for detail in found.details:
-        yield f"\n  {detail.field}: {detail.a} → {detail.b}{told_effect(detail.effect)}"
+        yield f"\n  {detail.field}: {detail.a} → {detail.b}{told_effect(detail)}"
         yield textwrap.fill(detail.meaning, 100, initial_indent="    ", subsequent_indent="    ")
+        if detail.field == "preprocessing":
+            yield from (f"    {told_recipe(preset)}" for preset in (detail.a, detail.b))
     yield from ("", "Layer by layer")
     for names, what, a, b in found.layers:
         yield f"  {what}: {a} → {b}"
@@ -52,10 +56,25 @@ def told_names(names, most=8):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def told_effect(effect):
-    if effect is None:
+def told_effect(detail):
+    if detail.effect is None:
         return ""
-    return f"     (alone it moves the scores by {effect:.2g} of their scale)" if effect else "     (no score moves)"
+    if detail.field.endswith("bias") and detail.b is True:
+        return "     (weights trained without biases bring none along: they are 0)"
+    if not detail.effect:
+        return "     (no score moves)"
+    return f"     (alone it moves the scores by {detail.effect:.2g} of their scale)"
+
+
+def told_recipe(preset):
+    """A preset, and what it makes of one grey pixel."""
+    from dataclasses import replace
+
+    from ..data import PRESETS
+    recipe = PRESETS[preset]
+    grey = replace(recipe, resize=None, crop=None)(np.full((1, 1, 3), 128, np.uint8)).ravel()
+    return (f"{preset}: short side {recipe.resize}, centre {recipe.crop}, {recipe.interpolation}, {recipe.channels}; "
+            f"the grey pixel (128, 128, 128) becomes ({', '.join(f'{value:.2f}' for value in grey)})")
 
 
 def told_output(found):

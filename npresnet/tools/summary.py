@@ -111,7 +111,7 @@ def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Su
     """
     tree = tree_rows(model, input_shape)
     if measure:
-        tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape))
+        tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape, model))
     rows = [row for row in tree if not row.inside]
     boxes = [box for _, box in model.named_arrays()]
     learned = [box for box in boxes if isinstance(box, Parameter)]
@@ -130,5 +130,7 @@ def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Su
         seconds=sum(row.seconds for row in rows) if measure else None)
 
 
-def noise(shape):
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+def noise(shape, model):
+    """Random numbers of the model's dtype."""
+    dtype = next((box.value.dtype for box in model.parameters()), np.dtype(np.float32))
+    return np.random.default_rng(0).standard_normal(shape, np.float32).astype(dtype)

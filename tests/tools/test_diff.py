@@ -56,6 +56,7 @@ def test_command_line(capsys):
     text = capsys.readouterr().out
     assert "stride_on: 1x1 → 3x3     (alone it moves the scores by" in text and "53 and" not in text
     assert "layer2.0.conv1, layer3.0.conv1, layer4.0.conv1" in text and "No detail" not in text
+    assert "becomes (24.06, 11.22, 4.32)" in text and "becomes (0.07, 0.21, 0.43)" in text
     assert main(["diff", "timm", "timm", "--model", "resnet18"]) == 0
     assert "No detail differs" in capsys.readouterr().out
     assert main(["diff", "keras", "torchvision", "--model", "resnet20"]) == 2
