@@ -8,8 +8,6 @@ same weights, the same random picture.  Needs no files.  The exit status is 1 wh
 import json
 import textwrap
 
-import numpy as np
-
 EXAMPLES = """examples:
   npresnet diff keras torchvision
   npresnet diff caffe paper --model resnet101
@@ -69,6 +67,8 @@ def told_effect(detail):
 def told_recipe(preset):
     """A preset, and what it makes of one grey pixel."""
     from dataclasses import replace
+
+    import numpy as np
 
     from ..data import PRESETS
     recipe = PRESETS[preset]
