@@ -96,13 +96,13 @@ def clipped(x):
 def normalized(pixels, recipe):
     """What ``recipe`` does after the crop, for many pictures, bit for bit.
 
-    Shapes: (N, H, W, 3) uint8 → (N, 3, H, W) float32.
+    Shapes: (N, H, W, 3) uint8 → (N, 3, H, W) float32, channels last in memory.
     """
     if recipe.channels == "BGR":
         pixels = pixels[..., ::-1]
-    x = SCALES[recipe.scale](np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32))
-    mean, std = (np.float32(values)[:, None, None] for values in (recipe.mean, recipe.std))
-    return (x - mean) / std
+    x = SCALES[recipe.scale](pixels.astype(np.float32))
+    x = (x - np.float32(recipe.mean)) / np.float32(recipe.std)
+    return x.transpose(0, 3, 1, 2)
 
 
 def mix_up(x, share):
