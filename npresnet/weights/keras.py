@@ -11,7 +11,8 @@ import re
 from collections import Counter, defaultdict
 
 from .errors import WeightsError, shown
-from .hdf5 import MAGIC, longest_string, open_hdf5, strings, tensor, text, tree
+from .hdf5 import rank, tensor, tree
+from .hdf5_attributes import attribute, strings, text
 from .metadata import KEY
 
 ROLES = {(4,): ("kernel",), (4, 1): ("kernel", "bias"), (2,): ("kernel",), (2, 1): ("kernel", "bias"),
@@ -27,31 +28,27 @@ def read_keras(archive, budget):
 
 def read_hdf5(data, budget, config=None):
     """(name → Tensor, metadata) of an .h5 or .weights.h5 file."""
-    if bytes(data[:8]) != MAGIC:
-        raise WeightsError("holds no HDF5 file")
-    heap = longest_string(data)
-    with open_hdf5(data) as file:
-        found = tree(file)
-        root = found.get("model_weights", file)
-        prefix = "" if root is file else "model_weights/"
-        if "layer_names" in root.attrs:
-            config = config or text(file.attrs, "model_config")
-            datasets = dict(legacy(found, root, prefix, heap, budget))
-        else:
-            datasets = named_layers(found, config)
-        metadata = {key: value for key, value in ((KEY, text(file.attrs, KEY)), (CONFIG, config)) if value}
-        return {name: tensor(dataset, name, budget) for name, dataset in datasets.items()}, metadata
+    root, found = tree(data, budget)
+    prefix = "model_weights/" if "model_weights" in found else ""
+    top = found.get("model_weights", root)
+    if attribute(top, "layer_names"):
+        config = config or text(root, "model_config")
+        datasets = dict(legacy(found, top, prefix))
+    else:
+        datasets = named_layers(found, config)
+    metadata = {key: value for key, value in ((KEY, text(root, KEY)), (CONFIG, config)) if value}
+    return {name: tensor(dataset, name) for name, dataset in datasets.items()}, metadata
 
 
-def legacy(found, root, prefix, heap, budget):
+def legacy(found, top, prefix):
     """``layer_names`` lists the layers, each one's ``weight_names`` its arrays: "conv1_conv/kernel:0"."""
-    for layer in strings(root.attrs, "layer_names", heap, budget):
+    for layer in strings(top, "layer_names"):
         group = found.get(prefix + layer)
-        if group is None or "weight_names" not in group.attrs:
+        if group is None or attribute(group, "weight_names") is None:
             raise WeightsError(f"the layer {shown(layer)} is listed and not there")
-        for weight in strings(group.attrs, "weight_names", heap, budget):
+        for weight in strings(group, "weight_names"):
             dataset = found.get(f"{prefix}{layer}/{weight}")
-            if not hasattr(dataset, "shape"):
+            if dataset is None or not dataset.is_dataset:
                 raise WeightsError(f"the array {shown(weight)} is listed and not there")
             yield f"{layer}/{weight.split(':')[0]}", dataset
 
@@ -61,15 +58,15 @@ def named_layers(found, config):
     layers = defaultdict(list)
     for path, member in found.items():
         layer = re.fullmatch(r"(.+)/vars/\d{1,2}", path)
-        if layer and hasattr(member, "shape") and not path.startswith("optimizer/"):
+        if layer and member.is_dataset and not path.startswith("optimizer/"):
             layers[layer[1]].append(member)
     from_config = config_names(config) if config else {}
-    names = {path: text(found[f"{path}/vars"].attrs, "name") or from_config.get(path, path) for path in layers}
+    names = {path: text(found[f"{path}/vars"], "name") or from_config.get(path, path) for path in layers}
     if len(set(names.values())) != len(names):
         raise WeightsError("two of its layers have one name")
     datasets = {}
     for path, arrays in layers.items():
-        roles = ROLES.get(tuple(len(member.shape) for member in arrays))
+        roles = ROLES.get(tuple(map(rank, arrays)))
         if roles is None:
             raise WeightsError(f"{shown(names[path])} is no convolution, batch norm or dense layer")
         datasets.update({f"{names[path]}/{role}": member for role, member in zip(roles, arrays)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from .bounds import Budget
 from .checkpoint import Checkpoint, find_state
 from .errors import WeightsError, describing, shown
-from .hdf5 import MAGIC
+from .hdf5_file import MAGIC
 from .keras import read_hdf5, read_keras
 from .npz import read_npz
 from .safetensors import read_safetensors

@@ -11,7 +11,7 @@ import struct
 import zipfile
 import zlib
 
-from npresnet.weights.hdf5 import MAGIC
+from npresnet.weights.hdf5_file import MAGIC
 from npresnet.weights.torch_globals import TORCH_GLOBALS
 from tests.weights import pickles
 
