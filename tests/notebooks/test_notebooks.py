@@ -51,7 +51,7 @@ def test_it_runs_and_its_solutions_are_right(path, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = with_solutions(read(path))
-    nbclient.NotebookClient(notebook, timeout=180, kernel_name="python3",
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3",
                             resources={"metadata": {"path": str(path.parent)}}).execute()
     checks = [cell for cell in notebook.cells if "check" in tags(cell)]
     assert checks and all([error.ename for error in errors(cell)] == ["NotYet"] for cell in checks)
