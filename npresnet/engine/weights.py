@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..kernels.cpu.pack import pack, round_up
+from ..kernels.cpu.pack import pack, pack_elements, round_up
 from ..kernels.cpu.vector import LANES
 from ..ops.winograd import F
 
@@ -49,4 +49,4 @@ def transformed(weight, m, channels):
     u = np.zeros(((m + 2) ** 2, channels, round_up(len(weight))), np.float32)
     u[:, :weight.shape[1], :len(weight)] = np.einsum("ia,fcab,jb->ijcf", g, weight, g,
                                                      optimize=True).reshape(-1, *weight.shape[1::-1])
-    return pack(u)
+    return pack_elements(u)

@@ -8,7 +8,7 @@ from ...ops.window import Window, frame
 from .band import band_bytes, convolve
 from .choose import band_cut, rows_cut, winograd_cut
 from .gradient import filter_gradient, winograd_gradient
-from .pack import LANES
+from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters, unpack_gradient, untransform_gradient
 from .winograd import winograd, winograd_bytes
@@ -79,7 +79,8 @@ def _forward(x, w, bias, window, flipped=False):
         product(x.ctypes.data, x.shape, window.stride, packed.ctypes.data, *at, cut.block, cut.splits)
     elif window.kernel == (3, 3) and window.stride == (1, 1) and c % LANES == 0:
         x, cut = last(x), winograd_cut(4, n * -(-oh // 4) * -(-ow // 4), c, f, threads)
-        u, size = np.empty(36 * f * c, np.float32), winograd_bytes(4, cut.block, c)
+        u = np.empty(36 * (f * c + GAP * len(list(panels(f)))), np.float32)
+        size = winograd_bytes(4, cut.block, c)
         transform_filters(packed.ctypes.data, f, c, u.ctypes.data)
         work = np.empty(threads * size, np.uint8)
         winograd(4, x.ctypes.data, x.shape, sides[6:], u.ctypes.data, *at, cut.block, cut.splits, work.ctypes.data,

@@ -16,9 +16,18 @@ def panels(columns: int):
         first += width
 
 
+GAP = 16     # floats after each transformed element, so that the elements of one place do not share a cache set
+
+
 def pack(matrix):
-    """(K, F) or a batch of them (E, K, F) -> one flat array: each panel's (E, K, width) after the other."""
-    return np.concatenate([matrix[..., a:a + width].ravel() for a, width in panels(matrix.shape[-1])])
+    """(K, F) -> one flat array: each panel's (K, width) after the other."""
+    return np.concatenate([matrix[:, a:a + width].ravel() for a, width in panels(matrix.shape[1])])
+
+
+def pack_elements(matrices):
+    """(E, K, F) -> one flat array: each panel's (E, K * width + GAP) after the other."""
+    parts = [matrices[..., a:a + width].reshape(len(matrices), -1) for a, width in panels(matrices.shape[2])]
+    return np.concatenate([np.pad(part, ((0, 0), (0, GAP))).ravel() for part in parts])
 
 
 def round_up(channels: int) -> int:

@@ -8,6 +8,7 @@ from numba import njit, prange
 
 from ...ops.winograd import F
 from .compiled import parallel
+from .pack import GAP
 from .tile import PANEL, panel_width
 from .transform import make_gather
 from .vector import LANES, address, floats
@@ -41,21 +42,22 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
 
 @parallel
 def transform_filters(packed, f, c, u):
-    """U = G g G' of packed 3x3 filters, packed alike: panels (36, c, width)."""
+    """U = G g G' of packed 3x3 filters, as :func:`npresnet.kernels.cpu.pack.pack_elements` lays them out."""
     for k in prange(c):
         _transform_rows(packed, f, c, k, u)
 
 
 @njit
 def _transform_rows(packed, f, c, k, u):
-    places, column = np.empty(9, np.int64), 0
+    places, column, index = np.empty(9, np.int64), 0, 0
     while column < f:
         width = panel_width(f - column)
         for t in range(9):
             places[t] = packed + (column * 9 + t * width) * c * 4 + k * width * 4
         for j in range(0, width * 4, LANES * 4):
-            _transform(address(places), j, u + column * 36 * c * 4 + k * width * 4 + j, c * width * 4)
-        column += width
+            to = u + (column * c + index * GAP) * 36 * 4 + k * width * 4 + j
+            _transform(address(places), j, to, (c * width + GAP) * 4)
+        column, index = column + width, index + 1
 
 
 @parallel

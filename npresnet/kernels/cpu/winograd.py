@@ -10,6 +10,7 @@ from numba import get_thread_id, njit, prange
 
 from ...ops.winograd import F
 from .compiled import parallel
+from .pack import GAP
 from .tile import NONE, PANEL, ROWS, multiply, panel_width
 from .transform import make_gather, make_scatter
 from .vector import LANES, address
@@ -70,7 +71,7 @@ def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, sc
         if index % splits == split:
             for e in range(area):
                 taps[0] = e * v_step
-                panel = u + (column * area + e * width) * c * 4
+                panel = u + ((column * area + e * width) * c + (index * area + e) * GAP) * 4
                 multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
             _leave(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width)
         column, index = column + width, index + 1
