@@ -14,7 +14,8 @@ from importlib import import_module
 
 from .. import __version__
 
-COMMANDS = ("classify", "evaluate", "summary", "convert", "download", "train", "gradcheck", "verify", "cam", "bench", "diff")
+COMMANDS = ("classify", "evaluate", "summary", "diff", "convert", "download", "train", "gradcheck", "verify", "cam",
+            "bench")
 INTERRUPTED, BROKEN_PIPE = 130, 141                                  # 128 + the number of the signal, as shells say it
 
 
