@@ -1,7 +1,7 @@
 """Which algorithm a convolution uses, and how its work is cut: a small model of the machine decides.
 
 Costs are in cycles of one core.  A tile of the product does LANES multiply-adds twice a cycle; weights arrive from the
-shared cache at about 16 bytes a cycle; a transform costs about 100 cycles for each tile and vector of channels (36
+last cache or memory at about 8 bytes a cycle; a transform costs about 100 cycles for each tile and vector of channels (36
 loads, about 150 additions, 36 stores).  Only comparisons matter, so that round numbers will do.
 """
 
@@ -12,7 +12,7 @@ from .vector import LANES
 
 ROWS = SHAPES[WIDE]
 PER_CYCLE = 2 * LANES         # multiply-adds
-STREAM = 16                   # bytes of weights
+STREAM = 8                    # bytes of weights
 TRANSFORM = {2: 45, 4: 100}   # cycles for one tile of one vector of channels, either way
 CACHE = 768 * 1024            # bytes of a work item that stay close to a core
 ITEM = 4000                   # cycles to start a work item
