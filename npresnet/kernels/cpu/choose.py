@@ -1,8 +1,8 @@
 """Which algorithm a convolution uses, and how its work is cut: a small model of the machine decides.
 
 Costs are in cycles of one core.  A tile of the product does LANES multiply-adds twice a cycle; weights arrive from the
-last cache or memory at about 8 bytes a cycle; a transform costs about 100 cycles for each tile and vector of channels (36
-loads, about 150 additions, 36 stores).  Only comparisons matter, so that round numbers will do.
+last cache or memory at about 8 bytes a cycle; a transform costs about 100 cycles for each tile and vector of channels
+(36 loads, about 150 additions, 36 stores).  Only comparisons matter, so that round numbers will do.
 """
 
 from typing import NamedTuple
