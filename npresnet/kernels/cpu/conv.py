@@ -6,12 +6,11 @@ from numba import get_num_threads
 from ...ops.conv import conv2d
 from ...ops.window import Window, frame
 from .band import band_bytes, convolve
-from .choose import band_cut, rows_cut, winograd_cut
+from .choose import band_cut, rows_cut
 from .gradient import filter_gradient, winograd_gradient
-from .pack import GAP, LANES, panels
+from .pack import LANES
 from .product import product
-from .repack import pack_filters, transform_filters, unpack_gradient, untransform_gradient
-from .winograd import winograd, winograd_bytes
+from .repack import pack_filters, unpack_gradient, untransform_gradient
 
 NO_FLOOR = float("-inf")
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
@@ -20,7 +19,10 @@ _zeros = np.zeros(16384, np.float32)
 
 @conv2d.register("numba")
 def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
-    """Equals :func:`npresnet.ops.conv2d`: 1x1 as one product, 3x3 of stride 1 by Winograd's F(4x4, 3x3), others direct.
+    """Equals :func:`npresnet.ops.conv2d`: 1x1 as one product, others direct, dW of 3x3 by Winograd.
+
+    y and dX are sums as exact as the reference's: Winograd's rounding, ten times coarser, would carry more values
+    across the kinks of ReLU, and training away from PyTorch's.  The engine, which has no gradients, uses it.
 
     The result has channels-last strides.  Where vectors of channels cannot be filled, the reference runs.
 
@@ -77,14 +79,6 @@ def _forward(x, w, bias, window, flipped=False):
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         x, cut = last(x), rows_cut(n * oh * ow, c, f, threads)
         product(x.ctypes.data, x.shape, window.stride, packed.ctypes.data, *at, cut.block, cut.splits)
-    elif window.kernel == (3, 3) and window.stride == (1, 1) and c % LANES == 0:
-        x, cut = last(x), winograd_cut(4, n * -(-oh // 4) * -(-ow // 4), c, f, threads)
-        u = np.empty(36 * (f * c + GAP * len(list(panels(f)))), np.float32)
-        size = winograd_bytes(4, cut.block, c)
-        transform_filters(packed.ctypes.data, f, c, u.ctypes.data)
-        work = np.empty(threads * size, np.uint8)
-        winograd(4, x.ctypes.data, x.shape, sides[6:], u.ctypes.data, *at, cut.block, cut.splits, work.ctypes.data,
-                 size, _zeros.ctypes.data)
     else:
         x = last(x) if c % LANES == 0 else np.ascontiguousarray(x)
         strides = [x.strides[k] for k in ((0, 3, 1, 2) if c % LANES == 0 else range(4))]
