@@ -8,7 +8,7 @@ from npresnet.models import build
 
 from .. import oracles
 from ..weights import containers
-from .steps import batch, spread
+from .steps import batch, settled, spread
 from .twins import TORCHVISION, torchvision_forward
 
 as_tensors, ZIP, LEGACY = containers.as_tensors, containers.write_torch_zip, containers.write_torch_legacy
@@ -26,7 +26,7 @@ WRITERS = {
                                   for name in TORCHVISION])
 def test_every_container(name, tmp_path):
     torch = oracles.torch()
-    model = spread(build(name), 3, 64)
+    model = calm(spread(build(name), 3, 64))
     x = batch(model, 2, 64)[0].astype(np.float32)
     whole = model.state_dict()
     due = {flavour: torchvision_logits(torch, name, state, x) for flavour, state in (
@@ -41,10 +41,20 @@ def test_every_container(name, tmp_path):
         exact = due["halves" if "float16" in container else "whole"]
         scale = abs(exact).max()
         assert abs(loaded.astype(np.float64)(x.astype(np.float64)) - exact).max() <= 1e-10 * scale, container
-        with use("numpy"):
-            assert abs(loaded(x) - exact).max() <= 5e-6 * scale, container
-        assert abs(loaded(x) - exact).max() <= 2e-5 * scale, container         # the faster kernels' own bound
+        for backend in ("numpy", "numba"):
+            with use(backend):
+                assert abs(loaded(x) - exact).max() <= 5e-6 * scale, (container, backend)
         path.unlink()
+
+
+def calm(model):
+    """The same with small residual branches, as training leaves them: a drawn net of 152 layers multiplies roundings
+    a hundredfold (PyTorch's own float32 logits are then 5e-4 of their scale away)."""
+    for module in model.modules():
+        last = getattr(module, "last_norm", None)
+        if last is not None:
+            last.weight.value = last.weight.value * np.float32(0.1)
+    return settled(model, batch(model, 4, 64, 3)[0].astype(np.float32))
 
 
 def torchvision_logits(torch, name, state, x):
