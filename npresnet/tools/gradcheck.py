@@ -27,13 +27,6 @@ class GradReport(Table):
     title: str
     rows: tuple[Row, ...]
 
-    def __bool__(self):
-        return bool(self.rows) and not self.wrong
-
-    @property
-    def wrong(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.verdict == "WRONG")
-
     def cells(self) -> list[tuple[str, ...]]:
         header = ("layer", "kind", "argument", "analytic", "numeric", "error", "bound", "kinks", "verdict")
         return [header] + [(row.layer, row.kind, row.where, number(row.analytic), number(row.numeric),

@@ -21,7 +21,7 @@ def import_torch():
 
 
 def torch_answers(model, x, labels, training):
-    """What PyTorch answers for the model's arrays, named as in :func:`npresnet.tools.golden.step`."""
+    """What PyTorch answers for the model's arrays, named as in :func:`npresnet.tools.replay.step`."""
     torch = import_torch()
     mode = "train" if training else "eval"
     tensors = {key: torch.from_numpy(np.array(box.value)) for key, box in model.named_arrays()}

@@ -5,7 +5,17 @@ from html import escape
 
 
 class Table:
-    """What reports share.  A subclass has ``title``, ``rows`` (dataclasses), ``cells()`` and ``conclusion()``."""
+    """What reports share; true where something was checked and nothing is wrong.
+
+    A subclass has ``title``, ``rows`` (dataclasses with a ``verdict``), ``cells()`` and ``conclusion()``.
+    """
+
+    def __bool__(self):
+        return bool(self.rows) and not self.wrong
+
+    @property
+    def wrong(self) -> tuple:
+        return tuple(row for row in self.rows if row.verdict == "WRONG")
 
     def __str__(self):
         header, *body = self.cells()

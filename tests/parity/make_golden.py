@@ -14,8 +14,9 @@ import npresnet
 from npresnet import ops
 from npresnet.models import Spec, list_models
 from npresnet.models.registry import FAMILY
-from npresnet.tools.golden import NETWORK_BOUNDS, STEPS, compact, compared, given, narrow
+from npresnet.tools.golden import NETWORK_BOUNDS, compared
 from npresnet.tools.recipe import draw
+from npresnet.tools.replay import STEPS, compact, given, narrow
 
 from .. import oracles
 from ..cases import CASES
@@ -83,7 +84,7 @@ def power_of_ten(value, rounding):
 
 
 def answers(case, model, x, labels, rate):
-    """PyTorch's answers under the names of npresnet.tools.golden.replay_network."""
+    """PyTorch's answers under the names of npresnet.tools.replay.replay_network."""
     torch = oracles.torch()
     net = Twin(Spec(case["model"], 5, dialect=case["dialect"], options=case["options"]), **case["build"])
     found = {}
@@ -108,7 +109,7 @@ def op_cases():
 
 
 def op_answers(case):
-    """(what golden.replay_op needs, the arguments and PyTorch's answers)."""
+    """(what replay.replay_op needs, the arguments and PyTorch's answers)."""
     torch = oracles.torch()
     arrays, constants = case.draw()
     leaves = {name: torch.from_numpy(a).requires_grad_() for name, a in arrays.items()}

@@ -7,6 +7,7 @@ import numpy as np
 
 from npresnet import ops, use
 from npresnet.nn import BatchNorm2d
+from npresnet.tools.replay import descent
 
 from .. import oracles
 
@@ -43,6 +44,14 @@ def settled(model, x):
     return model.eval()
 
 
+def jittered(model, roundings=4):
+    """A float64 copy whose every weight is off by a few roundings, as after sums in another order."""
+    rng, twin = np.random.default_rng(0), model.astype(np.float64)
+    for box in twin.parameters():
+        box.value = box.value * (1 + roundings * 2.0**-52 * rng.standard_normal(box.value.shape))
+    return twin
+
+
 def batch(model, n, side, seed=0):
     rng = np.random.default_rng([seed, n, side])
     return rng.standard_normal((n, 3, side, side)), rng.integers(0, model.spec.num_classes, n)
@@ -72,16 +81,7 @@ def theirs(forward, model, x, labels, dtype=np.float64):
 
 def our_losses(model, x, labels, steps=10, lr=0.01, dtype=np.float64):
     """The loss before each step of plain gradient descent, in train mode."""
-    model, losses = model.astype(dtype).train(), []
-    for _ in range(steps):
-        logits, pullback = model.vjp(x.astype(dtype), input_grad=False)
-        loss, dlogits = ops.softmax_cross_entropy(logits, labels)
-        model.zero_grad()
-        pullback(dlogits())
-        for box in model.parameters():
-            box.value = box.value - lr * box.grad
-        losses.append(float(loss))
-    return losses
+    return descent(model.astype(dtype).train(), x.astype(dtype), labels, lr, steps)
 
 
 def their_losses(forward, model, x, labels, steps=10, lr=0.01, dtype=np.float64):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from npresnet.tools import golden
+from npresnet.tools import golden, replay
 
 from .. import oracles
 from . import make_golden
@@ -36,6 +36,6 @@ def test_networks(case):
     oracles.torch()
     packed, answers = stored("networks")[case["name"]]
     assert case.items() <= packed.items()
-    model, (x, labels) = golden.narrow(case), golden.given(case)
+    model, (x, labels) = replay.narrow(case), replay.given(case)
     fresh = make_golden.answers(case, model, x, labels, packed["rate"])
-    assert_same(packed, golden.compact(fresh, case["projected"]), answers, 1e-9)
+    assert_same(packed, replay.compact(fresh, case["projected"]), answers, 1e-9)
