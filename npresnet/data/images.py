@@ -14,12 +14,10 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from .errors import ImageError
+
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000")  # none of them starts another program
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")                     # "I" is how Pillow opens a 16-bit PGM
-
-
-class ImageError(ValueError):
-    """A picture, or a folder of pictures, that cannot be used; the message names it and says why."""
 
 
 def read_image(source) -> Image.Image:

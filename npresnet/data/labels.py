@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .images import ImageError
+from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
 DATASETS = ("imagenet", "cifar10", "cifar100")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .images import ImageError, explained, name_of, read_image
+from .errors import ImageError
+from .images import explained, name_of, read_image
 
 INTERPOLATIONS = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
 SCALES = {
