@@ -6,23 +6,25 @@ from numba import get_num_threads
 from ...ops.conv import conv2d
 from ...ops.window import Window, frame
 from .band import band_bytes, convolve
-from .choose import band_cut, rows_cut
+from .choose import band_cut, rows_cut, winograd_cut
 from .gradient import filter_gradient, winograd_gradient
-from .pack import LANES
+from .pack import GAP, LANES, panels
 from .product import product
-from .repack import pack_filters, unpack_gradient, untransform_gradient
+from .repack import pack_filters, transform_filters, unpack_gradient, untransform_gradient
+from .winograd import winograd, winograd_bytes
 
 NO_FLOOR = float("-inf")
+TRANSFORMED = 4 * LANES          # channels from which F(2x2, 3x3) pays for its transforms
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
 _zeros = np.zeros(16384, np.float32)
 
 
 @conv2d.register("numba")
 def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
-    """Equals :func:`npresnet.ops.conv2d`: 1x1 as one product, others direct, dW of 3x3 by Winograd.
+    """Equals :func:`npresnet.ops.conv2d`: 1x1 as one product, wide 3x3 by Winograd's F(2x2, 3x3), others direct.
 
-    y and dX are sums as exact as the reference's: Winograd's rounding, ten times coarser, would carry more values
-    across the kinks of ReLU, and training away from PyTorch's.  The engine, which has no gradients, uses it.
+    F(2x2, 3x3) rounds less than the direct sum, which has nine times its terms.  F(4x4, 3x3), ten times coarser, would
+    carry more values across the kinks of ReLU and training away from PyTorch's: it serves the engine, and dW.
 
     The result has channels-last strides.  Where vectors of channels cannot be filled, the reference runs.
 
@@ -75,19 +77,30 @@ def _forward(x, w, bias, window, flipped=False):
     f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), get_num_threads()
     y, packed = np.empty((n, oh, ow, f), np.float32), _packed(w, flipped)
     sides = (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
-    at = bias.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR
+    at, band = (bias.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR), band_cut(n, oh, ow, w.size // f, f, threads)
+    tiles = winograd_cut(2, n * -(-oh // 2) * -(-ow // 2), c, f, threads)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         x, cut = last(x), rows_cut(n * oh * ow, c, f, threads)
         product(x.ctypes.data, x.shape, window.stride, packed.ctypes.data, *at, cut.block, cut.splits)
+    elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED and tiles.cost < band.cost:
+        _winograd(last(x), packed, at, window, tiles, threads)
     else:
         x = last(x) if c % LANES == 0 else np.ascontiguousarray(x)
         strides = [x.strides[k] for k in ((0, 3, 1, 2) if c % LANES == 0 else range(4))]
-        cut = band_cut(n, oh, ow, window.kernel[0] * window.kernel[1] * c, f, threads)
-        size = band_bytes(cut.block, ow, c, sides)
+        size = band_bytes(band.block, ow, c, sides)
         work = np.empty(threads * size, np.uint8)
-        convolve(x.ctypes.data, (n, h, width, c), tuple(strides), sides, 1, packed.ctypes.data, *at, cut.block,
-                 cut.splits, work.ctypes.data, size)
+        convolve(x.ctypes.data, (n, h, width, c), tuple(strides), sides, 1, packed.ctypes.data, *at, band.block,
+                 band.splits, work.ctypes.data, size)
     return y.transpose(0, 3, 1, 2)
+
+
+def _winograd(x, packed, at, window, cut, threads):
+    """F(2x2, 3x3) with filters that have just changed."""
+    c, f, size = x.shape[3], at[2][3], winograd_bytes(2, cut.block, x.shape[3])
+    u, work = np.empty(16 * (f * c + GAP * len(list(panels(f)))), np.float32), np.empty(threads * size, np.uint8)
+    transform_filters(packed.ctypes.data, f, c, u.ctypes.data)
+    winograd(2, x.ctypes.data, x.shape, (window.padding[0][0], window.padding[1][0]), u.ctypes.data, *at, cut.block,
+             cut.splits, work.ctypes.data, size, _zeros.ctypes.data)
 
 
 def _image_gradient(dy, w, x, window):

@@ -1,4 +1,4 @@
-"""Weights that change with every step: packed, and their gradients unpacked, by all cores.
+"""Weights that change with every step: packed, transformed and unpacked by all cores.
 
 The same layouts as :func:`npresnet.kernels.cpu.pack.pack`, which does it once for an engine.
 """
@@ -8,11 +8,12 @@ from numba import njit, prange
 
 from ...ops.winograd import F
 from .compiled import parallel
+from .pack import GAP
 from .tile import PANEL, panel_width
 from .transform import make_gather
 from .vector import LANES, address, floats
 
-_transpose = make_gather(F[4].g.T)
+_transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
 
 
 @parallel
@@ -37,6 +38,26 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
                 for j in range(width):
                     row[j] = line[j * strides[0]]
         column += width
+
+
+@parallel
+def transform_filters(packed, f, c, u):
+    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`npresnet.kernels.cpu.pack.pack_elements`."""
+    for k in prange(c):
+        _transform_rows(packed, f, c, k, u)
+
+
+@njit
+def _transform_rows(packed, f, c, k, u):
+    places, column, index = np.empty(9, np.int64), 0, 0
+    while column < f:
+        width = panel_width(f - column)
+        for t in range(9):
+            places[t] = packed + (column * 9 + t * width) * c * 4 + k * width * 4
+        for j in range(0, width * 4, LANES * 4):
+            to = u + (column * c + index * GAP) * 16 * 4 + k * width * 4 + j
+            _transform(address(places), j, to, (c * width + GAP) * 4)
+        column, index = column + width, index + 1
 
 
 @parallel
