@@ -10,6 +10,7 @@ import json
 from . import complain, one_line
 from .models import add_model_arguments, open_model, positive
 from .progress import progress
+from .scores import scores
 
 EXAMPLES = """examples:
   npresnet classify cat.jpg --weights resnet50-11ad3fa6.pth
@@ -25,11 +26,11 @@ def add_arguments(parser):
 
 def run(args) -> int:
     model, about = open_model(args.model, args.weights)
-    results, failed = [], 0
+    run, results, failed = scores(model, len(args.images)), [], 0
     with progress("classifying", len(args.images)) as show:
         for done, image in enumerate(args.images, 1):
             try:
-                results.append({"image": image, "predictions": predictions(model, image, args.top)})
+                results.append({"image": image, "predictions": predictions(model, run, image, args.top)})
             except (ValueError, OSError, MemoryError) as error:
                 failed = complain(one_line(error), 2)
             show(done)
@@ -40,12 +41,12 @@ def run(args) -> int:
     return failed
 
 
-def predictions(model, image, top):
-    """The ``top`` most probable classes of one picture, best first."""
+def predictions(model, run, image, top):
+    """The ``top`` most probable classes of one picture, best first; ``run(x)`` gives the model's scores."""
     import numpy as np
 
     from ..data import preprocess
-    logits = model.logits(preprocess(image, model))[0].astype(np.float64)
+    logits = run(preprocess(image, model))[0].astype(np.float64)
     if not np.isfinite(logits).all():
         raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
     p = np.exp(logits - logits.max())

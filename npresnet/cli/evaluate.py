@@ -9,6 +9,7 @@ import sys
 
 from .models import add_model_arguments, open_model, positive
 from .progress import progress
+from .scores import scores
 
 EXAMPLES = """examples:
   npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th
@@ -31,10 +32,11 @@ def run(args) -> int:
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     print(f"class folders are matched {how}", file=sys.stderr)
-    total = right = right5 = 0
-    with progress("evaluating", min(len(data), args.limit or len(data))) as show:
+    wanted = min(len(data), args.limit or len(data))
+    run, total, right, right5 = scores(model, wanted), 0, 0, 0
+    with progress("evaluating", wanted) as show:
         for x, folders in data.batches(model, args.batch_size, limit=args.limit):
-            ranks = rank(model.logits(x), labels[folders])
+            ranks = rank(run(x), labels[folders])
             total, right, right5 = total + len(ranks), right + int((ranks < 1).sum()), right5 + int((ranks < 5).sum())
             show(total)
     if args.json:

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from ..nn import BatchNorm2d, Module
+from ..nn import BatchNorm2d, Module, Softmax
 
 
 def optimize(model: Module, *, threads: int | None = None, profile: bool = False):
@@ -30,6 +30,13 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     return Engine(model, threads, profile)
 
 
+def compiled() -> bool:
+    """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
+    from ..kernels.cpu.compiled import kept
+    from ..kernels.cpu.product import product
+    return kept(product)
+
+
 class Engine:
     """A model compiled to steps.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
 
@@ -41,6 +48,7 @@ class Engine:
 
         from .graph import fuse, lower
         self.nodes = fuse(lower(model))
+        self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.in_channels = _in_channels(model)
         self.threads = min(threads or numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
         self.profile, self.plan = profile, None
@@ -51,6 +59,11 @@ class Engine:
 
     def __call__(self, x) -> np.ndarray:
         """The model's output for x (N, C, H, W) in float32."""
+        scores = self.logits(x)
+        return scores if self.softmax is None else self.softmax(scores)
+
+    def logits(self, x) -> np.ndarray:
+        """The scores: the output, or what a softmax at the end is given."""
         x = self._checked(x)
         with self._lock:
             return self._run(x)

@@ -45,8 +45,8 @@ def merged_groups(weight, groups) -> int:
 
 def transformed(weight, m, channels):
     """U = G g G' of every filter, computed in float64, as panels: ((m+2)^2, C, F)."""
-    g = F[m].g
-    u = np.zeros(((m + 2) ** 2, channels, round_up(len(weight))), np.float32)
-    u[:, :weight.shape[1], :len(weight)] = np.einsum("ia,fcab,jb->ijcf", g, weight, g,
-                                                     optimize=True).reshape(-1, *weight.shape[1::-1])
+    f, c = weight.shape[:2]
+    both = np.kron(F[m].g, F[m].g)                                   # vec(G g G') = (G ⊗ G) vec(g)
+    u = np.zeros(((m + 2) ** 2, channels, round_up(f)), np.float32)
+    u[:, :c, :f] = (both @ weight.reshape(f * c, 9).T).reshape(-1, f, c).swapaxes(1, 2)
     return pack_elements(u)

@@ -82,12 +82,18 @@ def _copy_band(x, shape, strides, window, p, count, ow, scratch):
         row[(left + inside) * c:] = 0
         source = x + (top + r) * strides[2]
         if strides[1] == 4 and strides[3] == 4 * c:
-            row[left * c:(left + inside) * c] = floats(source, inside * c)
+            _copy(floats(source, inside * c), row, left * c)
             continue
         for k in range(c):
             line = floats(source + k * strides[1], inside * strides[3] // 4)
             for q in range(inside):
                 row[(left + q) * c + k] = line[q * strides[3] // 4]
+
+
+@njit
+def _copy(values, row, first):
+    for k in range(len(values)):                             # an array assigned to a slice compiles for two seconds
+        row[first + k] = values[k]
 
 
 @njit

@@ -1,0 +1,33 @@
+"""Which code computes the scores: the reference for a few pictures, the engine for many.
+
+The reference answers at once.  The engine is five to fifty times as fast a picture, but it first arranges the weights
+in the order it reads them, and compiles its kernels where this machine has never done so.
+"""
+
+import sys
+from importlib.util import find_spec
+
+MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
+
+
+def scores(model, pictures: int):
+    """x -> scores (N, K) of ``model``, by the road that is faster for so many pictures; a line where that compiles."""
+    if pictures < MANY or not find_spec("numba"):
+        return reference(model)
+    from ..engine import compiled, optimize
+    if not compiled() and pictures < MANY_UNCOMPILED:
+        return reference(model)
+    if not compiled():
+        print("compiling the kernels for this machine: about 20 seconds, once", file=sys.stderr)
+    return optimize(model).logits
+
+
+def reference(model):
+    """The model itself, in NumPy: loading the compiler would take longer than a picture does."""
+    from ..backend import use
+
+    def run(x):
+        with use("numpy"):
+            return model.logits(x)
+
+    return run

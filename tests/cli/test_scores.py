@@ -1,0 +1,79 @@
+"""A first picture is answered at once; many pictures go through the engine; a machine without a cache only warns."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import npresnet.engine
+from npresnet import create_model
+from npresnet.cli.scores import MANY, MANY_UNCOMPILED, scores
+from npresnet.engine import Engine, optimize
+
+
+def python(*arguments, **environment):
+    """Run Python in an environment with these changes (None takes a variable away)."""
+    changed = {**os.environ, **environment}
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          env={key: value for key, value in changed.items() if value is not None})
+
+
+def by_engine(run):
+    return isinstance(getattr(run, "__self__", None), Engine)
+
+
+def test_the_road_depends_on_how_many_pictures_there_are(monkeypatch, capsys):
+    model = create_model("resnet20")
+    monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
+    assert [by_engine(scores(model, n)) for n in (1, MANY - 1, MANY)] == [False, False, True]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(npresnet.engine, "compiled", lambda: False)
+    assert not by_engine(scores(model, MANY_UNCOMPILED - 1)) and capsys.readouterr().err == ""
+    assert by_engine(scores(model, MANY_UNCOMPILED)) and "compiling" in capsys.readouterr().err
+
+
+def test_without_numba_there_is_one_road(monkeypatch):
+    monkeypatch.setattr("npresnet.cli.scores.find_spec", lambda name: None)
+    assert not by_engine(scores(create_model("resnet20"), 10**6))
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_both_roads_give_the_scores_before_a_softmax(monkeypatch, softmax):
+    monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
+    model = create_model("resnet20", softmax=softmax)
+    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    wanted = model.logits(x)
+    for n in (1, MANY):
+        np.testing.assert_allclose(scores(model, n)(x), wanted, atol=1e-4 * abs(wanted).max())
+    np.testing.assert_allclose(optimize(model)(x), model(x), atol=1e-4 * abs(model(x)).max())
+
+
+def test_one_picture_loads_no_compiler(weights, photo):
+    code = ("import sys; from npresnet.cli import main; status = main(sys.argv[1:]); "
+            "sys.exit(status or 'numba' in sys.modules)")
+    done = python("-c", code, "classify", photo, "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    assert "%" in done.stdout
+
+
+NOWHERE = {"HOME": None, "XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": os.path.join(os.devnull, "nowhere"),
+           "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}      # nor beside the package, nor at home
+
+
+def test_nowhere_to_keep_kernels_is_one_warning(weights, photo):
+    from numba import config
+    if not hasattr(config, "CACHE_LOCATOR_CLASSES"):
+        pytest.skip("this Numba cannot be kept from writing beside the package")
+    code = ("import numpy as np; from npresnet.engine import compiled\n"
+            "from npresnet.kernels.cpu.pool import global_mean\n"
+            "x, y = np.ones((2, 3, 3, 16), np.float32), np.empty((2, 16), np.float32)\n"
+            "global_mean(x.ctypes.data, x.shape, y.ctypes.data); print(y.sum(), compiled())")
+    done = python("-c", code, **NOWHERE)
+    assert done.returncode == 0 and done.stdout.split() == ["32.0", "False"]
+    assert done.stderr.count("NUMBA_CACHE_DIR") == 1 and "Traceback" not in done.stderr
+    done = python("-m", "npresnet", "classify", photo, "--weights", weights, **NOWHERE)
+    assert done.returncode == 0 and "%" in done.stdout and "NUMBA_CACHE_DIR" not in done.stderr
