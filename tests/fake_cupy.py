@@ -1,20 +1,25 @@
 """A stand-in for CuPy: arrays that compute with NumPy, refuse to mix with it, and count what leaves the "device".
 
-With it every device-generic line runs on a machine without a GPU, and a forgotten ``np.`` raises.
+With it every device-generic line runs on a machine without a GPU, and a forgotten ``np.`` raises.  Where a C++ compiler
+is found the CUDA kernels run too, compiled for the host (tests/gpu/emulate.py); fresh memory is poisoned, and a stream
+that captures records launches and products, and refuses everything else.
 """
 
 import sys
 from contextlib import contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import numpy as np
+
+from .gpu import blas, emulate
 
 BINARY = ("add sub mul truediv floordiv mod pow matmul and or xor lt le eq ne gt ge lshift rshift").split()
 REFLECTED = ("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift").split()
 INPLACE = ("add sub mul truediv floordiv pow and or xor").split()
 UNARY = ("neg", "pos", "abs", "invert")
 transfers = []          # what left the device: "get", "bool", "int", "float", "item"
+recording = []          # one list of calls for each stream that captures
 
 
 class ndarray:
@@ -29,8 +34,12 @@ class ndarray:
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self._array.ctypes.data)
+
     def __getattr__(self, name):
-        if name in ("tolist", "tobytes", "data", "ctypes", "tofile") or name.startswith("__array"):
+        if name in ("tolist", "tobytes", "ctypes", "tofile") or name.startswith("__array"):
             raise AttributeError(name)
         value = getattr(self._array, name)
         return lifted(value) if callable(value) else wrapped(value)
@@ -89,8 +98,13 @@ def wrapped(value):
         isinstance(part, np.ndarray) for part in value) else value
 
 
+VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
+
+
 def lifted(function):
     def call(*args, **kwargs):
+        if recording and function.__name__ not in VIEWS:
+            raise RuntimeError(f"{function.__name__} while a stream captures: it would not be part of the graph")
         return wrapped(function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()}))
     return call
 
@@ -98,12 +112,74 @@ def lifted(function):
 def _operators():
     for name in (*BINARY, *UNARY, *(f"r{name}" for name in REFLECTED), *(f"i{name}" for name in INPLACE)):
         def method(self, *args, _name=f"__{name}__"):
+            if recording:
+                raise RuntimeError(f"{_name} while a stream captures: it would not be part of the graph")
             result = getattr(self._array, _name)(*map(unwrapped, args))
             return self if _name.startswith("__i") and _name != "__invert__" else wrapped(result)
         setattr(ndarray, f"__{name}__", method)
 
 
 _operators()
+
+
+def recorded(function):
+    """What a captured graph can hold: done now, or remembered for each launch of the graph."""
+    def call(*args):
+        if recording:
+            recording[-1].append((function, args))
+        else:
+            function(*args)
+    return call
+
+
+class RawModule(emulate.RawModule):
+    def get_function(self, name):
+        return recorded(super().get_function(name))
+
+
+class Stream:
+    """Records between begin_capture and end_capture; a launch of the graph does it all."""
+
+    def __init__(self, non_blocking=False):
+        self.capturing = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+    def begin_capture(self):
+        self.capturing = []
+        recording.append(self.capturing)
+
+    def end_capture(self):
+        recording.remove(self.capturing)
+        calls = self.capturing
+        return SimpleNamespace(launch=lambda stream=None: [function(*args) for function, args in calls], calls=calls)
+
+    def synchronize(self):
+        pass
+
+    def wait_event(self, event):
+        pass
+
+    def record(self, event=None):
+        return event
+
+
+def poisoned(shape, dtype=float, **_):
+    """Fresh memory: nobody may count on what is in it."""
+    if recording:
+        raise RuntimeError("memory is asked for while a stream captures")
+    dtype = np.dtype(dtype)
+    return ndarray(np.full(shape, np.nan if dtype.kind == "f" else 171, dtype))
+
+
+def poisoned_like(a):
+    fresh = np.empty_like(a._array)
+    fresh[...] = np.nan if fresh.dtype.kind == "f" else 171
+    return ndarray(fresh)
 
 
 def module() -> ModuleType:
@@ -113,6 +189,7 @@ def module() -> ModuleType:
     cupy.asarray = cupy.array = lambda a, dtype=None, **_: ndarray(
         np.array(a._array if isinstance(a, ndarray) else a, dtype))          # the door from the host
     cupy.asnumpy = lambda a: a.get()
+    cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, RawModule
 
     def attribute(name):
         value = getattr(np, name)
@@ -131,14 +208,42 @@ def module() -> ModuleType:
             return False
 
     cupy.cuda = ModuleType("cupy.cuda")
-    cupy.cuda.Device = Device
-    cupy.cuda.is_available = lambda: False
+    cupy.cuda.Device, cupy.cuda.Stream = Device, Stream
+    cupy.cuda.is_available = lambda: True
+    cupy.cuda.get_current_stream = Stream
+    cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0)
     return cupy
 
 
+MODULE = module()
+
+
 @contextmanager
-def installed():
-    """``import cupy`` means the stand-in inside the block, with its list of transfers emptied."""
-    with mock.patch.dict(sys.modules, cupy=module()):
-        transfers.clear()
-        yield sys.modules["cupy"]
+def installed(kernels=False):
+    """``import cupy`` means the stand-in inside the block, with its lists emptied.
+
+    Without ``kernels`` the references run, and give the host's results bit for bit.
+    """
+    found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules(recorded)}
+    before = {name: sys.modules.get(name) for name in found}
+    sys.modules.update(found)                   # mock.patch.dict would forget what is imported meanwhile
+    try:
+        with references(not kernels):
+            transfers.clear()
+            emulate.RawModule.launched.clear()
+            yield MODULE
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+@contextmanager
+def references(only):
+    if not only:
+        yield
+        return
+    with mock.patch("npresnet.backend.backend_of", lambda x: "numpy"):
+        yield

@@ -1,5 +1,6 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
+from ..ops import add
 from .module import Module, once
 
 
@@ -67,7 +68,7 @@ class Residual(Module):
         self.branch, self.shortcut = branch, shortcut
 
     def __call__(self, x):
-        return self.branch(x) + self.shortcut(x)
+        return add(self.branch(x), self.shortcut(x))[0]
 
     def vjp(self, x, input_grad=True):
         f, f_pullback = record(self.branch, x, input_grad)
@@ -75,9 +76,9 @@ class Residual(Module):
 
         def pullback(dy):
             df, ds = f_pullback(dy), s_pullback(dy)
-            return df + ds if input_grad else None
+            return add(df, ds)[0] if input_grad else None
 
-        return f + s, once(pullback)
+        return add(f, s)[0], once(pullback)
 
 
 def record(module, x, input_grad):

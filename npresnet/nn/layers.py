@@ -53,12 +53,14 @@ class BatchNorm2d(Module):
 
     def vjp(self, x, input_grad=True):
         gamma, beta = self.weight.value, self.bias.value
+        mixed = x.dtype.itemsize == 2 < gamma.dtype.itemsize            # halves between layers, statistics in full
         if self.training and not self.frozen:
-            y, op_pullback, (mean, var) = ops.batch_norm_train(x, gamma, beta, eps=self.eps)
+            op = ops.batch_norm_train_cast if mixed else ops.batch_norm_train
+            y, op_pullback, (mean, var) = op(x, gamma, beta, eps=self.eps)
             self.track(mean, var, x.size // len(gamma))
         else:
-            y, op_pullback = ops.batch_norm_eval(x, gamma, beta, self.running_mean.value, self.running_var.value,
-                                                 eps=self.eps)
+            op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
+            y, op_pullback = op(x, gamma, beta, self.running_mean.value, self.running_var.value, eps=self.eps)
         return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
     def track(self, mean, var, m):

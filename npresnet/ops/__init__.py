@@ -8,6 +8,8 @@ wanted; None stands in their place.
 """
 
 from .activation import relu, softmax
+from .add import add
+from .cast import batch_norm_eval_cast, batch_norm_train_cast, cast
 from .conv import col2im, conv2d, im2col
 from .gate import scale_channels, sigmoid
 from .linear import linear
@@ -15,10 +17,12 @@ from .loss import softmax_cross_entropy
 from .norm import batch_norm_eval, batch_norm_train
 from .pad import subsample, zero_pad2d, zero_pad_channels
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
+from .step import momentum_step
 from .window import Window, same_padding
 
 __all__ = [
-    "Window", "avg_pool2d", "batch_norm_eval", "batch_norm_train", "col2im", "conv2d", "global_avg_pool2d",
-    "im2col", "linear", "max_pool2d", "relu", "same_padding", "scale_channels", "sigmoid", "softmax",
-    "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
+    "Window", "add", "avg_pool2d", "batch_norm_eval", "batch_norm_eval_cast", "batch_norm_train",
+    "batch_norm_train_cast", "cast", "col2im", "conv2d", "global_avg_pool2d", "im2col", "linear", "max_pool2d",
+    "momentum_step", "relu", "same_padding", "scale_channels", "sigmoid", "softmax", "softmax_cross_entropy",
+    "subsample", "zero_pad2d", "zero_pad_channels",
 ]

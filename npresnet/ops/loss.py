@@ -5,9 +5,10 @@
 
 import numpy
 
-from ..backend import array_namespace, namespace_for
+from ..backend import array_namespace, kernel, namespace_for
 
 
+@kernel
 def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     """The mean surprise at the labels, under the softmax of the logits.
 

@@ -2,7 +2,6 @@
 
 A value is replaced by a new array and never written into, so a state dict taken earlier keeps its numbers.
 
-[S]  Sutskever et al. 2013, On the importance of initialization and momentum in deep learning
 [KB] Kingma & Ba 2015, Adam, arXiv:1412.6980
 [LH] Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101
 """
@@ -10,6 +9,7 @@ A value is replaced by a new array and never written into, so a state dict taken
 import numpy as np
 
 from ..backend import array_namespace
+from ..ops import momentum_step
 
 
 class Optimizer:
@@ -46,8 +46,7 @@ class SGD(Optimizer):
 
         g ← g + λ w        v ← μ v + g        w ← w − η v,    or with Nesterov    w ← w − η (g + μ v)
 
-    The first v is g itself.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch keeps it outside, so that a
-    change of η acts on the whole velocity at once.
+    The arithmetic is :func:`npresnet.ops.momentum_step`.
     """
 
     def __init__(self, model, momentum=0.9, nesterov=False, weight_decay=0.0, decay_all=True):
@@ -57,14 +56,12 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
 
     def updated(self, name, w, g, lr, decay):
-        if decay:
-            g = g + decay * w                                           # g ← g + λ w
         if not self.momentum:
-            return w - lr * g
-        before = self.state.get(f"velocity/{name}")
-        v = g if before is None else self.momentum * before + g         # v ← μ v + g
-        self.state[f"velocity/{name}"] = v
-        return w - lr * (g + self.momentum * v if self.nesterov else v)
+            return w - lr * (g + decay * w if decay else g)
+        key = f"velocity/{name}"
+        w, self.state[key] = momentum_step(w, g, self.state.get(key), lr, momentum=self.momentum,
+                                           nesterov=self.nesterov, decay=decay)
+        return w
 
 
 class AdamW(Optimizer):

@@ -69,6 +69,9 @@ def test_what_comes_before_the_first_trainable_part_records_nothing():
     assert log == [("pullback", 5), ("pullback", 3)]
 
 
+ONE = np.float64(1)
+
+
 @pytest.mark.parametrize("branch, shortcut, wanted", [
     (False, False, [("call", 2), ("call", 3)]),
     (True, False, [("vjp", 2, False), ("call", 3)]),
@@ -77,14 +80,14 @@ def test_what_comes_before_the_first_trainable_part_records_nothing():
 def test_the_paths_of_a_residual_record_only_what_is_wanted(branch, shortcut, wanted):
     log = []
     residual = Residual(Probe(2, log, branch), Probe(3, log, shortcut))
-    y, pullback = residual.vjp(1.0, input_grad=False)
+    y, pullback = residual.vjp(ONE, input_grad=False)
     assert y == 5 and log == wanted
-    assert pullback(1.0) is None
+    assert pullback(ONE) is None
     log.clear()
-    y, pullback = residual.vjp(1.0)
+    y, pullback = residual.vjp(ONE)
     assert y == 5 and log == [("vjp", 2, True), ("vjp", 3, True)]
-    assert pullback(10.0) == 50
-    assert residual(2.0) == 10
+    assert pullback(10 * ONE) == 50
+    assert residual(2 * ONE) == 10
 
 
 def test_the_gradient_reaches_x_whatever_the_branch_does():

@@ -1,0 +1,67 @@
+// One thread for each pack; `packs` of them are the channels of a pixel.
+
+// y = max(x, 0)
+extern "C" __global__ void relu(const Pack *__restrict__ x, Pack *__restrict__ y, int count)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    Wides value = widen(x[number]);
+    for (int k = 0; k < WIDTH; k++) value.v[k] = cut(value.v[k], 0);
+    y[number] = narrow(value);
+}
+
+// dx = dy · [y > 0]
+extern "C" __global__ void relu_back(const Pack *__restrict__ y, const Pack *__restrict__ dy, Pack *__restrict__ dx,
+                                     int count)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    Wides value = widen(y[number]), slope = widen(dy[number]);
+    for (int k = 0; k < WIDTH; k++) slope.v[k] = value.v[k] > 0 ? slope.v[k] : 0;
+    dx[number] = narrow(slope);
+}
+
+// y = a + b
+extern "C" __global__ void add(const Pack *__restrict__ a, const Pack *__restrict__ b, Pack *__restrict__ y,
+                               int count)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    Wides sum = widen(a[number]), other = widen(b[number]);
+    for (int k = 0; k < WIDTH; k++) sum.v[k] += other.v[k];
+    y[number] = narrow(sum);
+}
+
+// y[m, c] = max(scale[c] · x[m, c] + shift[c] + residual[m, c], floor): what follows a convolution, in one pass.
+// x and y may be the same array; without `added` the residual is not read.
+extern "C" __global__ void affine(const Pack *x, const wide *__restrict__ scale, const wide *__restrict__ shift,
+                                  const Pack *residual, Pack *y, int count, int packs, int added, wide floor)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    int pack = number % packs;
+    Wides value = widen(x[number]), a = channels_of(scale, pack), b = channels_of(shift, pack), r = filled(0);
+    if (added) r = widen(residual[number]);
+    for (int k = 0; k < WIDTH; k++) value.v[k] = cut(a.v[k] * value.v[k] + b.v[k] + r.v[k], floor);
+    y[number] = narrow(value);
+}
+
+// g ← g + λ w     v ← μ v + g     w ← w − η v,   or with Nesterov   w ← w − η (g + μ v).   η is read from memory, so that
+// a captured graph follows its schedule.  Without `moving` there is no v yet, and v ← g.
+extern "C" __global__ void momentum_step(const Pack *__restrict__ w, const Pack *__restrict__ g,
+                                         const Pack *__restrict__ v, const wide *__restrict__ rate,
+                                         Pack *__restrict__ new_w, Pack *__restrict__ new_v, int count,
+                                         int moving, int nesterov, wide momentum, wide decay)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    Wides weight = widen(w[number]), slope = widen(g[number]), speed = filled(0);
+    if (moving) speed = widen(v[number]);
+    for (int k = 0; k < WIDTH; k++) {
+        slope.v[k] += decay * weight.v[k];
+        speed.v[k] = momentum * speed.v[k] + slope.v[k];
+        weight.v[k] -= rate[0] * (nesterov ? slope.v[k] + momentum * speed.v[k] : speed.v[k]);
+    }
+    new_w[number] = narrow(weight);
+    new_v[number] = narrow(speed);
+}

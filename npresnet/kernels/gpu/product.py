@@ -1,0 +1,62 @@
+"""Matrix products through cuBLAS, whose matrices lie column by column: C = A B there is Cᵀ = Bᵀ Aᵀ here.
+
+Products of float16 and bfloat16 add up in float32.  Those of float32 are exact to float32 unless TF32 is asked for
+(:func:`npresnet.backend.tf32`), which reads 10 bits of each factor's mantissa.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ...backend import array_namespace
+
+CODES = {"float16": 2, "bfloat16": 14, "float32": 0, "float64": 1}     # CUDA_R_16F and so on
+
+
+def product(a, b, out, *, accumulate=False, tf32=False):
+    """out ← a b, or out ← out + a b:  (…, M, K) (…, K, N) → (…, M, N), alone or a stack of them.
+
+    Each matrix has one axis without gaps; ``out`` the last one.  ``out`` may be float32 where a and b are smaller.
+    """
+    from cupy.cuda import device
+    from cupy_backends.cuda.libs import cublas
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    kind = np.float64 if a.dtype == np.float64 else np.float32
+    one, factor = np.ones((), kind), np.asarray(accumulate, kind)
+    (flip_b, ld_b, skip_b), (flip_a, ld_a, skip_a), (_, ld_out, skip_out) = side(b), side(a), side(out)
+    code, code_out = CODES[a.dtype.name], CODES[out.dtype.name]
+    left, right = (b.data.ptr, code, ld_b), (a.data.ptr, code, ld_a)
+    to = (out.data.ptr, code_out, ld_out)
+    how = compute(cublas, a.dtype, tf32), cublas.CUBLAS_GEMM_DEFAULT
+    head = (device.get_cublas_handle(), flip_b, flip_a, n, m, k, one.ctypes.data)
+    if out.ndim == 2:
+        cublas.gemmEx(*head, *left, *right, factor.ctypes.data, *to, *how)
+    else:
+        cublas.gemmStridedBatchedEx(*head, *left, skip_b, *right, skip_a, factor.ctypes.data, *to, skip_out, len(out),
+                                    *how)
+    return out
+
+
+def side(a) -> tuple[int, int, int]:
+    """(1 if its columns have no gaps, its leading dimension, the elements from one matrix of a stack to the next)."""
+    *stack, down, across = (stride // a.itemsize for stride in a.strides)
+    rows, columns = a.shape[-2:]
+    skip = stack[0] if stack else 0
+    if across == 1 or (columns == 1 and down != 1):
+        return 0, max(down, columns), skip
+    if down != 1 and rows != 1:
+        raise ValueError(f"a matrix of shape {a.shape} and strides {a.strides} has gaps along both axes")
+    return 1, max(across, rows), skip
+
+
+@cache
+def compute(cublas, dtype, tf32) -> int:
+    """cuBLAS's name for how a product of this dtype adds up."""
+    if dtype == np.float64:
+        return cublas.CUBLAS_COMPUTE_64F
+    return cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if tf32 and dtype == np.float32 else cublas.CUBLAS_COMPUTE_32F
+
+
+def matmul(a, b, **options):
+    """A fresh a b."""
+    return product(a, b, array_namespace(a, b).empty((*a.shape[:-1], b.shape[-1]), a.dtype), **options)

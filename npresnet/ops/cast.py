@@ -1,0 +1,48 @@
+"""Between precisions: the seams of mixed-precision training.
+
+[MP] Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740, §3
+"""
+
+from ..backend import kernel
+from .norm import batch_norm_eval, batch_norm_train
+
+
+def cast(x, dtype):
+    """y = x in another precision;   dx = dy in x's own.
+
+    Rounding has no derivative where it steps and 0 elsewhere; its pullback is that of the map it stands for, y = x.
+
+    Shapes: any.
+    Saves: nothing.
+    """
+    own = x.dtype
+    return x.astype(dtype, copy=False), lambda dy: dy.astype(own, copy=False)
+
+
+@kernel
+def batch_norm_train_cast(x, gamma, beta, *, eps):
+    """Batch norm in gamma's precision of images in x's: cast, :func:`batch_norm_train`, cast back.    [MP] §3.3
+
+    Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W) in x's dtype, pullback, and (μ, σ²) in gamma's.
+    Saves: what batch_norm_train saves.
+    """
+    wide, narrow = cast(x, gamma.dtype)
+    y, pullback, extras = batch_norm_train(wide, gamma, beta, eps=eps)
+    return *_cast_back(y, pullback, x.dtype, narrow), extras
+
+
+def batch_norm_eval_cast(x, gamma, beta, mean, var, *, eps):
+    """As :func:`batch_norm_train_cast`, by stored statistics."""
+    wide, narrow = cast(x, gamma.dtype)
+    return _cast_back(*batch_norm_eval(wide, gamma, beta, mean, var, eps=eps), x.dtype, narrow)
+
+
+def _cast_back(y, pullback, dtype, narrow):
+    """The end of a seam: y in the images' dtype, and the pullback between the two casts."""
+    y, widen = cast(y, dtype)
+
+    def whole(dy, skip=()):
+        dx, *gradients = pullback(widen(dy), skip=skip)
+        return None if dx is None else narrow(dx), *gradients
+
+    return y, whole

@@ -1,0 +1,21 @@
+"""How an optimiser moves one parameter: a plain function of arrays, with no pullback.
+
+[S]  Sutskever et al. 2013, On the importance of initialization and momentum in deep learning
+"""
+
+from ..backend import kernel
+
+
+@kernel
+def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
+    """(w, v) after one step of stochastic gradient descent with momentum, as in PyTorch.
+
+        g ← g + λ w        v ← μ v + g        w ← w − η v,    or with Nesterov    w ← w − η (g + μ v)
+
+    ``v`` None is the first step's: v is then g itself.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch
+    keeps it outside, so that a change of η acts on the whole velocity at once.
+    """
+    if decay:
+        g = g + decay * w                                               # g ← g + λ w
+    v = g if v is None else momentum * v + g                            # v ← μ v + g
+    return w - lr * (g + momentum * v if nesterov else v), v

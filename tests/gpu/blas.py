@@ -1,0 +1,55 @@
+"""Stand-ins for cuBLAS's general matrix products, on memory of the host: column by column, as cuBLAS reads it."""
+
+import ctypes
+from types import ModuleType
+
+import numpy as np
+
+DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+COMPUTE = {68: np.float32, 77: np.float32, 70: np.float64}
+
+
+def matrix(address, code, rows, columns, ld, flip=0):
+    """The (rows, columns) matrix that op(A) means, as a view: A's columns are ``ld`` apart."""
+    dtype = np.dtype(DTYPES[code])
+    if flip:
+        return matrix(address, code, columns, rows, ld).T
+    assert ld >= max(1, rows), f"a leading dimension of {ld} for {rows} rows"
+    count = ld * (columns - 1) + rows
+    memory = np.ctypeslib.as_array((ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address)).view(dtype)
+    return np.lib.stride_tricks.as_strided(memory, (rows, columns), (dtype.itemsize, ld * dtype.itemsize))
+
+
+def gemm_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, b, code_b, ld_b, beta, c, code_c, ld_c, compute,
+            algorithm):
+    kind = COMPUTE[compute]
+    factors = [np.ctypeslib.as_array((np.ctypeslib.as_ctypes_type(kind) * 1).from_address(p))[0] for p in (alpha, beta)]
+    out = matrix(c, code_c, m, n, ld_c)
+    value = matrix(a, code_a, m, k, ld_a, flip_a).astype(kind) @ matrix(b, code_b, k, n, ld_b, flip_b).astype(kind)
+    if compute == 77:
+        calls.append("tf32")
+    out[...] = factors[0] * value + (factors[1] * out if factors[1] else 0)         # with β = 0, C is not read
+
+
+def gemm_strided_batched_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, skip_a, b, code_b, ld_b, skip_b,
+                            beta, c, code_c, ld_c, skip_c, batch, compute, algorithm):
+    sizes = [np.dtype(DTYPES[code]).itemsize for code in (code_a, code_b, code_c)]
+    for i in range(batch):
+        at = [p + i * skip * size for p, skip, size in zip((a, b, c), (skip_a, skip_b, skip_c), sizes)]
+        gemm_ex(handle, flip_a, flip_b, m, n, k, alpha, at[0], code_a, ld_a, at[1], code_b, ld_b, beta, at[2], code_c,
+                ld_c, compute, algorithm)
+
+
+calls = []               # products that were allowed TF32
+
+
+def modules(recorded) -> dict:
+    """What is imported from cupy_backends, by name; ``recorded`` wraps each function."""
+    cublas = ModuleType("cupy_backends.cuda.libs.cublas")
+    cublas.gemmEx, cublas.gemmStridedBatchedEx = recorded(gemm_ex), recorded(gemm_strided_batched_ex)
+    cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_COMPUTE_32F_FAST_TF32, cublas.CUBLAS_COMPUTE_64F = 68, 77, 70
+    cublas.CUBLAS_GEMM_DEFAULT = -1
+    names = ["cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"]
+    found = {name: ModuleType(name) for name in names} | {cublas.__name__: cublas}
+    found["cupy_backends.cuda.libs"].cublas = cublas
+    return found

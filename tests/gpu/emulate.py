@@ -1,0 +1,82 @@
+"""The CUDA sources run on the host: compiled as C++ with host/simt.h, and launched with NumPy's memory."""
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HOST = Path(__file__).parent / "host"
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-x", "c++", "-Wno-unknown-pragmas",
+         "-fno-gnu-unique")              # or all libraries would share one piece of __shared__ memory
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+compiler = shutil.which("g++") or shutil.which("clang++")
+
+
+def build(code, options):
+    """The shared library of a CUDA source, kept in the temporary directory for the next run."""
+    from npresnet.kernels.gpu.launch import SOURCES, files
+    barriers = {name for source in SOURCES for text in [(files("npresnet.kernels.gpu") / source).read_text()]
+                for name in KERNEL.findall(text) if "__syncthreads" in text}
+    whole = '#include "simt.h"\n' + code + "".join(
+        f"\nEXPORT({name}, {str(name in barriers).lower()})" for name in KERNEL.findall(code))
+    flags = (*FLAGS, *(o for o in options if o.startswith("-D")), f"-I{HOST}")
+    parts = [whole, *flags, *(path.read_text() for path in sorted(HOST.glob("*.h")))]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"npresnet-kernels-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    library = folder / f"{key}.so"
+    if not library.exists():
+        fresh = folder / f"{key}.{os.getpid()}.so"
+        done = subprocess.run([compiler, *flags, "-o", str(fresh), "-"], input=whole, text=True, capture_output=True)
+        if done.returncode:
+            raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
+        fresh.replace(library)
+    return ctypes.CDLL(str(library))
+
+
+class RawModule:
+    """CuPy's class of this name, for kernels whose arguments are arrays and NumPy's scalars."""
+
+    launched = []            # the names, in order
+
+    def __init__(self, *, code, options=()):
+        self.code, self.options, self.library = code, options, None
+
+    def get_function(self, name):
+        def run(grid, block, args):
+            if self.library is None:
+                self.library = build(self.code, self.options)
+            RawModule.launched.append(name)
+            launch(self.library, name, grid, block, args)
+        return run
+
+
+def launch(library, name, grid, block, args):
+    """Launch as cuLaunchKernel does: an array of addresses of arguments."""
+    sizes = (ctypes.c_int * 64)()
+    getattr(library, f"sizes_{name}")(sizes)
+    held = [pointer_to(arg) for arg in args]
+    given, wanted = [a.itemsize for a in held], [size for size in sizes if size]
+    if given != wanted:
+        raise TypeError(f"{name} takes arguments of {wanted} bytes, not {given}")
+    addresses = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
+    shape = [(ctypes.c_uint * 2)(*(tuple(sides) + (1,))[:2]) for sides in (grid, block)]
+    status = getattr(library, f"launch_{name}")(*shape, addresses)
+    if status:
+        raise RuntimeError(f"{name}: " + {1: f"no GPU takes a grid of {grid} blocks of {block} threads",
+                                          2: "a barrier that only some threads of a block reach"}[status])
+
+
+def pointer_to(arg):
+    """An array that holds what is passed: a scalar, or the address of an array of the device."""
+    if isinstance(arg, np.generic):
+        return np.asarray(arg)
+    if hasattr(arg, "_array"):
+        return np.asarray(arg.data.ptr, np.uint64)
+    raise TypeError(f"a kernel takes arrays of the device and NumPy's scalars, not {type(arg).__name__}")

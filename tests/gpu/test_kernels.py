@@ -1,0 +1,180 @@
+"""Law 5 on CUDA kernels: each equals its reference, on the whole table of cases and where several blocks are filled."""
+
+import numpy as np
+import pytest
+
+from npresnet import ops
+from npresnet.backend import Kernel, load_kernels
+
+from .. import fake_cupy, laws
+from ..cases import CASES, Case, conv, loss, norm_train, unary
+
+LARGER = [      # packs of every width, rows that fill several blocks, columns in several parts
+    conv("many channels", (3, 16, 9, 10), (24, 16, 3, 3), padding=1),
+    conv("many channels 1x1", (3, 24, 7, 5), (16, 24, 1, 1), bias=True),
+    conv("strided 1x1", (2, 8, 9, 8), (16, 8, 1, 1), stride=2),
+    conv("groups of four", (2, 32, 6, 7), (32, 4, 3, 3), padding=1, groups=8),
+    conv("groups of eight", (2, 32, 7, 6), (16, 8, 3, 3), padding=1, groups=4, stride=2),
+    norm_train("many rows", (5, 8, 13, 17)),
+    norm_train("many channels", (7, 296, 3, 2)),
+    norm_train("three channels", (9, 3, 31, 5)),
+    Case("batch_norm_eval", "many rows", {"x": (4, 24, 9, 11), "gamma": (24,), "beta": (24,)}, {"eps": 1e-5},
+         {"mean": (24,), "var": (24,)}),
+    unary("max_pool2d", "many channels", (2, 24, 11, 9), kernel=3, stride=2, padding=1),
+    unary("avg_pool2d", "many channels", (2, 24, 11, 9), kernel=3, stride=2, padding=1),
+    unary("global_avg_pool2d", "many channels", (3, 40, 7, 7)),
+    unary("relu", "many", (5, 24, 7, 9)),
+    loss("many classes", 5, 1000, label_smoothing=0.1),
+    Case("add", "images", {"a": (2, 8, 4, 5), "b": (2, 8, 4, 5)}, {}),
+    Case("add", "rows", {"a": (3, 7), "b": (3, 7)}, {}),
+]
+OPS = laws.OPS | {"add": ops.add}
+WITH_KERNELS = [case for case in CASES + LARGER if isinstance(OPS[case.op], Kernel)]
+DTYPES = [np.float16, np.float32, np.float64]
+HALF = 4e-3                              # a few roundings of 5e-4 each, of sums and of what goes into them
+every_case = pytest.mark.parametrize("case", WITH_KERNELS, ids=str)
+
+
+def faster(case):
+    load_kernels("cupy")
+    return OPS[case.op].faster["cupy"]
+
+
+def moved(cupy, arrays, layout):
+    """The same arrays on the device, in another order in memory."""
+    there = {}
+    for name, a in arrays.items():
+        held = cupy.asarray(a)
+        if layout == "channels last" and a.ndim == 4:
+            held = cupy.ascontiguousarray(held.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        elif layout == "a slice" and a.ndim:
+            wider = cupy.zeros((*a.shape[:-1], 2 * a.shape[-1]), dtype=a.dtype)
+            wider[..., ::2] = held
+            held = wider[..., ::2]
+        there[name] = held
+    return there
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_case
+def test_a_kernel_equals_its_reference(cupy, case, dtype):
+    arrays, constants = case.draw(dtype)
+    exact = [{k: a.astype(np.float64) if a.dtype.kind == "f" else a for k, a in g.items()} for g in (arrays, constants)]
+    y_due, cotangents_due, extras_due = laws.run(OPS[case.op].reference, case, *exact)
+    bound = HALF if dtype == np.float16 else 2 * laws.tolerance(case.op, dtype)
+    dy = laws.cotangent(y_due).astype(dtype)
+    due = cotangents_due(dy.astype(np.float64))
+    for layout in ("channels first", "channels last", "a slice"):
+        there = [moved(cupy, group, layout) for group in (arrays, constants)]
+        y, cotangents, extras = laws.run(faster(case), case, *there)
+        found = cotangents(moved(cupy, {"dy": dy}, layout)["dy"] if dy.ndim else dy[()])
+        assert fake_cupy.transfers == []
+        for array, truth in zip((y, *extras), (y_due, *extras_due), strict=True):
+            laws.assert_close(array.get(), np.asarray(truth, dtype), bound, "value")
+            fake_cupy.transfers.clear()
+        for name, truth in due.items():
+            laws.assert_close(found[name].get(), truth.astype(dtype), bound, f"d{name}")
+            fake_cupy.transfers.clear()
+
+
+@every_case
+def test_nothing_is_written_to(cupy, case):
+    arrays, constants = case.draw(np.float32)
+    there = [{k: cupy.asarray(a) for k, a in group.items()} for group in (arrays, constants)]
+    y, cotangents, _ = laws.run(faster(case), case, *there)
+    dy = cupy.asarray(laws.cotangent(y.get()))
+    kept = [a.get() for a in (y, dy)]
+    first = {name: d.get() for name, d in cotangents(dy).items()}
+    second = cotangents(dy)
+    for old, new in zip(kept, (y, dy)):
+        np.testing.assert_array_equal(new.get(), old)
+    for group, held in zip((arrays, constants), there):
+        for name, a in group.items():
+            np.testing.assert_array_equal(held[name].get(), a, err_msg=name)
+    for name, d in first.items():
+        np.testing.assert_array_equal(second[name].get(), d, err_msg=f"d{name} the second time")
+
+
+@pytest.mark.parametrize("case", [c for c in WITH_KERNELS if len(c.shapes) > 1 and c.op != "add"], ids=str)
+def test_a_skipped_gradient_is_none(cupy, case):
+    arrays, constants = case.draw(np.float32)
+    there = [{k: cupy.asarray(a) for k, a in group.items()} for group in (arrays, constants)]
+    y, cotangents, _ = laws.run(faster(case), case, *there)
+    dy = cupy.asarray(laws.cotangent(y.get()))
+    whole = cotangents(dy)
+    for skip in arrays:
+        found = cotangents(dy, skip={skip})
+        assert found.pop(skip) is None
+        for name, d in found.items():
+            np.testing.assert_array_equal(d.get(), whole[name].get())
+
+
+@pytest.mark.parametrize("case", {case.op: case for case in reversed(WITH_KERNELS)}.values(), ids=str)
+def test_a_kernel_saves_what_its_docstring_says(cupy, case):
+    arrays, constants = case.draw(np.float32)
+    there = {k: cupy.asarray(a) for group in (arrays, constants) for k, a in group.items()}
+    _, pullback, *_ = faster(case)(*there.values(), **case.static)
+    assert {name for name, _ in laws.held_arrays(pullback, kind=cupy.ndarray)} == laws.declared(faster(case))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_momentum_step(cupy, nesterov, first):
+    load_kernels("cupy")
+    rng = np.random.default_rng(0)
+    w, g, v = rng.standard_normal((3, 24, 5))
+    given = w, g, None if first else v, 0.1
+    static = {"momentum": 0.9, "nesterov": nesterov, "decay": 0.01}
+    there = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in given]
+    for rate in (0.1, cupy.asarray(0.1)):
+        found = ops.momentum_step.faster["cupy"](*there[:3], rate, **static)
+        for array, due in zip(found, ops.momentum_step.reference(*given, **static), strict=True):
+            np.testing.assert_allclose(array.get(), due, atol=1e-12)
+
+
+def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
+    load_kernels("cupy")
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((4, 16, 6, 5)) * 3 + 50).astype(np.float16)         # a mean far from 0
+    gamma, beta = rng.standard_normal((2, 16), np.float32)
+    there = [cupy.asarray(a) for a in (x, gamma, beta)]
+    y, pullback, extras = ops.batch_norm_train_cast.faster["cupy"](*there, eps=1e-5)
+    y_due, pullback_due, extras_due = ops.batch_norm_train(*(a.astype(np.float64) for a in (x, gamma, beta)), eps=1e-5)
+    laws.assert_close(y.get(), y_due.astype(np.float16), 1e-3)
+    for found, due in zip(extras, extras_due, strict=True):
+        laws.assert_close(found.get(), due.astype(np.float32), 1e-6)
+    dy = rng.standard_normal(x.shape).astype(np.float16)
+    dx, *slopes = pullback(cupy.asarray(dy))
+    dx_due, *slopes_due = pullback_due(dy.astype(np.float64))
+    laws.assert_close(dx.get(), dx_due.astype(np.float16), 1e-3)
+    for found, due in zip(slopes, slopes_due, strict=True):
+        laws.assert_close(found.get(), due.astype(np.float32), 1e-5)
+
+
+@pytest.mark.parametrize("workspace", [1, 5000, 2**25])
+def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
+    from npresnet.kernels.gpu import conv as gpu_conv
+    monkeypatch.setattr(gpu_conv, "WORKSPACE", workspace)
+    test_a_kernel_equals_its_reference(cupy, LARGER[0], np.float32)
+
+
+def test_tf32_is_only_used_where_it_is_allowed(cupy):
+    from npresnet.backend import tf32
+
+    from . import blas
+    if cupy is not fake_cupy.MODULE:
+        pytest.skip("only the stand-in for the GPU's cuBLAS tells what it was asked for")
+    x, w = cupy.asarray(np.ones((2, 8, 4, 4), np.float32)), cupy.asarray(np.ones((8, 8, 3, 3), np.float32))
+    blas.calls.clear()
+    y, pullback = ops.conv2d(x, w, padding=1)
+    with tf32():
+        pullback(y)
+        assert blas.calls == []                      # the pullback keeps what the forward call was told
+        y, pullback = ops.conv2d(x, w, padding=1)
+    pullback(y)
+    assert blas.calls == ["tf32"] * 3
+
+
+def test_labels_out_of_range_make_the_loss_nan(cupy):
+    loss, _ = ops.softmax_cross_entropy(cupy.asarray(np.ones((3, 4), np.float32)), cupy.asarray(np.array([0, 4, 1])))
+    assert np.isnan(loss.get())

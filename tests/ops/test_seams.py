@@ -1,0 +1,81 @@
+"""Ops outside the table: the sum of two paths, casts and what lies between two of them, an optimiser's step."""
+
+import numpy as np
+import pytest
+
+from npresnet import nn, ops
+
+from .. import fake_cupy
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((3, 4, 5, 6), np.float32)
+GAMMA, BETA, MEAN = (rng.standard_normal(4, np.float32) for _ in range(3))
+
+
+def locked(*arrays):
+    for a in arrays:
+        a.flags.writeable = False
+    return arrays
+
+
+def test_a_sum_hands_its_cotangent_to_both_paths():
+    a, b, dy = locked(X.copy(), X + 1, X * 2)
+    y, pullback = ops.add(a, b)
+    np.testing.assert_array_equal(y, a + b)
+    np.testing.assert_array_equal(pullback(dy), (dy, dy))
+    with pytest.raises(TypeError, match="one dtype"):
+        ops.add(a, b.astype(np.float64))
+    with pytest.raises(ValueError, match="one shape"):
+        ops.add(a, b[:, :1])
+    with fake_cupy.installed() as cupy, pytest.raises(TypeError, match=r"to_device\(\)"):
+        ops.add(a, cupy.asarray(b))
+
+
+def test_a_cast_is_undone_by_its_pullback():
+    y, pullback = ops.cast(*locked(X.copy()), np.float16)
+    np.testing.assert_array_equal(y, X.astype(np.float16))
+    dx = pullback(y * 2)
+    np.testing.assert_array_equal(dx, y.astype(np.float32) * 2)
+    assert y.dtype == np.float16 and dx.dtype == np.float32
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_between_casts_keeps_its_statistics_in_float32(training):
+    x = X.astype(np.float16)
+    stored = () if training else (MEAN, MEAN**2)
+    op, plain = ((ops.batch_norm_train_cast, ops.batch_norm_train) if training else
+                 (ops.batch_norm_eval_cast, ops.batch_norm_eval))
+    y, pullback, *extras = op(*locked(x, GAMMA, BETA, *stored), eps=1e-5)
+    y_due, pullback_due, *extras_due = plain(x.astype(np.float32), GAMMA, BETA, *stored, eps=1e-5)
+    np.testing.assert_array_equal(y, y_due.astype(np.float16))
+    for found, due in zip(extras, extras_due):
+        np.testing.assert_array_equal(found, due)
+        assert found[0].dtype == np.float32
+    dy = rng.standard_normal(x.shape).astype(np.float16)
+    dx, *gradients = pullback(dy)
+    dx_due, *gradients_due = pullback_due(dy.astype(np.float32))
+    np.testing.assert_array_equal(dx, dx_due.astype(np.float16))
+    for found, due in zip(gradients, gradients_due, strict=True):
+        np.testing.assert_array_equal(found, due)
+        assert found.dtype == np.float32
+    assert pullback(dy, skip={"x", "gamma", "beta"}) == (None, None, None)
+
+
+def test_a_batch_norm_layer_takes_halves():
+    layer = nn.BatchNorm2d(4).train()
+    y, pullback = layer.vjp(X.astype(np.float16))
+    assert y.dtype == pullback(y).dtype == np.float16
+    assert {box.value.dtype for _, box in layer.named_arrays()} == {np.dtype(np.float32), np.dtype(np.int64)}
+    assert layer.weight.grad.dtype == np.float32 and layer.eval()(X.astype(np.float16)).dtype == np.float16
+    with pytest.raises(TypeError, match="one dtype"):
+        layer(X.astype(np.float64))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_momentum_step_is_torchs(nesterov):
+    w, g, v = locked(GAMMA.copy(), BETA.copy(), MEAN.copy())
+    new_w, new_v = ops.momentum_step(w, g, v, 0.1, momentum=0.9, nesterov=nesterov, decay=0.01)
+    slope = g + 0.01 * w
+    np.testing.assert_allclose(new_v, 0.9 * v + slope, rtol=1e-6)
+    np.testing.assert_allclose(new_w, w - 0.1 * (slope + 0.9 * new_v if nesterov else new_v), rtol=1e-6)
+    np.testing.assert_array_equal(ops.momentum_step(w, g, None, 0.1, momentum=0.9)[1], g)
