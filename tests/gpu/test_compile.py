@@ -1,0 +1,44 @@
+"""Every CUDA kernel compiles to machine code for Ampere and Hopper, moves packs in one access and spills nothing."""
+
+import re
+
+import numpy as np
+import pytest
+
+from npresnet.kernels.gpu.launch import ACCESS, DTYPES, options, source
+
+from . import emulate, nvrtc
+
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+NAMES = set(emulate.KERNEL.findall(source()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    if nvrtc.found() is None:
+        pytest.skip("no GPU, and no NVRTC to compile its kernels: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_the_sources_compile(architecture, wide, dtype):
+    width = ACCESS // BYTES[dtype] if wide else 1
+    code, ptx, log = nvrtc.compiled(source(), (f"--gpu-architecture={architecture}", *options(dtype, width)))
+    assert code[:4] == b"\x7fELF" and all(name.encode() in code for name in NAMES)
+    packs = {"float64": "v2"}.get(dtype, "v4") if wide else "no vectors"
+    assert len(re.findall(rf"ld\.global\S*\.{packs}", ptx)) >= (len(NAMES) if wide else 0)
+    spills = [int(n) for n in re.findall(r"(\d+) bytes spill", log)]
+    assert len(spills) >= 2 * len(NAMES) and not any(spills), log
+
+
+def test_a_mistake_is_found():
+    with pytest.raises(ValueError, match="error"):
+        nvrtc.compiled(source() + "\nint wrong = undeclared;", ("--gpu-architecture=sm_90", *options("float32", 1)))
+
+
+def test_no_kernel_is_larger_than_a_multiprocessor_takes():
+    """256 threads of 64 registers: at least four blocks at a time."""
+    *_, log = nvrtc.compiled(source(), ("--gpu-architecture=sm_90", *options("float16", 8)))
+    registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
+    assert len(registers) == len(NAMES) and np.max(registers) <= 64, log
