@@ -52,6 +52,11 @@ def norm_train(note, x, eps=1e-5):
     return Case("batch_norm_train", note, {"x": x, "gamma": x[1:2], "beta": x[1:2]}, {"eps": eps})
 
 
+def norm_relu(note, x, add=False, eps=1e-5):
+    shapes = {"x": x, "gamma": x[1:2], "beta": x[1:2]} | ({"s": x} if add else {})
+    return Case("batch_norm_add_relu" if add else "batch_norm_relu", note, shapes, {"eps": eps})
+
+
 def norm_eval(note, x, eps=1e-5):
     c = x[1:2]
     return Case("batch_norm_eval", note, {"x": x, "gamma": c, "beta": c}, {"eps": eps}, {"mean": c, "var": c})
@@ -100,6 +105,10 @@ CASES = [
     norm_train("one pixel", (5, 3, 1, 1)),
     norm_train("one image", (1, 3, 4, 3)),
     norm_train("two values and a large eps", (2, 3, 1, 1), eps=0.3),
+    norm_relu("plain", (3, 4, 2, 5)),
+    norm_relu("one pixel and a large eps", (5, 3, 1, 1), eps=0.3),
+    norm_relu("plain", (3, 4, 2, 5), add=True),
+    norm_relu("one image", (1, 3, 4, 3), add=True),
     norm_eval("plain", (3, 4, 2, 5)),
     norm_eval("one value", (1, 3, 1, 1)),
     norm_eval("large eps", (2, 3, 3, 2), eps=0.3),

@@ -110,6 +110,16 @@ def batch_norm_train(x, gamma, beta, *, eps):
     return y, (mean, var)
 
 
+def batch_norm_relu(x, gamma, beta, *, eps):
+    y, moments = batch_norm_train(x, gamma, beta, eps=eps)
+    return relu(y), moments
+
+
+def batch_norm_add_relu(x, gamma, beta, s, *, eps):
+    y, moments = batch_norm_train(x, gamma, beta, eps=eps)
+    return relu(y + s), moments
+
+
 def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
     y = np.zeros_like(x)
     for i, k, p, q in np.ndindex(*x.shape):

@@ -1,6 +1,7 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
-from ..ops import add
+from .. import ops
+from .layers import BatchNorm2d, ReLU
 from .module import Module, once
 
 
@@ -27,13 +28,13 @@ class Chain(Module):
         return tuple(self.children().values())
 
     def __call__(self, x):
-        for layer in self.layers():
+        for layer in joined(self.layers(), x):
             x = layer(x)
         return x
 
     def vjp(self, x, input_grad=True):
         pullbacks, wanted = [], input_grad
-        for layer in self.layers():
+        for layer in joined(self.layers(), x):
             x, pullback = record(layer, x, wanted)
             wanted = wanted or layer.trainable               # what comes later must send something back
             pullbacks.append(pullback)
@@ -68,7 +69,7 @@ class Residual(Module):
         self.branch, self.shortcut = branch, shortcut
 
     def __call__(self, x):
-        return add(self.branch(x), self.shortcut(x))[0]
+        return ops.add(self.branch(x), self.shortcut(x))[0]
 
     def vjp(self, x, input_grad=True):
         f, f_pullback = record(self.branch, x, input_grad)
@@ -76,9 +77,9 @@ class Residual(Module):
 
         def pullback(dy):
             df, ds = f_pullback(dy), s_pullback(dy)
-            return add(df, ds)[0] if input_grad else None
+            return ops.add(df, ds)[0] if input_grad else None
 
-        return add(f, s)[0], once(pullback)
+        return ops.add(f, s)[0], once(pullback)
 
 
 def record(module, x, input_grad):
@@ -86,3 +87,56 @@ def record(module, x, input_grad):
     if input_grad or module.trainable:
         return module.vjp(x, input_grad)
     return module(x), lambda dy: None
+
+
+class NormReLU(Module):
+    """A batch norm in training and the ReLU behind it, in one op."""
+
+    def __init__(self, norm):
+        self.norm = norm
+
+    def vjp(self, x, input_grad=True):
+        return self.norm.by_batch(ops.batch_norm_relu, x, input_grad=input_grad)
+
+
+class ResidualReLU(Module):
+    """y = σ(F(x) + S(x)), F ending in a batch norm in training: its end, the sum and the ReLU in one op.
+
+    The gradients are those of :class:`Residual` with df = BN′ᵀ σ′ᵀ dy and ds = σ′ᵀ dy.
+    """
+
+    def __init__(self, residual):
+        *before, self.norm = residual.branch.layers()
+        self.before, self.shortcut = Sequential(*before), residual.shortcut
+
+    def vjp(self, x, input_grad=True):
+        f, f_pullback = record(self.before, x, input_grad)
+        s, s_pullback = record(self.shortcut, x, input_grad)
+        y, sum_pullback = self.norm.by_batch(ops.batch_norm_add_relu, f, s)
+
+        def pullback(dy):
+            df, ds = sum_pullback(dy)
+            df, ds = f_pullback(df), s_pullback(ds)
+            return ops.add(df, ds)[0] if input_grad else None
+
+        return y, once(pullback)
+
+
+def joined(layers, x):
+    """The same parts; where a kernel does a batch norm and the ReLU behind it in fewer passes over x, they are one."""
+    if not ops.batch_norm_relu.has_faster(x):
+        return layers
+    parts = []
+    for layer in layers:
+        before = parts[-1] if parts and type(layer) is ReLU else None
+        if _batchwise(before):
+            parts[-1] = NormReLU(before)
+        elif type(before) is Residual and isinstance(before.branch, Chain) and _batchwise(before.branch.layers()[-1]):
+            parts[-1] = ResidualReLU(before)
+        else:
+            parts.append(layer)
+    return parts
+
+
+def _batchwise(layer) -> bool:
+    return type(layer) is BatchNorm2d and layer.batchwise

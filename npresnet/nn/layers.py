@@ -51,16 +51,25 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(np.ones(channels, np.float32))
         self.num_batches_tracked = Buffer(np.zeros((), np.int64))
 
+    @property
+    def batchwise(self) -> bool:
+        """Whether it normalizes by the batch's own statistics."""
+        return self.training and not self.frozen
+
     def vjp(self, x, input_grad=True):
+        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # halves between layers, statistics in full
+        if self.batchwise:
+            return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
+        op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
+        y, op_pullback = op(x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value,
+                            eps=self.eps)
+        return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+
+    def by_batch(self, op, x, *others, input_grad=True):
+        """Through ``op``: batch_norm_train, or one that takes along what comes after it, with ``others``."""
         gamma, beta = self.weight.value, self.bias.value
-        mixed = x.dtype.itemsize == 2 < gamma.dtype.itemsize            # halves between layers, statistics in full
-        if self.training and not self.frozen:
-            op = ops.batch_norm_train_cast if mixed else ops.batch_norm_train
-            y, op_pullback, (mean, var) = op(x, gamma, beta, eps=self.eps)
-            self.track(mean, var, x.size // len(gamma))
-        else:
-            op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
-            y, op_pullback = op(x, gamma, beta, self.running_mean.value, self.running_var.value, eps=self.eps)
+        y, op_pullback, (mean, var) = op(x, gamma, beta, *others, eps=self.eps)
+        self.track(mean, var, x.size // len(gamma))
         return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
     def track(self, mean, var, m):

@@ -158,7 +158,8 @@ class Module:
 def recorded(op_pullback, input_grad, **parameters):
     """dy ↦ dx for a layer: adds the gradient of each trainable parameter on the way; runs once.
 
-    ``parameters`` are the layer's boxes under the op's argument names, in the op's order.
+    ``parameters`` are the layer's boxes under the op's argument names, in the op's order; what the op answers for
+    arguments after them follows dx.
     """
     wanted = {name for name, box in parameters.items() if box is not None and box.trainable}
     skip = (parameters.keys() - wanted) | (set() if input_grad else {"x"})
@@ -168,7 +169,8 @@ def recorded(op_pullback, input_grad, **parameters):
         for (name, box), grad in zip(parameters.items(), grads):
             if name in wanted:
                 box.accumulate(grad)
-        return dx
+        others = grads[len(parameters):]
+        return (dx, *others) if others else dx
 
     return once(pullback)
 

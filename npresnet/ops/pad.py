@@ -22,7 +22,7 @@ def zero_pad_channels(x, before, after):
     Saves: nothing.
     """
     n, c, h, w = x.shape
-    y = namespace_for(x=x).zeros((n, before + c + after, h, w), x.dtype)
+    y = namespace_for(x=x).zeros_like(x, shape=(n, before + c + after, h, w))      # in x's order of axes in memory
     y[:, before:before + c] = x
     return y, lambda dy: dy[:, before:before + c]
 
@@ -37,7 +37,7 @@ def subsample(x, stride):
     (sh, sw), shape = pair(stride), x.shape
 
     def pullback(dy):
-        dx = array_namespace(dy).zeros(shape, dy.dtype)
+        dx = array_namespace(dy).zeros_like(dy, shape=shape)
         dx[:, :, ::sh, ::sw] = dy
         return dx
 

@@ -36,6 +36,8 @@ def in_torch(F, op, arrays, constants, static):
         return F.avg_pool2d(x, s.pop("kernel"), padding=padding, **s)
     if op == "batch_norm_train":
         return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
+    if op in ("batch_norm_relu", "batch_norm_add_relu"):
+        return F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s["eps"]) + sum(rest[2:]))
     if op == "batch_norm_eval":
         return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
     return {

@@ -7,6 +7,8 @@
     band        convolutions with any window, and the stem with its pooling
     winograd    3x3 convolutions of stride 1
     gradient    what the filters of a convolution receive
+    channels    passes in which each channel has its own coefficients
+    memory      arrays in blocks that are used again
     pool, pointwise, pack, repack, choose
 
     conv, norm, activation, pooling     ops with their pullbacks

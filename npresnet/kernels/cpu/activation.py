@@ -1,10 +1,12 @@
-"""ReLU over memory as it lies, whatever its order."""
+"""ReLU and sum over memory as it lies, whatever its order."""
 
 import numpy as np
 from numba import njit, prange
 
 from ...ops.activation import relu
+from ...ops.add import add
 from .compiled import parallel
+from .memory import empty_like
 from .vector import floats
 
 PART = 16384           # floats in a work item
@@ -18,17 +20,31 @@ def relu_numba(x):
     """
     if not (isinstance(x, np.ndarray) and x.dtype == np.float32 and _dense(x) and len(x) > 1):
         return relu.reference(x)
-    y = np.empty_like(x)                                     # keeps the order of the axes in memory
+    y = empty_like(x)
     _cut(x.ctypes.data, x.size, y.ctypes.data)
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
             return np.where(y > 0, dy, np.float32(0))
-        dx = np.empty_like(y)
+        dx = empty_like(y)
         _mask(y.ctypes.data, dy.ctypes.data, y.size, dx.ctypes.data)
         return dx
 
     return y, pullback
+
+
+@add.register("numba")
+def add_numba(a, b):
+    """Equals :func:`npresnet.ops.add`.
+
+    Saves: nothing.
+    """
+    arrays = all(isinstance(x, np.ndarray) and x.dtype == np.float32 for x in (a, b))
+    if not (arrays and a.shape == b.shape and a.strides == b.strides and a.size and len(a) > 1 and _dense(a)):
+        return add.reference(a, b)
+    y = empty_like(a)
+    _sum(a.ctypes.data, b.ctypes.data, a.size, y.ctypes.data)
+    return y, lambda dy: (dy, dy)
 
 
 def _dense(x) -> bool:
@@ -36,7 +52,7 @@ def _dense(x) -> bool:
     if x.ndim == 0 or min(x.strides) < 0:
         return False
     return x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis])).flags.c_contiguous \
-        and np.empty_like(x).strides == x.strides
+        and empty_like(x).strides == x.strides
 
 
 @parallel
@@ -50,6 +66,19 @@ def _cut(x, n, y):
 def _cut_part(x, y):
     for k in range(len(x)):
         y[k] = np.float32(0) if x[k] < 0 else x[k]           # a NaN stays
+
+
+@parallel
+def _sum(a, b, n, y):
+    for start in prange((n + PART - 1) // PART):
+        at, count = start * PART * 4, min(PART, n - start * PART)
+        _sum_part(floats(a + at, count), floats(b + at, count), floats(y + at, count))
+
+
+@njit
+def _sum_part(a, b, y):
+    for k in range(len(y)):
+        y[k] = a[k] + b[k]
 
 
 @parallel

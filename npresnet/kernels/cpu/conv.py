@@ -8,6 +8,7 @@ from ...ops.window import Window, frame
 from .band import band_bytes, convolve
 from .choose import band_cut, rows_cut, winograd_cut
 from .gradient import filter_gradient, winograd_gradient
+from .memory import empty, zeros
 from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters, unpack_gradient, untransform_gradient
@@ -56,14 +57,18 @@ def _fits(x, w, b, groups, dilation) -> bool:
 
 def last(x):
     """Images as a contiguous (N, H, W, C) array: a copy only where the memory is in another order."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    x = x.transpose(0, 2, 3, 1)
+    if not x.flags.c_contiguous:
+        x, source = empty(x.shape, x.dtype), x
+        x[...] = source
+    return x
 
 
 def _packed(w, flipped=False):
     """Panels of the filters; ``flipped`` for the transposed convolution: taps reversed, f and c exchanged."""
     w = np.ascontiguousarray(w)
     f, c, taps = w.shape[0], w.shape[1], w.shape[2] * w.shape[3]
-    packed = np.empty(w.size, np.float32)
+    packed = empty(w.size)
     if flipped:
         pack_filters(w.ctypes.data + 4 * (taps - 1), (c, f, taps), (taps, c * taps, -1), packed.ctypes.data)
     else:
@@ -75,7 +80,7 @@ def _forward(x, w, bias, window, flipped=False):
     """The convolution as (N, F, oh, ow) with channels-last strides."""
     n, c, h, width = x.shape
     f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), get_num_threads()
-    y, packed = np.empty((n, oh, ow, f), np.float32), _packed(w, flipped)
+    y, packed = empty((n, oh, ow, f)), _packed(w, flipped)
     sides = (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
     at, band = (bias.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR), band_cut(n, oh, ow, w.size // f, f, threads)
     tiles = winograd_cut(2, n * -(-oh // 2) * -(-ow // 2), c, f, threads)
@@ -88,7 +93,7 @@ def _forward(x, w, bias, window, flipped=False):
         x = last(x) if c % LANES == 0 else np.ascontiguousarray(x)
         strides = [x.strides[k] for k in ((0, 3, 1, 2) if c % LANES == 0 else range(4))]
         size = band_bytes(band.block, ow, c, sides)
-        work = np.empty(threads * size, np.uint8)
+        work = empty(threads * size, np.uint8)
         convolve(x.ctypes.data, (n, h, width, c), tuple(strides), sides, 1, packed.ctypes.data, *at, band.block,
                  band.splits, work.ctypes.data, size)
     return y.transpose(0, 3, 1, 2)
@@ -97,7 +102,7 @@ def _forward(x, w, bias, window, flipped=False):
 def _winograd(x, packed, at, window, cut, threads):
     """F(2x2, 3x3) with filters that have just changed."""
     c, f, size = x.shape[3], at[2][3], winograd_bytes(2, cut.block, x.shape[3])
-    u, work = np.empty(16 * (f * c + GAP * len(list(panels(f)))), np.float32), np.empty(threads * size, np.uint8)
+    u, work = empty(16 * (f * c + GAP * len(list(panels(f))))), empty(threads * size, np.uint8)
     transform_filters(packed.ctypes.data, f, c, u.ctypes.data)
     winograd(2, x.ctypes.data, x.shape, (window.padding[0][0], window.padding[1][0]), u.ctypes.data, *at, cut.block,
              cut.splits, work.ctypes.data, size, _zeros.ctypes.data)
@@ -127,7 +132,7 @@ def _image_gradient(dy, w, x, window):
 def _spread(dy, stride, size):
     """Zeros between the pixels: the transpose of leaving pixels out.  Channels-last strides."""
     n, f = dy.shape[:2]
-    spread = np.zeros((n, *size, f), np.float32)
+    spread = zeros((n, *size, f))
     spread[:, ::stride[0], ::stride[1]][:, :dy.shape[2], :dy.shape[3]] = dy.transpose(0, 2, 3, 1)
     return spread.transpose(0, 3, 1, 2)
 
@@ -135,7 +140,7 @@ def _spread(dy, stride, size):
 def _filter_gradient(x, dy, shape, window):
     f, c, kh, kw = shape
     dy, taps = last(dy), kh * kw
-    dw = np.zeros((taps, c, f), np.float32)
+    dw = zeros((taps, c, f))
     if window.kernel == (3, 3) and window.stride == (1, 1) and c % LANES == 0:
         _winograd_gradient(last(x), dy, window, dw)
     else:
@@ -145,7 +150,7 @@ def _filter_gradient(x, dy, shape, window):
         threads = get_num_threads()
         filter_gradient(x.ctypes.data, strides, c, (kh, kw, *window.stride), dy.ctypes.data, dy.shape,
                         _zeros.ctypes.data, dw.ctypes.data, threads)
-    out = np.empty(shape, np.float32)
+    out = empty(shape)
     unpack_gradient(dw.ctypes.data, (f, c, taps), out.ctypes.data)
     return out
 
@@ -155,8 +160,8 @@ def _winograd_gradient(x, dy, window, dw):
     c, f = x.shape[3], dy.shape[3]
     tiles = dy.shape[0] * -(-dy.shape[1] // 4) * -(-dy.shape[2] // 4)
     group = min(tiles, max(48, TILES_AT_ONCE // (36 * 4 * (c + f))))
-    v, dm = (np.empty(36 * (group * k + 16), np.float32) for k in (c, f))
-    du, padding = np.zeros((36, c, f), np.float32), (window.padding[0][0], window.padding[1][0])
+    v, dm = (empty(36 * (group * k + 16)) for k in (c, f))
+    du, padding = zeros((36, c, f)), (window.padding[0][0], window.padding[1][0])
     for first in range(0, tiles, group):
         winograd_gradient(x.ctypes.data, x.shape, padding, dy.ctypes.data, dy.shape, first, min(group, tiles - first),
                           v.ctypes.data, dm.ctypes.data, du.ctypes.data, _zeros.ctypes.data)

@@ -1,104 +1,112 @@
-"""Batch normalization over its own batch, channels last: one pass for the statistics, one for each result.
+"""Batch normalization over its own batch, alone or with what follows it: one pass for the sums, one for each result.
 
-The sums run in float64 over shifted values, Σ d and Σ d² with d = x - x[0]: one pass, and no cancellation where the
-mean is large beside the deviation.
+The sums run over shifted values, Σ d and Σ d² with d = x - x[0]: one pass, and no cancellation where the mean is large
+beside the deviation.
 """
 
 import numpy as np
-from numba import njit, prange
 
+from ...ops.fused import batch_norm_add_relu, batch_norm_relu
 from ...ops.norm import batch_norm_train
-from .compiled import parallel
+from .channels import PARTS, combine, gradient_sums, moments, normalize
 from .conv import last
-from .vector import floats
+from .memory import empty
 
-PARTS = 64                # of the pixels, each summed by one thread: the same sums whatever the number of threads
+OPEN = float("-inf")      # the floor under every value, where no ReLU follows
 
 
 @batch_norm_train.register("numba")
 def batch_norm_train_numba(x, gamma, beta, *, eps):
     """Equals :func:`npresnet.ops.batch_norm_train`; keeps x in the place of x̂, which is one multiply-add away.
 
-    Saves: x, mean, inv_std, gamma.
+    Saves: x, mean, inv_std, gamma, scale, shift.
     """
-    arrays = (x, gamma, beta)
-    fits = all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in arrays) and x.ndim == 4
-    if not fits or any(a.shape != x.shape[1:2] for a in arrays[1:]) or x.size < 2 * x.shape[1]:
+    if not _fits(x, gamma, beta):
         return batch_norm_train.reference(x, gamma, beta, eps=eps)
+    return _with_floor(x, gamma, beta, eps, OPEN)
+
+
+@batch_norm_relu.register("numba")
+def batch_norm_relu_numba(x, gamma, beta, *, eps):
+    """Equals :func:`npresnet.ops.batch_norm_relu`; x also says what the ReLU let through.
+
+    Saves: x, mean, inv_std, gamma, scale, shift.
+    """
+    if not _fits(x, gamma, beta):
+        return batch_norm_relu.reference(x, gamma, beta, eps=eps)
+    return _with_floor(x, gamma, beta, eps, 0.0)
+
+
+@batch_norm_add_relu.register("numba")
+def batch_norm_add_relu_numba(x, gamma, beta, s, *, eps):
+    """Equals :func:`npresnet.ops.batch_norm_add_relu`.
+
+    Saves: x, y, mean, inv_std, gamma, scale, shift.
+    """
+    if not _fits(x, gamma, beta) or not (isinstance(s, np.ndarray) and s.dtype == x.dtype and s.shape == x.shape):
+        return batch_norm_add_relu.reference(x, gamma, beta, s, eps=eps)
     x = last(x)
-    m, c = x.size // x.shape[3], x.shape[3]
-    sums = np.empty((PARTS, 2, c))
-    _moments(x.ctypes.data, m, c, sums)
-    first, second = sums.sum(axis=0) / m                            # mean(d), mean(d²)
-    mean, var = (first + x[0, 0, 0]).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
-    inv_std = 1 / np.sqrt(var + np.float32(eps))
-    scale = gamma * inv_std
-    y = _affine_map(x, x, scale, np.zeros_like(scale), beta - scale * mean)
+    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
+    y = _normalized(x, scale, shift, 0.0, last(s))
 
     def pullback(dy, skip=()):
-        dy = last(dy)
-        sums = np.empty((PARTS, 2, c))
-        _gradient_sums(dy.ctypes.data, x.ctypes.data, m, c, mean, inv_std, sums)
-        dbeta, dgamma = sums.sum(axis=0).astype(np.float32)         # Σ dy,  Σ dy·x̂
-        if "x" in skip:
-            return None, dgamma, dbeta
-        scale, tilt = gamma * inv_std, dgamma * inv_std / m         # dx = scale · (dy − dβ/m − x̂ · dγ/m)
-        return _affine_map(dy, x, scale, -scale * tilt, scale * (tilt * mean - dbeta / m)), dgamma, dbeta
+        ds = empty(y.shape)
+        dx, dgamma, dbeta = _gradients(last(dy), x, gamma, (mean, inv_std, scale, shift), OPEN, skip, y, ds)
+        return dx, dgamma, dbeta, None if "s" in skip else ds.transpose(0, 3, 1, 2)
 
-    return y, pullback, (mean, var)
+    return y.transpose(0, 3, 1, 2), pullback, (mean, var)
 
 
-def _affine_map(a, b, scale_a, scale_b, shift):
-    """scale_a·a + scale_b·b + shift for each channel, as (N, C, H, W) with channels-last strides."""
-    y, c = np.empty_like(a), a.shape[3]
-    coefficients = np.stack([scale_a, scale_b, shift]).astype(np.float32)
-    _combine(a.ctypes.data, b.ctypes.data, a.size // c, c, coefficients, y.ctypes.data)
-    return y.transpose(0, 3, 1, 2)
+def _with_floor(x, gamma, beta, eps, floor):
+    x = last(x)
+    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
+    y = _normalized(x, scale, shift, floor)
+
+    def pullback(dy, skip=()):
+        return _gradients(last(dy), x, gamma, (mean, inv_std, scale, shift), floor, skip)
+
+    return y.transpose(0, 3, 1, 2), pullback, (mean, var)
 
 
-@parallel
-def _moments(x, m, c, sums):
-    for part in prange(PARTS):
-        _moments_part(x, part * m // PARTS, (part + 1) * m // PARTS, c, sums[part])
+def _fits(x, gamma, beta) -> bool:
+    arrays = (x, gamma, beta)
+    floats = all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in arrays) and x.ndim == 4
+    return floats and all(a.shape == x.shape[1:2] for a in arrays[1:]) and x.size >= 2 * x.shape[1] > 0
 
 
-@njit
-def _moments_part(x, start, stop, c, sums):
-    sums[:] = 0
-    first = floats(x, c)
-    for pixel in range(start, stop):
-        values = floats(x + pixel * c * 4, c)
-        for k in range(c):
-            d = np.float64(values[k] - first[k])
-            sums[0, k] += d
-            sums[1, k] += d * d
+def _statistics(x, gamma, beta, eps):
+    """μ, σ², 1/√(σ² + ε), and y = scale·x + shift."""
+    near, m = x[0, 0, :1], x.size // x.shape[3]
+    sums = np.empty((PARTS, 2, x.shape[3]))
+    moments(x.ctypes.data, x.size, near, sums)
+    first, second = sums.sum(axis=0) / m                            # mean(d), mean(d²)
+    mean, var = (first + near[0]).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
+    inv_std = 1 / np.sqrt(var + np.float32(eps))
+    scale = gamma * inv_std
+    return mean, var, inv_std, scale, beta - scale * mean
 
 
-@parallel
-def _gradient_sums(dy, x, m, c, mean, inv_std, sums):
-    for part in prange(PARTS):
-        _gradient_part(dy, x, part * m // PARTS, (part + 1) * m // PARTS, c, mean, inv_std, sums[part])
+def _normalized(x, scale, shift, floor, s=None):
+    y = empty(x.shape)
+    at = 0 if s is None else s.ctypes.data
+    normalize(x.ctypes.data, at, x.size, np.stack([scale, shift]), floor, y.ctypes.data)
+    return y
 
 
-@njit
-def _gradient_part(dy, x, start, stop, c, mean, inv_std, sums):
-    sums[:] = 0
-    for pixel in range(start, stop):
-        g, values = floats(dy + pixel * c * 4, c), floats(x + pixel * c * 4, c)
-        for k in range(c):
-            sums[0, k] += g[k]
-            sums[1, k] += g[k] * ((values[k] - mean[k]) * inv_std[k])
-
-
-@parallel
-def _combine(a, b, m, c, coefficients, y):
-    for part in prange(PARTS):
-        for pixel in range(part * m // PARTS, (part + 1) * m // PARTS):
-            at = pixel * c * 4
-            _combine_pixel(floats(a + at, c), floats(b + at, c), coefficients, floats(y + at, c))
-
-
-@njit
-def _combine_pixel(a, b, coefficients, y):
-    for k in range(len(y)):
-        y[k] = coefficients[0, k] * a[k] + coefficients[1, k] * b[k] + coefficients[2, k]
+def _gradients(dy, x, gamma, affine, floor, skip, y=None, ds=None):
+    """dx, dγ and dβ from dy as far as the ReLU let it through; with y, that is written to ds."""
+    mean, inv_std, scale, shift = affine
+    c, m = x.shape[3], x.size // x.shape[3]
+    sums, mask = np.empty((PARTS, 2, c)), (0, 0) if y is None else (y.ctypes.data, ds.ctypes.data)
+    gradient_sums(dy.ctypes.data, x.ctypes.data, *mask, x.size, np.stack([mean, scale, shift]), floor, sums)
+    dbeta, dgamma = sums.sum(axis=0) * [np.ones_like(inv_std), inv_std]     # Σ g,  Σ g·x̂
+    if "x" in skip:
+        dx = None
+    else:
+        tilt = dgamma * inv_std / m                                 # dx = scale · (g − dβ/m − x̂ · dγ/m)
+        coefficients = np.stack([scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, shift])
+        dx, g = empty(x.shape), dy if ds is None else ds
+        combine(g.ctypes.data, x.ctypes.data, x.size, coefficients.astype(np.float32), floor, dx.ctypes.data)
+        dx = dx.transpose(0, 3, 1, 2)
+    dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
+    return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
