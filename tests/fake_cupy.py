@@ -48,7 +48,7 @@ class ndarray:
         return wrapped(self._array[unwrapped(key)])
 
     def __setitem__(self, key, value):
-        self._array[unwrapped(key)] = unwrapped(value)
+        recorded(self._array.__setitem__)(unwrapped(key), unwrapped(value))
 
     def __len__(self):
         return len(self._array)

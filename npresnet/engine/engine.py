@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from ..backend import array_namespace
 from ..nn import BatchNorm2d, Module, Softmax
 
 
@@ -21,6 +22,9 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
     if any(isinstance(part, BatchNorm2d) and part.training and not part.frozen for part in model.modules()):
         raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
+    if any(array_namespace(box.value) is not np for box in model.parameters()):
+        from .gpu import GpuEngine
+        return GpuEngine(model)
     try:
         import numba
     except ImportError:

@@ -23,12 +23,11 @@ def matrix(address, code, rows, columns, ld, flip=0):
 def gemm_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, b, code_b, ld_b, beta, c, code_c, ld_c, compute,
             algorithm):
     kind = COMPUTE[compute]
-    factors = [np.ctypeslib.as_array((np.ctypeslib.as_ctypes_type(kind) * 1).from_address(p))[0] for p in (alpha, beta)]
     out = matrix(c, code_c, m, n, ld_c)
     value = matrix(a, code_a, m, k, ld_a, flip_a).astype(kind) @ matrix(b, code_b, k, n, ld_b, flip_b).astype(kind)
     if compute == 77:
         calls.append("tf32")
-    out[...] = factors[0] * value + (factors[1] * out if factors[1] else 0)         # with β = 0, C is not read
+    out[...] = alpha * value + (beta * out if beta else 0)                          # with β = 0, C is not read
 
 
 def gemm_strided_batched_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, skip_a, b, code_b, ld_b, skip_b,
@@ -40,13 +39,29 @@ def gemm_strided_batched_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, l
                 ld_c, compute, algorithm)
 
 
+def factor(address, compute):
+    """α or β, which cuBLAS reads from the host when it is called."""
+    kind = np.ctypeslib.as_ctypes_type(COMPUTE[compute])
+    return kind.from_address(address).value
+
+
 calls = []               # products that were allowed TF32
 
 
 def modules(recorded) -> dict:
     """What is imported from cupy_backends, by name; ``recorded`` wraps each function."""
     cublas = ModuleType("cupy_backends.cuda.libs.cublas")
-    cublas.gemmEx, cublas.gemmStridedBatchedEx = recorded(gemm_ex), recorded(gemm_strided_batched_ex)
+
+    def reading(function, beta):
+        def call(*args):
+            args = list(args)
+            for place in (6, beta):
+                args[place] = factor(args[place], args[-2])
+            recorded(function)(*args)
+        return call
+
+    cublas.gemmEx = reading(gemm_ex, 13)
+    cublas.gemmStridedBatchedEx = reading(gemm_strided_batched_ex, 15)
     cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_COMPUTE_32F_FAST_TF32, cublas.CUBLAS_COMPUTE_64F = 68, 77, 70
     cublas.CUBLAS_GEMM_DEFAULT = -1
     names = ["cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"]

@@ -1,0 +1,107 @@
+"""A node bound to its buffers on the GPU: a call without arguments that only launches, so that a graph can hold it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..backend import to_device
+from ..kernels.gpu.conv import Columns, convolve, matrix
+from ..kernels.gpu.launch import wide
+from ..kernels.gpu.norm import affine
+from ..kernels.gpu.pool import largest, mean
+from ..nn import Identity
+from .graph import NO_FLOOR, Node, stride_of
+from .shape import Image, conv_window, pool_window
+
+
+@dataclass
+class GpuStep:
+    """One step; ``shape`` is that of what it writes."""
+
+    node: Node
+    algorithm: str
+    shape: tuple
+    run: Callable
+    capturable: bool = True
+
+
+def bind(engine, node, at, flat) -> GpuStep:
+    """The step of ``node``, whose buffers (N, H, W, C) are ``at[node]``; ``flat``: it reads rows (N, C)."""
+    reads, y = [at[read] for read in node.inputs], at[node]
+    make = {"conv": _convolution, "affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool,
+            "mean": _mean, "subsample": _subsample}.get(node.kind)
+    algorithm, run = make(engine, node, reads, y) if node.kind != "call" else _call(engine, node, reads, y, flat)
+    return GpuStep(node, algorithm, y.shape, run, node.kind != "call" or isinstance(node.module, Identity))
+
+
+def _convolution(engine, node, reads, y):
+    """Y = X̃ W, then max(Y + bias + shortcut, floor) in place."""
+    xp, x, residual = engine.xp, reads[0], (reads[1:] or [None])[0]
+    groups = getattr(node.module, "groups", 1)
+    window = conv_window(node, Image(x.shape[1], x.shape[2], x.shape[3]))
+    columns = Columns(window, (len(x), x.shape[3], *x.shape[1:3]), groups)
+    w, bias, ones = engine.weights(node, lambda: (
+        matrix(xp.asarray(node.weight, x.dtype), groups), xp.asarray(node.bias, wide(x.dtype)),
+        xp.ones(len(node.bias), dtype=wide(x.dtype))))
+    room = columns.workspace(x, columns.parts(x.itemsize))
+    plain = residual is None and node.floor == NO_FLOOR and not node.bias.any()
+
+    def run():
+        convolve(x, w, columns, out=y, room=room, tf32=engine.tf32)
+        if not plain:
+            affine(y, ones, bias, residual, node.floor, out=y)
+
+    name = "product" if columns.pointwise else f"columns {window.kernel[0]}x{window.kernel[1]}"
+    tail = ["+ shortcut"] * (residual is not None) + ["relu"] * (node.floor == 0)
+    return " ".join([name, *tail]), run
+
+
+def _affine(engine, node, reads, y):
+    """max(scale · x + shift, floor)"""
+    xp, x, channels = engine.xp, reads[0], y.shape[3]
+    given = node.kind == "affine"
+    scale, shift = engine.weights(node, lambda: tuple(
+        xp.asarray(a, wide(x.dtype)) if given else xp.full(channels, fill, wide(x.dtype))
+        for a, fill in ((node.weight, 1), (node.bias, 0))))
+    floor = node.floor if given else 0.0
+    return node.kind, lambda: affine(x, scale, shift, floor=floor, out=y)
+
+
+def _add(engine, node, reads, y):
+    x, residual = reads
+    ones, zeros = (engine.xp.full(y.shape[3], fill, wide(y.dtype)) for fill in (1, 0))
+    return "add" + " relu" * (node.floor == 0), lambda: affine(x, ones, zeros, residual, node.floor, out=y)
+
+
+def _max_pool(engine, node, reads, y):
+    window, winner = pool_window(node.module, *reads[0].shape[1:3]), engine.xp.empty(y.shape, engine.xp.uint8)
+    return "max pool", lambda: largest(reads[0], window, winner, out=y)
+
+
+def _mean(engine, node, reads, y):
+    return "mean", lambda: mean(reads[0], out=y.reshape(len(y), -1))
+
+
+def _subsample(engine, node, reads, y):
+    """Shortcut A: every s-th pixel, between zero channels."""
+    x, (sh, sw) = reads[0], stride_of(node)
+    middle = y[..., node.before:node.before + x.shape[3]]
+
+    def run():
+        y[...] = 0
+        middle[...] = x[:, ::sh, ::sw]
+
+    return "subsample", run
+
+
+def _call(engine, node, reads, y, flat):
+    """Whatever has no launch: the module itself, its arrays on the GPU, between two changes of layout."""
+    if isinstance(node.module, Identity):
+        return "copy", lambda: y.__setitem__(..., reads[0])
+    module = engine.weights(node, lambda: to_device(node.module.astype(engine.dtype), "cuda"))
+
+    def run():
+        x = reads[0].transpose(0, 3, 1, 2)
+        result = module(x.reshape(len(x), -1) if flat else x)
+        y[...] = result.reshape(y.shape) if result.ndim == 2 else result.transpose(0, 2, 3, 1)
+
+    return type(node.module).__name__, run

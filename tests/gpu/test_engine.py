@@ -1,0 +1,91 @@
+"""optimize() of a model on the GPU: its logits are the module's own, and from the second call on a graph gives them."""
+
+import numpy as np
+import pytest
+
+from npresnet import create_model, nn, optimize, to_device, use
+from npresnet.nn import initialize
+
+from .. import fake_cupy, laws
+
+NETWORKS = [("resnet18", {}, 64), ("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("resnet20", {}, 32),
+            ("preresnet110", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
+
+
+def drawn(name, **options):
+    """A network whose batch norms do something, in eval mode."""
+    model, rng = initialize(create_model(name, num_classes=7, **options)), np.random.default_rng(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for box in (module.weight, module.bias, module.running_mean):
+                box.value = box.value + rng.uniform(-0.2, 0.2, box.value.shape).astype(np.float32)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name, options, side", NETWORKS)
+def test_the_engines_logits_are_the_modules(cupy, name, options, side):
+    model, rng = drawn(name, **options), np.random.default_rng(0)
+    engine = optimize(to_device(model, "cuda"))
+    for _ in range(3):                                      # launches, a graph captured, the graph again
+        x = rng.standard_normal((2, 3, side, side)).astype(np.float32)
+        with use("numpy"):
+            due = model.astype(np.float64)(x.astype(np.float64))
+        laws.assert_close(engine(cupy.asarray(x)).get(), due.astype(np.float32), 2e-5)
+    assert engine.plan.graph is not None and "captured" in str(engine.plan) and "relu" in str(engine.plan)
+
+
+def test_each_size_has_its_graph_and_results_stay_what_they_were(cupy):
+    model, rng = drawn("resnet20"), np.random.default_rng(0)
+    engine = optimize(to_device(model, "cuda"))
+    batches = [rng.standard_normal((n, 3, side, side)).astype(np.float32) for n, side in ((1, 32), (3, 32), (2, 40))]
+    first = [engine(cupy.asarray(x)) for x in batches]
+    for _ in range(2):
+        again = [engine(cupy.asarray(x)) for x in batches]
+    with use("numpy"):
+        for x, one, other in zip(batches, first, again):
+            due = model(x)
+            laws.assert_close(one.get(), due, 2e-5)
+            laws.assert_close(other.get(), due, 2e-5)
+
+
+def test_what_has_no_launch_runs_as_the_module_it_is(cupy):
+    model = drawn("resnet20", squeeze=True)
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    engine = optimize(to_device(model, "cuda"))
+    with use("numpy"):
+        due = model(x)
+    for _ in range(3):
+        laws.assert_close(engine(cupy.asarray(x)).get(), due, 2e-5)
+    assert engine.plan.graph is None and "not captured" in str(engine.plan)
+
+
+def test_halves(cupy):
+    model, x = drawn("resnet20"), np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float16)
+    engine = optimize(to_device(model.astype(np.float16), "cuda"))
+    with use("numpy"):
+        due = model(x.astype(np.float32))
+    y = engine(cupy.asarray(x)).get()
+    assert y.dtype == np.float16 and np.abs(y - due).max() < 0.02 * np.abs(due).max()
+
+
+def test_nothing_comes_back_to_the_host(cupy):
+    engine = optimize(to_device(drawn("resnet20"), "cuda"))
+    x = cupy.asarray(np.zeros((1, 3, 32, 32), np.float32))
+    engine(x)
+    fake_cupy.transfers.clear()
+    for _ in range(3):
+        engine(x)
+    assert fake_cupy.transfers == []
+
+
+def test_images_of_the_host_or_of_another_dtype_raise_with_the_cure(cupy):
+    engine = optimize(to_device(drawn("resnet20"), "cuda"))
+    with pytest.raises(TypeError, match=r"to_device\(images, 'cuda'\)"):
+        engine(np.zeros((1, 3, 32, 32), np.float32))
+    with pytest.raises(TypeError, match=r"float32, not .* float64"):
+        engine(cupy.zeros((1, 3, 32, 32)))
+
+
+def test_a_model_in_training_is_refused(cupy):
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        optimize(to_device(drawn("resnet20").train(), "cuda"))
