@@ -36,9 +36,8 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
 
 def compiled() -> bool:
     """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
-    from ..kernels.cpu.compiled import kept
-    from ..kernels.cpu.product import product
-    return kept(product)
+    from ..kernels.cpu.team import walk_is_kept
+    return walk_is_kept()
 
 
 class Engine:
@@ -54,7 +53,7 @@ class Engine:
         self.nodes = fuse(lower(model))
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.in_channels = _in_channels(model)
-        self.threads = min(threads or numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        self.threads = threads or numba.get_num_threads()
         self.profile, self.plan = profile, None
         self._plans, self._packed, self._lock = {}, {}, threading.Lock()
         self._arena = self._work = np.empty(0, np.uint8)
@@ -73,17 +72,9 @@ class Engine:
             return self._run(x)
 
     def _run(self, x):
-        import numba
-
         from .plan import batch_limit
         limit = batch_limit(self.nodes, x.shape[1:])
-        parts = np.array_split(x, -(-len(x) // limit))
-        before = numba.get_num_threads()
-        numba.set_num_threads(self.threads)
-        try:
-            results = [self._part(part) for part in parts]
-        finally:
-            numba.set_num_threads(before)
+        results = [self._part(part) for part in np.array_split(x, -(-len(x) // limit))]
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def _part(self, x):

@@ -1,10 +1,9 @@
 """The steps of a model for one size of input: algorithms, buffers, and the parts the batch is carried through in."""
 
-from time import perf_counter
-
 import numpy as np
 
 from .buffers import ALIGN, Life, assign
+from .program import Program
 from .shape import images
 from .steps import bind, read
 from .table import table
@@ -18,11 +17,13 @@ class Plan:
 
     def __init__(self, nodes, n, image_shape, threads, packed, zeros):
         self.nodes, self.n, self.images = nodes, n, images(nodes, *image_shape)
+        self.threads, self.arena, self.program = threads, None, None
         self.segments = [(k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
                          for k, part in segments(nodes, self.images, n)]
         lives, self.whole = lifetimes(nodes, self.images, self.segments, n)
         self.offsets, self.arena_bytes = assign(lives)
-        self.work_bytes = max((step.work_bytes for step in self.steps), default=0) + ALIGN
+        self.work_bytes = max((step.work_bytes for step in self.steps), default=0)
+        self.work_bytes = -(-self.work_bytes // ALIGN) * ALIGN + ALIGN
         self.seconds = dict.fromkeys(self.steps_by_node(), 0.0)
         self.calls = 0
 
@@ -39,25 +40,25 @@ class Plan:
     def run(self, x, arena, work, profile=False) -> np.ndarray:
         """The result for a contiguous (N, C, H, W) array; ``arena`` and ``work`` are addresses."""
         at = {node: arena + offset for node, offset in self.offsets.items()}
-        at[self.nodes[0]] = x.ctypes.data
+        if self.arena != arena:
+            self.arena, self.program = arena, Program(self._launches(at), self.nodes[0])
         self.calls += 1
+        for step, seconds in self.program.run(x.ctypes.data, self.threads, work, self.work_bytes, profile):
+            self.seconds[step.node] += seconds
+        last = self.nodes[-1]
+        return read(at.get(last, x.ctypes.data), self.n, self.images[last], raw=last.kind == "input")
+
+    def _launches(self, at):
+        """Every step with its images, in the order they run: (step, n, address of x or offset in the input, …)."""
+        def where(node, first):
+            size = self.images[node].nbytes if node.kind != "input" else _input_bytes(self.images[node])
+            return at.get(node, 0) + (first * size if node in self.whole else 0)
+
         for count, steps in self.segments:
             for first in range(0, self.n, count):
                 for step in steps:
-                    self._launch(step, min(count, self.n - first), first, at, work, profile)
-        last = self.nodes[-1]
-        return read(at[last], self.n, self.images[last], raw=last.kind == "input")
-
-    def _launch(self, step, n, first, at, work, profile):
-        def where(node):
-            size = self.images[node].nbytes if node.kind != "input" else _input_bytes(self.images[node])
-            return at[node] + (first * size if node in self.whole else 0)
-
-        residual = where(step.node.inputs[1]) if len(step.node.inputs) > 1 else 0
-        start = perf_counter()
-        step.run(n, where(step.node.inputs[0]), where(step.node), residual, work)
-        if profile:
-            self.seconds[step.node] += perf_counter() - start
+                    node, n = step.node, min(count, self.n - first)
+                    yield step, n, [where(read, first) for read in node.inputs], where(node, first)
 
 
 def _input_bytes(image) -> int:

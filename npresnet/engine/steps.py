@@ -1,16 +1,14 @@
-"""A node bound to sizes: the algorithm it uses, and the call that runs it."""
+"""A node bound to sizes: the algorithm it uses, and the kernel with its arguments."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.cpu.band import band_bytes, convolve, convolve_and_pool, pooled_band_bytes
+from ..kernels.cpu import items
+from ..kernels.cpu.band import band_bytes, pooled_band_bytes
 from ..kernels.cpu.choose import band_cut, rows_cut, winograd_cut
-from ..kernels.cpu.pointwise import add, affine, subsample
-from ..kernels.cpu.pool import global_mean, max_pool
-from ..kernels.cpu.product import product
-from ..kernels.cpu.winograd import winograd, winograd_bytes
+from ..kernels.cpu.winograd import winograd_bytes
 from .graph import Node, stride_of
 from .shape import Image, conv_window, numbers, pool_window
 from .weights import direct, merged_groups, padded_bias, transformed
@@ -21,13 +19,21 @@ POOLED_ROWS = 4                # rows a band of the fused stem pools
 
 @dataclass
 class Step:
-    """One launch.  ``run(n, x, y, residual, work)`` takes addresses; ``work_bytes`` is wanted for each thread."""
+    """One node's work on some images.
+
+    ``arguments(n, x, y, residual)`` for n images at these addresses are what the kernel in :mod:`~.kernels.cpu.items`
+    wants, the address of x first; ``items(n)`` is how many items that makes, ``work_bytes`` what each thread needs for
+    them.  A step without a kernel is computed by ``compute(n, x, y)``.
+    """
 
     node: Node
     algorithm: str
     x: Image
     y: Image
-    run: Callable
+    kernel: Callable | None = None
+    arguments: Callable | None = None
+    items: Callable | None = None
+    compute: Callable | None = None
     work_bytes: int = 0
     macs: int = 0
 
@@ -39,7 +45,16 @@ def bind(node, images, n, threads, packed, zeros) -> Step:
         return _convolution(node, x, y, n, threads, packed, zeros)
     make = {"affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool, "mean": _mean,
             "subsample": _subsample, "call": _call}[node.kind]
-    return Step(node, node.kind, x, y, make(node, x, y))
+    return make(node, x, y)
+
+
+def over(total, part) -> int:
+    """How many parts."""
+    return -(-total // part)
+
+
+def stored(n, image) -> tuple:
+    return n, image.height, image.width, image.stored
 
 
 # -- convolutions --------------------------------------------------------------------------------------------
@@ -63,41 +78,42 @@ def _convolution(node, x, y, n, threads, packed, zeros) -> Step:
 
 def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     w, _ = packed(node, "direct", lambda: direct(node.weight, 1, x.stored))
-    plan = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
+    cut = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
 
-    def run(n, x_at, y_at, residual, work):
-        product(x_at, (n, x.height, x.width, x.stored), window.stride, w.ctypes.data, bias.ctypes.data, y_at,
-                (n, y.height, y.width, y.stored), residual, node.floor, plan.block, plan.splits)
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), window.stride, w.ctypes.data, bias.ctypes.data, y_at, stored(n, y), residual,
+                node.floor == 0, cut.block, cut.splits)
 
-    return Step(node, f"product {plan.block}" + f"/{plan.splits}" * (plan.splits > 1), x, y, run)
+    return Step(node, _named("product", cut), x, y, items.product, arguments,
+                lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
 
 
 def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
     """The cheapest of direct convolution and Winograd's, by the model in :mod:`.choose`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
-    direct_plan = band_cut(n, y.height, y.width, depth, y.stored, threads)
-    plans = {0: direct_plan}
+    direct_cut = band_cut(n, y.height, y.width, depth, y.stored, threads)
+    cuts = {0: direct_cut}
     if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
         for m in TILES:
             tiles = n * -(-y.height // m) * -(-y.width // m)
-            plans[m] = winograd_cut(m, tiles, x.stored, y.stored, threads)
-    m = min(plans, key=lambda m: plans[m].cost)
+            cuts[m] = winograd_cut(m, tiles, x.stored, y.stored, threads)
+    m = min(cuts, key=lambda m: cuts[m].cost)
     if m:
-        return _winograd(node, x, y, window, m, plans[m], packed, bias, zeros)
-    return _direct(node, x, y, window, channels, groups, raw, direct_plan, packed, bias)
+        return _winograd(node, x, y, window, m, cuts[m], packed, bias, zeros)
+    return _direct(node, x, y, window, channels, groups, raw, direct_cut, packed, bias)
 
 
-def _direct(node, x, y, window, channels, groups, raw, plan, packed, bias) -> Step:
+def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Step:
     w, merged = packed(node, "direct", lambda: direct(node.weight, groups, channels))
-    strides, size = _strides(x, channels, raw), band_bytes(plan.block, y.width, channels, numbers(window))
+    strides, size = _strides(x, channels, raw), band_bytes(cut.block, y.width, channels, numbers(window))
 
-    def run(n, x_at, y_at, residual, work):
-        convolve(x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w.ctypes.data,
-                 bias.ctypes.data, y_at, (n, y.height, y.width, y.stored), residual, node.floor, plan.block,
-                 plan.splits, work, size)
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w.ctypes.data,
+                bias.ctypes.data, y_at, stored(n, y), residual, node.floor == 0, cut.block, cut.splits)
 
-    return Step(node, f"direct {plan.block}" + f"/{plan.splits}" * (plan.splits > 1), x, y, run, size)
+    return Step(node, _named("direct", cut), x, y, items.convolution, arguments,
+                lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
 
 
 def _pooled(node, x, y, window, channels, packed, bias) -> Step:
@@ -108,25 +124,29 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
     strides = _strides(x, channels, raw)
     size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, numbers(window), pool)
 
-    def run(n, x_at, y_at, residual, work):
-        convolve_and_pool(x_at, (n, x.height, x.width, channels), strides, numbers(window), w.ctypes.data,
-                          bias.ctypes.data, middle, node.floor, pool, y_at, (n, y.height, y.width, y.stored),
-                          POOLED_ROWS, work, size)
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w.ctypes.data, bias.ctypes.data,
+                middle, node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
 
-    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, run, size)
+    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, items.pooled_convolution, arguments,
+                lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
 
 
-def _winograd(node, x, y, window, m, plan, packed, bias, zeros) -> Step:
+def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
     u = packed(node, f"winograd {m}", lambda: transformed(node.weight, m, x.stored))
-    size, padding = winograd_bytes(m, plan.block, x.stored), numbers(window)[6:]
+    padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
 
-    def run(n, x_at, y_at, residual, work):
-        winograd(m, x_at, (n, x.height, x.width, x.stored), padding, u.ctypes.data, bias.ctypes.data, y_at,
-                 (n, y.height, y.width, y.stored), residual, node.floor, plan.block, plan.splits, work, size,
-                 zeros.ctypes.data)
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), padding, u.ctypes.data, bias.ctypes.data, y_at, stored(n, y), residual,
+                node.floor == 0, cut.block, cut.splits, zeros.ctypes.data)
 
-    name = f"winograd F({m}x{m}) {plan.block}" + f"/{plan.splits}" * (plan.splits > 1)
-    return Step(node, name, x, y, run, size)
+    return Step(node, _named(f"winograd F({m}x{m})", cut), x, y, items.winograd2 if m == 2 else items.winograd4,
+                arguments, lambda n: over(n * tiles, cut.block) * cut.splits,
+                work_bytes=winograd_bytes(m, cut.block, x.stored))
+
+
+def _named(algorithm, cut) -> str:
+    return f"{algorithm} {cut.block}" + f"/{cut.splits}" * (cut.splits > 1)
 
 
 def _strides(image, channels, raw) -> tuple:
@@ -139,58 +159,53 @@ def _strides(image, channels, raw) -> tuple:
 
 # -- the other steps -----------------------------------------------------------------------------------------
 
-def _affine(node, x, y):
+def _affine(node, x, y) -> Step:
     scale, shift = np.ones(x.stored, np.float32), np.zeros(x.stored, np.float32)
     if node.weight is not None:
         scale[:x.channels], shift[:x.channels] = node.weight, node.bias
-    floor = node.floor if node.kind == "affine" else 0.0
+    relu = node.kind == "relu" or node.floor == 0
 
-    def run(n, x_at, y_at, residual, work):
-        affine(x_at, n * x.height * x.width, x.stored, scale.ctypes.data, shift.ctypes.data, floor, y_at)
+    def arguments(n, x_at, y_at, residual):
+        return x_at, n * x.height * x.width, x.stored, scale.ctypes.data, shift.ctypes.data, relu, y_at, 0
 
-    return run
-
-
-def _add(node, x, y):
-    def run(n, x_at, y_at, residual, work):
-        add(x_at, residual, n * x.height * x.width, x.stored, node.floor, y_at)
-
-    return run
+    return Step(node, node.kind, x, y, items.affine, arguments, _pixel_items(x))
 
 
-def _max_pool(node, x, y):
+def _add(node, x, y) -> Step:
+    def arguments(n, x_at, y_at, residual):
+        return x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at, 0, 0
+
+    return Step(node, node.kind, x, y, items.add, arguments, _pixel_items(x))
+
+
+def _pixel_items(x) -> Callable:
+    return lambda n: over(n * x.height * x.width, items.PIXELS)
+
+
+def _max_pool(node, x, y) -> Step:
     window = numbers(pool_window(node.module, x.height, x.width))
-
-    def run(n, x_at, y_at, residual, work):
-        max_pool(x_at, (n, x.height, x.width, x.stored), window, y_at, (n, y.height, y.width, y.stored))
-
-    return run
+    return Step(node, node.kind, x, y, items.max_pool,
+                lambda n, x_at, y_at, residual: (x_at, stored(n, x), window, y_at, stored(n, y)),
+                lambda n: n * y.height)
 
 
-def _mean(node, x, y):
-    def run(n, x_at, y_at, residual, work):
-        global_mean(x_at, (n, x.height, x.width, x.stored), y_at)
-
-    return run
+def _mean(node, x, y) -> Step:
+    return Step(node, node.kind, x, y, items.global_mean,
+                lambda n, x_at, y_at, residual: (x_at, x.height * x.width, x.stored, y_at), lambda n: n)
 
 
-def _subsample(node, x, y):
-    def run(n, x_at, y_at, residual, work):
-        subsample(x_at, (n, x.height, x.width, x.stored), x.channels, stride_of(node), node.before, y_at,
-                  (n, y.height, y.width, y.stored))
+def _subsample(node, x, y) -> Step:
+    def arguments(n, x_at, y_at, residual):
+        return x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y)
 
-    return run
+    return Step(node, node.kind, x, y, items.subsample, arguments, lambda n: n * y.height)
 
 
-def _call(node, x, y):
+def _call(node, x, y) -> Step:
     """Whatever has no kernel: the module itself, between two changes of layout."""
     raw = node.inputs[0].kind == "input"
-
-    def run(n, x_at, y_at, residual, work):
-        result = node.module(read(x_at, n, x, raw))
-        write(result, y_at, y)
-
-    return run
+    return Step(node, node.kind, x, y,
+                compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, raw)), y_at, y))
 
 
 def read(where, n, image, raw=False) -> np.ndarray:

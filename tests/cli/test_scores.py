@@ -68,10 +68,10 @@ def test_nowhere_to_keep_kernels_is_one_warning(weights, photo):
     from numba import config
     if not hasattr(config, "CACHE_LOCATOR_CLASSES"):
         pytest.skip("this Numba cannot be kept from writing beside the package")
-    code = ("import numpy as np; from npresnet.engine import compiled\n"
-            "from npresnet.kernels.cpu.pool import global_mean\n"
-            "x, y = np.ones((2, 3, 3, 16), np.float32), np.empty((2, 16), np.float32)\n"
-            "global_mean(x.ctypes.data, x.shape, y.ctypes.data); print(y.sum(), compiled())")
+    code = ("import numpy as np; from npresnet import optimize; from npresnet.engine import compiled\n"
+            "from npresnet.nn import GlobalAvgPool2d, Sequential, ReLU\n"
+            "y = optimize(Sequential(ReLU(), GlobalAvgPool2d()))(np.ones((2, 16, 3, 3), np.float32))\n"
+            "print(y.sum(), compiled())")
     done = python("-c", code, **NOWHERE)
     assert done.returncode == 0 and done.stdout.split() == ["32.0", "False"]
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1 and "Traceback" not in done.stderr

@@ -1,7 +1,9 @@
 """The engine computes what the model computes, whatever the model, the batch and the size."""
 
+import os
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -161,6 +163,41 @@ def test_threads_may_share_an_engine():
         np.testing.assert_array_equal(a, b)
 
 
+def test_engines_may_run_side_by_side():
+    engines, x = [optimize(filled(build("resnet20"), seed), threads=3) for seed in range(4)], images(3)
+    wanted = [engine(x) for engine in engines]
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(engine, x) for _ in range(10) for engine in engines]
+    for k, run in enumerate(runs):
+        np.testing.assert_array_equal(run.result(), wanted[k % 4])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_the_number_of_threads_does_not_change_the_sums(threads):
+    model, x = filled(build("resnet18", num_classes=10)), images(2, 64, 64)
+    y, wanted = optimize(model, threads=threads)(x), truth(model, x)
+    assert abs(y - wanted).max() < BOUND * abs(wanted).max()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_an_engine_survives_a_fork():
+    engine, x = optimize(filled(build("resnet20")), threads=2), images(2)
+    wanted = engine(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(not np.array_equal(engine(x), wanted))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_softmax_at_the_end_is_kept_apart():
+    model, x = filled(build("resnet20", softmax=True)), images(2)
+    engine = agrees(model, x)
+    with use("numpy"):
+        wanted = model.logits(x)
+    assert abs(engine.logits(x) - wanted).max() < BOUND * abs(wanted).max()
+
+
 def test_plan_prints_as_a_table():
     engine = optimize(filled(build("resnet18")), profile=True)
     engine(images(1, 64, 64))
@@ -187,19 +224,6 @@ def test_without_numba_the_model_itself_runs(monkeypatch):
     model = build("resnet20")
     with pytest.warns(UserWarning, match="numba"):
         assert optimize(model) is model
-
-
-def test_a_missing_cache_directory_is_a_warning(monkeypatch):
-    from npresnet.kernels.cpu import compiled
-
-    def njit(function, **options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return function
-
-    monkeypatch.setattr(compiled, "njit", njit)
-    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
-        assert compiled.parallel(len) is len
 
 
 def test_results_alive_together_never_share_memory():

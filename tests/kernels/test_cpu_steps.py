@@ -8,14 +8,14 @@ pytest.importorskip("numba")
 from npresnet import ops
 from npresnet.backend import use
 from npresnet.engine.weights import direct, padded_bias, transformed
-from npresnet.kernels.cpu import band, pointwise, pool, product, winograd
+from npresnet.kernels.cpu import band, items, winograd
 from npresnet.kernels.cpu.pack import pack, round_up
+from npresnet.kernels.cpu.team import TEAM, kernel_at
 from npresnet.kernels.cpu.vector import LANES
 from npresnet.ops import Window
 
-THREADS = 64                     # more workspaces than any thread number that can come up
+THREADS = 3
 C, F = 2 * LANES, 7 * LANES      # one panel of every width
-NO_FLOOR = -np.inf
 
 
 def rng():
@@ -29,6 +29,17 @@ def last(x):
 
 def random(*shape):
     return rng().standard_normal(shape).astype(np.float32)
+
+
+def launch(kernel, count, *arguments, work_bytes=64):
+    """Run ``count`` items of a kernel; arrays stand for their addresses."""
+    flat = np.concatenate([np.atleast_1d(a.ctypes.data if isinstance(a, np.ndarray) else a) for a in arguments])
+    flat, work = flat.astype(np.int64), np.full(THREADS * work_bytes // 4, np.nan, np.float32)
+    TEAM.run(np.array([[kernel_at(kernel), flat.ctypes.data, count]]), THREADS, work.ctypes.data, work_bytes)
+
+
+def over(total, part):
+    return -(-total // part)
 
 
 def agree(y, wanted, bound=2e-6):
@@ -50,8 +61,9 @@ def test_product_is_a_pointwise_convolution(stride, block, splits, residual):
     r = random(*wanted.shape)
     wanted = np.maximum(wanted + r, 0) if residual else wanted
     y, xl, packed = np.full_like(wanted, np.nan), last(x), pack(w[:, :, 0, 0].T)
-    product.product(xl.ctypes.data, xl.shape, (stride, stride), packed.ctypes.data, b.ctypes.data, y.ctypes.data,
-                    y.shape, r.ctypes.data if residual else 0, 0.0 if residual else NO_FLOOR, block, splits)
+    count = over(y.shape[0] * y.shape[1] * y.shape[2], block) * splits
+    launch(items.product, count, xl, xl.shape, (stride, stride), packed, b, y, y.shape, r if residual else 0, residual,
+           block, splits)
     agree(y, wanted)
 
 
@@ -74,9 +86,8 @@ def test_band_is_any_convolution(channels, filters, groups, window, rows, splits
     data, n = (last(x), numbers(window)) if channels_last else (x, numbers(window))
     strides = tuple(np.array(data.strides)[[0, 3, 1, 2]]) if channels_last else data.strides
     y, size = np.full_like(wanted, np.nan), band.band_bytes(rows, wanted.shape[2], channels, n)
-    work = np.full(THREADS * size // 4, np.nan, np.float32)
-    band.convolve(data.ctypes.data, (2, 11, 13, channels), tuple(map(int, strides)), n, merged, packed.ctypes.data,
-                  b.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR, rows, splits, work.ctypes.data, size)
+    launch(items.convolution, 2 * over(y.shape[1], rows) * splits, data, (2, 11, 13, channels), strides, n, merged,
+           packed, b, y, y.shape, 0, False, rows, splits, work_bytes=size)
     agree(y, wanted)
 
 
@@ -90,9 +101,8 @@ def test_band_with_a_pool_is_convolution_relu_and_pool(rows, pooling):
     packed, _ = direct(w, 1, 3)
     y, sizes = np.full_like(wanted, np.nan), middle.shape[2:]
     size = band.pooled_band_bytes(rows, sizes[1], 3, 2 * LANES, numbers(window), numbers(pooling))
-    work = np.full(THREADS * size // 4, np.nan, np.float32)
-    band.convolve_and_pool(x.ctypes.data, (2, 23, 21, 3), x.strides, numbers(window), packed.ctypes.data, b.ctypes.data,
-                           sizes, 0.0, numbers(pooling), y.ctypes.data, y.shape, rows, work.ctypes.data, size)
+    launch(items.pooled_convolution, 2 * over(y.shape[1], rows), x, (2, 23, 21, 3), x.strides, numbers(window), packed,
+           b, sizes, True, numbers(pooling), y, y.shape, rows, work_bytes=size)
     agree(y, wanted)
 
 
@@ -109,10 +119,9 @@ def test_winograd_equals_its_reference(m, padding, block, splits, residual):
     wanted = np.maximum(wanted + r, 0) if residual else wanted
     y, xl, u, zeros = np.full_like(wanted, np.nan), last(x), transformed(w, m, C), np.zeros(1024, np.float32)
     size = winograd.winograd_bytes(m, block, C)
-    work = np.full(THREADS * size // 4, np.nan, np.float32)
-    winograd.winograd(m, xl.ctypes.data, xl.shape, numbers(window)[6:], u.ctypes.data, b.ctypes.data, y.ctypes.data,
-                      y.shape, r.ctypes.data if residual else 0, 0.0 if residual else NO_FLOOR, block, splits,
-                      work.ctypes.data, size, zeros.ctypes.data)
+    count = over(len(y) * over(y.shape[1], m) * over(y.shape[2], m), block) * splits
+    launch({2: items.winograd2, 4: items.winograd4}[m], count, xl, xl.shape, numbers(window)[6:], u, b, y, y.shape,
+           r if residual else 0, residual, block, splits, zeros, work_bytes=size)
     agree(y, wanted, {2: 2e-6, 4: 2e-5}[m])
     assert not zeros.any()
 
@@ -123,7 +132,7 @@ def test_max_pool_takes_the_largest_and_keeps_nan():
     with use("numpy"):
         wanted = last(ops.max_pool2d(x, 3, stride=2, padding=1)[0])
     y, xl = np.empty_like(wanted), last(x)
-    pool.max_pool(xl.ctypes.data, xl.shape, (3, 3, 2, 2, 1, 1, 1, 1), y.ctypes.data, y.shape)
+    launch(items.max_pool, 2 * y.shape[1], xl, xl.shape, (3, 3, 2, 2, 1, 1, 1, 1), y, y.shape)
     np.testing.assert_array_equal(y, wanted)
 
 
@@ -131,24 +140,23 @@ def test_a_nan_passes_a_relu():
     x, w, b = random(1, C, 1, 1), random(F, C, 1, 1), random(F)
     x[0, 0] = np.nan
     y, xl, packed = np.zeros((1, 1, 1, F), np.float32), last(x), pack(w[:, :, 0, 0].T)
-    product.product(xl.ctypes.data, xl.shape, (1, 1), packed.ctypes.data, b.ctypes.data, y.ctypes.data, y.shape, 0, 0.0,
-                    12, 1)
+    launch(items.product, 1, xl, xl.shape, (1, 1), packed, b, y, y.shape, 0, True, 12, 1)
     assert np.isnan(y).all()
 
 
 def test_global_mean():
     x = random(3, C, 5, 7)
     y, xl = np.empty((3, C), np.float32), last(x)
-    pool.global_mean(xl.ctypes.data, xl.shape, y.ctypes.data)
+    launch(items.global_mean, 3, xl, 35, C, y)
     np.testing.assert_allclose(y, x.mean(axis=(2, 3)), atol=1e-6)
 
 
 def test_affine_and_add():
-    x, z, scale, shift = random(2, 3, 3, C), rng().random((2, 3, 3, C)).astype(np.float32), random(C), random(C)
+    x, z, scale, shift = random(2, 13, 11, C), rng().random((2, 13, 11, C)).astype(np.float32), random(C), random(C)
     y = np.empty_like(x)
-    pointwise.affine(x.ctypes.data, 18, C, scale.ctypes.data, shift.ctypes.data, 0.0, y.ctypes.data)
+    launch(items.affine, over(286, items.PIXELS), x, 286, C, scale, shift, True, y, 0)
     np.testing.assert_allclose(y, np.maximum(scale * x + shift, 0), atol=1e-6)
-    pointwise.add(x.ctypes.data, z.ctypes.data, 18, C, NO_FLOOR, y.ctypes.data)
+    launch(items.add, over(286, items.PIXELS), x, z, 286, C, False, y, 0, 0)
     np.testing.assert_array_equal(y, x + z)
 
 
@@ -156,7 +164,7 @@ def test_subsample_is_shortcut_a():
     x = random(2, C, 5, 8)
     wanted = last(ops.zero_pad_channels(ops.subsample(x, 2)[0], 3, 2 * C - 3)[0])
     y, xl = np.full_like(wanted, np.nan), last(x)
-    pointwise.subsample(xl.ctypes.data, xl.shape, C, (2, 2), 3, y.ctypes.data, y.shape)
+    launch(items.subsample, 2 * y.shape[1], xl, xl.shape, C, (2, 2), 3, y, y.shape)
     np.testing.assert_array_equal(y, wanted)
 
 

@@ -11,7 +11,7 @@ max-pooled while it is in the cache, as the stem of an ImageNet net is.
 import numpy as np
 from numba import get_thread_id, njit, prange
 
-from .compiled import parallel
+from .compiled import inlined, parallel
 from .pool import pool_rows
 from .tile import NONE, ROWS, multiply, panel_width
 from .vector import floats
@@ -24,44 +24,49 @@ def convolve(x, shape, strides, window, groups, w, bias, y, out_shape, residual,
     ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).  ``work`` is the address of ``work_step``
     bytes for each thread, see :func:`band_bytes`.  ``rows`` output rows make a band; panels are cut into ``splits``.
     """
-    n, oh, ow, f = out_shape
-    delta = residual - y if residual != 0 else NONE
-    bands = (oh + rows - 1) // rows
-    for item in prange(n * bands * splits):
-        image, p = item // (bands * splits), item // splits % bands * rows
-        count, scratch = min(rows, oh - p), work + get_thread_id() * work_step
-        _copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
-        _band(scratch, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta,
-              np.float32(floor), item % splits, splits)
+    items = out_shape[0] * ((out_shape[1] + rows - 1) // rows) * splits
+    for item in prange(items):
+        band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, np.float32(floor), rows, splits,
+             np.int64(item), work + get_thread_id() * work_step)
 
 
-@parallel
-def convolve_and_pool(x, shape, strides, window, w, bias, middle, floor, pool, y, out_shape, rows, work, work_step):
-    """:func:`convolve`, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
+@inlined
+def band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, floor, rows, splits, item, scratch):
+    """Work item ``item`` of :func:`convolve`: one share of the panels for one band of one image."""
+    _, oh, ow, f = out_shape
+    bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
+    image, p = item // (bands * splits), item // splits % bands * rows
+    count = min(rows, oh - p)
+    _copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
+    _band(scratch, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta, floor,
+          item % splits, splits)
+
+
+@inlined
+def pooled_band(x, shape, strides, window, w, bias, middle, floor, pool, y, out_shape, rows, item, scratch):
+    """:func:`band`, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
 
     Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.
     """
-    n, oh, ow, f = out_shape
+    _, oh, ow, f = out_shape
     bands = (oh + rows - 1) // rows
-    for item in prange(n * bands):
-        image, p = item // bands, item % bands * rows
-        count, scratch = min(rows, oh - p), work + get_thread_id() * work_step
-        first = max(0, p * pool[2] - pool[6])
-        last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
-        half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
-        _copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
-        _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, np.float32(floor), 0, 1)
-        pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
-                  p + count)
+    image, p = item // bands, item % bands * rows
+    count, first = min(rows, oh - p), max(0, p * pool[2] - pool[6])
+    last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
+    half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
+    _copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
+    _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, floor, 0, 1)
+    pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
+              p + count)
 
 
-@njit
+@inlined
 def row_floats(ow, c, window):
     """Floats in one row of the scratch image: all that ``ow`` outputs see."""
     return ((ow - 1) * window[3] + (window[1] - 1) * window[5] + 1) * c
 
 
-@njit
+@inlined
 def band_rows(count, window):
     """Input rows that ``count`` output rows see."""
     return (count - 1) * window[2] + (window[0] - 1) * window[4] + 1
@@ -90,7 +95,7 @@ def _copy_band(x, shape, strides, window, p, count, ow, scratch):
                 row[(left + q) * c + k] = line[q * strides[3] // 4]
 
 
-@njit
+@inlined
 def _copy(values, row, first):
     for k in range(len(values)):                             # an array assigned to a slice compiles for two seconds
         row[first + k] = values[k]
@@ -126,6 +131,6 @@ def band_bytes(rows: int, ow: int, channels: int, window) -> int:
 
 
 def pooled_band_bytes(rows: int, middle_width: int, channels: int, features: int, window, pool) -> int:
-    """Workspace of one thread for :func:`convolve_and_pool`."""
+    """Workspace of one thread for :func:`pooled_band`."""
     middle_rows = band_rows.py_func(rows, pool)
     return band_bytes(middle_rows, middle_width, channels, window) + middle_rows * middle_width * features * 4

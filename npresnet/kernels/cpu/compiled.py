@@ -8,23 +8,35 @@ from numba import njit
 
 
 def parallel(function):
-    """Compile for all cores, keep the machine code on disk, and let other Python threads run meanwhile.
+    """Compile for all cores, and let other Python threads run meanwhile."""
+    return cached(njit, parallel=True, nogil=True)(function)
 
-    Where no directory can be written (see NUMBA_CACHE_DIR) the kernel is compiled again in every process.
+
+inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
+
+
+def cached(decorator, *arguments, **options):
+    """Numba's ``decorator``, with the machine code kept on disk.
+
+    Where no directory can be written (see NUMBA_CACHE_DIR) it is compiled again in every process.
     """
-    options = {"parallel": True, "nogil": True}
-    try:
-        return njit(function, cache=True, **options)
-    except RuntimeError:                     # "no locator available"
-        _say_that_nothing_is_kept()
-        return njit(function, **options)
+    def decorate(function):
+        try:
+            return decorator(*arguments, cache=True, **options)(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            _say_that_nothing_is_kept()
+            return decorator(*arguments, **options)(function)
+
+    return decorate
 
 
 @cache
 def _say_that_nothing_is_kept():
     """Once, and not for every kernel."""
     warnings.warn("no writable directory to keep compiled kernels in, so each process compiles them anew; "
-                  "set NUMBA_CACHE_DIR to one", stacklevel=3)
+                  "set NUMBA_CACHE_DIR to one", stacklevel=4)
 
 
 def kept(kernel) -> bool:

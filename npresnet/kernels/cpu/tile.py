@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiled import inlined
 from .vector import F32, I64, LANES, Emit, address
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
@@ -74,7 +75,7 @@ _WIDE_ROWS, _HALF_ROWS, _NARROW_ROWS = SHAPES[WIDE], SHAPES[2], SHAPES[1]
 _WIDE, _HALF = WIDE * LANES, 2 * LANES
 
 
-@njit
+@inlined
 def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, floor):
     """Multiply ``n`` rows by one packed panel of ``width`` columns.
 
@@ -99,7 +100,7 @@ def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, o
             _narrow(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
 
 
-@njit
+@inlined
 def panel_width(columns):
     """Columns of the next panel when ``columns``, a multiple of LANES, are left."""
     return _WIDE if columns >= _WIDE else _HALF if columns >= _HALF else LANES

@@ -72,15 +72,27 @@ def address(array):
     return np.int64(array.ctypes.data)
 
 
-@intrinsic
-def _pointer(context, where):
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+def _pointer_to(kind):
+    @intrinsic
+    def pointer(context, where):
+        def codegen(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float32)(types.int64), codegen
+        return types.CPointer(kind)(types.int64), codegen
+
+    return pointer
+
+
+_floats, _longs = _pointer_to(types.float32), _pointer_to(types.int64)
 
 
 @njit
 def floats(where, n):
     """The n floats at an address, as an array."""
-    return carray(_pointer(where), (n,))
+    return carray(_floats(where), (n,))
+
+
+@njit
+def longs(where, n):
+    """The n integers at an address, as an array."""
+    return carray(_longs(where), (n,))

@@ -9,7 +9,7 @@ import numpy as np
 from numba import get_thread_id, njit, prange
 
 from ...ops.winograd import F
-from .compiled import parallel
+from .compiled import inlined, parallel
 from .pack import GAP
 from .tile import NONE, PANEL, ROWS, multiply, panel_width
 from .transform import make_gather, make_scatter
@@ -26,15 +26,21 @@ def winograd(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block
     Tiles of m x m outputs are cut into blocks of ``block``, panels into ``splits`` shares.
     ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = address of at least max(c, PANEL) zeros.
     """
-    th, tw = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m
-    tiles = out_shape[0] * th * tw
+    tiles = out_shape[0] * ((out_shape[1] + m - 1) // m) * ((out_shape[2] + m - 1) // m)
     blocks = (tiles + block - 1) // block
     for item in prange(blocks * splits):
-        first, scratch = item // splits * block, work + get_thread_id() * work_step
-        n = min(block, tiles - first)
-        _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros)
-        _multiply(m, shape[3], u, bias, y, out_shape, residual, np.float32(floor), first, n, th, tw, scratch, zeros,
-                  item % splits, splits)
+        winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, np.float32(floor), block, splits,
+                       np.int64(item), work + get_thread_id() * work_step, zeros)
+
+
+@inlined
+def winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block, splits, item, scratch, zeros):
+    """Work item ``item`` of :func:`winograd`: one share of the panels for one block of tiles."""
+    th, tw, first = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m, item // splits * block
+    n = min(block, out_shape[0] * th * tw - first)
+    _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros)
+    _multiply(m, shape[3], u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, item % splits,
+              splits)
 
 
 @njit
