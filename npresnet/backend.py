@@ -106,9 +106,10 @@ class Kernel:
         return decorate
 
     def has_faster(self, x) -> bool:
-        """Whether another function than the reference is there for arrays like x; they are all made for float32."""
-        load_kernels(backend_of(x))
-        return backend_of(x) in self.faster and getattr(x, "dtype", None) == numpy.float32
+        """Whether another function than the reference is there for arrays like x; a CPU's are made for float32."""
+        backend = backend_of(x)
+        load_kernels(backend)
+        return backend in self.faster and (backend == "cupy" or getattr(x, "dtype", None) == numpy.float32)
 
     def __call__(self, x, *args, **kwargs):
         backend = backend_of(x)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..backend import to_device
+from ..kernels.gpu.affine import affine
 from ..kernels.gpu.conv import Columns, convolve, matrix
 from ..kernels.gpu.launch import wide
-from ..kernels.gpu.norm import affine
 from ..kernels.gpu.pool import largest, mean
 from ..nn import Identity
 from .graph import NO_FLOOR, Node, stride_of

@@ -38,7 +38,7 @@ def test_a_mistake_is_found():
 
 
 def test_no_kernel_is_larger_than_a_multiprocessor_takes():
-    """256 threads of 64 registers: at least four blocks at a time."""
+    """256 threads of 80 registers: at least three blocks at a time, which keeps 24 KB and more on their way."""
     *_, log = nvrtc.compiled(source(), ("--gpu-architecture=sm_90", *options("float16", 8)))
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
-    assert len(registers) == len(NAMES) and np.max(registers) <= 64, log
+    assert len(registers) == len(NAMES) and np.max(registers) <= 80, log

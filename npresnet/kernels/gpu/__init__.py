@@ -1,14 +1,14 @@
 """CUDA kernels through CuPy, channels last in memory.  Importing this registers those that stand in for ops.
 
-    types.cuh                                what arrays hold, what sums are taken in, packs of 16 bytes
-    conv.cu  norm.cu  pool.cu  pointwise.cu  loss.cu
-    launch                                   compiling and launching them
-    product                                  matrix products through cuBLAS
-    conv, norm, pool, activation, loss, step ops with their pullbacks
+    types.cuh          what arrays hold, what sums are taken in, packs of 16 bytes
+    *.cu               the kernels
+    launch             compiling and launching them
+    product            matrix products through cuBLAS
+    conv, norm, affine, pool, activation, loss, step: ops with their pullbacks
 
 Arrays are float16, bfloat16, float32 or float64; sums are taken in float32, or in float64 for float64.
 """
 
-from . import activation, conv, loss, norm, pool, step
+from . import activation, affine, conv, loss, norm, pool, step
 
-__all__ = ["activation", "conv", "loss", "norm", "pool", "step"]
+__all__ = ["activation", "affine", "conv", "loss", "norm", "pool", "step"]

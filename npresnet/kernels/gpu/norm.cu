@@ -84,19 +84,28 @@ extern "C" __global__ void join_moments(const Moments *__restrict__ parts, wide 
     }
 }
 
-// y = γ · x̂ + β,   x̂ = (x − μ)/√(σ² + ε)
+// z = γ · x̂ + β,   x̂ = (x − μ)/√(σ² + ε),   scale = γ/√(σ² + ε)
+__device__ inline wide affine_of(wide x, wide mu, wide scale, wide beta) { return scale * (x - mu) + beta; }
+
+// y = z,   or with `added` z + s,   and with `bent` max(that, 0)
 extern "C" __global__ void normalize(const Pack *__restrict__ x, const wide *__restrict__ mean,
                                      const wide *__restrict__ inv_std, const wide *__restrict__ gamma,
-                                     const wide *__restrict__ beta, Pack *__restrict__ y, int rows, int packs)
+                                     const wide *__restrict__ beta, const Pack *__restrict__ s, Pack *__restrict__ y,
+                                     int rows, int packs, int added, int bent)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
     if (pack >= packs) return;
     Wides mu = channels_of(mean, pack), scale = channels_of(gamma, pack), shift = channels_of(beta, pack);
     for (int k = 0; k < WIDTH; k++) scale.v[k] *= inv_std[pack * WIDTH + k];
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-        Wides value = widen(x[(long long)row * packs + pack]);
-        for (int k = 0; k < WIDTH; k++) value.v[k] = scale.v[k] * (value.v[k] - mu.v[k]) + shift.v[k];
-        y[(long long)row * packs + pack] = narrow(value);
+        long long at = (long long)row * packs + pack;
+        Wides value = widen(x[at]), other = filled(0);
+        if (added) other = widen(s[at]);
+        for (int k = 0; k < WIDTH; k++) {
+            wide z = affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]) + other.v[k];
+            value.v[k] = bent ? cut(z, 0) : z;
+        }
+        y[at] = narrow(value);
     }
 }
 
@@ -106,23 +115,35 @@ struct AddSlopes {
     __device__ void operator()(Slopes &a, Slopes b) const { a.beta += b.beta, a.gamma += b.gamma; }
 };
 
-// Both sums of each channel over this block's rows: parts[blockIdx.y, c].
-extern "C" __global__ void slopes(const Pack *__restrict__ dy, const Pack *__restrict__ x,
+#define PLAIN 0      // y = z
+#define BENT 1       // y = max(z, 0): where z > 0 is found again from x
+#define SUMMED 2     // y = max(z + s, 0): y is kept, and dy · [y > 0] = ds is written
+
+// Both sums of each channel over this block's rows: parts[blockIdx.y, c], with dy · [y > 0] for dy behind a ReLU.
+extern "C" __global__ void slopes(const Pack *__restrict__ dy, const Pack *__restrict__ x, const Pack *__restrict__ y,
                                   const wide *__restrict__ mean, const wide *__restrict__ inv_std,
-                                  Slopes *__restrict__ parts, int rows, int packs)
+                                  const wide *__restrict__ gamma, const wide *__restrict__ beta,
+                                  Pack *__restrict__ ds, Slopes *__restrict__ parts, int rows, int packs, int behind)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
     Slopes mine[WIDTH];
     for (int k = 0; k < WIDTH; k++) mine[k] = {0, 0};
     if (pack < packs) {
-        Wides mu = channels_of(mean, pack), inv = channels_of(inv_std, pack);
+        Wides mu = channels_of(mean, pack), scale = channels_of(gamma, pack), shift = channels_of(beta, pack);
+        for (int k = 0; k < WIDTH; k++) scale.v[k] *= inv_std[pack * WIDTH + k];
         for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-            Wides value = widen(x[(long long)row * packs + pack]), slope = widen(dy[(long long)row * packs + pack]);
+            long long at = (long long)row * packs + pack;
+            Wides value = widen(x[at]), slope = widen(dy[at]), result = filled(1);
+            if (behind == SUMMED) result = widen(y[at]);
             for (int k = 0; k < WIDTH; k++) {
+                if (behind == BENT) result.v[k] = affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]);
+                slope.v[k] = result.v[k] > 0 ? slope.v[k] : 0;
                 mine[k].beta += slope.v[k];
-                mine[k].gamma += slope.v[k] * ((value.v[k] - mu.v[k]) * inv.v[k]);
+                mine[k].gamma += slope.v[k] * (value.v[k] - mu.v[k]);
             }
+            if (behind == SUMMED) ds[at] = narrow(slope);
         }
+        for (int k = 0; k < WIDTH; k++) mine[k].gamma *= inv_std[pack * WIDTH + k];
     }
     over_the_block(mine, AddSlopes());
     if (threadIdx.y == 0 && pack < packs)
@@ -147,27 +168,32 @@ extern "C" __global__ void join_slopes(const Slopes *__restrict__ parts, wide *_
     }
 }
 
-// dx = γ/√(σ² + ε) · (dy − dβ/m − x̂ · dγ/m)
+// dx = scale · (dz − dβ/m − x̂ · dγ/m) = scale · dz + tilt · (x − μ) − level,   scale = γ/√(σ² + ε),
+// with dz = dy, or behind a ReLU (`bent`) dy · [z > 0]
 extern "C" __global__ void normalize_back(const Pack *__restrict__ dy, const Pack *__restrict__ x,
                                           const wide *__restrict__ mean, const wide *__restrict__ inv_std,
-                                          const wide *__restrict__ gamma, const wide *__restrict__ dbeta,
-                                          const wide *__restrict__ dgamma, Pack *__restrict__ dx, int rows, int packs)
+                                          const wide *__restrict__ gamma, const wide *__restrict__ beta,
+                                          const wide *__restrict__ dbeta, const wide *__restrict__ dgamma,
+                                          Pack *__restrict__ dx, int rows, int packs, int bent)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
     if (pack >= packs) return;
-    Wides mu = channels_of(mean, pack), inv = channels_of(inv_std, pack), scale = channels_of(gamma, pack);
-    Wides along_one = channels_of(dbeta, pack), along_x = channels_of(dgamma, pack);
+    Wides mu = channels_of(mean, pack), scale = channels_of(gamma, pack), shift = channels_of(beta, pack);
+    Wides level = channels_of(dbeta, pack), tilt = channels_of(dgamma, pack);
     for (int k = 0; k < WIDTH; k++) {
-        scale.v[k] *= inv.v[k];
-        along_one.v[k] /= rows;
-        along_x.v[k] /= rows;
+        wide inv = inv_std[pack * WIDTH + k];
+        scale.v[k] *= inv;
+        level.v[k] *= scale.v[k] / rows;                         // scale · dβ/m
+        tilt.v[k] *= -scale.v[k] * inv / rows;                   // −scale · dγ/m / √(σ² + ε)
     }
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-        Wides value = widen(x[(long long)row * packs + pack]), slope = widen(dy[(long long)row * packs + pack]);
+        long long at = (long long)row * packs + pack;
+        Wides value = widen(x[at]), slope = widen(dy[at]);
         for (int k = 0; k < WIDTH; k++) {
-            wide x_hat = (value.v[k] - mu.v[k]) * inv.v[k];
-            slope.v[k] = scale.v[k] * (slope.v[k] - along_one.v[k] - x_hat * along_x.v[k]);
+            bool passes = !bent || affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]) > 0;
+            wide dz = passes ? slope.v[k] : 0;
+            slope.v[k] = scale.v[k] * dz + tilt.v[k] * (value.v[k] - mu.v[k]) - level.v[k];
         }
-        dx[(long long)row * packs + pack] = narrow(slope);
+        dx[at] = narrow(slope);
     }
 }
