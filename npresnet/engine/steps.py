@@ -8,13 +8,16 @@ import numpy as np
 from ..kernels.cpu import items
 from ..kernels.cpu.band import band_bytes, pooled_band_bytes
 from ..kernels.cpu.choose import band_cut, rows_cut, winograd_cut
+from ..kernels.cpu.vector import LANES
 from ..kernels.cpu.winograd import winograd_bytes
 from .graph import Node, stride_of
 from .shape import Image, conv_window, numbers, pool_window
-from .weights import direct, merged_groups, padded_bias, transformed
+from .weights import direct, in_lanes, merged_groups, padded_bias, transformed
 
 TILES = (4, 2)                 # Winograd tiles that may be chosen
 POOLED_ROWS = 4                # rows a band of the fused stem pools
+GROUPED = {4: items.grouped4, 8: items.grouped8, 16: items.grouped16}
+GROUPED_ROWS = 7               # rows of an item
 
 
 @dataclass
@@ -69,6 +72,8 @@ def _convolution(node, x, y, n, threads, packed, zeros) -> Step:
         step = _pooled(node, x, y, window, channels, packed, bias)
     elif window.kernel == (1, 1) and groups == 1 and not raw and not any(sum(window.padding, ())):
         step = _rows(node, x, y, window, n, threads, packed, bias)
+    elif _fills_vectors(node, groups, window, raw):
+        step = _grouped(node, x, y, window, packed, bias, zeros)
     else:
         step = _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros)
     step.macs = node.weight[0].size * y.height * y.width * len(node.weight) if not node.pool else \
@@ -114,6 +119,25 @@ def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Ste
 
     return Step(node, _named("direct", cut), x, y, items.convolution, arguments,
                 lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
+
+
+def _fills_vectors(node, groups, window, raw) -> bool:
+    """Whether several whole groups of a 3x3 convolution, as many filters as channels each, fill a vector."""
+    f, size = node.weight.shape[:2]
+    square = window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1)
+    return groups > 1 and f == size * groups and size in GROUPED and LANES % size == f % LANES == 0 and square \
+        and len(node.inputs) == 1 and not raw
+
+
+def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
+    w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), window.stride[0], numbers(window)[6:], w.ctypes.data, bias.ctypes.data, y_at,
+                stored(n, y), node.floor == 0, GROUPED_ROWS, zeros.ctypes.data)
+
+    return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
+                lambda n: n * over(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
 
 
 def _pooled(node, x, y, window, channels, packed, bias) -> Step:

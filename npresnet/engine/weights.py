@@ -34,6 +34,11 @@ def direct(weight, groups, channels):
     return np.concatenate(parts), merged
 
 
+def in_lanes(weight):
+    """(F, G, 3, 3) -> for each vector of filters its lanes, by kernel row, channel and kernel column."""
+    return np.ascontiguousarray(weight.reshape(-1, LANES, *weight.shape[1:]).transpose(0, 3, 2, 4, 1), np.float32)
+
+
 def merged_groups(weight, groups) -> int:
     """How many groups are left once each has whole vectors of filters; 1 where that cannot be."""
     filters = len(weight) // groups

@@ -7,7 +7,7 @@ pytest.importorskip("numba")
 
 from npresnet import ops
 from npresnet.backend import use
-from npresnet.engine.weights import direct, padded_bias, transformed
+from npresnet.engine.weights import direct, in_lanes, padded_bias, transformed
 from npresnet.kernels.cpu import band, items, winograd
 from npresnet.kernels.cpu.pack import pack, round_up
 from npresnet.kernels.cpu.team import TEAM, kernel_at
@@ -123,6 +123,23 @@ def test_winograd_equals_its_reference(m, padding, block, splits, residual):
     launch({2: items.winograd2, 4: items.winograd4}[m], count, xl, xl.shape, numbers(window)[6:], u, b, y, y.shape,
            r if residual else 0, residual, block, splits, zeros, work_bytes=size)
     agree(y, wanted, {2: 2e-6, 4: 2e-5}[m])
+    assert not zeros.any()
+
+
+@pytest.mark.parametrize("size", [s for s in (4, 8, 16) if s <= LANES])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding, rows", [(1, 1), (1, 4), (((2, 0), (0, 1)), 50)])
+def test_grouped_equals_its_reference(size, stride, padding, rows):
+    x, w, b = random(2, 3 * LANES, 9, 37), random(3 * LANES, size, 3, 3), random(3 * LANES)
+    with use("numpy"):
+        wanted = ops.conv2d(x, w, b, stride=stride, padding=padding, groups=3 * LANES // size)[0]
+        wanted = last(np.maximum(wanted, 0))
+    top, left = numbers(Window.of(3, padding=padding))[6:]
+    y, xl, packed, zeros = np.full_like(wanted, np.nan), last(x), in_lanes(w), np.zeros(1024, np.float32)
+    kernel = {4: items.grouped4, 8: items.grouped8, 16: items.grouped16}[size]
+    launch(kernel, 2 * over(y.shape[1], rows), xl, xl.shape, stride, (top, left), packed, b, y, y.shape, True, rows,
+           zeros, work_bytes=12 * LANES)
+    agree(y, wanted)
     assert not zeros.any()
 
 

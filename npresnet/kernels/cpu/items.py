@@ -8,6 +8,7 @@ import numpy as np
 
 from .band import band, pooled_band
 from .compiled import inlined
+from .grouped import grouped_rows
 from .pointwise import _add, _affine, _place
 from .pool import _mean, pool_rows
 from .product import _block
@@ -77,6 +78,29 @@ def _winograd(m, arguments, item, work):
     residual, relu, block, splits = _four(a, 14)
     winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, _floor(relu), block, splits, item, work,
                    a[18])
+
+
+def grouped4(arguments, item, work):
+    """Rows of a 3x3 convolution with groups of 4, see :mod:`.grouped`."""
+    _grouped(4, arguments, item, work)
+
+
+def grouped8(arguments, item, work):
+    """Rows of a 3x3 convolution with groups of 8."""
+    _grouped(8, arguments, item, work)
+
+
+def grouped16(arguments, item, work):
+    """Rows of a 3x3 convolution with groups of 16."""
+    _grouped(16, arguments, item, work)
+
+
+@inlined
+def _grouped(group, arguments, item, work):
+    a = longs(arguments, 18)
+    x, shape, stride, padding, w, bias, y = a[0], _four(a, 1), a[5], (a[6], a[7]), a[8], a[9], a[10]
+    out_shape, relu, rows, zeros = _four(a, 11), a[15], a[16], a[17]
+    grouped_rows(group, x, shape, stride, padding, w, bias, y, out_shape, _floor(relu), rows, item, zeros, work)
 
 
 def max_pool(arguments, item, work):
