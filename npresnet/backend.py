@@ -130,9 +130,17 @@ def to_device(thing, device: str):
         return thing.mapped(lambda array: to_device(array, device))
     if kind == "cpu":
         return numpy.array(thing if array_namespace(thing) is numpy else thing.get())
+    cupy = gpu()
+    with cupy.cuda.Device(int(index or 0)):
+        return cupy.array(thing)
+
+
+def gpu():
+    """CuPy's module, where CuPy and a GPU can be used; an error that says what is missing elsewhere."""
     try:
         import cupy
     except ImportError:
         raise ImportError("a GPU needs CuPy: pip install 'npresnet[cuda12]' or 'npresnet[cuda13]'") from None
-    with cupy.cuda.Device(int(index or 0)):
-        return cupy.array(thing)
+    if not cupy.cuda.is_available():
+        raise OSError("CuPy finds no usable GPU here (nvidia-smi shows what the driver sees); use the CPU instead")
+    return cupy

@@ -7,6 +7,7 @@ depend on them.
 
 import json
 
+from .backends import add_backend_argument, computing
 from .models import positive
 
 EXAMPLES = """examples:
@@ -24,6 +25,7 @@ def add_arguments(parser):
     parser.add_argument("--threads", type=positive, metavar="N", help="threads for each (default: all cores)")
     parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="turns of each (default: 9)")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images (default: the usual one)")
+    add_backend_argument(parser, "the engine on the CPU")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -34,6 +36,7 @@ def run(args) -> int:
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
     size = args.size or usual_shape(model)[2]
-    report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
+    with computing(args.backend):
+        report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
     print(json.dumps(report.to_dict(), indent=2) if args.json else report)
     return 0

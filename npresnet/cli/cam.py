@@ -6,6 +6,7 @@ where the features after a layer argue for the class (Grad-CAM).  The class is t
 
 import json
 
+from .backends import add_backend_argument, computing, placed
 from .models import add_model_arguments, open_model
 
 EXAMPLES = """examples:
@@ -19,20 +20,24 @@ def add_arguments(parser):
     add_model_arguments(parser)
     parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
     parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args) -> int:
+    from ..backend import to_device
     from ..data import preprocess
     from ..tools.cam import grad_cam
     from ..tools.overlay import overlay, seen
     kind = format_of(args.out)
     model, about = open_model(args.model, args.weights)
-    x = preprocess(args.image, model)
-    label = class_of(args.label, model) if args.label else int(model.logits(x)[0].argmax())
-    after = args.after or last_stage(model)
-    heat = grad_cam(model, x, [label], after=after)[0]
-    guess = probability(model, x, label)
+    x, after = preprocess(args.image, model), args.after or last_stage(model)
+    with computing(args.backend):
+        there, x = placed(args.backend, model, x)
+        scores = to_device(there.logits(x)[0], "cpu")
+        label = class_of(args.label, model) if args.label else int(scores.argmax())
+        heat = to_device(grad_cam(there, x, [label], after=after)[0], "cpu")
+    guess = probability(scores, label)
     write(overlay(seen(args.image, model), heat), args.out, kind)
     name = model.classes[label] if model.classes else None
     report = {**about, "image": args.image, "out": args.out, "after": after, "class": label, "name": name,
@@ -69,11 +74,11 @@ def class_of(label, model):
     return known.index(plain(label))
 
 
-def probability(model, x, label):
+def probability(scores, label):
     import numpy as np
 
     from ..ops import softmax
-    return float(softmax(model.logits(x).astype(np.float64))[0][0, label])
+    return float(softmax(scores[None].astype(np.float64))[0][0, label])
 
 
 def write(image, path, kind):

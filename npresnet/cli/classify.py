@@ -8,6 +8,7 @@ and the exit status is then 2.
 import json
 
 from . import complain, one_line
+from .backends import add_backend_argument, computing
 from .models import add_model_arguments, open_model, positive
 from .progress import progress
 from .scores import scores
@@ -21,12 +22,14 @@ def add_arguments(parser):
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture in any common format")
     add_model_arguments(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args) -> int:
     model, about = open_model(args.model, args.weights)
-    run, results, failed = scores(model, len(args.images)), [], 0
+    with computing(args.backend):
+        run, results, failed = scores(model, len(args.images), args.backend), [], 0
     with progress("classifying", len(args.images)) as show:
         for done, image in enumerate(args.images, 1):
             try:

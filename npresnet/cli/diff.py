@@ -8,6 +8,8 @@ same weights, the same random picture.  Needs no files.  The exit status is 1 wh
 import json
 import textwrap
 
+from .backends import add_backend_argument, on_cpu
+
 EXAMPLES = """examples:
   npresnet diff keras torchvision
   npresnet diff caffe paper --model resnet101
@@ -18,12 +20,14 @@ def add_arguments(parser):
     parser.add_argument("a", metavar="A", help="a dialect")
     parser.add_argument("b", metavar="B", help="another")
     parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args) -> int:
     from ..tools.diff import diff
-    found = diff(args.a, args.b, args.model)
+    with on_cpu("diff", args.backend):
+        found = diff(args.a, args.b, args.model)
     print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(lines(found)))
     return 1 if found.details else 0
 

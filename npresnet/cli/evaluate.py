@@ -7,6 +7,7 @@ network's classes by name, or by number, or in sorted order; a line on standard 
 import json
 import sys
 
+from .backends import add_backend_argument, computing
 from .models import add_model_arguments, open_model, positive
 from .progress import progress
 from .scores import scores
@@ -23,6 +24,7 @@ def add_arguments(parser):
     add_model_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="pictures at a time (default: 64)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only N pictures, evenly spaced over the data")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -33,7 +35,8 @@ def run(args) -> int:
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     print(f"class folders are matched {how}", file=sys.stderr)
     wanted = min(len(data), args.limit or len(data))
-    run, total, right, right5 = scores(model, wanted), 0, 0, 0
+    with computing(args.backend):
+        run, total, right, right5 = scores(model, wanted, args.backend), 0, 0, 0
     with progress("evaluating", wanted) as show:
         for x, folders in data.batches(model, args.batch_size, limit=args.limit):
             ranks = rank(run(x), labels[folders])

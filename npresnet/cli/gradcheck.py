@@ -6,6 +6,7 @@ against its theorem; at last the whole net and the loss.  Exit status 1 where a 
 
 import json
 
+from .backends import add_backend_argument, on_cpu
 from .models import positive
 from .summary import parse_shape, usual_shape
 
@@ -24,6 +25,7 @@ def add_arguments(parser):
     mode.add_argument("--eval", action="store_true", help="batch norms use their running statistics")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of the last layer")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the weights, the input and the directions")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -36,7 +38,8 @@ def run(args) -> int:
     shape = parse_shape(args.input) if args.input else (4, *usual_shape(model)[1:])
     rng = np.random.default_rng(args.seed)
     x, labels = rng.standard_normal(shape), rng.integers(0, model.spec.num_classes, shape[0])
-    report = gradcheck(model, x, labels, seed=args.seed, layers=args.layer)
+    with on_cpu("gradcheck", args.backend):
+        report = gradcheck(model, x, labels, seed=args.seed, layers=args.layer)
     if not report.rows:
         raise ValueError(f"no layer of {args.model} is called {args.layer!r}; npresnet summary lists their names")
     print(json.dumps(report.to_dict(), indent=2) if args.json else report)

@@ -10,8 +10,13 @@ from importlib.util import find_spec
 MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
 
 
-def scores(model, pictures: int):
-    """x -> scores (N, K) of ``model``, by the road that is faster for so many pictures; a line where that compiles."""
+def scores(model, pictures: int, backend=None):
+    """x -> scores (N, K) of ``model``, by ``backend`` or else by the road that is faster for so many pictures.
+
+    A line on standard error says where that compiles.
+    """
+    if backend:
+        return reference(model) if backend == "numpy" else fast(model, backend)
     if pictures < MANY or not find_spec("numba"):
         return reference(model)
     from ..engine import compiled, optimize
@@ -20,6 +25,15 @@ def scores(model, pictures: int):
     if not compiled():
         print("compiling the kernels for this machine: about 20 seconds, once", file=sys.stderr)
     return optimize(model).logits
+
+
+def fast(model, backend):
+    """The engine on the CPU or on a GPU, with pictures and scores on the CPU."""
+    from ..backend import to_device
+    from ..engine import optimize
+    from .backends import placed
+    engine = optimize(*placed(backend, model))
+    return lambda x: to_device(engine.logits(*placed(backend, x)), "cpu")
 
 
 def reference(model):

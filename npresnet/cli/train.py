@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 import sys
-from contextlib import nullcontext
 
+from .backends import add_backend_argument, computing, placed
 from .models import positive
 from .progress import progress
 
@@ -58,7 +58,7 @@ def add_arguments(parser):
     run.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
     run.add_argument("--seed", type=int, metavar="N", help="of initial weights, order and augmentation (default: 0)")
-    run.add_argument("--backend", choices=("numpy", "numba", "cuda"), help="what computes (default: fastest on a CPU)")
+    add_backend_argument(run)
     run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read pictures (default: 2)")
     run.add_argument("--strict", action="store_true", default=None, help="a broken picture is an error, not skipped")
     run.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
@@ -101,15 +101,9 @@ def settled(args, checkpoint) -> dict:
     return {**about, **vars(recipe(about["recipe"], **changes))}
 
 
-def computing(backend):
-    """The context of a backend; CUDA arrays bring their own."""
-    from ..backend import use
-    return use(backend) if backend in ("numpy", "numba") else nullcontext()
-
-
 def train(args, about, checkpoint) -> int:
     from ..training import Recipe, Stopped, Trainer, restore, split
-    from ..training.start import first_model, model_of, placed, with_new_head
+    from ..training.start import first_model, model_of, with_new_head
     from ..training.watch import watching
     recipe = Recipe(**{name: about[name] for name in DETAILS})
     in_memory = recipe.augment != "photo"
@@ -118,7 +112,7 @@ def train(args, about, checkpoint) -> int:
     if checkpoint is None:
         model = with_new_head(model, source.classes, about["seed"])
     parts = split(source, recipe.held_out, about["seed"])
-    trainer = Trainer(placed(model, about["backend"]), recipe, *parts, seed=about["seed"], workers=args.workers,
+    trainer = Trainer(*placed(about["backend"], model), recipe, *parts, seed=about["seed"], workers=args.workers,
                       about=about)
     if checkpoint:
         restore(trainer, checkpoint, args.out)

@@ -1,6 +1,5 @@
 """The network that a run begins with."""
 
-from ..backend import to_device
 from ..data import Preprocessing
 from ..models import build
 from ..zoo import create_model, load_model
@@ -33,8 +32,3 @@ def model_of(checkpoint):
     model.preprocessing = Preprocessing(**recipe) if isinstance(recipe, dict) else recipe
     model.classes = classes and tuple(classes)
     return model
-
-
-def placed(model, backend):
-    """The model where the backend computes."""
-    return to_device(model, "cuda") if backend == "cuda" else model
