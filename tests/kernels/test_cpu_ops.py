@@ -55,6 +55,8 @@ CONVOLUTIONS = [  # channels, filters, kernel, stride, padding, height, width, b
     (C, C, 3, 2, 1, 9, 12, True, WINOGRAD), (3, F, 7, 2, 3, 21, 24, False, DIRECT),
     (3, LANES, 3, 1, 1, 9, 9, True, DIRECT), (C, C, (3, 2), (2, 3), 1, 9, 8, True, DIRECT),
     (C, C, 5, 2, 0, 12, 11, False, DIRECT), (C, C, 2, 1, 3, 4, 5, False, DIRECT),
+    (LANES, C, 3, 1, 1, 10, 16, True, DIRECT), (C, LANES, 3, 1, 1, 3, 30, False, DIRECT),
+    (LANES, LANES, 3, 1, ((0, 2), (3, 1)), 9, 30, True, DIRECT), (C, 4 * LANES, 2, 3, 1, 8, 9, False, DIRECT),
 ]
 
 

@@ -6,12 +6,13 @@
     product     1x1 convolutions and linear layers
     band        convolutions with any window, and the stem with its pooling
     winograd    3x3 convolutions of stride 1
+    slide       3x3 convolutions of few channels
     gradient    what the filters of a convolution receive
     channels    passes in which each channel has its own coefficients
     memory      arrays in blocks that are used again
     pool, pointwise, pack, repack, choose
 
-    conv, norm, activation, pooling     ops with their pullbacks
+    conv (forward, backward), norm, activation, pooling     ops with their pullbacks
 
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """

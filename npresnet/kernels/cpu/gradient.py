@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from ...ops.winograd import F
+from .band import _copy_band, band_rows, row_floats
 from .compiled import parallel
 from .tile import ROWS, multiply_strided, panel_width
 from .transform import make_gather
@@ -20,7 +21,15 @@ PIXELS = 192           # summed over at a time: rows of x and dy that stay in th
 
 
 @parallel
-def filter_gradient(x, strides, channels, window, dy, shape, zeros, dw, shares):
+def frame_images(x, shape, strides, window, framed, size):
+    """Images with zeros around them, channels last: all that ``size`` = (oh, ow) outputs see."""
+    image_bytes = band_rows(size[0], window) * row_floats(size[1], shape[3], window) * 4
+    for image in prange(shape[0]):
+        _copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], framed + image * image_bytes)
+
+
+@parallel
+def pixel_gradient(x, strides, channels, window, dy, shape, zeros, dw, shares):
     """Add to ``dw`` (taps, c, f) the gradient for ``shape`` = (n, oh, ow, f) outputs at ``dy``.
 
     ``x`` is the padded image with byte ``strides`` (image, channel, row, column); ``window`` = (kh, kw, stride h, w).

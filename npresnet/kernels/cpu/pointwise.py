@@ -49,3 +49,28 @@ def subsample(x, shape, channels, stride, before, y, out_shape):
 def _place(values, before, out):
     out[:] = 0
     out[before:before + len(values)] = values
+
+
+@parallel
+def interleave(part, shape, x, x_shape, first, stride):
+    """x[n, first + s·p, first + s·q] = part[n, p, q]; zeros where ``part`` is 0.  ``shape`` = (n, h, w, c)."""
+    for m in prange(shape[0] * shape[1]):
+        row = m // shape[1] * x_shape[1] + first[0] + m % shape[1] * stride[0]
+        _interleave_row(part, m, shape, x + (row * x_shape[2] + first[1]) * shape[3] * 4, stride[1] * shape[3] * 4)
+
+
+@njit
+def _interleave_row(part, m, shape, x, step):
+    w, c = shape[2], shape[3]
+    for q in range(w):
+        out = floats(x + q * step, c)
+        if part == 0:
+            out[:] = 0
+        else:
+            _move(floats(part + (m * w + q) * c * 4, c), out)
+
+
+@njit
+def _move(values, out):
+    for k in range(len(out)):
+        out[k] = values[k]

@@ -1,13 +1,16 @@
 """max_pool2d and its pullback, channels last."""
 
 import numpy as np
-from numba import njit, prange
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
 
 from ...ops.pool import max_pool2d
 from ...ops.window import Window
 from .compiled import parallel
 from .conv import last
-from .vector import floats
+from .memory import empty
+from .vector import LANES, Emit, address, floats
 
 
 @max_pool2d.register("numba")
@@ -19,18 +22,19 @@ def max_pool2d_numba(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=Fals
     window = Window.of(kernel, stride, padding, dilation)
     halves = all(2 * max(p) <= k for k, p in zip(window.kernel, window.padding))
     whole = window.dilation == (1, 1) and not ceil_mode and halves and window.kernel[0] * window.kernel[1] < 256
-    if not (whole and isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 4 and len(x) > 1 and x.size):
+    whole = whole and isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 4
+    if not (whole and len(x) > 1 and x.size and x.shape[1] % LANES == 0):
         return max_pool2d.reference(x, kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     size, shape = window.output_size(x.shape[2:]), (len(x), *x.shape[2:], x.shape[1])
     sides = (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
     x = last(x)
-    y, winner = np.empty((shape[0], *size, shape[3]), np.float32), np.empty((shape[0], *size, shape[3]), np.uint8)
+    y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))
     _pool(x.ctypes.data, shape, sides, y.ctypes.data, winner)
     del x
 
     def pullback(dy):
-        dx, dy = np.empty(shape, np.float32), last(dy)
-        _unpool(dy.ctypes.data, winner, shape, sides, dx.ctypes.data)
+        dx, dy = empty(shape), last(dy)
+        _unpool(dy.ctypes.data, winner.ctypes.data, size, shape, sides, dx.ctypes.data)
         return dx.transpose(0, 3, 1, 2)
 
     return y.transpose(0, 3, 1, 2), pullback
@@ -66,15 +70,15 @@ def _take(values, out, best, tap):
 
 
 @parallel
-def _unpool(dy, winner, shape, sides, dx):
+def _unpool(dy, winner, size, shape, sides, dx):
     for row in prange(shape[0] * shape[1]):
-        _unpool_row(dy, winner, shape, sides, dx, row // shape[1], row % shape[1])
+        _unpool_row(dy, winner, size, shape, sides, dx, row // shape[1], row % shape[1])
 
 
 @njit
-def _unpool_row(dy, winner, shape, sides, dx, image, r):
+def _unpool_row(dy, winner, size, shape, sides, dx, image, r):
     w, c = shape[2], shape[3]
-    oh, ow = winner.shape[1], winner.shape[2]
+    oh, ow = size
     kh, kw, sh, sw, top, left = sides
     for s in range(w):
         out = floats(dx + ((image * shape[1] + r) * w + s) * c * 4, c)
@@ -82,11 +86,29 @@ def _unpool_row(dy, winner, shape, sides, dx, image, r):
         for p in range(max(0, (r + top - kh) // sh + 1), min(oh, (r + top) // sh + 1)):
             for q in range(max(0, (s + left - kw) // sw + 1), min(ow, (s + left) // sw + 1)):
                 tap = np.uint8((r + top - p * sh) * kw + s + left - q * sw)
-                _receive(floats(dy + ((image * oh + p) * ow + q) * c * 4, c), winner[image, p, q], tap, out)
+                at = ((image * oh + p) * ow + q) * c
+                _receive(dy + at * 4, winner + at, tap, address(out), c)
+
+
+@intrinsic
+def _receive_vector(context, dy, best, tap, out):
+    """A comparison of bytes that chooses between floats, which a compiled loop would do one by one."""
+    def codegen(context, builder, signature, args):
+        dy, best, tap, out = args
+        e, kind = Emit(builder), ir.VectorType(ir.IntType(8), LANES)
+        winners = builder.load(e.at(best, kind))
+        winners.align = 1
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), tap, ir.Constant(ir.IntType(32), 0))
+        taps = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        share = builder.select(builder.icmp_unsigned("==", winners, taps), e.load(dy), e.constant(0))
+        e.store(builder.fadd(e.load(out), share), out)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.uint8, types.int64), codegen
 
 
 @njit
-def _receive(dy, best, tap, out):
-    for k in range(len(out)):
-        g = dy[k]                                            # read in any case: a choice of two values vectorizes
-        out[k] += g if best[k] == tap else np.float32(0)
+def _receive(dy, best, tap, out, c):
+    """out += dy where best is tap, for the c channels at these addresses."""
+    for k in range(0, c, LANES):
+        _receive_vector(dy + k * 4, best + k, tap, out + k * 4)
