@@ -1,18 +1,22 @@
 """Passes over images, channels last, in which every channel has its own coefficients.
 
-The floats are taken in lines of whole pixels, with the coefficients repeated along a line, so that a few channels fill
-vectors as well as many.  Sums run in float32 along FLUSH lines and in float64 beyond.
+The floats are taken in lines of whole pixels, with the coefficients repeated along a line.  Sums run in float32 along
+FLUSH lines and in float64 beyond.
 """
 
 import numpy as np
 from numba import njit, prange
 
+from . import lines
 from .compiled import parallel
-from .vector import floats
+from .vector import address
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
 FLUSH = 32
+
+_add_moments, _add_cotangents, _combine_line = lines.add_moments, lines.add_cotangents, lines.combine
+_affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
 
 
 @njit
@@ -21,8 +25,9 @@ def _repeated(coefficients, width):
     k, c = coefficients.shape
     wide = np.empty((k, width), np.float32)
     for i in range(k):
-        for j in range(width):
-            wide[i, j] = coefficients[i, j % c]
+        for start in range(0, width, c):
+            for j in range(c):
+                wide[i, start + j] = coefficients[i, j]
     return wide
 
 
@@ -30,8 +35,8 @@ def _repeated(coefficients, width):
 def _part(part, size, c):
     """(first line, last line, floats in a line)."""
     width = c * max(1, LINE // c)
-    lines = (size + width - 1) // width
-    return part * lines // PARTS, (part + 1) * lines // PARTS, width
+    count = (size + width - 1) // width
+    return part * count // PARTS, (part + 1) * count // PARTS, width
 
 
 @parallel
@@ -45,129 +50,87 @@ def moments(x, size, near, sums):
 def _moments(part, x, size, near, sums):
     first, last, width = _part(part, size, sums.shape[1])
     wide, total, short = _repeated(near, width), np.zeros((2, width)), np.empty((2, width), np.float32)
+    at, sums_at = address(wide), address(short)
     for start in range(first, last, FLUSH):
         short[:] = 0
         for line in range(start, min(last, start + FLUSH)):
-            _add_moments(floats(x + line * width * 4, min(width, size - line * width)), wide[0], short[0], short[1])
+            n = min(width, size - line * width)
+            _add_moments(n, (x + line * width * 4, at, sums_at, sums_at + width * 4))
         total += short
     _fold(total, sums)
-
-
-@njit
-def _add_moments(x, near, first, second):
-    for k in range(len(x)):
-        d = x[k] - near[k]
-        first[k] += d
-        second[k] += d * d
 
 
 @njit
 def _fold(total, sums):
+    c = sums.shape[1]
     sums[:] = 0
-    for j in range(total.shape[1]):
-        for i in range(2):
-            sums[i, j % sums.shape[1]] += total[i, j]
+    for i in range(2):
+        for start in range(0, total.shape[1], c):
+            for j in range(c):
+                sums[i, j] += total[i, start + j]
 
 
 @parallel
-def normalize(x, s, size, coefficients, floor, y):
-    """y = max(floor, scale·x + shift + s); ``s`` is an address, or 0 for no such term."""
+def normalize(x, s, size, coefficients, y):
+    """y = max(floor, scale·x + shift + s); ``coefficients`` = (scale, shift, floor), ``s`` an address or 0."""
     for part in prange(PARTS):
-        _normalize(part, x, s, size, coefficients, np.float32(floor), y)
+        _normalize(part, x, s, size, coefficients, y)
 
 
 @njit
-def _normalize(part, x, s, size, coefficients, floor, y):
+def _normalize(part, x, s, size, coefficients, y):
     first, last, width = _part(part, size, coefficients.shape[1])
     wide = _repeated(coefficients, width)
+    scale, step = address(wide), width * 4
     for line in range(first, last):
-        at, n = line * width * 4, min(width, size - line * width)
+        at, n = line * step, min(width, size - line * width)
         if s == 0:
-            _affine(floats(x + at, n), wide[0], wide[1], floor, floats(y + at, n))
+            _affine(n, (x + at, scale, scale + step, scale + 2 * step, y + at))
         else:
-            _affine_and_add(floats(x + at, n), wide[0], wide[1], floats(s + at, n), floor, floats(y + at, n))
-
-
-@njit
-def _affine(x, scale, shift, floor, y):
-    for k in range(len(x)):
-        v = scale[k] * x[k] + shift[k]
-        y[k] = floor if v < floor else v                     # a NaN stays
-
-
-@njit
-def _affine_and_add(x, scale, shift, s, floor, y):
-    for k in range(len(x)):
-        v = scale[k] * x[k] + shift[k] + s[k]
-        y[k] = floor if v < floor else v
+            _affine_and_add(n, (x + at, scale, scale + step, scale + 2 * step, s + at, y + at))
 
 
 @parallel
-def gradient_sums(dy, x, y, ds, size, coefficients, floor, sums):
+def gradient_sums(dy, x, y, ds, size, coefficients, sums):
     """sums[part] = Σ g, Σ g·(x - mean) for each channel, where g is dy as far as the ReLU let it through.
 
-    ``coefficients`` = (mean, scale, shift): dy passes where scale·x + shift > ``floor``; or with ``y`` not 0 where
+    ``coefficients`` = (mean, scale, shift, floor): dy passes where scale·x + shift > floor; or with ``y`` not 0 where
     y > 0, and then g is written to ``ds``.
     """
     for part in prange(PARTS):
-        _gradient_sums(part, dy, x, y, ds, size, coefficients, np.float32(floor), sums[part])
+        _gradient_sums(part, dy, x, y, ds, size, coefficients, sums[part])
 
 
 @njit
-def _gradient_sums(part, dy, x, y, ds, size, coefficients, floor, sums):
+def _gradient_sums(part, dy, x, y, ds, size, coefficients, sums):
     first, last, width = _part(part, size, sums.shape[1])
     wide, total, short = _repeated(coefficients, width), np.zeros((2, width)), np.empty((2, width), np.float32)
+    mean, step, sums_at = address(wide), width * 4, address(short)
     for start in range(first, last, FLUSH):
         short[:] = 0
         for line in range(start, min(last, start + FLUSH)):
-            at, n = line * width * 4, min(width, size - line * width)
-            g = floats(dy + at, n)
+            at, n = line * step, min(width, size - line * width)
             if y != 0:
-                _mask(g, floats(y + at, n), floats(ds + at, n))
-                _add_cotangents(floats(ds + at, n), floats(x + at, n), wide, floor, short[0], short[1])
-            else:
-                _add_cotangents(g, floats(x + at, n), wide, floor, short[0], short[1])
+                _mask(n, (dy + at, y + at, ds + at))
+            _add_cotangents(n, ((dy if y == 0 else ds) + at, x + at, mean, mean + step, mean + 2 * step,
+                                mean + 3 * step, sums_at, sums_at + step))
         total += short
     _fold(total, sums)
 
 
-@njit
-def _mask(dy, y, ds):
-    for k in range(len(y)):
-        g = dy[k]                                            # read in any case: a choice of two values vectorizes
-        ds[k] = g if y[k] > 0 else np.float32(0)
-
-
-@njit
-def _add_cotangents(dy, x, wide, floor, first, second):
-    mean, scale, shift = wide[0], wide[1], wide[2]
-    for k in range(len(x)):
-        g = dy[k]
-        g = g if scale[k] * x[k] + shift[k] > floor else np.float32(0)
-        first[k] += g
-        second[k] += g * (x[k] - mean[k])
-
-
 @parallel
-def combine(dy, x, size, coefficients, floor, dx):
-    """dx = a·g + b·x + e, with ``coefficients`` = (a, b, e, scale, shift) and g as in :func:`gradient_sums`."""
+def combine(dy, x, size, coefficients, dx):
+    """dx = a·g + b·x + c, with ``coefficients`` = (a, b, c, scale, shift, floor) and g as in :func:`gradient_sums`."""
     for part in prange(PARTS):
-        _combine(part, dy, x, size, coefficients, np.float32(floor), dx)
+        _combine(part, dy, x, size, coefficients, dx)
 
 
 @njit
-def _combine(part, dy, x, size, coefficients, floor, dx):
+def _combine(part, dy, x, size, coefficients, dx):
     first, last, width = _part(part, size, coefficients.shape[1])
     wide = _repeated(coefficients, width)
+    a, step = address(wide), width * 4
     for line in range(first, last):
-        at, n = line * width * 4, min(width, size - line * width)
-        _combine_line(floats(dy + at, n), floats(x + at, n), wide, floor, floats(dx + at, n))
-
-
-@njit
-def _combine_line(dy, x, wide, floor, dx):
-    a, b, e, scale, shift = wide[0], wide[1], wide[2], wide[3], wide[4]
-    for k in range(len(x)):
-        g = dy[k]
-        g = g if scale[k] * x[k] + shift[k] > floor else np.float32(0)
-        dx[k] = a[k] * g + b[k] * x[k] + e[k]
+        at, n = line * step, min(width, size - line * width)
+        _combine_line(n, (dy + at, x + at, a, a + step, a + 2 * step, a + 3 * step, a + 4 * step, a + 5 * step,
+                          dx + at))

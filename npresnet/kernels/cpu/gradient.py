@@ -12,7 +12,7 @@ from numba import njit, prange
 from ...ops.winograd import F
 from .band import _copy_band, band_rows, row_floats
 from .compiled import parallel
-from .tile import ROWS, multiply_strided, panel_width
+from .tile import NONE, ROWS, multiply_strided, panel_width
 from .transform import make_gather
 from .vector import LANES, address
 
@@ -67,14 +67,17 @@ def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, co
 
 @parallel
 def winograd_gradient(x, shape, padding, dy, out_shape, first, n, v, dm, du, zeros):
-    """Add to ``du`` (36, c, f) the sum over tiles first .. first + n of V' dM; ``v`` and ``dm`` have room for them."""
+    """Add to ``du`` (36, c, f), or begin it with, the sum over tiles first .. first + n of V' dM.
+
+    ``v`` and ``dm`` have room for the n tiles.
+    """
     th, tw, c, f = (out_shape[1] + 3) // 4, (out_shape[2] + 3) // 4, shape[3], out_shape[3]
     v_step, m_step = n * c * 4 + 64, n * f * 4 + 64
     for b in prange(n):
         _enter_tile(x, shape, padding, dy, out_shape, first + b, th, tw, v + b * c * 4, v_step, dm + b * f * 4, m_step,
                     zeros)
     for e in prange(36):
-        _add_product(v + e * v_step, n, c, dm + e * m_step, f, du + e * c * f * 4, zeros)
+        _add_product(v + e * v_step, n, c, dm + e * m_step, f, du + e * c * f * 4, NONE if first == 0 else 0, zeros)
 
 
 @njit
@@ -97,13 +100,13 @@ def _enter_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm,
 
 
 @njit
-def _add_product(a, n, c, b, f, out, zeros):
-    """out (c, f) += a' b for a (n, c) and b (n, f)."""
+def _add_product(a, n, c, b, f, out, before, zeros):
+    """out (c, f) = a' b for a (n, c) and b (n, f), added to what was there if ``before`` is 0 and not NONE."""
     rows, outs, taps, column = np.empty(c + ROWS, np.int64), np.empty(c + ROWS, np.int64), np.zeros(1, np.int64), 0
     for r in range(c + ROWS):
         rows[r], outs[r] = a + min(r, c - 1) * 4, out + min(r, c - 1) * f * 4
     while column < f:
         width = panel_width(f - column)
-        multiply_strided(rows, c, taps, n, c * 4, b + column * 4, f * 4, width, zeros, outs, column * 4, 0,
+        multiply_strided(rows, c, taps, n, c * 4, b + column * 4, f * 4, width, zeros, outs, column * 4, before,
                          np.float32(-np.inf))
         column += width

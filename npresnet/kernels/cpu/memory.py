@@ -54,12 +54,6 @@ def empty_like(x):
     return empty([x.shape[axis] for axis in order], x.dtype).transpose([order.index(axis) for axis in range(x.ndim)])
 
 
-def zeros(shape, dtype=np.float32):
-    array = empty(shape, dtype)
-    array[...] = 0
-    return array
-
-
 def _forget(before):
     """Let go of the blocks that came back before this request and lay idle since."""
     for blocks in list(_free.values()):

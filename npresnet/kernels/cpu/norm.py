@@ -11,6 +11,7 @@ from ...ops.norm import batch_norm_train
 from .channels import PARTS, combine, gradient_sums, moments, normalize
 from .conv import last
 from .memory import empty
+from .vector import LANES
 
 OPEN = float("-inf")      # the floor under every value, where no ReLU follows
 
@@ -69,9 +70,11 @@ def _with_floor(x, gamma, beta, eps, floor):
 
 
 def _fits(x, gamma, beta) -> bool:
+    """Several values of whole vectors of channels, in float32."""
     arrays = (x, gamma, beta)
     floats = all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in arrays) and x.ndim == 4
-    return floats and all(a.shape == x.shape[1:2] for a in arrays[1:]) and x.size >= 2 * x.shape[1] > 0
+    shapes = all(a.shape == x.shape[1:2] for a in arrays[1:]) and x.size >= 2 * x.shape[1] > 0
+    return floats and shapes and x.shape[1] % LANES == 0
 
 
 def _statistics(x, gamma, beta, eps):
@@ -89,7 +92,7 @@ def _statistics(x, gamma, beta, eps):
 def _normalized(x, scale, shift, floor, s=None):
     y = empty(x.shape)
     at = 0 if s is None else s.ctypes.data
-    normalize(x.ctypes.data, at, x.size, np.stack([scale, shift]), floor, y.ctypes.data)
+    normalize(x.ctypes.data, at, x.size, _stack(scale, shift, np.full_like(scale, floor)), y.ctypes.data)
     return y
 
 
@@ -98,15 +101,20 @@ def _gradients(dy, x, gamma, affine, floor, skip, y=None, ds=None):
     mean, inv_std, scale, shift = affine
     c, m = x.shape[3], x.size // x.shape[3]
     sums, mask = np.empty((PARTS, 2, c)), (0, 0) if y is None else (y.ctypes.data, ds.ctypes.data)
-    gradient_sums(dy.ctypes.data, x.ctypes.data, *mask, x.size, np.stack([mean, scale, shift]), floor, sums)
+    floor = np.full_like(scale, floor)
+    gradient_sums(dy.ctypes.data, x.ctypes.data, *mask, x.size, _stack(mean, scale, shift, floor), sums)
     dbeta, dgamma = sums.sum(axis=0) * [np.ones_like(inv_std), inv_std]     # Σ g,  Σ g·x̂
     if "x" in skip:
         dx = None
     else:
         tilt = dgamma * inv_std / m                                 # dx = scale · (g − dβ/m − x̂ · dγ/m)
-        coefficients = np.stack([scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, shift])
+        coefficients = _stack(scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, shift, floor)
         dx, g = empty(x.shape), dy if ds is None else ds
-        combine(g.ctypes.data, x.ctypes.data, x.size, coefficients.astype(np.float32), floor, dx.ctypes.data)
+        combine(g.ctypes.data, x.ctypes.data, x.size, coefficients, dx.ctypes.data)
         dx = dx.transpose(0, 3, 1, 2)
     dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
+
+
+def _stack(*rows):
+    return np.array(rows, np.float32)

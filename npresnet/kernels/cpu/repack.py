@@ -13,6 +13,7 @@ from .tile import PANEL, panel_width
 from .transform import make_gather
 from .vector import LANES, address, floats
 
+CLOSE = 16           # channels whose taps are moved together
 _transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
 
 
@@ -30,13 +31,14 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
     column = first
     while column < last:
         width = panel_width(last - column)
-        for t in range(taps):
-            for k in range(c):
-                row = floats(packed + (column * taps * c + (t * c + k) * width) * 4, width)
-                source = w + (column * strides[0] + k * strides[1] + t * strides[2]) * 4
-                line = floats(source, (width - 1) * strides[0] + 1)
-                for j in range(width):
-                    row[j] = line[j * strides[0]]
+        for start in range(0, c, CLOSE):                     # what the taps of these channels share stays in the cache
+            for t in range(taps):
+                for k in range(start, min(c, start + CLOSE)):
+                    row = floats(packed + (column * taps * c + (t * c + k) * width) * 4, width)
+                    source = w + (column * strides[0] + k * strides[1] + t * strides[2]) * 4
+                    line = floats(source, (width - 1) * strides[0] + 1)
+                    for j in range(width):
+                        row[j] = line[j * strides[0]]
         column += width
 
 
@@ -64,16 +66,19 @@ def _transform_rows(packed, f, c, k, u):
 def unpack_gradient(dw, shape, out):
     """(taps, c, f) -> (f, c, taps)."""
     f, c, taps = shape
-    for row in prange(f):
-        _unpack_row(dw, row, f, c, taps, floats(out + row * c * taps * 4, c * taps))
+    for share in prange(f // LANES):
+        _unpack_rows(dw, share * LANES, f, c, taps, out)
 
 
 @njit
-def _unpack_row(dw, row, f, c, taps, out):
-    for t in range(taps):
-        line = floats(dw + (t * c * f + row) * 4, (c - 1) * f + 1)
-        for k in range(c):
-            out[k * taps + t] = line[k * f]
+def _unpack_rows(dw, first, f, c, taps, out):
+    rows = floats(out + first * c * taps * 4, LANES * c * taps)
+    for start in range(0, c, CLOSE):
+        for t in range(taps):
+            for k in range(start, min(c, start + CLOSE)):
+                line = floats(dw + ((t * c + k) * f + first) * 4, LANES)
+                for j in range(LANES):
+                    rows[j * c * taps + k * taps + t] = line[j]
 
 
 @parallel
