@@ -87,7 +87,7 @@ def read_tree(data, budget, allow):
         return "keras h5", *read_hdf5(data, budget)
     if data[257:262] == b"ustar":
         return "torch tar", read_torch_tar(data, budget, allow), {}
-    if data[:1] == b"\x80":
+    if data[:1] == b"\x80" and data[5:9] != b"\0\0\0{":              # else the length 0x…80 of safetensors' header
         return "torch legacy", read_torch_legacy(data, allow), {}
     if data[8:9] == b"{":
         return "safetensors", *read_safetensors(data, budget)

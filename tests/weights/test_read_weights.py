@@ -252,3 +252,13 @@ def test_published_checkpoints_equal_what_torch_reads(name, count):
     same(found, OrderedDict((key.removeprefix("module."), t.numpy()) for key, t in wanted.items()))
     assert found.notes == ["took the arrays under 'state_dict', left 'best_prec1'",
                            f"dropped the prefix 'module.' from {count} keys"]
+
+
+@pytest.mark.parametrize("padding", range(0, 264, 8))
+def test_safetensors_whose_header_has_any_length_is_no_pickle(tmp_path, padding):
+    """A header of 128 bytes more than a multiple of 256 has a length that starts like a pickle."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    header += b" " * (-len(header) % 8 + padding)
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + np.float32(7).tobytes())
+    assert read_weights(path)["w"] == 7
