@@ -23,7 +23,7 @@ def save_checkpoint(trainer, folder):
         arrays |= {f"average/{key}": array for key, array in trainer.average.arrays.items()}
     state = {"about": trainer.about, "settings": trainer.settings(), "epoch": trainer.epoch, "step": trainer.step,
              "totals": trainer.totals, "averaged": trainer.average.steps if trainer.average else 0,
-             "history": trainer.history}
+             "history": trainer.history, "precision": trainer.precision.state()}
     metadata = {**model_metadata(trainer.model), "training": json.dumps(state)}
     save_weights(arrays, Path(folder) / FILE, metadata=metadata)
 
@@ -47,7 +47,7 @@ def restore(trainer, checkpoint, source):
     Raises WeightsError, naming every difference, where they are not the same.
     """
     arrays, state, _ = checkpoint
-    ours, theirs = trainer.settings(), state["settings"]
+    ours, theirs = trainer.settings(), {"precision": "float32", **state["settings"]}     # what it was before a choice
     differ = [f"{key}: {theirs.get(key)} there, {ours.get(key)} here"
               for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
     if differ:
@@ -68,6 +68,7 @@ def restore(trainer, checkpoint, source):
         trainer.average.arrays, trainer.average.steps = groups["average"], state["averaged"]
     trainer.epoch, trainer.step, trainer.totals = state["epoch"], state["step"], state["totals"]
     trainer.history = state["history"]
+    trainer.precision.restore(state.get("precision", []))
 
 
 def write_metrics(history, folder):

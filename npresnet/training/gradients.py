@@ -21,8 +21,13 @@ def clip_gradients(parameters, norm, largest):
     """g ← g · min(1, largest / ‖g‖), with PyTorch's 1e-6 beside the norm."""
     factor = largest / (norm + 1e-6)
     if factor < 1:
-        for box in parameters:
-            box.grad = None if box.grad is None else box.grad * factor
+        scale_gradients(parameters, factor)
+
+
+def scale_gradients(parameters, factor):
+    """g ← factor · g"""
+    for box in parameters:
+        box.grad = None if box.grad is None else box.grad * factor
 
 
 def check_loss(loss, model, x):

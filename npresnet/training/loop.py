@@ -13,8 +13,9 @@ from ..weights import save_weights
 from .average import Average
 from .batches import Batches
 from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
-from .gradients import check_gradients, check_loss, clip_gradients, gradient_norm
+from .gradients import check_gradients, check_loss, clip_gradients, gradient_norm, scale_gradients
 from .objective import cross_entropy, mixing_share
+from .precision import make_precision
 from .predict import on_device_of, predict
 from .recipes import freeze
 from .watch import Stopped, Watch
@@ -34,6 +35,7 @@ class Trainer:
         self.batches = Batches(train, recipe_of(model), recipe.batch_size, recipe.augment, jitter=recipe.jitter,
                                seed=seed, workers=workers)
         freeze(model, recipe.freeze)
+        self.precision = make_precision(recipe.precision, model)
         self.optimizer = recipe.make_optimizer(model)
         self.average = Average(model, recipe.average) if recipe.average else None
         self.epoch, self.step, self.totals, self.history = 0, 0, [0.0, 0, 0], []
@@ -48,25 +50,32 @@ class Trainer:
         """One step of the optimiser; (loss, right answers, pictures) of the batch before it."""
         model, recipe, now = self.model, self.recipe, self.epoch * len(self.batches) + self.step
         share = mixing_share(recipe.mixup, self.seed, now)
-        loss, right, n = 0.0, 0, len(batch.labels)
+        loss, right, n, scale = 0.0, 0, len(batch.labels), self.precision.scale
         model.zero_grad()
         for part in batch.parts(recipe.accumulate):
             x, labels = on_device_of(model, part)
             x = mix_up(x, share) if recipe.mixup else x
-            logits, pullback = model.logits_vjp(x, input_grad=False)
+            logits, pullback = self.precision.logits_vjp(x)
             value, loss_pullback = cross_entropy(logits, labels, share, recipe.label_smoothing)
             check_loss(float(value), model, x)
-            pullback(loss_pullback(len(labels) / n))                    # the parts' gradients add up to the batch's
+            pullback(loss_pullback(scale * len(labels) / n))            # the parts' gradients add up to the batch's
             loss += float(value) * len(labels)
             right += int((logits.argmax(axis=1) == labels).sum())
-        norm = gradient_norm(model.parameters())
-        check_gradients(norm, model)
-        if recipe.clip:
-            clip_gradients(model.parameters(), norm, recipe.clip)
-        self.optimizer.step(recipe.rate(now, len(self.batches)))
-        if self.average:
-            self.average.update(model)
+        norm = gradient_norm(model.parameters()) / scale
+        if self.precision.settle(norm < float("inf")):
+            check_gradients(norm, model)
+            self.move(norm, scale, recipe.rate(now, len(self.batches)))
         return loss, right, n
+
+    def move(self, norm, scale, rate):
+        """The optimiser's step along the gradient, whose ``norm`` is known and which is ``scale`` times too large."""
+        if scale != 1:
+            scale_gradients(self.model.parameters(), 1 / scale)
+        if self.recipe.clip:
+            clip_gradients(self.model.parameters(), norm, self.recipe.clip)
+        self.optimizer.step(rate)
+        if self.average:
+            self.average.update(self.model)
 
     def fit(self, out=None, watch=None):
         """Train to the end and return the history; with a folder ``out``, leave a checkpoint after every epoch.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from ..nn import freeze_batch_norm
 from .batches import AUGMENT
 from .optim import SGD, AdamW
+from .precision import PRECISIONS
 from .schedules import SCHEDULES, warm_up
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -36,11 +37,13 @@ class Recipe:
     accumulate: int = 1             # a batch goes through in so many parts, whose gradients add up
     augment: str = "crop-flip"      # crop-flip (small pictures), photo (random resized crop and flip) or none
     jitter: float = 0.0             # brightness, contrast and saturation change by up to this share
+    precision: str = "float32"      # float32; tf32 products on a GPU; float16 or bfloat16 between layers
     freeze: str = "nothing"         # "norm": batch norms keep their statistics; "trunk": only the head learns
     held_out: float = 5000          # training pictures kept for validation: their number, or below 1 their share
 
     def __post_init__(self):
-        choices = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "augment": AUGMENT, "freeze": FREEZE}
+        choices = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "augment": AUGMENT, "freeze": FREEZE,
+                   "precision": PRECISIONS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
