@@ -7,21 +7,12 @@
     band        convolutions with any window, and the stem with its pooling
     winograd    3x3 convolutions of stride 1
     slide       3x3 convolutions of few channels
-<<<<<<< HEAD
     gradient, slide_gradient    what the filters of a convolution receive
     channels, lines     passes in which each channel has its own coefficients
     memory      arrays in blocks that are used again
     pool, pointwise, pack, repack, choose
 
     conv (forward, backward), norm, activation, pooling, step     what stands in for ops
-=======
-    gradient    what the filters of a convolution receive
-    channels    passes in which each channel has its own coefficients
-    memory      arrays in blocks that are used again
-    pool, pointwise, pack, repack, choose
-
-    conv (forward, backward), norm, activation, pooling     ops with their pullbacks
->>>>>>> 3012586dedb15544c861c0648f480d042ca1f11f
 
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """

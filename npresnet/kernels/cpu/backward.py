@@ -5,7 +5,6 @@ from numba import get_num_threads
 
 from ...ops.conv import conv2d
 from ...ops.window import Window
-<<<<<<< HEAD
 from .band import band_bytes
 from .forward import SLIDING, TRANSFORMED, ZEROS, forward, last
 from .gradient import frame_images, pixel_gradient, winograd_gradient
@@ -14,14 +13,6 @@ from .pack import LANES
 from .pointwise import interleave
 from .repack import unpack_gradient, untransform_gradient
 from .slide_gradient import PARTS, slide_gradient
-=======
-from .forward import TRANSFORMED, ZEROS, forward, last
-from .gradient import frame_images, pixel_gradient, winograd_gradient
-from .memory import empty, zeros
-from .pack import LANES
-from .pointwise import interleave
-from .repack import unpack_gradient, untransform_gradient
->>>>>>> 3012586dedb15544c861c0648f480d042ca1f11f
 
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
 
@@ -74,7 +65,6 @@ def _phase_gradient(dy, w, row, column):
 def filter_gradient(x, dy, shape, window):
     """dW: wide 3x3 filters of stride 1 by Winograd, others as sums over pixels."""
     f, c, kh, kw = shape
-<<<<<<< HEAD
     dy, dw = last(dy), empty((kh * kw, c, f))
     if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED:
         _winograd_gradient(last(x), dy, window, dw)
@@ -82,12 +72,6 @@ def filter_gradient(x, dy, shape, window):
         _slide_gradient(last(x), dy, window, dw)
     else:
         dw[...] = 0
-=======
-    dy, dw = last(dy), zeros((kh * kw, c, f))
-    if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED:
-        _winograd_gradient(last(x), dy, window, dw)
-    else:
->>>>>>> 3012586dedb15544c861c0648f480d042ca1f11f
         x, threads = _framed(x, dy.shape[1:3], window), get_num_threads()
         strides = tuple(x.strides[axis] for axis in (0, 3, 1, 2))
         pixel_gradient(x.ctypes.data, strides, c, (kh, kw, *window.stride), dy.ctypes.data, dy.shape,
@@ -97,7 +81,6 @@ def filter_gradient(x, dy, shape, window):
     return out
 
 
-<<<<<<< HEAD
 def _slide_gradient(x, dy, window, dw):
     sums, threads = empty((PARTS, *dw.shape)), get_num_threads()
     sums[...] = 0
@@ -109,8 +92,6 @@ def _slide_gradient(x, dy, window, dw):
     sums.sum(axis=0, out=dw)
 
 
-=======
->>>>>>> 3012586dedb15544c861c0648f480d042ca1f11f
 def _framed(x, size, window):
     """What the ``size`` outputs see of the images and their padding, as (N, H, W, C)."""
     if not any(sum(window.padding, ())) and x.shape[1] % LANES == 0:
@@ -129,11 +110,7 @@ def _winograd_gradient(x, dy, window, dw):
     tiles = dy.shape[0] * -(-dy.shape[1] // 4) * -(-dy.shape[2] // 4)
     group = min(tiles, max(48, TILES_AT_ONCE // (36 * 4 * (c + f))))
     v, dm = (empty(36 * (group * k + 16)) for k in (c, f))
-<<<<<<< HEAD
     du, padding = empty((36, c, f)), (window.padding[0][0], window.padding[1][0])
-=======
-    du, padding = zeros((36, c, f)), (window.padding[0][0], window.padding[1][0])
->>>>>>> 3012586dedb15544c861c0648f480d042ca1f11f
     for first in range(0, tiles, group):
         winograd_gradient(x.ctypes.data, x.shape, padding, dy.ctypes.data, dy.shape, first, min(group, tiles - first),
                           v.ctypes.data, dm.ctypes.data, du.ctypes.data, ZEROS.ctypes.data)
