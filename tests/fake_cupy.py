@@ -20,6 +20,7 @@ INPLACE = ("add sub mul truediv floordiv pow and or xor").split()
 UNARY = ("neg", "pos", "abs", "invert")
 transfers = []          # what left the device: "get", "bool", "int", "float", "item"
 recording = []          # one list of calls for each stream that captures
+pools = []              # allocators in use in place of the common one
 
 
 class ndarray:
@@ -60,24 +61,31 @@ class ndarray:
         return ndarray(self._array.copy())
 
     def get(self):
-        transfers.append("get")
+        leave("get")
         return self._array.copy()
 
     def item(self):
-        transfers.append("item")
+        leave("item")
         return self._array.item()
 
     def __bool__(self):
-        transfers.append("bool")
+        leave("bool")
         return bool(self._array)
 
     def __int__(self):
-        transfers.append("int")
+        leave("int")
         return int(self._array)
 
     def __float__(self):
-        transfers.append("float")
+        leave("float")
         return float(self._array)
+
+
+def leave(how):
+    """Something is asked for by the host."""
+    if recording:
+        raise RuntimeError(f"{how} while a stream captures")
+    transfers.append(how)
 
 
 def unwrapped(value):
@@ -104,7 +112,7 @@ VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
 def lifted(function):
     def call(*args, **kwargs):
         if recording and function.__name__ not in VIEWS:
-            raise RuntimeError(f"{function.__name__} while a stream captures: it would not be part of the graph")
+            return replayed(lambda: function(*map(unwrapped, args), **{k: unwrapped(a) for k, a in kwargs.items()}))
         return wrapped(function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()}))
     return call
 
@@ -113,13 +121,28 @@ def _operators():
     for name in (*BINARY, *UNARY, *(f"r{name}" for name in REFLECTED), *(f"i{name}" for name in INPLACE)):
         def method(self, *args, _name=f"__{name}__"):
             if recording:
-                raise RuntimeError(f"{_name} while a stream captures: it would not be part of the graph")
+                inplace = _name.startswith("__i") and _name != "__invert__"
+                found = replayed(lambda: getattr(self._array, _name)(*map(unwrapped, args)), inplace)
+                return self if inplace else found
             result = getattr(self._array, _name)(*map(unwrapped, args))
             return self if _name.startswith("__i") and _name != "__invert__" else wrapped(result)
         setattr(ndarray, f"__{name}__", method)
 
 
 _operators()
+
+
+def replayed(compute, inplace=False):
+    """The array that a captured graph fills each time it is launched; its memory must be the graph's own."""
+    if not pools:
+        raise RuntimeError("memory is asked for while a stream captures, and not from a pool of the graph's own")
+    if inplace:
+        recording[-1].append((compute, ()))
+        return None
+    with np.errstate(all="ignore"):
+        place = np.array(compute())                         # of the right shape; the numbers come with each launch
+    recording[-1].append((lambda: place.__setitem__(..., compute()), ()))
+    return ndarray(place)
 
 
 def recorded(function):
@@ -135,6 +158,15 @@ def recorded(function):
 class RawModule(emulate.RawModule):
     def get_function(self, name):
         return recorded(super().get_function(name))
+
+
+@contextmanager
+def using_allocator(allocator):
+    pools.append(allocator)
+    try:
+        yield
+    finally:
+        pools.pop()
 
 
 class Stream:
@@ -170,8 +202,8 @@ class Stream:
 
 def poisoned(shape, dtype=float, **_):
     """Fresh memory: nobody may count on what is in it."""
-    if recording:
-        raise RuntimeError("memory is asked for while a stream captures")
+    if recording and not pools:
+        raise RuntimeError("memory is asked for while a stream captures, and not from a pool of the graph's own")
     dtype = np.dtype(dtype)
     return ndarray(np.full(shape, np.nan if dtype.kind == "f" else 171, dtype))
 
@@ -182,12 +214,20 @@ def poisoned_like(a):
     return ndarray(fresh)
 
 
+def door(a, dtype=None, **_):
+    """From the host to the device, or a copy on the device."""
+    if isinstance(a, ndarray):
+        return lifted(np.array)(a, dtype)
+    if recording:
+        raise RuntimeError("an array of the host is asked for while a stream captures")
+    return ndarray(np.array(a, dtype))
+
+
 def module() -> ModuleType:
     """A module that answers to ``import cupy``."""
     cupy = ModuleType("cupy")
     cupy.ndarray = ndarray
-    cupy.asarray = cupy.array = lambda a, dtype=None, **_: ndarray(
-        np.array(a._array if isinstance(a, ndarray) else a, dtype))          # the door from the host
+    cupy.array = cupy.asarray = door
     cupy.asnumpy = lambda a: a.get()
     cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, RawModule
 
@@ -208,7 +248,8 @@ def module() -> ModuleType:
             return False
 
     cupy.cuda = ModuleType("cupy.cuda")
-    cupy.cuda.Device, cupy.cuda.Stream = Device, Stream
+    cupy.cuda.Device, cupy.cuda.Stream, cupy.cuda.using_allocator = Device, Stream, using_allocator
+    cupy.cuda.MemoryPool = lambda: SimpleNamespace(malloc=None)
     cupy.cuda.is_available = lambda: True
     cupy.cuda.get_current_stream = Stream
     cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0)

@@ -2,6 +2,7 @@
 
 from .average import Average
 from .batches import Batch, Batches
+from .captured import CapturedStep
 from .checkpoint import read_checkpoint, restore
 from .gradients import TrainingError, clip_gradients, gradient_norm
 from .loop import Trainer
@@ -13,6 +14,6 @@ from .schedules import SCHEDULES
 from .sources import Source, split
 from .watch import Stopped, Watch
 
-__all__ = ["RECIPES", "SCHEDULES", "SGD", "AdamW", "Average", "Batch", "Batches", "Recipe", "Source", "Stopped",
-           "Trainer", "TrainingError", "Watch", "clip_gradients", "gradient_norm", "open_source", "predict",
+__all__ = ["RECIPES", "SCHEDULES", "SGD", "AdamW", "Average", "Batch", "Batches", "CapturedStep", "Recipe", "Source",
+           "Stopped", "Trainer", "TrainingError", "Watch", "clip_gradients", "gradient_norm", "open_source", "predict",
            "read_checkpoint", "recipe", "restore", "split"]
