@@ -13,7 +13,8 @@ from .models import positive
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
   npresnet bench --model resnet18 --batch 1 --against onnxruntime,ncnn --json
-  npresnet bench --model resnet20 --batch 128 --mode train --against torch"""
+  npresnet bench --model resnet20 --batch 128 --mode train --against torch
+  npresnet bench --model resnet50 --batch 32 --memory"""
 
 
 def add_arguments(parser):
@@ -26,17 +27,23 @@ def add_arguments(parser):
     parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="turns of each (default: 9)")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images (default: the usual one)")
     add_backend_argument(parser, "the engine on the CPU")
+    parser.add_argument("--memory", action="store_true", help="compare peak memory in place of time, each library in a "
+                                                              "process of its own (Linux)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(args) -> int:
-    from ..tools.bench import bench
+    from ..tools.bench import bench, cores
+    from ..tools.memory import peaks
     from ..zoo import create_model
     from .summary import usual_shape
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
     size = args.size or usual_shape(model)[2]
     with computing(args.backend):
-        report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
+        if args.memory:
+            report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())
+        else:
+            report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
     print(json.dumps(report.to_dict(), indent=2) if args.json else report)
     return 0

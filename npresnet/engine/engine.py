@@ -51,6 +51,9 @@ class Engine:
 
         from .graph import fuse, lower
         self.nodes = fuse(lower(model))
+        for node in self.nodes:                                   # folded in float64, kept in float32
+            if node.weight is not None:
+                node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.in_channels = _in_channels(model)
         self.threads = threads or numba.get_num_threads()

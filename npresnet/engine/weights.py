@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..kernels.cpu.pack import pack, pack_elements, round_up
+from ..kernels.cpu.pack import element_panels, pack, round_up
 from ..kernels.cpu.vector import LANES
 from ..ops.winograd import F
 
@@ -52,6 +52,8 @@ def transformed(weight, m, channels):
     """U = G g G' of every filter, computed in float64, as panels: ((m+2)^2, C, F)."""
     f, c = weight.shape[:2]
     both = np.kron(F[m].g, F[m].g)                                   # vec(G g G') = (G ⊗ G) vec(g)
-    u = np.zeros(((m + 2) ** 2, channels, round_up(f)), np.float32)
-    u[:, :c, :f] = (both @ weight.reshape(f * c, 9).T).reshape(-1, f, c).swapaxes(1, 2)
-    return pack_elements(u)
+    packed, parts = element_panels(len(both), channels, round_up(f))
+    for first, part in parts:
+        some = weight[first:first + part.shape[2]]
+        part[:, :c, :len(some)] = (both @ some.reshape(-1, 9).T).reshape(-1, len(some), c).swapaxes(1, 2)
+    return packed

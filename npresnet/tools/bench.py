@@ -70,11 +70,8 @@ class Report:
 
 def bench(model, batch=8, mode="infer", against=RIVALS[:2], size=224, threads=None, rounds=9, calls=2) -> Report:
     """Time ``model`` against the libraries named: ``rounds`` turns of ``calls`` timed calls each."""
-    unknown = [name for name in against if name not in RIVALS]
-    if unknown or mode not in ("infer", "train"):
-        raise ValueError(f"cannot compare with {', '.join(unknown)}; known: {', '.join(RIVALS)}" if unknown else
-                         f"mode {mode!r}: use 'infer' or 'train'")
-    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    check_names(against, mode)
+    threads = threads or cores()
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, model.spec.in_channels, size, size)).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, batch)
@@ -89,10 +86,28 @@ def bench(model, batch=8, mode="infer", against=RIVALS[:2], size=224, threads=No
     return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out)
 
 
+def check_names(against, mode):
+    """Raise unless these libraries and this mode exist."""
+    unknown = [name for name in against if name not in RIVALS]
+    if unknown or mode not in ("infer", "train"):
+        raise ValueError(f"cannot compare with {', '.join(unknown)}; known: {', '.join(RIVALS)}" if unknown else
+                         f"mode {mode!r}: use 'infer' or 'train'")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def inference(model, x, threads) -> Callable:
     from ..engine import optimize
     engine = optimize(model, threads=threads)
-    return lambda: engine(x)
+
+    def run():
+        return engine(x)
+
+    run.engine = engine
+    return run
 
 
 def training(model, x, labels, threads) -> Callable:

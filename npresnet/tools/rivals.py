@@ -101,24 +101,25 @@ def torch_inference(model, x, threads, channels_last):
     return run
 
 
-def onnxruntime_inference(model, x, threads):
-    """ONNX Runtime with all its optimisations."""
+def onnxruntime_inference(model, x, threads, file=None):
+    """ONNX Runtime with all its optimisations; ``file`` is the model in ONNX, if it has been written already."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
-        session = onnxruntime.InferenceSession(onnx_file(model, x, folder), options, ["CPUExecutionProvider"])
+        path = file or onnx_file(model, x, folder)
+        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
     return lambda: session.run(None, {"x": x})[0]
 
 
-def openvino_inference(model, x, threads):
-    """OpenVINO in float32, tuned for latency."""
+def openvino_inference(model, x, threads, file=None):
+    """OpenVINO in float32, tuned for latency; ``file`` as for ONNX Runtime."""
     import openvino
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
-        net = core.compile_model(core.read_model(onnx_file(model, x, folder)), "CPU", {
+        net = core.compile_model(core.read_model(file or onnx_file(model, x, folder)), "CPU", {
             "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
     request = net.create_infer_request()
     return lambda: request.infer({0: x})[0].copy()

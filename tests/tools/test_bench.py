@@ -1,6 +1,7 @@
 """The benchmark compares equals: outputs first, then times, and nobody is dropped without a word."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from npresnet import create_model
 from npresnet.cli import main
 from npresnet.tools import bench as bench_module
+from npresnet.tools import memory
 from npresnet.tools.bench import Entry, Report, bench, check
 
 pytest.importorskip("numba")
@@ -64,3 +66,23 @@ def test_bad_names_are_one_line(argv, words, capsys):
     assert main(["bench", *argv]) == 2
     error = capsys.readouterr().err
     assert words in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are read from Linux's /proc")
+def test_memory_of_each_contestant_in_its_own_process(capsys):
+    pytest.importorskip("torch")
+    argv = ["bench", "--model", "resnet20", "--batch", "128", "--memory", "--against", "torch,ncnn"]
+    assert main([*argv, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    peak, weights = report["entries"]["npresnet"]
+    activations = 128 * 16 * 32 * 32 * 4                     # the largest result, of which a block needs two at a time
+    assert 0 < weights < peak < 40 * activations and 0 < report["entries"]["torch"][0] < 40 * activations
+    assert "ncnn" in report["left_out"]                      # not installed, or one image at a time
+    assert main(argv[:-1] + ["torch"]) == 0
+    assert "transformed weights" in capsys.readouterr().out
+
+
+def test_a_training_step_has_a_peak_too():
+    measured = memory.measure({"library": "npresnet", "model": "resnet20", "batch": 4, "mode": "train", "size": 32,
+                               "threads": 1, "folder": "."}) if os.access("/proc/self/clear_refs", os.W_OK) else None
+    assert measured is None or (measured["weights"] == 0 and measured["peak"] >= 0)

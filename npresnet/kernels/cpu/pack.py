@@ -24,10 +24,18 @@ def pack(matrix):
     return np.concatenate([matrix[:, a:a + width].ravel() for a, width in panels(matrix.shape[1])])
 
 
-def pack_elements(matrices):
-    """(E, K, F) -> one flat array: each panel's (E, K * width + GAP) after the other."""
-    parts = [matrices[..., a:a + width].reshape(len(matrices), -1) for a, width in panels(matrices.shape[2])]
-    return np.concatenate([np.pad(part, ((0, 0), (0, GAP))).ravel() for part in parts])
+def element_panels(elements: int, rows: int, columns: int):
+    """A flat array of zeros with a place for (E, K, F), each panel's (E, K * width + GAP) after the other.
+
+    Returns it, and (first column, (E, K, width) view) of each panel.
+    """
+    sizes = [(first, width, elements * (rows * width + GAP)) for first, width in panels(columns)]
+    packed, start, parts = np.zeros(sum(size for *_, size in sizes), np.float32), 0, []
+    for first, width, size in sizes:
+        lines = packed[start:start + size].reshape(elements, -1)
+        parts.append((first, lines[:, :rows * width].reshape(elements, rows, width)))
+        start += size
+    return packed, parts
 
 
 def round_up(channels: int) -> int:
