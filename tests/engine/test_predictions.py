@@ -1,0 +1,44 @@
+"""On real pictures the engine sees what the reference in float64 sees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from npresnet import load_model, optimize
+from npresnet.backend import use
+from npresnet.data import ImageFolder
+
+DATA = Path(__file__).parents[3] / "shared/data"
+ERROR = 1e-4           # of the largest score: what the engine states
+
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
+
+
+def compare(file, limit):
+    """(pictures, scores' error in parts of the largest, predictions that differ beyond what that error explains)."""
+    model = load_model(DATA / "pretrained" / file)
+    engine, exact = optimize(model), model.astype(np.float64)
+    total, error, differ = 0, 0.0, 0
+    for x, _ in ImageFolder(DATA / "cifar10/cifar10-test-jpeg.zip").batches(model, 100, limit=limit):
+        with use("numpy"):
+            truth = exact(x.astype(np.float64))
+        scores, scale = engine(x), abs(truth).max()
+        margin = np.diff(np.sort(truth, axis=1)[:, -2:])[:, 0]
+        differ += int((scores.argmax(axis=1) != truth.argmax(axis=1))[margin > 2 * ERROR * scale].sum())
+        total, error = total + len(x), max(error, abs(scores - truth).max() / scale)
+    return total, error, differ
+
+
+def test_every_fortieth_picture():
+    total, error, differ = compare("resnet20-12fca82f.th", 250)
+    assert total == 250 and error < ERROR and differ == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["resnet20-12fca82f.th", "resnet32-d509ac18.th"])
+def test_all_pictures(file):
+    total, error, differ = compare(file, None)
+    assert total == 10_000 and error < ERROR and differ == 0
