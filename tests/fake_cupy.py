@@ -247,8 +247,14 @@ def module() -> ModuleType:
         def __exit__(self, *_):
             return False
 
+        id = 0
+
+        def synchronize(self):
+            pass
+
     cupy.cuda = ModuleType("cupy.cuda")
     cupy.cuda.Device, cupy.cuda.Stream, cupy.cuda.using_allocator = Device, Stream, using_allocator
+    cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda number: {"name": b"no GPU"})
     cupy.cuda.MemoryPool = lambda: SimpleNamespace(malloc=None)
     cupy.cuda.is_available = lambda: True
     cupy.cuda.get_current_stream = Stream

@@ -14,7 +14,8 @@ EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
   npresnet bench --model resnet18 --batch 1 --against onnxruntime,ncnn --json
   npresnet bench --model resnet20 --batch 128 --mode train --against torch
-  npresnet bench --model resnet50 --batch 32 --memory"""
+  npresnet bench --model resnet50 --batch 32 --memory
+  npresnet bench --model resnet50 --batch 64 --backend cupy --precision tf32"""
 
 
 def add_arguments(parser):
@@ -27,6 +28,8 @@ def add_arguments(parser):
     parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="turns of each (default: 9)")
     parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images (default: the usual one)")
     add_backend_argument(parser, "the engine on the CPU")
+    parser.add_argument("--precision", choices=("float32", "tf32", "float16"), default="float32",
+                        help="on a GPU, of both sides (default: float32, without TF32)")
     parser.add_argument("--memory", action="store_true", help="compare peak memory in place of time, each library in a "
                                                               "process of its own (Linux)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -41,7 +44,10 @@ def run(args) -> int:
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
     size = args.size or usual_shape(model)[2]
     with computing(args.backend):
-        if args.memory:
+        if args.backend == "cupy":
+            from ..tools.bench_gpu import bench_gpu
+            report = bench_gpu(model, args.batch, args.mode, size, args.precision, args.rounds)
+        elif args.memory:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())
         else:
             report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)

@@ -1,0 +1,30 @@
+"""The benchmark on the GPU: it refuses what it cannot compare, checks before it times, and prints."""
+
+import json
+
+import pytest
+
+from npresnet import create_model
+from npresnet.tools.bench_gpu import bench_gpu, check
+
+from ..cli.conftest import run  # noqa: F401
+
+
+@pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])
+def test_a_report(cupy, mode, precision):
+    report = bench_gpu(create_model("resnet20"), 2, mode, 16, precision, rounds=1, calls=2)
+    assert report.entries[0].name == "npresnet" and len(report.entries[0].times) == 2
+    assert mode in str(report) and json.dumps(report.to_dict())
+
+
+def test_the_command(cupy, run):  # noqa: F811
+    result = run("bench", "--backend", "cupy", "--model", "resnet20", "--batch", "2", "--size", "16", "--rounds", "1",
+                 "--precision", "tf32", "--json")
+    assert result.status == 0 and json.loads(result.out)["mode"] == "infer in tf32"
+    result = run("bench", "--backend", "cupy", "--mode", "train", "--precision", "float16")
+    assert result.status == 2 and "train in float32, tf32" in result.complaint
+
+
+def test_other_outputs_are_not_timed(cupy):
+    with pytest.raises(ValueError, match="torch gives other outputs"):
+        check({"npresnet": lambda: cupy.ones(3), "torch": lambda: cupy.zeros(3)}, 1e-3)
