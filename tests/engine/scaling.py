@@ -1,4 +1,4 @@
-"""What another thread and a larger batch bring, on an otherwise idle machine: ``python -m tests.engine.scaling [MODEL]``.
+"""What another thread and a larger batch bring on an idle machine: ``python -m tests.engine.scaling [MODEL]``.
 
 The gain of all threads over one stands beside that of a large matrix product by OpenBLAS, measured in turns.
 """
