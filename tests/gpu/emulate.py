@@ -20,9 +20,7 @@ compiler = shutil.which("g++") or shutil.which("clang++")
 
 def build(code, options):
     """The shared library of a CUDA source, kept in the temporary directory for the next run."""
-    from npresnet.kernels.gpu.launch import SOURCES, files
-    barriers = {name for source in SOURCES for text in [(files("npresnet.kernels.gpu") / source).read_text()]
-                for name in KERNEL.findall(text) if "__syncthreads" in text}
+    barriers = with_barriers()
     whole = '#include "simt.h"\n' + code + "".join(
         f"\nEXPORT({name}, {str(name in barriers).lower()})" for name in KERNEL.findall(code))
     flags = (*FLAGS, *(o for o in options if o.startswith("-D")), f"-I{HOST}")
@@ -38,6 +36,13 @@ def build(code, options):
             raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
         fresh.replace(library)
     return ctypes.CDLL(str(library))
+
+
+def with_barriers() -> set:
+    """The kernels whose threads must run as fibers: those of the files that have barriers."""
+    from npresnet.kernels.gpu.launch import SOURCES, files
+    texts = [(files("npresnet.kernels.gpu") / source).read_text() for source in SOURCES]
+    return {name for text in texts if "__syncthreads" in text for name in KERNEL.findall(text)}
 
 
 class RawModule:

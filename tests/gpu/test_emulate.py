@@ -1,0 +1,84 @@
+"""The stand-in for a GPU finds what a GPU would not forgive."""
+
+import numpy as np
+import pytest
+
+from .. import fake_cupy
+from . import emulate
+
+REVERSE = """
+extern "C" __global__ void reverse(const float *x, float *y, int n)
+{
+    __shared__ float shared[64];
+    shared[threadIdx.x] = x[threadIdx.x];
+    BARRIER
+    y[threadIdx.x] = shared[n - 1 - threadIdx.x];
+}
+"""
+
+
+@pytest.fixture
+def cupy():
+    if emulate.compiler is None:
+        pytest.skip("no GPU, and no C++ compiler to run its kernels without one")
+    with fake_cupy.installed(kernels=True) as module:
+        yield module
+
+
+def reverse(cupy, monkeypatch, barrier, *more, block=(64,)):
+    monkeypatch.setattr(emulate, "with_barriers", lambda: {"reverse"})
+    x = np.arange(64, dtype=np.float32)
+    y = cupy.empty(64, np.float32)
+    module = cupy.RawModule(code=REVERSE.replace("BARRIER", barrier))
+    module.get_function("reverse")((1,), block, (cupy.asarray(x), y, *more))
+    return np.array_equal(y.get(), x[::-1])
+
+
+def test_threads_of_a_block_meet_at_barriers(cupy, monkeypatch):
+    assert reverse(cupy, monkeypatch, "__syncthreads();", np.int32(64))
+
+
+def test_a_forgotten_barrier_shows(cupy, monkeypatch):
+    assert not reverse(cupy, monkeypatch, "", np.int32(64))
+
+
+def test_a_barrier_that_some_threads_miss_raises(cupy, monkeypatch):
+    with pytest.raises(RuntimeError, match="only some threads"):
+        reverse(cupy, monkeypatch, "if (threadIdx.x < 32) __syncthreads();", np.int32(64))
+
+
+def test_arguments_of_the_wrong_size_raise(cupy, monkeypatch):
+    with pytest.raises(TypeError, match=r"takes arguments of \[8, 8, 4\] bytes, not \[8, 8, 8\]"):
+        reverse(cupy, monkeypatch, "", np.int64(64))
+    with pytest.raises(TypeError, match="not int"):
+        reverse(cupy, monkeypatch, "", 64)
+
+
+@pytest.mark.parametrize("block", [(0,), (2048,)])
+def test_blocks_that_no_gpu_takes_raise(cupy, monkeypatch, block):
+    with pytest.raises(RuntimeError, match="no GPU takes"):
+        reverse(cupy, monkeypatch, "", np.int32(64), block=block)
+
+
+def test_fresh_memory_is_poisoned(cupy):
+    assert np.isnan(cupy.empty(3, np.float32).get()).all() and (cupy.empty(3, np.uint8).get() == 171).all()
+
+
+def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cupy):
+    stream, x = cupy.cuda.Stream(), cupy.ones(3)
+    stream.begin_capture()
+    try:
+        for forbidden in (lambda: cupy.empty(3), lambda: x + 1, lambda: float(x[0]), lambda: x.get(),
+                          lambda: cupy.asarray(np.ones(3))):
+            with pytest.raises(RuntimeError, match="while a stream captures"):
+                forbidden()
+        with cupy.cuda.using_allocator(None):
+            y = x + 1
+        x[...] = 4
+    finally:
+        graph = stream.end_capture()
+    np.testing.assert_array_equal(x.get(), 1)
+    graph.launch()
+    np.testing.assert_array_equal(y.get(), 2)
+    graph.launch()
+    np.testing.assert_array_equal(y.get(), 5)
