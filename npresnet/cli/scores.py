@@ -23,7 +23,7 @@ def scores(model, pictures: int, backend=None):
     if not compiled() and pictures < MANY_UNCOMPILED:
         return reference(model)
     if not compiled():
-        print("compiling the kernels for this machine: about 20 seconds, once", file=sys.stderr)
+        print("compiling the kernels for this machine: about 15 seconds, once", file=sys.stderr)
     return optimize(model).logits
 
 

@@ -6,12 +6,14 @@
     product     1x1 convolutions and linear layers
     band        convolutions with any window, and the stem with its pooling
     winograd    3x3 convolutions of stride 1
+    grouped     3x3 convolutions of narrow groups
     slide       3x3 convolutions of few channels
     gradient, slide_gradient    what the filters of a convolution receive
     channels, lines     passes in which each channel has its own coefficients
     memory      arrays in blocks that are used again
     pool, pointwise, pack, repack, choose
 
+    items, team     the kernels as the engine runs them: a whole network in one call
     conv (forward, backward), norm, activation, pooling, step     what stands in for ops
 
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.

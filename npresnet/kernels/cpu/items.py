@@ -6,12 +6,12 @@ address of the thread's workspace.
 
 import numpy as np
 
+from . import pointwise
 from .band import band, pooled_band
 from .compiled import inlined
 from .grouped import grouped_rows
-from .pointwise import _add, _affine, _place
-from .pool import _mean, pool_rows
-from .product import _block
+from .pool import mean, pool_rows
+from .product import product_block
 from .tile import NONE
 from .vector import floats, longs
 from .winograd import winograd_block
@@ -41,7 +41,7 @@ def product(arguments, item, work):
     residual, relu, block, splits = _four(a, 14)
     delta, first = residual - y if residual != 0 else NONE, item // splits * block
     n = min(block, out_shape[0] * out_shape[1] * out_shape[2] - first)
-    _block(x, shape, stride, w, bias, y, out_shape, delta, _floor(relu), first, n, item % splits, splits)
+    product_block(x, shape, stride, w, bias, y, out_shape, delta, _floor(relu), first, n, item % splits, splits)
 
 
 def convolution(arguments, item, work):
@@ -114,7 +114,7 @@ def max_pool(arguments, item, work):
 def global_mean(arguments, item, work):
     """One image of :func:`npresnet.ops.global_avg_pool2d`."""
     x, pixels, c, y = _four(longs(arguments, 4), 0)
-    _mean(x + item * pixels * c * 4, pixels, c, floats(y + item * c * 4, c))
+    mean(x + item * pixels * c * 4, pixels, c, floats(y + item * c * 4, c))
 
 
 def affine(arguments, item, work):
@@ -122,7 +122,7 @@ def affine(arguments, item, work):
     x, pixels, c, scale, shift, relu, y, _ = _eight(longs(arguments, 8), 0)
     for m in range(item * PIXELS, min(pixels, (item + 1) * PIXELS)):
         at = m * c * 4
-        _affine(floats(x + at, c), floats(scale, c), floats(shift, c), _floor(relu), floats(y + at, c))
+        pointwise.affine(floats(x + at, c), floats(scale, c), floats(shift, c), _floor(relu), floats(y + at, c))
 
 
 def add(arguments, item, work):
@@ -130,7 +130,7 @@ def add(arguments, item, work):
     x, z, pixels, c, relu, y, _, _ = _eight(longs(arguments, 8), 0)
     for m in range(item * PIXELS, min(pixels, (item + 1) * PIXELS)):
         at = m * c * 4
-        _add(floats(x + at, c), floats(z + at, c), _floor(relu), floats(y + at, c))
+        pointwise.add(floats(x + at, c), floats(z + at, c), _floor(relu), floats(y + at, c))
 
 
 def subsample(arguments, item, work):
@@ -141,4 +141,4 @@ def subsample(arguments, item, work):
     image, p = item // oh, item % oh
     for q in range(ow):
         source = x + ((image * h + p * sh) * w + q * sw) * c * 4
-        _place(floats(source, channels), before, floats(y + (item * ow + q) * f * 4, f))
+        pointwise.place(floats(source, channels), before, floats(y + (item * ow + q) * f * 4, f))

@@ -24,12 +24,13 @@ def product(x, shape, stride, w, bias, y, out_shape, residual, floor, block, spl
     blocks = (pixels + block - 1) // block
     for item in prange(blocks * splits):
         first = item // splits * block
-        _block(x, shape, stride, w, bias, y, out_shape, delta, np.float32(floor), first, min(block, pixels - first),
-               item % splits, splits)
+        product_block(x, shape, stride, w, bias, y, out_shape, delta, np.float32(floor), first,
+                      min(block, pixels - first), item % splits, splits)
 
 
 @njit
-def _block(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
+def product_block(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
+    """``n`` pixels from ``first`` on, and every panel whose number is ``split`` modulo ``splits``."""
     channels, features = shape[3], out_shape[3]
     rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.zeros(1, np.int64)
     for r in range(n + ROWS):
