@@ -117,6 +117,20 @@ def test_a_kernel_saves_what_its_docstring_says(cupy, case):
     assert {name for name, _ in laws.held_arrays(pullback, kind=cupy.ndarray)} == laws.declared(faster(case))
 
 
+SEVERAL = {case.op: case for case in WITH_KERNELS if len(case.shapes) + len(case.constants) > 1}.values()
+
+
+@pytest.mark.parametrize("case", SEVERAL, ids=str)
+def test_arrays_of_the_host_raise_with_the_cure(cupy, case):
+    arrays, constants = case.draw(np.float32)
+    for group in (arrays, constants):
+        for name in group:
+            there = [{k: a if k == name else cupy.asarray(a) for k, a in g.items()} for g in (arrays, constants)]
+            if name != next(iter(arrays)):                  # the first argument chooses the kernel
+                with pytest.raises(TypeError, match=r"different devices; move them with to_device\(\)"):
+                    laws.run(faster(case), case, *there)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("first", [False, True])
 def test_a_momentum_step(cupy, nesterov, first):

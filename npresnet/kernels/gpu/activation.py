@@ -25,6 +25,7 @@ def add_cupy(a, b):
 
     Saves: nothing.
     """
+    array_namespace(a, b)                                            # raises where they live apart
     if not fits(a, b) or a.shape != b.shape:
         return add.reference(a, b)
     a, back = dense(a)
