@@ -44,7 +44,7 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
 
 @parallel
 def transform_filters(packed, f, c, u):
-    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`npresnet.kernels.cpu.pack.pack_elements`."""
+    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`npresnet.kernels.cpu.pack.element_panels`."""
     for k in prange(c):
         _transform_rows(packed, f, c, k, u)
 
