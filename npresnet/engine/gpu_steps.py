@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ..backend import to_device
 from ..kernels.gpu.affine import affine
-from ..kernels.gpu.conv import Columns, convolve, matrix
+from ..kernels.gpu.columns import Columns, matrix
+from ..kernels.gpu.conv import convolve
 from ..kernels.gpu.launch import wide
 from ..kernels.gpu.pool import largest, mean
 from ..nn import Identity

@@ -167,8 +167,8 @@ def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
 
 @pytest.mark.parametrize("workspace", [1, 5000, 2**25])
 def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
-    from npresnet.kernels.gpu import conv as gpu_conv
-    monkeypatch.setattr(gpu_conv, "WORKSPACE", workspace)
+    from npresnet.kernels.gpu import columns
+    monkeypatch.setattr(columns, "WORKSPACE", workspace)
     test_a_kernel_equals_its_reference(cupy, LARGER[0], np.float32)
 
 

@@ -4,6 +4,7 @@
     *.cu               the kernels
     launch             compiling and launching them
     product            matrix products through cuBLAS
+    columns            what a convolution multiplies, a part of the batch at a time
     conv, norm, affine, pool, activation, loss, step: ops with their pullbacks
 
 Arrays are float16, bfloat16, float32 or float64; sums are taken in float32, or in float64 for float64.

@@ -1,0 +1,85 @@
+"""The columns X̃ of images, channels last: gathered, scattered back, and the views that products read.
+
+A row of X̃ is what one output pixel sees of one group, so X̃ is (G, N·oh·ow, kh·kw·C/G).
+"""
+
+from typing import NamedTuple
+
+from ...backend import array_namespace
+from ...ops.window import Window
+from .launch import LARGEST, launch_each, width_of
+
+WORKSPACE = 2**25                # bytes of columns at a time: they stay in the L2 cache of an A100 or H100
+
+
+class Columns(NamedTuple):
+    """How X̃ is cut out of images (N, C, H, W)."""
+
+    window: Window
+    shape: tuple[int, int, int, int]
+    groups: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.window.output_size(self.shape[2:])
+
+    @property
+    def depth(self) -> int:
+        """The columns of X̃ for one group."""
+        return self.window.kernel[0] * self.window.kernel[1] * self.shape[1] // self.groups
+
+    @property
+    def pointwise(self) -> bool:
+        window = self.window
+        return window.kernel == window.stride == (1, 1) and not any(sum(window.padding, ()))
+
+    def parts(self, itemsize) -> list[slice]:
+        """Parts of the batch whose columns fit the workspace: all of it where there are none."""
+        n, (oh, ow) = self.shape[0], self.size
+        image = oh * ow * self.depth * self.groups
+        step = n if self.pointwise else max(1, min(WORKSPACE // (image * itemsize), LARGEST // image))
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+    def workspace(self, like, parts):
+        """Room for the columns of the largest part; None where there are none."""
+        (oh, ow), xp = self.size, array_namespace(like)
+        if self.pointwise:
+            return None
+        return xp.empty(((parts[0].stop - parts[0].start) * oh * ow, self.groups * self.depth), like.dtype)
+
+    def numbers(self, width) -> tuple[int, ...]:
+        """What the kernels ask about the window."""
+        (_, c, h, w), (kernel, stride, padding, dilation) = self.shape, self.window
+        return (c // width, c // self.groups // width, h, w, *self.size, *kernel, *stride, *dilation, padding[0][0],
+                padding[1][0])
+
+    def gathered(self, x, room):
+        """X̃ of images (n, H, W, C), in ``room``, as (G, n·oh·ow, kh·kw·C/G)."""
+        oh, ow = self.size
+        rows = len(x) * oh * ow
+        if not self.pointwise:
+            width = width_of(x.dtype, self.shape[1] // self.groups, x, room)
+            launch_each("im2col", (x, room), self.numbers(width), rows * self.shape[1] // width, width)
+            x = room[:rows]
+        return x.reshape(rows, self.groups, self.depth).swapaxes(0, 1)
+
+    def scattered(self, room, dx):
+        """Write dX (n, H, W, C) from the dX̃ in ``room``."""
+        width = width_of(dx.dtype, self.shape[1] // self.groups, dx, room)
+        launch_each("col2im", (room, dx), self.numbers(width), dx.size // width, width)
+
+
+def matrix(w, groups):
+    """Filters (F, C/G, kh, kw) → (G, F/G, kh·kw·C/G); no copy where the kernel is 1×1."""
+    f = len(w)
+    return array_namespace(w).ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(groups, f // groups, -1)
+
+
+def grouped(y, groups):
+    """Images (n, oh, ow, F) → (G, n·oh·ow, F/G), a view."""
+    return y.reshape(-1, groups, y.shape[3] // groups).swapaxes(0, 1)
+
+
+def flat(stack):
+    """A stack of one matrix as the matrix."""
+    return stack[0] if len(stack) == 1 else stack
