@@ -5,7 +5,8 @@ import numpy as np
 from .buffers import ALIGN, Life, assign
 from .program import Program
 from .shape import images
-from .steps import bind, read
+from .step import read
+from .steps import bind
 from .table import table
 
 CLOSE = 8 * 2**20      # bytes of activations that stay in the last cache
