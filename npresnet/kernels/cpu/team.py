@@ -25,7 +25,7 @@ from .vector import I64
 
 KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of its arguments, item, workspace
 LINE = 8                                                       # integers a cache line: one for each step's counters
-PATIENCE = 4000                                                # looks at a counter before the core is offered
+PATIENCE = 200_000                                             # looks at a counter before the core is offered
 _yield = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
 
 
