@@ -197,7 +197,7 @@ def saves_what_it_says(case, function=None):
     arguments = arrays | constants
     held = {next((arg for arg, a in arguments.items() if np.shares_memory(a, array)), name)
             for name, array in held_arrays(pullback)}
-    assert held == declared(function)
+    assert held in (declared(function), declared(reference(case)))      # a kernel may hand a case to its reference
 
 
 def declared(function):
