@@ -16,7 +16,8 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     """A fast equivalent of a finished ``model``: takes and returns NumPy arrays as ``model(x)`` does.
 
     The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
-    (see ``print(engine.plan)``).  Without Numba the model itself is returned, with a warning.
+    (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
+    the model itself is returned, with a warning.
     """
     if not isinstance(model, Module):
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
