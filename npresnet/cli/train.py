@@ -45,6 +45,7 @@ DETAILS = {   # the fields of training.Recipe: their type, and what they mean
     "jitter": (float, "change brightness, contrast and saturation by up to this share"),
     "freeze": (str, "nothing, norm (batch norms) or trunk (everything but the head)"),
     "held_out": (float, "training pictures for validation: their number, or below 1 their share"),
+    "precision": (str, "float32 (default); on a GPU tf32, float16 or bfloat16"),
 }
 
 
