@@ -24,7 +24,7 @@ def batch_norm_add_relu(x, gamma, beta, s, *, eps):
     Shapes: x and s (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
     Saves: x_hat, inv_std, gamma, y.
     """
-    namespace_for(x=x, gamma=gamma, beta=beta, s=s)
+    namespace_for(x=x, s=s)
     z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
     y, relu_pullback = relu(z + s)
 
