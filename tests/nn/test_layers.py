@@ -208,3 +208,14 @@ def test_other_dtypes_raise_with_the_cure():
     model = Sequential(Conv2d(4, 4, 3), ReLU())
     with pytest.raises(TypeError, match="astype"):
         model(X)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_norm_takes_halves_and_keeps_its_own_arrays_in_float32(training):
+    layer, x = BatchNorm2d(4).train(training), X.astype(np.float16)
+    y, pullback = layer.vjp(x)
+    assert y.dtype == pullback(y).dtype == np.float16 and layer.weight.grad.dtype == np.float32
+    assert {box.value.dtype for _, box in layer.named_arrays()} == {np.dtype(np.float32), np.dtype(np.int64)}
+    for other in (np.float64, np.int8):
+        with pytest.raises(TypeError, match="astype"):
+            layer(X.astype(other))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npresnet import nn, ops
+from npresnet import ops
 
 from .. import fake_cupy
 
@@ -64,16 +64,6 @@ def test_batch_norm_between_casts_keeps_its_statistics_in_float32(training):
         np.testing.assert_array_equal(found, due)
         assert found.dtype == np.float32
     assert pullback(dy, skip={"x", "gamma", "beta"}) == (None, None, None)
-
-
-def test_a_batch_norm_layer_takes_halves():
-    layer = nn.BatchNorm2d(4).train()
-    y, pullback = layer.vjp(X.astype(np.float16))
-    assert y.dtype == pullback(y).dtype == np.float16
-    assert {box.value.dtype for _, box in layer.named_arrays()} == {np.dtype(np.float32), np.dtype(np.int64)}
-    assert layer.weight.grad.dtype == np.float32 and layer.eval()(X.astype(np.float16)).dtype == np.float16
-    with pytest.raises(TypeError, match="one dtype"):
-        layer(X.astype(np.float64))
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
