@@ -34,9 +34,11 @@ def image_gradient(dy, w, x, window):
     dx = empty((n, h, width, c))
     for row in rows:
         for column in columns:
+            size = len(range(row[0], h, window.stride[0])), len(range(column[0], width, window.stride[1]))
+            if 0 in size:                                               # an image smaller than the stride
+                continue
             part = _phase_gradient(dy, w, row, column)
             at = 0 if part is None else part.ctypes.data
-            size = len(range(row[0], h, window.stride[0])), len(range(column[0], width, window.stride[1]))
             interleave(at, (n, *size, c), dx.ctypes.data, dx.shape, (row[0], column[0]), window.stride)
     return dx.transpose(0, 3, 1, 2)
 

@@ -18,8 +18,8 @@ PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one val
 
 
 def fills(width: int) -> bool:
-    """Whether a row of outputs is about a multiple of PIXELS."""
-    return -(-width // PIXELS) * PIXELS * 8 <= width * 9
+    """Whether a row of outputs is PIXELS long or longer, and about a multiple of them."""
+    return width >= PIXELS and -(-width // PIXELS) * PIXELS * 8 <= width * 9
 
 
 def make_slide(channels: int, width: int):
