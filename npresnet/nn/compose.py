@@ -69,17 +69,23 @@ class Residual(Module):
         self.branch, self.shortcut = branch, shortcut
 
     def __call__(self, x):
-        return ops.add(self.branch(x), self.shortcut(x))[0]
+        return self.join(self.branch(x), self.shortcut(x))[0]
 
     def vjp(self, x, input_grad=True):
         f, f_pullback = record(self.branch, x, input_grad)
         s, s_pullback = record(self.shortcut, x, input_grad)
+        y, join_pullback = self.join(f, s)
 
         def pullback(dy):
-            df, ds = f_pullback(dy), s_pullback(dy)
+            df, ds = join_pullback(dy)
+            df, ds = f_pullback(df), s_pullback(ds)
             return ops.add(df, ds)[0] if input_grad else None
 
-        return ops.add(f, s)[0], once(pullback)
+        return y, once(pullback)
+
+    def join(self, f, s):
+        """The op where the paths meet."""
+        return ops.add(f, s)
 
 
 def record(module, x, input_grad):
@@ -99,27 +105,15 @@ class NormReLU(Module):
         return self.norm.by_batch(ops.batch_norm_relu, x, input_grad=input_grad)
 
 
-class ResidualReLU(Module):
-    """y = σ(F(x) + S(x)), F ending in a batch norm in training: its end, the sum and the ReLU in one op.
-
-    The gradients are those of :class:`Residual` with df = BN′ᵀ σ′ᵀ dy and ds = σ′ᵀ dy.
-    """
+class ResidualReLU(Residual):
+    """y = σ(F(x) + S(x)), F ending in a batch norm in training: its end, the sum and the ReLU in one op."""
 
     def __init__(self, residual):
         *before, self.norm = residual.branch.layers()
-        self.before, self.shortcut = Sequential(*before), residual.shortcut
+        super().__init__(Sequential(*before), residual.shortcut)
 
-    def vjp(self, x, input_grad=True):
-        f, f_pullback = record(self.before, x, input_grad)
-        s, s_pullback = record(self.shortcut, x, input_grad)
-        y, sum_pullback = self.norm.by_batch(ops.batch_norm_add_relu, f, s)
-
-        def pullback(dy):
-            df, ds = sum_pullback(dy)
-            df, ds = f_pullback(df), s_pullback(ds)
-            return ops.add(df, ds)[0] if input_grad else None
-
-        return y, once(pullback)
+    def join(self, f, s):
+        return self.norm.by_batch(ops.batch_norm_add_relu, f, s)
 
 
 def joined(layers, x):
