@@ -12,6 +12,7 @@ from .memory import empty
 from .pack import LANES
 from .pointwise import interleave
 from .repack import unpack_gradient, untransform_gradient
+from .slide import few
 from .slide_gradient import PARTS, slide_gradient
 
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
@@ -70,7 +71,7 @@ def filter_gradient(x, dy, shape, window):
     dy, dw = last(dy), empty((kh * kw, c, f))
     if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED:
         _winograd_gradient(last(x), dy, window, dw)
-    elif window[:2] == ((3, 3), (1, 1)) and {c, f} <= {LANES, 2 * LANES} and max(sum(window.padding, ())) <= 2:
+    elif few(window, c, f) and max(sum(window.padding, ())) <= 2:
         _slide_gradient(last(x), dy, window, dw)
     else:
         dw[...] = 0

@@ -14,7 +14,7 @@ from numba import get_thread_id, njit, prange
 from .compiled import inlined, parallel
 from .pool import pool_rows
 from .tile import NONE, ROWS, multiply, panel_width
-from .vector import floats
+from .vector import clear, copy, floats
 
 
 @parallel
@@ -76,29 +76,25 @@ def band_rows(count, window):
 def _copy_band(x, shape, strides, window, p, count, ow, scratch):
     """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``."""
     h, w, c = shape[1], shape[2], shape[3]
-    top, left, width = p * window[2] - window[6], window[7], row_floats(ow, c, window)
+    top, width = p * window[2] - window[6], row_floats(ow, c, window)
+    left = min(window[7], width // c)
     inside = min(w, width // c - left)
     for r in range(band_rows(count, window)):
-        row = floats(scratch + r * width * 4, width)
+        row = scratch + r * width * 4
         if not 0 <= top + r < h:
-            row[:] = 0
+            clear(row, width)
             continue
-        row[:left * c] = 0
-        row[(left + inside) * c:] = 0
-        source = x + (top + r) * strides[2]
+        clear(row, left * c)
+        clear(row + (left + inside) * c * 4, width - (left + inside) * c)
+        source, pixels = x + (top + r) * strides[2], row + left * c * 4
         if strides[1] == 4 and strides[3] == 4 * c:
-            _copy(floats(source, inside * c), row, left * c)
+            copy(source, pixels, inside * c)
             continue
+        pixels = floats(pixels, inside * c)
         for k in range(c):
             line = floats(source + k * strides[1], inside * strides[3] // 4)
             for q in range(inside):
-                row[(left + q) * c + k] = line[q * strides[3] // 4]
-
-
-@inlined
-def _copy(values, row, first):
-    for k in range(len(values)):                             # an array assigned to a slice compiles for two seconds
-        row[first + k] = values[k]
+                pixels[q * c + k] = line[q * strides[3] // 4]
 
 
 @njit

@@ -9,11 +9,12 @@ from numba import njit, prange
 
 from . import lines
 from .compiled import parallel
-from .vector import address
+from .vector import address, prefetch
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
 FLUSH = 32
+AHEAD = 4096         # bytes: beyond the page where a core's own prefetcher stops
 
 _add_moments, _add_cotangents, _combine_line = lines.add_moments, lines.add_cotangents, lines.combine
 _affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
@@ -110,6 +111,8 @@ def _gradient_sums(part, dy, x, y, ds, size, coefficients, sums):
         short[:] = 0
         for line in range(start, min(last, start + FLUSH)):
             at, n = line * step, min(width, size - line * width)
+            prefetch(dy + at + AHEAD, step)
+            prefetch(x + at + AHEAD, step)
             if y != 0:
                 _mask(n, (dy + at, y + at, ds + at))
             _add_cotangents(n, ((dy if y == 0 else ds) + at, x + at, mean, mean + step, mean + 2 * step,
@@ -132,5 +135,7 @@ def _combine(part, dy, x, size, coefficients, dx):
     a, step = address(wide), width * 4
     for line in range(first, last):
         at, n = line * step, min(width, size - line * width)
+        prefetch(dy + at + AHEAD, step)
+        prefetch(x + at + AHEAD, step)
         _combine_line(n, (dy + at, x + at, a, a + step, a + 2 * step, a + 3 * step, a + 4 * step, a + 5 * step,
                           dx + at))

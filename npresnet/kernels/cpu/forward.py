@@ -9,7 +9,7 @@ from .memory import empty
 from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters
-from .slide import fills, slide_over
+from .slide import few, fills, slide_over
 from .winograd import winograd, winograd_bytes
 
 NO_FLOOR = float("-inf")
@@ -53,7 +53,7 @@ def forward(x, w, bias, window, flipped=False):
     elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED and tiles.cost < band.cost:
         _winograd(x, packed, at, window, tiles, threads)
     else:
-        slides = window[:2] == ((3, 3), (1, 1)) and {c, f} <= {LANES, 2 * LANES} and fills(ow)
+        slides = few(window, c, f) and fills(ow)
         _direct(x, packed, at, window, band._replace(block=min(oh, SLIDING)) if slides else band, threads, slides)
     return y.transpose(0, 3, 1, 2)
 

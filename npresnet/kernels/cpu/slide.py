@@ -17,6 +17,11 @@ from .vector import F32, I64, LANES, Emit
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
 
 
+def few(window, c: int, f: int) -> bool:
+    """Whether a window of this kind with so many channels is for the kernels here and in ``slide_gradient``."""
+    return window[:2] == ((3, 3), (1, 1)) and {c, f} <= {LANES, 2 * LANES}
+
+
 def fills(width: int) -> bool:
     """Whether a row of outputs is PIXELS long or longer, and about a multiple of them."""
     return width >= PIXELS and -(-width // PIXELS) * PIXELS * 8 <= width * 9

@@ -66,6 +66,42 @@ class Emit:
         return self.builder.select(self.builder.fcmp_ordered(">", floor, a), floor, a)
 
 
+@intrinsic
+def copy(context, source, target, n):
+    """n floats from one address to another."""
+    def codegen(context, builder, signature, args):
+        source, target = (builder.inttoptr(at, cgutils.voidptr_t) for at in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def clear(context, target, n):
+    """n zeros at an address."""
+    def codegen(context, builder, signature, args):
+        cgutils.memset(builder, builder.inttoptr(args[0], cgutils.voidptr_t), builder.mul(args[1], I64(4)), 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch(context, source, n):
+    """Ask for the n bytes at an address to come to the second cache meanwhile."""
+    def codegen(context, builder, signature, args):
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        with cgutils.for_range(builder, builder.udiv(args[1], I64(64))) as line:
+            at = builder.add(args[0], builder.mul(line.index, I64(64)))
+            builder.call(ask, [builder.inttoptr(at, cgutils.voidptr_t), i32(0), i32(2), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
 @njit
 def address(array):
     """Where an array begins, as a signed integer (an unsigned one turns to float when it is added to)."""
