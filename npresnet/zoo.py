@@ -1,11 +1,22 @@
 """Models with weights: the one place above both the family and the files."""
 
+from pathlib import Path
+
 from .data import class_names
 from .models import build, details
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, load_weights, read_weights
 from .weights.errors import describing
 from .weights.recognise import recognise
+
+SHIPPED = "resnet20-cifar10.safetensors"               # in the checkout's weights/, in an installed package's shipped/
+
+
+def shipped() -> Path:
+    """The file of the network that comes with the package: a ResNet-20 trained by ``npresnet train`` on CIFAR-10."""
+    package = Path(__file__).parent
+    installed = package / "shipped" / SHIPPED
+    return installed if installed.exists() else package.parent / "weights" / SHIPPED
 
 
 def create_model(name, *, weights=None, num_classes=None, dialect="torchvision", seed=0, in_channels=None,
@@ -35,8 +46,10 @@ def create_model(name, *, weights=None, num_classes=None, dialect="torchvision",
     return filled(model, checkpoint, found if found and found.name == name else None)
 
 
-def load_model(path):
+def load_model(path=None):
     """The model that a file holds: architecture, classes, dialect and preprocessing as far as the file tells.
+
+    Without a path it is the network that comes with the package (see :func:`shipped`).
 
     Believed in this order: the metadata that ``save_weights`` writes, a container's own configuration, the hash of a
     published file, the keys and shapes.  Where the last leave a choice the documented default is taken, and
@@ -44,6 +57,7 @@ def load_model(path):
 
     Raises WeightsError where the file cannot be read or holds no network of the family.
     """
+    path = path or shipped()
     checkpoint = read_weights(path)
     with describing(path):                             # so that the error names the file
         found = recognise(checkpoint)

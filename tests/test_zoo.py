@@ -1,5 +1,6 @@
 """create_model and load_model: models with weights."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 
 import npresnet
 from npresnet import WeightsError, create_model, load_model, save_weights
+from npresnet.data import class_names
+from npresnet.zoo import shipped
 
+CARD = Path(__file__).parents[1] / "weights/README.md"
 PRETRAINED = Path(__file__).parents[1] / "../shared/data/pretrained"
 needs_pretrained = pytest.mark.skipif(not PRETRAINED.is_dir(), reason="no ../shared/data/pretrained")
 
@@ -80,3 +84,12 @@ def test_unknown_names_are_answered_with_the_nearest():
 def test_every_public_name_is_there():
     for name in npresnet.__all__:
         assert callable(getattr(npresnet, name)), name
+
+
+def test_the_network_that_ships_knows_ten_classes_and_its_card_describes_the_file():
+    model, content = load_model(), shipped().read_bytes()
+    assert (model.spec.name, model.preprocessing, model.classes) == ("resnet20", "cifar10", class_names("cifar10"))
+    assert not any(module.training for module in model.modules())
+    if CARD.exists():                                  # an installed package leaves it behind
+        card = CARD.read_text()
+        assert hashlib.sha256(content).hexdigest() in card and f"{len(content):,} bytes" in card

@@ -1,8 +1,8 @@
 """Name what is in pictures.
 
-Prints the most probable classes of each picture.  With --weights alone the file says which network it holds;
---model settles it where a file fits several.  A picture that cannot be read is reported, the others still count,
-and the exit status is then 2.
+Prints the most probable classes of each picture: CIFAR-10's, by the network that comes with npresnet, or those of
+--weights.  The file says which network it holds; --model settles it where a file fits several.  A picture that cannot
+be read is reported, the others still count, and the exit status is then 2.
 """
 
 import json
@@ -14,6 +14,7 @@ from .progress import progress
 from .scores import scores
 
 EXAMPLES = """examples:
+  npresnet classify cat.jpg
   npresnet classify cat.jpg --weights resnet50-11ad3fa6.pth
   npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json"""
 

@@ -3,14 +3,17 @@
 import argparse
 import sys
 
+SHIPPED = "resnet20"
 
-def add_model_arguments(parser):
+
+def add_model_arguments(parser, without="the network that comes with npresnet"):
     parser.add_argument("--model", metavar="NAME", help="the network's name; not needed where the file tells")
-    add_weights_argument(parser)
+    add_weights_argument(parser, without)
 
 
-def add_weights_argument(parser):
-    parser.add_argument("--weights", metavar="FILE", help="a checkpoint: .pth (any of PyTorch's), .safetensors or .npz")
+def add_weights_argument(parser, without):
+    parser.add_argument("--weights", metavar="FILE", help="a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or"
+                                                          f" Keras's (default: {without})")
 
 
 def positive(text):
@@ -23,13 +26,17 @@ def positive(text):
 def open_model(name, weights):
     """The network in the file ``weights``, read as ``name`` if that is given; and what is known about it.
 
+    Without a file it is the network that comes with the package, if ``name`` does not ask for another.
+
     That is {"model", "weights", "notes"}; the same goes to standard error, so that nobody trusts a guess unseen.
     """
-    from ..zoo import create_model, load_model
-    if not weights:
-        fetch = f", or fetch one: npresnet download {name}" if name else ""
-        raise ValueError(f"which weights? give a file with --weights FILE{fetch}")
+    from ..zoo import create_model, load_model, shipped
+    if not weights and name not in (None, SHIPPED):
+        raise ValueError(f"which weights? give a file with --weights FILE, or fetch one: npresnet download {name}")
+    hint = [] if weights else ["the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's "
+                               "thousand: npresnet download resnet50, and --weights FILE"]
+    weights = weights or shipped()
     model = create_model(name, weights=weights) if name else load_model(weights)
-    spec, notes = model.spec, list(model.notes)
+    spec, notes = model.spec, hint + list(model.notes)
     print(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *notes, sep="\n  ", file=sys.stderr)
     return model, {"model": spec.name, "weights": str(weights), "notes": notes}

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser):
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50")
-    add_weights_argument(parser)
+    add_weights_argument(parser, without="none, as only shapes count")
     parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of a network without --weights")
     parser.add_argument("--dialect", default="torchvision", metavar="NAME", help="a published flavour of it")

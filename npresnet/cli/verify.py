@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser):
-    add_model_arguments(parser)
+    add_model_arguments(parser, without="replay the stored answers")
     parser.add_argument("--backend", choices=("numpy", "numba", "cupy"), default="numpy",
                         help="what computes npresnet's side (default: numpy)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="only the cases of this name, such as conv2d*")

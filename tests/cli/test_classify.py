@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import npresnet
+from npresnet.data import class_names
 
 
 def softmax(z):
@@ -96,3 +97,11 @@ def test_a_cat_is_a_cat(run, pretrained):
         report = json.loads(run("classify", cat, "--weights", pretrained / file, "--json").out)
         best = report["images"][0]["predictions"][0]
         assert best["name"] == "cat" and best["probability"] > 0.5
+
+
+def test_without_weights_the_network_that_ships_answers_and_says_so(run, photo):
+    result, again = run("classify", photo), run("classify", photo, "--model", "resnet20")
+    names = [line.split("%  ")[1] for line in result.out.splitlines()[1:]]
+    assert result.status == 0 and len(names) == 5 and set(names) < set(class_names("cifar10"))
+    assert "comes with npresnet" in result.err and "npresnet download resnet50" in result.err
+    assert again.out == result.out
