@@ -9,13 +9,14 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 
 from . import rivals
 
 AGREE = 1e-3                    # of the largest output: the rivals' rounding, not a difference of networks
+REST = 0.15                     # seconds before a turn: the last one's threads spin on the cores for a while, looking for work
 RIVALS = ("torch", "onnxruntime", "openvino", "ncnn")
 
 
@@ -82,6 +83,7 @@ def bench(model, batch=8, mode="infer", against=RIVALS[:2], size=224, threads=No
     entries = [Entry(name) for name in runs]
     for _ in range(rounds):
         for entry in entries:
+            sleep(REST)
             entry.times += timed(runs[entry.name], calls)
     return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out)
 
