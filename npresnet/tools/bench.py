@@ -1,7 +1,8 @@
 """Our speed beside that of other libraries: the same network, weights, input and threads, in one process.
 
 The outputs must agree before anything is timed.  Then the contestants take turns, each with one untimed call before its
-timed ones, so that drift and what the one before left running hit all alike; medians are compared.
+timed ones, after a rest in which the threads of the one before fall asleep, so that drift hits all alike; medians are
+compared.
 """
 
 import os
@@ -16,7 +17,7 @@ import numpy as np
 from . import rivals
 
 AGREE = 1e-3                    # of the largest output: the rivals' rounding, not a difference of networks
-REST = 0.15                     # seconds before a turn: the last one's threads spin on the cores for a while, looking for work
+REST = 0.15                     # seconds before a turn: the last one's threads spin on for a while, looking for work
 RIVALS = ("torch", "onnxruntime", "openvino", "ncnn")
 
 
