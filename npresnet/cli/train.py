@@ -87,7 +87,8 @@ def settled(args, checkpoint) -> dict:
     if checkpoint:
         saved = checkpoint[1]["about"]
         moved = {name: given.pop(name) for name in ("data", "test") if name in given}   # a fingerprint guards the data
-        changed = [f"{name} {saved.get(name)}" for name in given if saved.get(name) != given[name]]
+        changed = [f"no {name}" if saved.get(name) is None else f"{name} {saved[name]}"
+                   for name in given if saved.get(name) != given[name]]
         if changed:
             raise ValueError(f"the run in {args.out} began with {', '.join(changed)}; "
                              "leave those options out, or choose another --out")
@@ -135,7 +136,7 @@ def read_pictures(path, part, model, about, workers, **options):
                                      show=show, **options)
     if broken:
         print(*broken[:5], *["…"] * (len(broken) > 5), sep="\n", file=sys.stderr)
-        print(f"{path}: left out {len(broken)} broken pictures of {len(source) + len(broken)}", file=sys.stderr)
+        print(f"{path}: left out {len(broken)} of {len(source) + len(broken)} pictures, unreadable", file=sys.stderr)
     print(f"{len(source)} {part} pictures of {len(source.classes)} classes", file=sys.stderr)
     return source
 

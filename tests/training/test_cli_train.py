@@ -75,6 +75,7 @@ def test_a_second_run_needs_resume_and_the_same_choices(data, train):
     again = train("--resume")
     assert again[0] == 0 and again[1] == first[1]
     assert "began with model resnet20" in complaint(train("--resume", "--model", "resnet32"))
+    assert "began with no weights;" in complaint(train("--resume", "--weights", "resnet20.pth"))
 
 
 def test_a_checkpoint_of_other_pictures(data, train):
@@ -91,7 +92,7 @@ def test_a_broken_picture_among_good_ones(data, train, strict):
     if strict:
         assert "zz.png" in complaint(result)
     else:
-        assert result[0] == 0 and "zz.png" in result[2] and "left out 1 broken pictures of 25" in result[2]
+        assert result[0] == 0 and "zz.png" in result[2] and "left out 1 of 25 pictures" in result[2]
 
 
 def test_one_class_alone(data, train):
