@@ -117,7 +117,10 @@ def _memory(key) -> int:
 
 
 def _give_back():
-    """Let the allocator return what it keeps for later, where it knows how."""
+    """Let our kernels and the allocator return what they keep for later, the latter where it knows how."""
+    pool = sys.modules.get("npresnet.kernels.cpu.memory")
+    if pool:
+        pool.give_back()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
