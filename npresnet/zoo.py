@@ -9,14 +9,14 @@ from .weights import WeightsError, load_weights, read_weights
 from .weights.errors import describing
 from .weights.recognise import recognise
 
-SHIPPED = "resnet20-cifar10.safetensors"               # in the checkout's weights/, in an installed package's shipped/
+SHIPPED = "resnet20"      # the network whose file lies in the checkout's weights/, in an installed package's shipped/
 
 
 def shipped() -> Path:
     """The file of the network that comes with the package: a ResNet-20 trained by ``npresnet train`` on CIFAR-10."""
-    package = Path(__file__).parent
-    installed = package / "shipped" / SHIPPED
-    return installed if installed.exists() else package.parent / "weights" / SHIPPED
+    package, file = Path(__file__).parent, f"{SHIPPED}-cifar10.safetensors"
+    installed = package / "shipped" / file
+    return installed if installed.exists() else package.parent / "weights" / file
 
 
 def create_model(name, *, weights=None, num_classes=None, dialect="torchvision", seed=0, in_channels=None,
@@ -57,7 +57,7 @@ def load_model(path=None):
 
     Raises WeightsError where the file cannot be read or holds no network of the family.
     """
-    path = path or shipped()
+    path = shipped() if path is None else path
     checkpoint = read_weights(path)
     with describing(path):                             # so that the error names the file
         found = recognise(checkpoint)

@@ -10,9 +10,8 @@ import pytest
 _declared = []      # a torch Library undoes its definitions when it is collected
 
 
-@cache
 def torch():
-    """PyTorch, on one thread until someone sets more, or a skip."""
+    """PyTorch on one thread, or a skip."""
     module = pytest.importorskip("torch", reason="torch is not installed")
     module.set_num_threads(1)
     return module

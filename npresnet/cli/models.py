@@ -3,8 +3,6 @@
 import argparse
 import sys
 
-SHIPPED = "resnet20"
-
 
 def add_model_arguments(parser, without="the network that comes with npresnet"):
     parser.add_argument("--model", metavar="NAME", help="the network's name; not needed where the file tells")
@@ -30,13 +28,15 @@ def open_model(name, weights):
 
     That is {"model", "weights", "notes"}; the same goes to standard error, so that nobody trusts a guess unseen.
     """
-    from ..zoo import create_model, load_model, shipped
-    if not weights and name not in (None, SHIPPED):
+    from ..zoo import SHIPPED, create_model, load_model, shipped
+    if weights is None and name not in (None, SHIPPED):
         raise ValueError(f"which weights? give a file with --weights FILE, or fetch one: npresnet download {name}")
-    hint = [] if weights else ["the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's "
-                               "thousand: npresnet download resnet50, and --weights FILE"]
-    weights = weights or shipped()
+    notes = []
+    if weights is None:
+        weights = shipped()
+        notes.append("the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
+                     "npresnet download resnet50, and --weights FILE")
     model = create_model(name, weights=weights) if name else load_model(weights)
-    spec, notes = model.spec, hint + list(model.notes)
+    spec, notes = model.spec, notes + list(model.notes)
     print(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *notes, sep="\n  ", file=sys.stderr)
     return model, {"model": spec.name, "weights": str(weights), "notes": notes}

@@ -9,7 +9,7 @@ from npresnet import create_model, ops
 from npresnet.backend import use
 from npresnet.kernels.cpu.activation import add_numba, relu_numba
 from npresnet.kernels.cpu.conv import conv2d_numba
-from npresnet.kernels.cpu.memory import IDLE, empty
+from npresnet.kernels.cpu.memory import IDLE, empty, give_back
 from npresnet.kernels.cpu.norm import batch_norm_add_relu_numba, batch_norm_relu_numba, batch_norm_train_numba
 from npresnet.kernels.cpu.pooling import max_pool2d_numba
 from npresnet.kernels.cpu.step import momentum_step_numba
@@ -128,6 +128,13 @@ def test_a_block_of_memory_serves_one_array_at_a_time():
     for _ in range(2 * IDLE):
         empty(5)
     assert not memory_held(600_000)
+
+
+def test_idle_blocks_are_given_back_when_asked():
+    empty((3, 50_000))
+    assert memory_held(600_000)
+    give_back()
+    assert not memory_held(0)
 
 
 def memory_held(size):

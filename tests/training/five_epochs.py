@@ -20,9 +20,9 @@ from . import twin
 def compare(name, chosen, source, test, seed, threads):
     """(our accuracy, PyTorch's)"""
     torch = oracles.torch()
-    torch.set_num_threads(threads)
     model = create_model(name, seed=seed)
     net = twin.twin_of(model)
+    torch.set_num_threads(threads)
     trainer = Trainer(model, chosen, *split(source, chosen.held_out, seed), seed=seed)
     steps = len(trainer.batches)
     rates = [chosen.rate(step, steps) for step in range(chosen.epochs * steps)]

@@ -44,7 +44,7 @@ def twin_of(model):
 
 def sgd(net, recipe):
     """PyTorch's optimiser for a recipe: parameters with one axis apart, where they are not decayed."""
-    torch = oracles.torch()
+    import torch
     groups = [{"params": [p for p in net.parameters() if p.ndim > 1]},
               {"params": [p for p in net.parameters() if p.ndim == 1],
                "weight_decay": recipe.weight_decay if recipe.decay_all else 0.0}]
@@ -53,8 +53,8 @@ def sgd(net, recipe):
 
 
 def losses(net, recipe, batches, rates):
-    """Train on the batches; the loss before each step."""
-    torch = oracles.torch()
+    """Train on the batches, on as many threads as are set; the loss before each step."""
+    import torch
     optimizer, dtype, found = sgd(net, recipe), net.fc.weight.dtype, []
     net.train()
     for batch, rate in zip(batches, rates):
