@@ -28,12 +28,15 @@ def fills(width: int) -> bool:
 
 
 def make_slide(channels: int, width: int):
-    """An intrinsic for PIXELS outputs of one vector of filters; ``width`` is that of the filters' panel."""
+    """An intrinsic for PIXELS outputs of one vector of filters; ``width`` is that of the filters' panel.
+
+    Meanwhile it asks for the PIXELS pixels at ``ahead``, a line at a time: all at once they would hold up the loads.
+    """
 
     @intrinsic
-    def slide(context, x, row_step, w, bias, out, out_step):
+    def slide(context, x, row_step, w, bias, out, out_step, ahead):
         def codegen(context, builder, signature, args):
-            x, row_step, w, bias, out, out_step = args
+            x, row_step, w, bias, out, out_step, ahead = args
             e = Emit(builder)
             acc = [cgutils.alloca_once_value(builder, e.load(bias)) for _ in range(PIXELS)]
             with cgutils.for_range(builder, I64(3)) as i, cgutils.for_range(builder, I64(channels)) as c:
@@ -41,6 +44,7 @@ def make_slide(channels: int, width: int):
                 row = builder.add(builder.mul(i.index, I64(3 * channels)), c.index)
                 filters = builder.add(w, builder.mul(row, I64(4 * width)))
                 taps = [e.load(filters, 4 * width * channels * j) for j in range(3)]
+                e.ask(builder.add(ahead, builder.mul(c.index, I64(4 * PIXELS))))
                 for s in range(PIXELS + 2):
                     value = e.splat(builder.load(e.at(e.add(here, 4 * channels * s), F32)))
                     for j in range(max(0, s - PIXELS + 1), min(2, s) + 1):
@@ -49,7 +53,7 @@ def make_slide(channels: int, width: int):
                 e.store(builder.load(acc[q]), builder.add(out, builder.mul(out_step, I64(q))))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 6), codegen
+        return types.void(*[types.int64] * 7), codegen
 
     return slide
 
@@ -70,23 +74,25 @@ def slide_over(x, shape, strides, window, w, bias, y, out_shape, rows, work, wor
         scratch, count = work + get_thread_id() * work_step, min(rows, out_shape[1] - p)
         _copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch)
         out = y + (image * out_shape[1] + p) * out_shape[2] * out_shape[3] * 4
-        _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3])
+        ahead = x + image * strides[0] + (p + rows) * strides[2]
+        _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], ahead)
 
 
 @njit
-def _slide_band(scratch, c, window, w, bias, y, count, ow, f):
+def _slide_band(scratch, c, window, w, bias, y, count, ow, f, ahead):
     step = row_floats(ow, c, window) * 4
     for p in range(count):
         for k in range(0, f, LANES):
             for start in range(0, ow, PIXELS):
                 q = min(start, ow - PIXELS)                  # the last ones may be computed twice
                 source, out = scratch + p * step + q * c * 4, y + ((p * ow + q) * f + k) * 4
+                after = ahead + (p * ow + q) * c * 4
                 if c == LANES:
                     if f == LANES:
-                        _1_1(source, step, w, bias + k * 4, out, f * 4)
+                        _1_1(source, step, w, bias + k * 4, out, f * 4, after)
                     else:
-                        _1_2(source, step, w + k * 4, bias + k * 4, out, f * 4)
+                        _1_2(source, step, w + k * 4, bias + k * 4, out, f * 4, after)
                 elif f == LANES:
-                    _2_1(source, step, w, bias + k * 4, out, f * 4)
+                    _2_1(source, step, w, bias + k * 4, out, f * 4, after)
                 else:
-                    _2_2(source, step, w + k * 4, bias + k * 4, out, f * 4)
+                    _2_2(source, step, w + k * 4, bias + k * 4, out, f * 4, after)

@@ -10,12 +10,13 @@ from numba import get_thread_id, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .band import _copy_band
+from .band import _copy_band, row_floats
 from .compiled import parallel
-from .vector import F32, I64, LANES, Emit
+from .vector import F32, I64, LANES, Emit, prefetch
 
 TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
 PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them
+NEAR = 96                             # pixels of x and dy that stay in the first cache, however often they are read
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
 
@@ -75,10 +76,24 @@ def _image(x, shape, dy, out_shape, strides, window, rows, sums, scratch):
     for r in range(0, h, rows):
         count = min(rows, h - r)
         _copy_band(dy, out_shape, strides, window, r, count, w, scratch)
-        for channel in range(0, c, TOGETHER):
-            source, out = x + (r * w * c + channel) * 4, sums + channel * f * 4
-            for k in range(0, f * 4, LANES * 4):
-                if f == LANES:
-                    _few(source, c, scratch + k, count, w, out + k)
-                else:
-                    _many(source, c, scratch + k, count, w, out + k)
+        for first in range(0, count, max(1, NEAR // w)):
+            here, line = min(max(1, NEAR // w), count - first), scratch + first * row_floats(w, f, window) * 4
+            _tile(x + (r + first) * w * c * 4, c, line, f, here, w, sums, rows * w * c * 4,
+                  dy + (r + first + rows) * strides[2])
+
+
+@njit
+def _tile(x, c, dy, f, count, w, sums, ahead, dy_ahead):
+    """``count`` rows, every pair of channels; each asks for its share of the tile's pixels in the next band."""
+    shares = c // TOGETHER * (f // LANES)
+    x_share, dy_share = count * w * c * 4 // shares, count * w * f * 4 // shares
+    for channel in range(0, c, TOGETHER):
+        out = sums + channel * f * 4
+        for k in range(0, f * 4, LANES * 4):
+            prefetch(x + ahead, x_share)
+            prefetch(dy_ahead, dy_share)
+            ahead, dy_ahead = ahead + x_share, dy_ahead + dy_share
+            if f == LANES:
+                _few(x + channel * 4, c, dy + k, count, w, out + k)
+            else:
+                _many(x + channel * 4, c, dy + k, count, w, out + k)

@@ -61,6 +61,13 @@ class Emit:
     def fma(self, a, b, c):
         return self.builder.call(self._fma, [a, b, c])
 
+    def ask(self, address):
+        """Ask for the cache line at an address, which may lie outside every array, to come to the second cache."""
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        self.builder.call(prefetch, [self.at(address, ir.IntType(8)), i32(0), i32(2), i32(1)])
+
     def maximum(self, floor, a):
         """max(floor, a), where a NaN in a stays a NaN."""
         return self.builder.select(self.builder.fcmp_ordered(">", floor, a), floor, a)
@@ -91,12 +98,8 @@ def clear(context, target, n):
 def prefetch(context, source, n):
     """Ask for the n bytes at an address to come to the second cache meanwhile."""
     def codegen(context, builder, signature, args):
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         with cgutils.for_range(builder, builder.udiv(args[1], I64(64))) as line:
-            at = builder.add(args[0], builder.mul(line.index, I64(64)))
-            builder.call(ask, [builder.inttoptr(at, cgutils.voidptr_t), i32(0), i32(2), i32(1)])
+            Emit(builder).ask(builder.add(args[0], builder.mul(line.index, I64(64))))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
