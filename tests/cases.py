@@ -57,6 +57,11 @@ def norm_relu(note, x, add=False, eps=1e-5):
     return Case("batch_norm_add_relu" if add else "batch_norm_relu", note, shapes, {"eps": eps})
 
 
+def norm_relu_conv(note, x, w, bias=False, **static):
+    shapes = {"x": x, "gamma": x[1:2], "beta": x[1:2], "w": w} | ({"b": w[:1]} if bias else {})
+    return Case("batch_norm_relu_conv2d", note, shapes, {"eps": 1e-5, **static})
+
+
 def norm_eval(note, x, eps=1e-5):
     c = x[1:2]
     return Case("batch_norm_eval", note, {"x": x, "gamma": c, "beta": c}, {"eps": eps}, {"mean": c, "var": c})
@@ -108,6 +113,8 @@ CASES = [
     norm_relu("plain", (3, 4, 2, 5)),
     norm_relu("one pixel and a large eps", (5, 3, 1, 1), eps=0.3),
     norm_relu("plain", (3, 4, 2, 5), add=True),
+    norm_relu_conv("3x3", (2, 3, 5, 4), (4, 3, 3, 3), padding=1),
+    norm_relu_conv("stride, groups and bias", (2, 4, 5, 6), (6, 2, 3, 2), True, stride=(2, 1), padding=1, groups=2),
     norm_relu("one image", (1, 3, 4, 3), add=True),
     norm_eval("plain", (3, 4, 2, 5)),
     norm_eval("one value", (1, 3, 1, 1)),

@@ -115,6 +115,11 @@ def batch_norm_relu(x, gamma, beta, *, eps):
     return relu(y), moments
 
 
+def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
+    y, moments = batch_norm_relu(x, gamma, beta, eps=eps)
+    return conv2d(y, w, b, **window), moments
+
+
 def batch_norm_add_relu(x, gamma, beta, s, *, eps):
     y, moments = batch_norm_train(x, gamma, beta, eps=eps)
     return relu(y + s), moments

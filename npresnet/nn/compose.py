@@ -1,7 +1,7 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
 from .. import ops
-from .layers import BatchNorm2d, ReLU
+from .layers import BatchNorm2d, Conv2d, ReLU
 from .module import Module, once
 
 
@@ -105,6 +105,17 @@ class NormReLU(Module):
         return self.norm.by_batch(ops.batch_norm_relu, x, input_grad=input_grad)
 
 
+class NormReLUConv(Module):
+    """A batch norm in training, the ReLU and the convolution behind it, in one op."""
+
+    def __init__(self, norm, conv):
+        self.norm, self.conv = norm, conv
+
+    def vjp(self, x, input_grad=True):
+        return self.norm.by_batch(ops.batch_norm_relu_conv2d, x, input_grad=input_grad, **self.conv.window(x),
+                                  after={"w": self.conv.weight, "b": self.conv.bias})
+
+
 class ResidualReLU(Residual):
     """y = σ(F(x) + S(x)), F ending in a batch norm in training: its end, the sum and the ReLU in one op."""
 
@@ -117,19 +128,25 @@ class ResidualReLU(Residual):
 
 
 def joined(layers, x):
-    """The same parts; where a kernel does a batch norm and the ReLU behind it in fewer passes over x, they are one."""
+    """The same parts; where kernels do neighbours in fewer passes over x, or keep less of it, these are one."""
     if not ops.batch_norm_relu.has_faster(x):
         return layers
     parts = []
     for layer in layers:
-        before = parts[-1] if parts and type(layer) is ReLU else None
-        if _batchwise(before):
+        before = parts[-1] if parts else None
+        if type(layer) is ReLU and _batchwise(before):
             parts[-1] = NormReLU(before)
-        elif type(before) is Residual and isinstance(before.branch, Chain) and _batchwise(before.branch.layers()[-1]):
+        elif type(layer) is ReLU and type(before) is Residual and _batchwise(_end(before.branch)):
             parts[-1] = ResidualReLU(before)
+        elif type(layer) is Conv2d and type(before) is NormReLU and ops.batch_norm_relu_conv2d.has_faster(x):
+            parts[-1] = NormReLUConv(before.norm, layer)
         else:
             parts.append(layer)
     return parts
+
+
+def _end(branch):
+    return branch.layers()[-1] if isinstance(branch, Chain) else None
 
 
 def _batchwise(layer) -> bool:

@@ -20,9 +20,12 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
     def vjp(self, x, input_grad=True):
-        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, stride=self.stride,
-                                    padding=self.pads(x), dilation=self.dilation, groups=self.groups)
+        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window(x))
         return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+
+    def window(self, x):
+        """The op's static arguments for this x."""
+        return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
 
     def pads(self, x):
         if self.padding != "same":
@@ -65,12 +68,16 @@ class BatchNorm2d(Module):
                             eps=self.eps)
         return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
-    def by_batch(self, op, x, *others, input_grad=True):
-        """Through ``op``: batch_norm_train, or one that takes along what comes after it, with ``others``."""
-        gamma, beta = self.weight.value, self.bias.value
-        y, op_pullback, (mean, var) = op(x, gamma, beta, *others, eps=self.eps)
-        self.track(mean, var, x.size // len(gamma))
-        return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+    def by_batch(self, op, x, *others, input_grad=True, after=None, **static):
+        """Through ``op``: batch_norm_train, or one that takes along what comes after it.
+
+        That may bring ``others``, parameters (the boxes ``after``) and static arguments.
+        """
+        boxes = {"gamma": self.weight, "beta": self.bias, **(after or {})}
+        values = (box and box.value for box in boxes.values())
+        y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
+        self.track(mean, var, x.size // len(mean))
+        return y, recorded(op_pullback, input_grad, **boxes)
 
     def track(self, mean, var, m):
         r = self.momentum

@@ -11,7 +11,7 @@ from .activation import relu, softmax
 from .add import add
 from .cast import batch_norm_eval_cast, batch_norm_train_cast, cast
 from .conv import col2im, conv2d, im2col
-from .fused import batch_norm_add_relu, batch_norm_relu
+from .fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from .gate import scale_channels, sigmoid
 from .linear import linear
 from .loss import softmax_cross_entropy
@@ -23,7 +23,7 @@ from .window import Window, same_padding
 
 __all__ = [
     "Window", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval", "batch_norm_eval_cast", "batch_norm_relu",
-    "batch_norm_train", "batch_norm_train_cast", "cast", "col2im", "conv2d", "global_avg_pool2d", "im2col", "linear",
-    "max_pool2d", "momentum_step", "relu", "same_padding", "scale_channels", "sigmoid", "softmax",
-    "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
+    "batch_norm_relu_conv2d", "batch_norm_train", "batch_norm_train_cast", "cast", "col2im", "conv2d",
+    "global_avg_pool2d", "im2col", "linear", "max_pool2d", "momentum_step", "relu", "same_padding", "scale_channels",
+    "sigmoid", "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
 ]

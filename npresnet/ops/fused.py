@@ -2,6 +2,7 @@
 
 from ..backend import kernel, namespace_for
 from .activation import relu
+from .conv import conv2d
 from .norm import batch_norm_train
 
 
@@ -15,6 +16,26 @@ def batch_norm_relu(x, gamma, beta, *, eps):
     z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
     y, relu_pullback = relu(z)
     return y, lambda dy, skip=(): norm_pullback(relu_pullback(dy), skip), moments
+
+
+@kernel
+def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
+    """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` behind :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
+
+    A kernel need not keep what lies between the two: σ(BN(x)) is one multiply-add away from x.
+
+    Shapes: x (N, C, H, W), gamma and beta (C,), w (F, C/G, kh, kw), b (F,) or None → y (N, F, oh, ow), pullback, and
+    (μ, σ²) of x, each (C,).
+    Saves: x_hat, inv_std, gamma, w, x; the last is what conv2d saves, z here.
+    """
+    z, norm_pullback, moments = batch_norm_relu(x, gamma, beta, eps=eps)
+    y, conv_pullback = conv2d(z, w, b, **window)
+
+    def pullback(dy, skip=()):
+        dz, dw, db = conv_pullback(dy, skip={"w", "b"}.intersection(skip))
+        return *norm_pullback(dz, skip), dw, db
+
+    return y, pullback, moments
 
 
 @kernel

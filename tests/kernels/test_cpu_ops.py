@@ -10,7 +10,12 @@ from npresnet.backend import use
 from npresnet.kernels.cpu.activation import add_numba, relu_numba
 from npresnet.kernels.cpu.conv import conv2d_numba
 from npresnet.kernels.cpu.memory import IDLE, empty, give_back
-from npresnet.kernels.cpu.norm import batch_norm_add_relu_numba, batch_norm_relu_numba, batch_norm_train_numba
+from npresnet.kernels.cpu.norm import (
+    batch_norm_add_relu_numba,
+    batch_norm_relu_conv2d_numba,
+    batch_norm_relu_numba,
+    batch_norm_train_numba,
+)
 from npresnet.kernels.cpu.pooling import max_pool2d_numba
 from npresnet.kernels.cpu.step import momentum_step_numba
 from npresnet.kernels.cpu.vector import LANES
@@ -115,6 +120,32 @@ def test_a_fused_norm_gives_the_bits_of_its_parts(name, kernel):
     others = [s] if "add" in name else []
     z = batch_norm_train_numba(x, gamma, beta, eps=1e-5)[0]
     np.testing.assert_array_equal(kernel(x, gamma, beta, *others, eps=1e-5)[0], np.maximum(sum(others, z), 0))
+
+
+L = LANES
+BENT = [(L, L, 3, 1, 1, 9, 32), (L, 2 * L, 3, 1, ((2, 0), (0, 1)), 20, 17), (2 * L, L, 3, 1, 0, 37, 34),
+        (2 * L, 2 * L, 3, 1, 1, 16, 16), (C, C, 3, 1, 1, 9, 5), (C, F, 3, 1, 1, 9, 13), (4 * L, F, 3, 1, 1, 8, 8),
+        (C, F, 3, 2, 1, 10, 9), (C, F, 1, 1, 0, 7, 9), (C, F, 1, 2, 0, 7, 8)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("c, f, kernel, stride, padding, h, w", BENT)
+def test_a_convolution_behind_a_fused_norm(c, f, kernel, stride, padding, h, w, order):
+    x, gamma, beta, filters = random(3, c, h, w), random(c), random(c, seed=1), random(f, c, kernel, kernel, seed=2)
+    b, static = random(f) if kernel == 1 else None, {"stride": stride, "padding": padding}
+    z, norm_pullback, moments = batch_norm_relu_numba(x, gamma, beta, eps=1e-5)
+    wanted, conv_pullback = conv2d_numba(z, filters, b, **static)
+    y, pullback, extras = batch_norm_relu_conv2d_numba(in_order(x, order), gamma, beta, filters, b, eps=1e-5, **static)
+    np.testing.assert_array_equal(y, wanted)
+    np.testing.assert_array_equal(extras, moments)
+    dy = random(*y.shape, seed=3)
+    dz, dw, db = conv_pullback(dy)
+    assert {name for name, _ in laws.held_arrays(pullback)} == laws.declared(batch_norm_relu_conv2d_numba)
+    for got, expected in zip(pullback(in_order(dy, order)), (*norm_pullback(dz), dw, db), strict=True):
+        if expected is not None:
+            close(got, expected, 1e-6)
+    _, pullback, _ = batch_norm_relu_conv2d_numba(x, gamma, beta, filters, b, eps=1e-5, **static)
+    assert pullback(dy, skip={"x", "gamma", "beta", "w", "b"}) == (None,) * 5
 
 
 def test_a_block_of_memory_serves_one_array_at_a_time():

@@ -5,7 +5,7 @@ import pytest
 
 from npresnet import ops
 from npresnet.nn import BatchNorm2d, Conv2d, Identity, Module, ReLU, Residual, Sequential, freeze_batch_norm
-from npresnet.nn.compose import NormReLU, ResidualReLU, joined
+from npresnet.nn.compose import NormReLU, NormReLUConv, ResidualReLU, joined
 
 from ..modules import fill
 
@@ -38,14 +38,16 @@ def network():
         ReLU(), Conv2d(4, 4, 3, padding=1), BatchNorm2d(4), ReLU(),
         Residual(branch(BatchNorm2d(4)), Identity()), ReLU(),
         Residual(branch(BatchNorm2d(4)), Sequential(Conv2d(4, 4, 1), BatchNorm2d(4))), ReLU(),
-        Residual(branch(), Identity()), ReLU(), BatchNorm2d(4), Conv2d(4, 4, 1))).train().astype(np.float64)
+        Residual(branch(), Identity()), ReLU(), BatchNorm2d(4), Conv2d(4, 4, 1),
+        BatchNorm2d(4), ReLU(), Conv2d(4, 4, 3, padding="same", bias=True))).train().astype(np.float64)
 
 
 @pytest.fixture
 def faster(monkeypatch):
     """As if there were a kernel for the arrays of this test."""
     asked = []
-    monkeypatch.setattr(ops.batch_norm_relu, "has_faster", lambda x: asked.append(x) or True)
+    for op in (ops.batch_norm_relu, ops.batch_norm_relu_conv2d):
+        monkeypatch.setattr(op, "has_faster", lambda x: asked.append(x) or True)
     return asked
 
 
@@ -79,17 +81,28 @@ def test_a_trunk_that_asks_for_no_gradient_gets_none(faster):
     assert "d1.weight" in found and not any(name.startswith("d4.") for name in found)
     assert ResidualReLU(getattr(network(), "6")).vjp(X, input_grad=False)[1](DY) is None
     assert ResidualReLU(getattr(network(), "6")).vjp(X)[1](DY).shape == X.shape
-    norm = NormReLU(BatchNorm2d(4).train().astype(np.float64))
-    assert norm.vjp(X, input_grad=False)[1](DY) is None and norm.vjp(X)[1](DY).shape == X.shape
+    norm, conv = BatchNorm2d(4).train().astype(np.float64), Conv2d(4, 4, 1).astype(np.float64)
+    for part in (NormReLU(norm), NormReLUConv(norm, conv)):
+        assert part.vjp(X, input_grad=False)[1](DY) is None and part.vjp(X)[1](DY).shape == X.shape
 
 
 def test_which_neighbours_are_joined(faster):
     kinds = [type(part) for part in joined(network().layers(), X)]
-    assert kinds == [ReLU, Conv2d, NormReLU, ResidualReLU, ResidualReLU, Residual, ReLU, BatchNorm2d, Conv2d]
+    assert kinds == [ReLU, Conv2d, NormReLU, ResidualReLU, ResidualReLU, Residual, ReLU, BatchNorm2d, Conv2d,
+                     NormReLUConv]
+
+
+def test_a_convolution_joins_where_its_op_has_a_kernel(faster, monkeypatch):
+    layers = BatchNorm2d(4).train(), ReLU(), Conv2d(4, 4, 1)
+    assert [type(part) for part in joined(layers, X)] == [NormReLUConv]
+    monkeypatch.setattr(ops.batch_norm_relu_conv2d, "has_faster", lambda x: False)
+    assert [type(part) for part in joined(layers, X)] == [NormReLU, Conv2d]
 
 
 def test_a_pullback_of_joined_layers_runs_once(faster):
-    for part in (NormReLU(BatchNorm2d(4).train()), ResidualReLU(Residual(branch(BatchNorm2d(4)).train(), Identity()))):
+    norm = BatchNorm2d(4).train()
+    for part in (NormReLU(norm), NormReLUConv(norm, Conv2d(4, 4, 1)),
+                 ResidualReLU(Residual(branch(BatchNorm2d(4)).train(), Identity()))):
         _, pullback = part.vjp(X.astype(np.float32))
         pullback(DY.astype(np.float32))
         with pytest.raises(RuntimeError, match="once"):

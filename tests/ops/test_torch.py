@@ -38,6 +38,9 @@ def in_torch(F, op, arrays, constants, static):
         return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
     if op in ("batch_norm_relu", "batch_norm_add_relu"):
         return F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s["eps"]) + sum(rest[2:]))
+    if op == "batch_norm_relu_conv2d":
+        y = F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s.pop("eps")))
+        return F.conv2d(F.pad(y, sides(s.pop("padding", 0))), *rest[2:], **s)
     if op == "batch_norm_eval":
         return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
     return {

@@ -5,10 +5,8 @@ import numpy as np
 from ...ops.conv import conv2d
 from ...ops.window import Window
 from .backward import filter_gradient, image_gradient
-from .forward import forward, last
+from .forward import bias_of, forward
 from .pack import LANES
-
-__all__ = ["conv2d_numba", "last"]
 
 
 @conv2d.register("numba")
@@ -22,10 +20,10 @@ def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
     Saves: x, w.
     """
-    if not _fits(x, w, b, groups, dilation):
+    if not conv_fits(x, w, b, groups, dilation):
         return conv2d.reference(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
     window, biased = Window.of(w.shape[2:], stride, padding, dilation), b is not None
-    y = forward(x, w, np.zeros(len(w), np.float32) if b is None else np.ascontiguousarray(b), window)
+    y = forward(x, w, bias_of(w, b), window)
 
     def pullback(dy, skip=()):
         dx = None if "x" in skip else image_gradient(dy, w, x, window)
@@ -36,7 +34,7 @@ def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     return y, pullback
 
 
-def _fits(x, w, b, groups, dilation) -> bool:
+def conv_fits(x, w, b, groups, dilation) -> bool:
     """A batch in float32, whole vectors of filters and (but for a picture's few) of channels, one group, no holes."""
     arrays = [a for a in (x, w, b) if a is not None]
     if any(not isinstance(a, np.ndarray) or a.dtype != np.float32 for a in arrays) or x.ndim != 4 or w.ndim != 4:

@@ -39,6 +39,11 @@ def _packed(w, flipped=False):
     return packed
 
 
+def bias_of(w, b):
+    """The bias b as the kernels read it, zeros where there is none."""
+    return np.zeros(len(w), np.float32) if b is None else np.ascontiguousarray(b)
+
+
 def forward(x, w, bias, window, flipped=False):
     """The convolution as (N, F, oh, ow) with channels-last strides."""
     n, c = x.shape[:2]

@@ -6,10 +6,13 @@ beside the deviation.
 
 import numpy as np
 
-from ...ops.fused import batch_norm_add_relu, batch_norm_relu
+from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from ...ops.norm import batch_norm_train
+from ...ops.window import Window
+from .backward import filter_gradient, image_gradient
 from .channels import PARTS, combine, gradient_sums, moments, normalize
-from .conv import last
+from .conv import conv_fits
+from .forward import bias_of, forward, last
 from .memory import empty
 from .vector import LANES
 
@@ -36,6 +39,32 @@ def batch_norm_relu_numba(x, gamma, beta, *, eps):
     if not _fits(x, gamma, beta):
         return batch_norm_relu.reference(x, gamma, beta, eps=eps)
     return _with_floor(x, gamma, beta, eps, 0.0)
+
+
+@batch_norm_relu_conv2d.register("numba")
+def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, padding=0, dilation=1, groups=1):
+    """Equals :func:`npresnet.ops.batch_norm_relu_conv2d`; makes σ(BN(x)) again where the pullback needs it.
+
+    Saves: x, w, mean, inv_std, gamma, scale, shift.
+    """
+    if not (_fits(x, gamma, beta) and conv_fits(x, w, b, groups, dilation)):
+        return batch_norm_relu_conv2d.reference(x, gamma, beta, w, b, eps=eps, stride=stride, padding=padding,
+                                                dilation=dilation, groups=groups)
+    x, window, biased = last(x), Window.of(w.shape[2:], stride, padding, dilation), b is not None
+    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
+
+    def middle():
+        return _normalized(x, scale, shift, 0.0).transpose(0, 3, 1, 2)
+
+    y = forward(middle(), w, bias_of(w, b), window)
+
+    def pullback(dy, skip=()):
+        dw = None if "w" in skip else filter_gradient(middle(), dy, w.shape, window)
+        db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
+        dz = image_gradient(dy, w, x.transpose(0, 3, 1, 2), window)
+        return *_gradients(last(dz), x, gamma, (mean, inv_std, scale, shift), 0.0, skip), dw, db
+
+    return y, pullback, (mean, var)
 
 
 @batch_norm_add_relu.register("numba")

@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 from ...ops.pool import max_pool2d
 from ...ops.window import Window
 from .compiled import parallel
-from .conv import last
+from .forward import last
 from .memory import empty
 from .vector import LANES, Emit, address, floats
 
