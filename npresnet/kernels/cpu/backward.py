@@ -6,9 +6,9 @@ from numba import get_num_threads
 from ...ops.conv import conv2d
 from ...ops.window import Window
 from .band import band_bytes
-from .forward import SLIDING, TRANSFORMED, ZEROS, forward, last
+from .forward import SLIDING, TRANSFORMED, ZEROS, along_a_row, bent, forward, last
 from .gradient import frame_images, pixel_gradient, winograd_gradient
-from .memory import empty
+from .memory import address_of, empty
 from .pack import LANES
 from .pointwise import interleave
 from .repack import unpack_gradient, untransform_gradient
@@ -65,14 +65,16 @@ def _phase_gradient(dy, w, row, column):
     return forward(part, w, np.zeros(w.shape[1], np.float32), window, flipped=True)
 
 
-def filter_gradient(x, dy, shape, window):
-    """dW: wide 3x3 filters of stride 1 by Winograd, others as sums over pixels."""
+def filter_gradient(x, dy, shape, window, bend=None):
+    """dW: wide 3x3 filters of stride 1 by Winograd, others as sums over pixels; ``bend`` as in ``forward``."""
     f, c, kh, kw = shape
+    slides = few(window, c, f) and max(sum(window.padding, ())) <= 2
+    x = x if slides else bent(x, bend)
     dy, dw = last(dy), empty((kh * kw, c, f))
     if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED:
         _winograd_gradient(last(x), dy, window, dw)
-    elif few(window, c, f) and max(sum(window.padding, ())) <= 2:
-        _slide_gradient(last(x), dy, window, dw)
+    elif slides:
+        _slide_gradient(last(x), dy, window, dw, bend)
     else:
         dw[...] = 0
         x, threads = _framed(x, dy.shape[1:3], window), get_num_threads()
@@ -84,14 +86,14 @@ def filter_gradient(x, dy, shape, window):
     return out
 
 
-def _slide_gradient(x, dy, window, dw):
-    sums, threads = empty((PARTS, *dw.shape)), get_num_threads()
+def _slide_gradient(x, dy, window, dw, bend):
+    sums, threads, line = empty((PARTS, *dw.shape)), get_num_threads(), along_a_row(bend, x.shape[2])
     sums[...] = 0
     rows, sides = min(SLIDING, x.shape[1]), (3, 3, 1, 1, 1, 1, 2 - window.padding[0][0], 2 - window.padding[1][0])
-    size = band_bytes(rows, x.shape[2], dy.shape[3], sides)
+    size = band_bytes(rows, x.shape[2], dy.shape[3], sides) + (0 if bend is None else rows * x[0, 0].nbytes)
     work, strides = empty(threads * size, np.uint8), tuple(dy.strides[axis] for axis in (0, 3, 1, 2))
-    slide_gradient(x.ctypes.data, x.shape, dy.ctypes.data, dy.shape, strides, sides, rows, sums.ctypes.data,
-                   work.ctypes.data, size)
+    slide_gradient(x.ctypes.data, x.shape, dy.ctypes.data, dy.shape, strides, sides, rows, address_of(line),
+                   sums.ctypes.data, work.ctypes.data, size)
     sums.sum(axis=0, out=dw)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numba import get_thread_id, njit, prange
 
 from .compiled import inlined, parallel
+from .lines import affine as _affine
 from .pool import pool_rows
 from .tile import NONE, ROWS, multiply, panel_width
 from .vector import clear, copy, floats
@@ -73,8 +74,12 @@ def band_rows(count, window):
 
 
 @njit
-def _copy_band(x, shape, strides, window, p, count, ow, scratch):
-    """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``."""
+def _copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
+    """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
+
+    With ``bend`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x, which
+    then is channels last.
+    """
     h, w, c = shape[1], shape[2], shape[3]
     top, width = p * window[2] - window[6], row_floats(ow, c, window)
     left = min(window[7], width // c)
@@ -87,6 +92,9 @@ def _copy_band(x, shape, strides, window, p, count, ow, scratch):
         clear(row, left * c)
         clear(row + (left + inside) * c * 4, width - (left + inside) * c)
         source, pixels = x + (top + r) * strides[2], row + left * c * 4
+        if bend != 0:
+            _affine(inside * c, (source, bend, bend + w * c * 4, bend + 2 * w * c * 4, pixels))
+            continue
         if strides[1] == 4 and strides[3] == 4 * c:
             copy(source, pixels, inside * c)
             continue

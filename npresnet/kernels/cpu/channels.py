@@ -9,6 +9,7 @@ from numba import njit, prange
 
 from . import lines
 from .compiled import parallel
+from .memory import address_of, empty
 from .vector import address, prefetch
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
@@ -91,6 +92,13 @@ def _normalize(part, x, s, size, coefficients, y):
             _affine_and_add(n, (x + at, scale, scale + step, scale + 2 * step, s + at, y + at))
 
 
+def normalized(x, coefficients, s=None):
+    """:func:`normalize` of (N, H, W, C) into a new array."""
+    y = empty(x.shape)
+    normalize(x.ctypes.data, address_of(s), x.size, coefficients, y.ctypes.data)
+    return y
+
+
 @parallel
 def gradient_sums(dy, x, y, ds, size, coefficients, sums):
     """sums[part] = Σ g, Σ g·(x - mean) for each channel, where g is dy as far as the ReLU let it through.
@@ -100,6 +108,13 @@ def gradient_sums(dy, x, y, ds, size, coefficients, sums):
     """
     for part in prange(PARTS):
         _gradient_sums(part, dy, x, y, ds, size, coefficients, sums[part])
+
+
+def slopes(dy, x, coefficients, y=None, ds=None):
+    """:func:`gradient_sums` of all the parts, (2, C), for (N, H, W, C)."""
+    sums = np.empty((PARTS, 2, x.shape[3]))
+    gradient_sums(dy.ctypes.data, x.ctypes.data, address_of(y), address_of(ds), x.size, coefficients, sums)
+    return sums.sum(axis=0)
 
 
 @njit

@@ -4,8 +4,9 @@ import numpy as np
 from numba import get_num_threads
 
 from .band import band_bytes, convolve
+from .channels import normalized
 from .choose import band_cut, rows_cut, winograd_cut
-from .memory import empty
+from .memory import address_of, empty
 from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters
@@ -44,12 +45,17 @@ def bias_of(w, b):
     return np.zeros(len(w), np.float32) if b is None else np.ascontiguousarray(b)
 
 
-def forward(x, w, bias, window, flipped=False):
-    """The convolution as (N, F, oh, ow) with channels-last strides."""
+def forward(x, w, bias, window, flipped=False, bend=None):
+    """The convolution as (N, F, oh, ow) with channels-last strides.
+
+    With ``bend``, the rows (scale, shift, floor) for each channel, it is that of max(floor, scale·x + shift).
+    """
     n, c = x.shape[:2]
     f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), get_num_threads()
     y, packed = empty((n, oh, ow, f)), _packed(w, flipped)
     at, band = (bias.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR), band_cut(n, oh, ow, w.size // f, f, threads)
+    slides = few(window, c, f) and fills(ow)
+    x = x if slides else bent(x, bend)
     tiles = winograd_cut(2, n * -(-oh // 2) * -(-ow // 2), c, f, threads)
     x = last(x) if c % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
@@ -58,12 +64,13 @@ def forward(x, w, bias, window, flipped=False):
     elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED and tiles.cost < band.cost:
         _winograd(x, packed, at, window, tiles, threads)
     else:
-        slides = few(window, c, f) and fills(ow)
-        _direct(x, packed, at, window, band._replace(block=min(oh, SLIDING)) if slides else band, threads, slides)
+        if slides:
+            band = band._replace(block=min(oh, SLIDING))
+        _direct(x, packed, at, window, band, threads, slides, bend)
     return y.transpose(0, 3, 1, 2)
 
 
-def _direct(x, packed, at, window, cut, threads, slides):
+def _direct(x, packed, at, window, cut, threads, slides, bend):
     """Bands of output rows, by tiles of a product or by sliding."""
     c = x.shape[3]
     sides = (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
@@ -71,9 +78,20 @@ def _direct(x, packed, at, window, cut, threads, slides):
     images = x.ctypes.data, x.shape, tuple(x.strides[axis] for axis in (0, 3, 1, 2)), sides
     work = empty(threads * size, np.uint8)
     if slides:
-        slide_over(*images, packed.ctypes.data, *at[:3], cut.block, work.ctypes.data, size)
+        bend = along_a_row(bend, x.shape[2])
+        slide_over(*images, packed.ctypes.data, *at[:3], cut.block, address_of(bend), work.ctypes.data, size)
     else:
         convolve(*images, 1, packed.ctypes.data, *at, cut.block, cut.splits, work.ctypes.data, size)
+
+
+def bent(x, bend):
+    """max(floor, scale·x + shift), or x itself where ``bend`` is None."""
+    return x if bend is None else normalized(last(x), bend).transpose(0, 3, 1, 2)
+
+
+def along_a_row(bend, width):
+    """The coefficients of every value in a row of pixels, as ``band._copy_band`` reads them; None for None."""
+    return None if bend is None else np.tile(bend, width)
 
 
 def _winograd(x, packed, at, window, cut, threads):

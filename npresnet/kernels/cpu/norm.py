@@ -10,7 +10,7 @@ from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_c
 from ...ops.norm import batch_norm_train
 from ...ops.window import Window
 from .backward import filter_gradient, image_gradient
-from .channels import PARTS, combine, gradient_sums, moments, normalize
+from .channels import PARTS, combine, moments, normalized, slopes
 from .conv import conv_fits
 from .forward import bias_of, forward, last
 from .memory import empty
@@ -23,7 +23,7 @@ OPEN = float("-inf")      # the floor under every value, where no ReLU follows
 def batch_norm_train_numba(x, gamma, beta, *, eps):
     """Equals :func:`npresnet.ops.batch_norm_train`; keeps x in the place of x̂, which is one multiply-add away.
 
-    Saves: x, mean, inv_std, gamma, scale, shift.
+    Saves: x, inv_std, coefficients.
     """
     if not _fits(x, gamma, beta):
         return batch_norm_train.reference(x, gamma, beta, eps=eps)
@@ -34,7 +34,7 @@ def batch_norm_train_numba(x, gamma, beta, *, eps):
 def batch_norm_relu_numba(x, gamma, beta, *, eps):
     """Equals :func:`npresnet.ops.batch_norm_relu`; x also says what the ReLU let through.
 
-    Saves: x, mean, inv_std, gamma, scale, shift.
+    Saves: x, inv_std, coefficients.
     """
     if not _fits(x, gamma, beta):
         return batch_norm_relu.reference(x, gamma, beta, eps=eps)
@@ -45,57 +45,53 @@ def batch_norm_relu_numba(x, gamma, beta, *, eps):
 def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, padding=0, dilation=1, groups=1):
     """Equals :func:`npresnet.ops.batch_norm_relu_conv2d`; makes σ(BN(x)) again where the pullback needs it.
 
-    Saves: x, w, mean, inv_std, gamma, scale, shift.
+    Saves: x, w, inv_std, coefficients.
     """
     if not (_fits(x, gamma, beta) and conv_fits(x, w, b, groups, dilation)):
         return batch_norm_relu_conv2d.reference(x, gamma, beta, w, b, eps=eps, stride=stride, padding=padding,
                                                 dilation=dilation, groups=groups)
     x, window, biased = last(x), Window.of(w.shape[2:], stride, padding, dilation), b is not None
-    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
-
-    def middle():
-        return _normalized(x, scale, shift, 0.0).transpose(0, 3, 1, 2)
-
-    y = forward(middle(), w, bias_of(w, b), window)
+    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
+    y = forward(_first(x), w, bias_of(w, b), window, bend=coefficients[1:])
 
     def pullback(dy, skip=()):
-        dw = None if "w" in skip else filter_gradient(middle(), dy, w.shape, window)
+        dw = None if "w" in skip else filter_gradient(_first(x), dy, w.shape, window, coefficients[1:])
         db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
-        dz = image_gradient(dy, w, x.transpose(0, 3, 1, 2), window)
-        return *_gradients(last(dz), x, gamma, (mean, inv_std, scale, shift), 0.0, skip), dw, db
+        dz = last(image_gradient(dy, w, _first(x), window))
+        return *_gradients(dz, slopes(dz, x, coefficients), x, inv_std, coefficients, skip), dw, db
 
-    return y, pullback, (mean, var)
+    return y, pullback, moments
 
 
 @batch_norm_add_relu.register("numba")
 def batch_norm_add_relu_numba(x, gamma, beta, s, *, eps):
     """Equals :func:`npresnet.ops.batch_norm_add_relu`.
 
-    Saves: x, y, mean, inv_std, gamma, scale, shift.
+    Saves: x, y, inv_std, coefficients.
     """
     if not _fits(x, gamma, beta) or not (isinstance(s, np.ndarray) and s.dtype == x.dtype and s.shape == x.shape):
         return batch_norm_add_relu.reference(x, gamma, beta, s, eps=eps)
     x = last(x)
-    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
-    y = _normalized(x, scale, shift, 0.0, last(s))
+    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, OPEN)
+    y = normalized(x, _stack(*coefficients[1:3], np.zeros_like(inv_std)), last(s))      # the floor lies under the sum
 
     def pullback(dy, skip=()):
         ds = empty(y.shape)
-        dx, dgamma, dbeta = _gradients(last(dy), x, gamma, (mean, inv_std, scale, shift), OPEN, skip, y, ds)
-        return dx, dgamma, dbeta, None if "s" in skip else ds.transpose(0, 3, 1, 2)
+        sums = slopes(last(dy), x, coefficients, y, ds)
+        return *_gradients(ds, sums, x, inv_std, coefficients, skip), None if "s" in skip else _first(ds)
 
-    return y.transpose(0, 3, 1, 2), pullback, (mean, var)
+    return _first(y), pullback, moments
 
 
 def _with_floor(x, gamma, beta, eps, floor):
     x = last(x)
-    mean, var, inv_std, scale, shift = _statistics(x, gamma, beta, eps)
-    y = _normalized(x, scale, shift, floor)
+    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, floor)
 
     def pullback(dy, skip=()):
-        return _gradients(last(dy), x, gamma, (mean, inv_std, scale, shift), floor, skip)
+        dy = last(dy)
+        return _gradients(dy, slopes(dy, x, coefficients), x, inv_std, coefficients, skip)
 
-    return y.transpose(0, 3, 1, 2), pullback, (mean, var)
+    return _first(normalized(x, coefficients[1:])), pullback, moments
 
 
 def _fits(x, gamma, beta) -> bool:
@@ -106,8 +102,13 @@ def _fits(x, gamma, beta) -> bool:
     return floats and shapes and x.shape[1] % LANES == 0
 
 
-def _statistics(x, gamma, beta, eps):
-    """μ, σ², 1/√(σ² + ε), and y = scale·x + shift."""
+def _first(x):
+    """(N, H, W, C) as (N, C, H, W)."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def _statistics(x, gamma, beta, eps, floor):
+    """(μ, σ²), 1/√(σ² + ε), and the rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
     near, m = x[0, 0, :1], x.size // x.shape[3]
     sums = np.empty((PARTS, 2, x.shape[3]))
     moments(x.ctypes.data, x.size, near, sums)
@@ -115,32 +116,20 @@ def _statistics(x, gamma, beta, eps):
     mean, var = (first + near[0]).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
     inv_std = 1 / np.sqrt(var + np.float32(eps))
     scale = gamma * inv_std
-    return mean, var, inv_std, scale, beta - scale * mean
+    return (mean, var), inv_std, _stack(mean, scale, beta - scale * mean, np.full_like(scale, floor))
 
 
-def _normalized(x, scale, shift, floor, s=None):
-    y = empty(x.shape)
-    at = 0 if s is None else s.ctypes.data
-    normalize(x.ctypes.data, at, x.size, _stack(scale, shift, np.full_like(scale, floor)), y.ctypes.data)
-    return y
-
-
-def _gradients(dy, x, gamma, affine, floor, skip, y=None, ds=None):
-    """dx, dγ and dβ from dy as far as the ReLU let it through; with y, that is written to ds."""
-    mean, inv_std, scale, shift = affine
-    c, m = x.shape[3], x.size // x.shape[3]
-    sums, mask = np.empty((PARTS, 2, c)), (0, 0) if y is None else (y.ctypes.data, ds.ctypes.data)
-    floor = np.full_like(scale, floor)
-    gradient_sums(dy.ctypes.data, x.ctypes.data, *mask, x.size, _stack(mean, scale, shift, floor), sums)
-    dbeta, dgamma = sums.sum(axis=0) * [np.ones_like(inv_std), inv_std]     # Σ g,  Σ g·x̂
+def _gradients(dy, sums, x, inv_std, coefficients, skip):
+    """dx, dγ and dβ from dy and its sums over what the ReLU let through."""
+    m, (mean, scale, *bend) = x.size // x.shape[3], coefficients
+    dbeta, dgamma = sums * [np.ones_like(inv_std), inv_std]             # Σ g,  Σ g·x̂
     if "x" in skip:
         dx = None
     else:
-        tilt = dgamma * inv_std / m                                 # dx = scale · (g − dβ/m − x̂ · dγ/m)
-        coefficients = _stack(scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, shift, floor)
-        dx, g = empty(x.shape), dy if ds is None else ds
-        combine(g.ctypes.data, x.ctypes.data, x.size, coefficients, dx.ctypes.data)
-        dx = dx.transpose(0, 3, 1, 2)
+        tilt, dx = dgamma * inv_std / m, empty(x.shape)                 # dx = scale · (g − dβ/m − x̂ · dγ/m)
+        plane = _stack(scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, *bend)
+        combine(dy.ctypes.data, x.ctypes.data, x.size, plane, dx.ctypes.data)
+        dx = _first(dx)
     dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
 

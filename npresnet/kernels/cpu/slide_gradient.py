@@ -10,8 +10,9 @@ from numba import get_thread_id, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .band import _copy_band, row_floats
+from .band import _copy_band, band_rows, row_floats
 from .compiled import parallel
+from .lines import affine as _affine
 from .vector import F32, I64, LANES, Emit, prefetch
 
 TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
@@ -57,7 +58,7 @@ _few, _many = make_sums(LANES), make_sums(2 * LANES)
 
 
 @parallel
-def slide_gradient(x, shape, dy, out_shape, strides, window, rows, sums, work, work_step):
+def slide_gradient(x, shape, dy, out_shape, strides, window, rows, bend, sums, work, work_step):
     """Add to ``sums`` (PARTS, 9, c, f), at an address, the gradient for x (n, h, w, c) and dy (n, oh, ow, f).
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
@@ -67,18 +68,24 @@ def slide_gradient(x, shape, dy, out_shape, strides, window, rows, sums, work, w
     for part in prange(PARTS):
         for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
             _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
-                   rows, sums + part * 9 * c * f * 4, work + get_thread_id() * work_step)
+                   rows, bend, sums + part * 9 * c * f * 4, work + get_thread_id() * work_step)
 
 
 @njit
-def _image(x, shape, dy, out_shape, strides, window, rows, sums, scratch):
+def _image(x, shape, dy, out_shape, strides, window, rows, bend, sums, scratch):
     h, w, c, f = shape[1], shape[2], shape[3], out_shape[3]
     for r in range(0, h, rows):
         count = min(rows, h - r)
         _copy_band(dy, out_shape, strides, window, r, count, w, scratch)
+        band, bent = x + r * w * c * 4, scratch + band_rows(rows, window) * row_floats(w, f, window) * 4
+        if bend != 0:
+            for k in range(count):
+                at = k * w * c * 4
+                _affine(w * c, (band + at, bend, bend + w * c * 4, bend + 2 * w * c * 4, bent + at))
         for first in range(0, count, max(1, NEAR // w)):
             here, line = min(max(1, NEAR // w), count - first), scratch + first * row_floats(w, f, window) * 4
-            _tile(x + (r + first) * w * c * 4, c, line, f, here, w, sums, rows * w * c * 4,
+            at = first * w * c * 4
+            _tile((band if bend == 0 else bent) + at, c, line, f, here, w, sums, band + rows * w * c * 4 + at,
                   dy + (r + first + rows) * strides[2])
 
 
@@ -90,7 +97,7 @@ def _tile(x, c, dy, f, count, w, sums, ahead, dy_ahead):
     for channel in range(0, c, TOGETHER):
         out = sums + channel * f * 4
         for k in range(0, f * 4, LANES * 4):
-            prefetch(x + ahead, x_share)
+            prefetch(ahead, x_share)
             prefetch(dy_ahead, dy_share)
             ahead, dy_ahead = ahead + x_share, dy_ahead + dy_share
             if f == LANES:
