@@ -58,7 +58,7 @@ def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, pa
         dw = None if "w" in skip else filter_gradient(_first(x), dy, w.shape, window, coefficients[1:])
         db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
         dz = last(image_gradient(dy, w, _first(x), window))
-        return *_gradients(dz, slopes(dz, x, coefficients), x, inv_std, coefficients, skip), dw, db
+        return *_gradients(dz, slopes(dz, x, coefficients), x, inv_std, coefficients, skip, into=dz), dw, db
 
     return y, pullback, moments
 
@@ -119,14 +119,15 @@ def _statistics(x, gamma, beta, eps, floor):
     return (mean, var), inv_std, _stack(mean, scale, beta - scale * mean, np.full_like(scale, floor))
 
 
-def _gradients(dy, sums, x, inv_std, coefficients, skip):
-    """dx, dγ and dβ from dy and its sums over what the ReLU let through."""
+def _gradients(dy, sums, x, inv_std, coefficients, skip, into=None):
+    """dx, dγ and dβ from dy and its sums over what the ReLU let through; dx may take the place of a dy of our own."""
     m, (mean, scale, *bend) = x.size // x.shape[3], coefficients
     dbeta, dgamma = sums * [np.ones_like(inv_std), inv_std]             # Σ g,  Σ g·x̂
     if "x" in skip:
         dx = None
     else:
-        tilt, dx = dgamma * inv_std / m, empty(x.shape)                 # dx = scale · (g − dβ/m − x̂ · dγ/m)
+        tilt, dx = dgamma * inv_std / m, empty(x.shape) if into is None else into
+        # dx = scale · (g − dβ/m − x̂ · dγ/m)
         plane = _stack(scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, *bend)
         combine(dy.ctypes.data, x.ctypes.data, x.size, plane, dx.ctypes.data)
         dx = _first(dx)
