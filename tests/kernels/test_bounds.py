@@ -71,6 +71,23 @@ def test_convolutions(walled, c, f, kernel, stride, size, last):
 
 @pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
+@pytest.mark.parametrize("c, f, kernel, stride", [(16, 16, 3, 1), (16, 32, 3, 1), (32, 16, 3, 2), (64, 64, 3, 1),
+                                                  (32, 64, 1, 1)])
+def test_convolutions_behind_a_batch_norm(walled, c, f, kernel, stride, size, last):
+    x, w = rng.standard_normal((2, c, *size), np.float32), rng.standard_normal((f, c, kernel, kernel), np.float32)
+    how = {"eps": 1e-5, "stride": stride, "padding": kernel // 2}
+    vectors = rng.standard_normal((2, c), np.float32)
+    y, pullback, _ = ops.batch_norm_relu_conv2d(ordered(x, last), *vectors, w, **how)
+    dy = rng.standard_normal(y.shape, np.float32)
+    gradients = pullback(ordered(dy, last))[:4]
+    walled()
+    with use("numpy"):
+        y_due, pullback_due, _ = ops.batch_norm_relu_conv2d(x, *vectors, w, **how)
+        same([y, *gradients], [y_due, *pullback_due(dy)[:4]], 1e-4)
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
 @pytest.mark.parametrize("op, c", [("batch_norm_relu", 16), ("batch_norm_relu", 48), ("batch_norm_add_relu", 16),
                                    ("batch_norm_add_relu", 100), ("batch_norm_train", 64)])
 def test_batch_norms(walled, op, c, size, last):

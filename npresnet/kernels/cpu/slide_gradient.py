@@ -62,7 +62,7 @@ def slide_gradient(x, shape, dy, out_shape, strides, window, rows, bend, sums, w
     """Add to ``sums`` (PARTS, 9, c, f), at an address, the gradient for x (n, h, w, c) and dy (n, oh, ow, f).
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
-    ``band.convolve`` has them; ``rows`` of x go through the cache together.
+    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``bend`` as in ``band._copy_band``.
     """
     c, f = shape[3], out_shape[3]
     for part in prange(PARTS):
