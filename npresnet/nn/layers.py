@@ -68,12 +68,12 @@ class BatchNorm2d(Module):
                             eps=self.eps)
         return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
-    def by_batch(self, op, x, *others, input_grad=True, after=None, **static):
+    def by_batch(self, op, x, *others, input_grad=True, after=(), **static):
         """Through ``op``: batch_norm_train, or one that takes along what comes after it.
 
-        That may bring ``others``, parameters (the boxes ``after``) and static arguments.
+        That may bring ``others``, parameters (the boxes ``after``, under the op's names) and static arguments.
         """
-        boxes = {"gamma": self.weight, "beta": self.bias, **(after or {})}
+        boxes = {"gamma": self.weight, "beta": self.bias} | dict(after)
         values = (box and box.value for box in boxes.values())
         y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
         self.track(mean, var, x.size // len(mean))
