@@ -91,6 +91,13 @@ def test_windows_that_do_not_fit_raise(pool, shape, options, message):
         pool(np.ones(shape), **options)
 
 
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+def test_ceil_mode_looks_at_the_sides_and_not_at_the_channels(pool):
+    y, pullback = pool(np.ones((1, 4, 7, 6)), 2, stride=2, ceil_mode=True)
+    assert y.shape == (1, 4, 4, 3) and (y == 1).all()
+    assert pullback(y)[0].shape == (4, 7, 6)
+
+
 def test_dilation_widens_what_half_the_window_is():
     y, _ = max_pool2d(np.ones((1, 1, 5, 5)), 2, stride=1, padding=1, dilation=2)
     assert y.shape == (1, 1, 5, 5)

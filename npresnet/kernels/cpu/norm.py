@@ -51,7 +51,7 @@ def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, pa
         return batch_norm_relu_conv2d.reference(x, gamma, beta, w, b, eps=eps, stride=stride, padding=padding,
                                                 dilation=dilation, groups=groups)
     x, window, biased = last(x), Window.of(w.shape[2:], stride, padding, dilation), b is not None
-    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
+    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
     y = forward(_first(x), w, bias_of(w, b), window, bend=coefficients[1:])
 
     def pullback(dy, skip=()):
@@ -60,7 +60,7 @@ def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, pa
         dz = last(image_gradient(dy, w, _first(x), window))
         return *_gradients(dz, slopes(dz, x, coefficients), x, inv_std, coefficients, skip, into=dz), dw, db
 
-    return y, pullback, moments
+    return y, pullback, mean_var
 
 
 @batch_norm_add_relu.register("numba")
@@ -72,7 +72,7 @@ def batch_norm_add_relu_numba(x, gamma, beta, s, *, eps):
     if not _fits(x, gamma, beta) or not (isinstance(s, np.ndarray) and s.dtype == x.dtype and s.shape == x.shape):
         return batch_norm_add_relu.reference(x, gamma, beta, s, eps=eps)
     x = last(x)
-    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, OPEN)
+    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, OPEN)
     y = normalized(x, _stack(*coefficients[1:3], np.zeros_like(inv_std)), last(s))      # the floor lies under the sum
 
     def pullback(dy, skip=()):
@@ -80,18 +80,18 @@ def batch_norm_add_relu_numba(x, gamma, beta, s, *, eps):
         sums = slopes(last(dy), x, coefficients, y, ds)
         return *_gradients(ds, sums, x, inv_std, coefficients, skip), None if "s" in skip else _first(ds)
 
-    return _first(y), pullback, moments
+    return _first(y), pullback, mean_var
 
 
 def _with_floor(x, gamma, beta, eps, floor):
     x = last(x)
-    moments, inv_std, coefficients = _statistics(x, gamma, beta, eps, floor)
+    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, floor)
 
     def pullback(dy, skip=()):
         dy = last(dy)
         return _gradients(dy, slopes(dy, x, coefficients), x, inv_std, coefficients, skip)
 
-    return _first(normalized(x, coefficients[1:])), pullback, moments
+    return _first(normalized(x, coefficients[1:])), pullback, mean_var
 
 
 def _fits(x, gamma, beta) -> bool:
