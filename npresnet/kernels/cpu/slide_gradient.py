@@ -12,11 +12,11 @@ from numba.extending import intrinsic
 
 from .band import _copy_band, band_rows, row_floats
 from .compiled import parallel
-from .lines import affine as _affine
 from .vector import F32, I64, LANES, Emit, prefetch
 
 TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
 PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them
+PIXEL = (1, 1, 1, 1, 1, 1, 0, 0)      # the window that sees one
 NEAR = 96                             # pixels of x and dy that stay in the first cache, however often they are read
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
@@ -79,9 +79,7 @@ def _image(x, shape, dy, out_shape, strides, window, rows, bend, sums, scratch):
         _copy_band(dy, out_shape, strides, window, r, count, w, scratch)
         band, bent = x + r * w * c * 4, scratch + band_rows(rows, window) * row_floats(w, f, window) * 4
         if bend != 0:
-            for k in range(count):
-                at = k * w * c * 4
-                _affine(w * c, (band + at, bend, bend + w * c * 4, bend + 2 * w * c * 4, bent + at))
+            _copy_band(x, shape, (0, 4, w * c * 4, c * 4), PIXEL, r, count, w, bent, bend)
         for first in range(0, count, max(1, NEAR // w)):
             here, line = min(max(1, NEAR // w), count - first), scratch + first * row_floats(w, f, window) * 4
             at = first * w * c * 4
