@@ -155,11 +155,6 @@ def recorded(function):
     return call
 
 
-class RawModule(emulate.RawModule):
-    def get_function(self, name):
-        return recorded(super().get_function(name))
-
-
 @contextmanager
 def using_allocator(allocator):
     pools.append(allocator)
@@ -223,13 +218,17 @@ def door(a, dtype=None, **_):
     return ndarray(np.array(a, dtype))
 
 
+emulate.Function.through = staticmethod(recorded)
+launched = emulate.RawModule.launched
+
+
 def module() -> ModuleType:
     """A module that answers to ``import cupy``."""
     cupy = ModuleType("cupy")
     cupy.ndarray = ndarray
     cupy.array = cupy.asarray = door
     cupy.asnumpy = lambda a: a.get()
-    cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, RawModule
+    cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, emulate.RawModule
 
     def attribute(name):
         value = getattr(np, name)
@@ -247,7 +246,7 @@ def module() -> ModuleType:
         def __exit__(self, *_):
             return False
 
-        id = 0
+        id, compute_capability, attributes = 0, "90", {"MultiProcessorCount": 132}
 
         def synchronize(self):
             pass
@@ -277,7 +276,7 @@ def installed(kernels=False):
     try:
         with references(not kernels):
             transfers.clear()
-            emulate.RawModule.launched.clear()
+            launched.clear()
             yield MODULE
     finally:
         for name, module in before.items():

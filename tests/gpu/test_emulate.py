@@ -3,6 +3,12 @@
 import numpy as np
 import pytest
 
+from npresnet.kernels.gpu import direct
+from npresnet.kernels.gpu.columns import Columns
+from npresnet.kernels.gpu.conv import convolve
+from npresnet.kernels.gpu.launch import source
+from npresnet.ops.window import Window
+
 from .. import fake_cupy
 from . import emulate
 
@@ -45,6 +51,59 @@ def test_a_forgotten_barrier_shows(cupy, monkeypatch):
 def test_a_barrier_that_some_threads_miss_raises(cupy, monkeypatch):
     with pytest.raises(RuntimeError, match="only some threads"):
         reverse(cupy, monkeypatch, "if (threadIdx.x < 32) __syncthreads();", np.int32(64))
+
+
+PLANTED = {
+    "a piece is read before it has come": ("wait_for_copies<STAGES - 2>()", "wait_for_copies<STAGES - 1>()"),
+    "a piece is overwritten while others read it": (f"__syncthreads();{' ' * 41}// for all", "//"),
+    "sums are read before others have stored theirs": ("lane);\n    __syncthreads();", "lane);"),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
+    """A convolution whose copies run beside its products (direct.cu), with one barrier or one wait too little."""
+    right, wrong = PLANTED[mistake]
+    text = source(direct.SOURCES)
+    assert text.count(right) == 1
+    told = direct.told(np.dtype(np.float32), direct.PLAIN[1])
+    for code, well in ((text, True), (text.replace(right, wrong), False)):
+        monkeypatch.setattr(direct, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
+            code=code, options=told).get_function(name))
+        assert convolves(cupy) == well
+
+
+def convolves(cupy):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 9, 9, 64), np.float32), rng.standard_normal((1, 64, 9 * 64), np.float32)
+    columns = Columns(Window.of((3, 3), padding=1), (2, 64, 9, 9), 1)
+    there = cupy.asarray(x), cupy.asarray(w)
+    y = direct.direct(*there, columns, tile=direct.PLAIN[1]).get()
+    return np.allclose(y, convolve(*there, columns).get(), atol=1e-3)
+
+
+def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
+    text = source(direct.SOURCES)
+    told = direct.told(np.dtype(np.float32), direct.TENSOR[3], tf32=True)
+
+    def with_source(code):
+        monkeypatch.setattr(direct, "kernel", lambda cupy, name, *_: cupy.RawModule(
+            code=code, options=told).get_function(name))
+        x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
+        return direct.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1), tile=direct.TENSOR[3], tf32=True)
+
+    assert (with_source(text).get() == 96).all()
+    with pytest.raises(RuntimeError, match="the same banks"):
+        with_source(text.replace("(chunk ^ row % CHUNKS)", "chunk"))
+    with pytest.raises(RuntimeError, match="only some of its lanes"):
+        with_source(text.replace("load_matrices(rows[i]", "if (lane) load_matrices(rows[i]"))
+    with pytest.raises(RuntimeError, match="beyond its shared memory"):
+        with_source(text.replace("*b = a + TILE_M * CHUNKS", "*b = a + (TILE_M + 1) * CHUNKS"))
+
+
+def test_more_shared_memory_than_was_said_raises(cupy):
+    with pytest.raises(RuntimeError, match="50000 bytes of shared memory, and it was not told so"):
+        cupy.RawModule(code=REVERSE).get_function("reverse")((1,), (64,), (), shared_mem=50000)
 
 
 def test_arguments_of_the_wrong_size_raise(cupy, monkeypatch):

@@ -174,20 +174,24 @@ def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
 
 
 def test_tf32_is_only_used_where_it_is_allowed(cupy):
+    """It reads 1 + 2⁻¹² as 1.  The stand-in for cuBLAS tells instead what it was asked for."""
     from npresnet.backend import tf32
 
     from . import blas
-    if cupy is not fake_cupy.MODULE:
-        pytest.skip("only the stand-in for the GPU's cuBLAS tells what it was asked for")
-    x, w = cupy.asarray(np.ones((2, 8, 4, 4), np.float32)), cupy.asarray(np.ones((8, 8, 3, 3), np.float32))
-    blas.calls.clear()
-    y, pullback = ops.conv2d(x, w, padding=1)
+    x, w = cupy.asarray(np.full((2, 8, 4, 4), 1 + 2**-12, np.float32)), cupy.asarray(np.ones((8, 8, 3, 3), np.float32))
+
+    def seen(y, pullback):
+        blas.calls.clear()
+        dx, dw, _ = pullback(x)
+        sums = [float(a[0, 0, 1, 1]) for a in (y, dx, dw)]
+        return [sum != round(sum) for sum in sums[:2]] + [not blas.calls if cupy is fake_cupy.MODULE else
+                                                          sums[2] != round(sums[2])]
+
+    exact = ops.conv2d(x, w, padding=1)
     with tf32():
-        pullback(y)
-        assert blas.calls == []                      # the pullback keeps what the forward call was told
-        y, pullback = ops.conv2d(x, w, padding=1)
-    pullback(y)
-    assert blas.calls == ["tf32"] * 3
+        assert seen(*exact) == [True] * 3            # the pullback keeps what the forward call was told
+        rounded = ops.conv2d(x, w, padding=1)
+    assert seen(*rounded) == [False] * 3
 
 
 def test_labels_out_of_range_make_the_loss_nan(cupy):

@@ -1,0 +1,92 @@
+// What npresnet/kernels/gpu/warp.cuh says in PTX, for the host.
+//
+// A copy happens at once or when it is waited for, by chance, so that both reading too early and overwriting too early
+// show.  What a warp does together begins and ends with a barrier of its lanes.
+#pragma once
+
+namespace simt {
+struct Lane { const void *row; unsigned a[4], b[2]; };
+static Lane lanes[2][1024];            // by turns, so that a lane may be one operation ahead
+
+// Every lane's contribution, once all of the warp have made theirs.
+static const Lane *together(const Lane &mine)
+{
+    unsigned number = running - fibers.data(), turn = running->met++ % 2;
+    lanes[turn][number] = mine;
+    wait(FOR_THE_WARP);
+    const Lane *warp = lanes[turn] + number / WARP * WARP;
+    for (unsigned k = 0; k < WARP; k++) disagreed |= !warp[k].row != !mine.row;      // loading, or multiplying
+    if (disagreed) wait(FOR_THE_WARP);
+    return warp;
+}
+
+static void carry_out(const Copy &copy)
+{
+    if (copy.inside) memcpy(copy.to, copy.from, 16);
+    else memset(copy.to, 0, 16);
+}
+
+static float as_float(unsigned bits)
+{
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+}  // namespace simt
+
+static void copy_async(void *to, const void *from, bool inside)
+{
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16) __builtin_trap();            // as the GPU would
+    simt::Copy copy = {to, from, inside, simt::running->group};
+    if (simt::drawn() >> 31) simt::carry_out(copy);
+    else simt::running->copies.push_back(copy);
+}
+
+static void commit_copies() { simt::running->group++; }
+
+template <int N> static void wait_for_copies()
+{
+    auto &copies = simt::running->copies;
+    size_t done = 0;
+    for (; done < copies.size() && copies[done].group + N < simt::running->group; done++) simt::carry_out(copies[done]);
+    copies.erase(copies.begin(), copies.begin() + done);
+}
+
+static void load_matrices(unsigned (&words)[4], const void *row)
+{
+    const simt::Lane *warp = simt::together({row, {}, {}});
+    int lane = threadIdx.x % 32;
+    unsigned banks = 0;                                          // each chunk of a row of 128 bytes has four
+    for (int r = 0; r < 8; r++) banks |= 1u << (uintptr_t)warp[lane / 8 * 8 + r].row / 16 % 8;
+    simt::crowded |= banks != 0xff;
+    for (int m = 0; m < 4; m++) memcpy(&words[m], (const char *)warp[8 * m + lane / 4].row + lane % 4 * 4, 4);
+}
+
+#if defined(REAL_FLOAT16) || defined(REAL_BFLOAT16)
+#define ROUNDED(word) (word)
+static float product_of(unsigned a, unsigned b)                  // of two halves each
+{
+    real x[2], y[2];
+    memcpy(x, &a, 4), memcpy(y, &b, 4);
+    return widen(x[0]) * widen(y[0]) + widen(x[1]) * widen(y[1]);
+}
+#else
+static unsigned ROUNDED(unsigned word) { return (word & 0x7f800000) == 0x7f800000 ? word : word + 0x1000; }
+static float product_of(unsigned a, unsigned b)                  // the tensor cores do not see the last 13 bits
+{
+    return simt::as_float(a & ~0x1fffu) * simt::as_float(b & ~0x1fffu);
+}
+#endif
+
+static void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2])
+{
+    const simt::Lane *warp = simt::together({nullptr, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    for (int k = 0; k < 4; k++) {
+        int row = k / 2, column = 2 * t + k % 2;                 // row g or g + 8
+        for (int word = 0; word < 8; word++)
+            c[k] += product_of(warp[4 * g + word % 4].a[row + word / 4 * 2], warp[4 * column + word % 4].b[word / 4]);
+    }
+}
+
+#define DYNAMIC_SHARED(name) unsigned char *name = simt::shared
