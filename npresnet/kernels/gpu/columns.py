@@ -50,12 +50,12 @@ class Columns(NamedTuple):
         step = n if self.pointwise else max(1, min(WORKSPACE // (image * itemsize), LARGEST // image))
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def workspace(self, like, parts):
-        """Room for the columns of the largest part; None where there are none."""
-        (oh, ow), xp = self.size, array_namespace(like)
+    def workspace(self, like, parts, empty=None):
+        """Room for the columns of the largest part, from ``empty(shape, dtype)``; None where there are none."""
+        (oh, ow), empty = self.size, empty or array_namespace(like).empty
         if self.pointwise:
             return None
-        return xp.empty(((parts[0].stop - parts[0].start) * oh * ow, self.groups * self.depth), like.dtype)
+        return empty(((parts[0].stop - parts[0].start) * oh * ow, self.groups * self.depth), like.dtype)
 
     def numbers(self, width) -> tuple[int, ...]:
         """What the kernels ask about the window."""
