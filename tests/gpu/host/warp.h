@@ -5,7 +5,7 @@
 #pragma once
 
 namespace simt {
-struct Lane { const void *row; unsigned a[4], b[2]; };
+struct Lane { const void *row; float a[4][2], b[2][2]; };       // of a word of halves both, of any other word one
 static Lane lanes[2][1024];            // by turns, so that a lane may be one operation ahead
 
 // Every lane's contribution, once all of the warp have made theirs.
@@ -24,13 +24,6 @@ static void carry_out(const Copy &copy)
 {
     if (copy.inside) memcpy(copy.to, copy.from, 16);
     else memset(copy.to, 0, 16);
-}
-
-static float as_float(unsigned bits)
-{
-    float x;
-    memcpy(&x, &bits, 4);
-    return x;
 }
 }  // namespace simt
 
@@ -64,28 +57,35 @@ static void load_matrices(unsigned (&words)[4], const void *row)
 
 #if defined(REAL_FLOAT16) || defined(REAL_BFLOAT16)
 #define ROUNDED(word) (word)
-static float product_of(unsigned a, unsigned b)                  // of two halves each
+static void numbers_of(unsigned word, float (&numbers)[2])
 {
-    real x[2], y[2];
-    memcpy(x, &a, 4), memcpy(y, &b, 4);
-    return widen(x[0]) * widen(y[0]) + widen(x[1]) * widen(y[1]);
+    real halves[2];
+    memcpy(halves, &word, 4);
+    for (int k = 0; k < 2; k++) numbers[k] = widen(halves[k]);
 }
 #else
 static unsigned ROUNDED(unsigned word) { return (word & 0x7f800000) == 0x7f800000 ? word : word + 0x1000; }
-static float product_of(unsigned a, unsigned b)                  // the tensor cores do not see the last 13 bits
+static void numbers_of(unsigned word, float (&numbers)[2])
 {
-    return simt::as_float(a & ~0x1fffu) * simt::as_float(b & ~0x1fffu);
+    word &= ~0x1fffu;                                            // the tensor cores do not see the last 13 bits
+    memcpy(&numbers[0], &word, 4);
+    numbers[1] = 0;
 }
 #endif
 
 static void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2])
 {
-    const simt::Lane *warp = simt::together({nullptr, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+    simt::Lane mine = {};
+    for (int word = 0; word < 4; word++) numbers_of(a[word], mine.a[word]);
+    for (int word = 0; word < 2; word++) numbers_of(b[word], mine.b[word]);
+    const simt::Lane *warp = simt::together(mine);
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     for (int k = 0; k < 4; k++) {
         int row = k / 2, column = 2 * t + k % 2;                 // row g or g + 8
-        for (int word = 0; word < 8; word++)
-            c[k] += product_of(warp[4 * g + word % 4].a[row + word / 4 * 2], warp[4 * column + word % 4].b[word / 4]);
+        for (int word = 0; word < 8; word++) {
+            const float *x = warp[4 * g + word % 4].a[row + word / 4 * 2], *y = warp[4 * column + word % 4].b[word / 4];
+            c[k] += x[0] * y[0] + x[1] * y[1];
+        }
     }
 }
 
