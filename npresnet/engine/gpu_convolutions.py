@@ -57,7 +57,7 @@ def _ways(work, scratch):
 def _direct(work, scratch):
     """Sums without columns: by every tile, and with several blocks for a tile where few blocks have work."""
     x, w, bias, residual, floor, y, columns, tf32 = work
-    if not suits(x, w, columns):
+    if not suits(columns, w.shape[1], x, w):
         return
     first = best_tile(x, w, columns, tf32)
     for tile in sorted(tiles(x.dtype, tf32), key=lambda tile: tile != first):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import direct
+from npresnet.kernels.gpu import direct, tiles
 from npresnet.kernels.gpu.columns import Columns
 from npresnet.kernels.gpu.conv import convolve
 from npresnet.kernels.gpu.launch import source
@@ -66,9 +66,9 @@ def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
     right, wrong = PLANTED[mistake]
     text = source(direct.SOURCES)
     assert text.count(right) == 1
-    told = direct.told(np.dtype(np.float32), direct.PLAIN[1])
+    told = tiles.told(np.dtype(np.float32), direct.PLAIN[1])
     for code, well in ((text, True), (text.replace(right, wrong), False)):
-        monkeypatch.setattr(direct, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
+        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
             code=code, options=told).get_function(name))
         assert convolves(cupy) == well
 
@@ -84,10 +84,10 @@ def convolves(cupy):
 
 def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
     text = source(direct.SOURCES)
-    told = direct.told(np.dtype(np.float32), direct.TENSOR[3], tf32=True)
+    told = tiles.told(np.dtype(np.float32), direct.TENSOR[3], tf32=True)
 
     def with_source(code):
-        monkeypatch.setattr(direct, "kernel", lambda cupy, name, *_: cupy.RawModule(
+        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(
             code=code, options=told).get_function(name))
         x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
         return direct.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1), tile=direct.TENSOR[3], tf32=True)

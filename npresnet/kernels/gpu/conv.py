@@ -4,8 +4,8 @@
 
 with a row of X̃ for each output pixel, (N·oh·ow, kh·kw·C) channels last: X̃ and Y are the reference's, transposed.
 A 1×1 kernel of stride 1 needs no columns: X̃ is the image itself.  Where channels fill packs, Y is summed without X̃ in
-memory (:mod:`.direct`), and so is dX of stride 1, which is a convolution of dY.  Elsewhere the columns of a part of the
-batch at a time are gathered, and scattered back.
+memory (:mod:`.direct`), and so are dX of stride 1, which is a convolution of dY, and dW (:mod:`.gradient`).  Elsewhere
+the columns of a part of the batch at a time are gathered, and scattered back.
 """
 
 from ...backend import array_namespace, tf32_allowed
@@ -13,6 +13,7 @@ from ...ops.conv import conv2d
 from ...ops.window import Window
 from .columns import Columns, flat, grouped, matrix, turned
 from .direct import direct, suits
+from .gradient import direct_gradient
 from .launch import first, fits, last, wide
 from .product import product
 
@@ -33,8 +34,8 @@ def conv2d_cupy(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
     def pullback(dy, skip=()):
         dy = last(dy, w.dtype)
-        dx = None if "x" in skip else first(backward(dy, w, columns, tf32))
-        dw = None if "w" in skip else filter_gradient(last(x), dy, columns, tf32=tf32)
+        dx = None if "x" in skip else first(image_gradient(dy, w, columns, tf32))
+        dw = None if "w" in skip else filter_gradient(last(x), dy, columns, tf32)
         if dw is not None:                                          # (G, F/G, kh·kw·C/G) → w's order and dtype
             f, c, kh, kw = w.shape
             dw = xp.ascontiguousarray(dw.reshape(f, kh, kw, c).transpose(0, 3, 1, 2).astype(w.dtype, copy=False))
@@ -50,7 +51,7 @@ def _shapes_fit(x, w, b, groups) -> bool:
 
 def forward(x, w, columns, b, tf32):
     """Y = X̃ Wᵀ + b as (N, oh, ow, F), for x (N, H, W, C) and w from :func:`matrix`."""
-    if not columns.pointwise and suits(x, w, columns):
+    if not columns.pointwise and suits(columns, w.shape[1], x, w):
         bias = None if b is None else array_namespace(x, b).ascontiguousarray(b, wide(x.dtype))
         return direct(x, w, columns, bias, tf32=tf32)
     y = convolve(x, w, columns, tf32=tf32)
@@ -59,13 +60,20 @@ def forward(x, w, columns, b, tf32):
     return y
 
 
-def backward(dy, w, columns, tf32):
+def image_gradient(dy, w, columns, tf32):
     """dX (N, H, W, C) of dY (N, oh, ow, F), for filters w (F, C/G, kh, kw)."""
     if columns.window.stride == (1, 1) and not columns.pointwise:
         filters, around = turned(w, columns.groups), columns.turned(len(w))
-        if suits(dy, filters, around):
+        if suits(around, filters.shape[1], dy, filters):
             return direct(dy, filters, around, tf32=tf32)           # dX = dY ∗ W, each filter turned by half
-    return image_gradient(dy, matrix(w, columns.groups), columns, tf32=tf32)
+    return scattered_gradient(dy, matrix(w, columns.groups), columns, tf32=tf32)
+
+
+def filter_gradient(x, dy, columns, tf32):
+    """dW (G, F/G, kh·kw·C/G) of x (N, H, W, C) and dY (N, oh, ow, F), in float32 or float64."""
+    if not columns.pointwise and suits(columns, dy.shape[3] // columns.groups, x, dy):
+        return direct_gradient(x, dy, columns, tf32=tf32)
+    return gathered_gradient(x, dy, columns, tf32=tf32)
 
 
 def convolve(x, w, columns, out=None, room=None, tf32=False):
@@ -80,7 +88,7 @@ def convolve(x, w, columns, out=None, room=None, tf32=False):
     return out
 
 
-def image_gradient(dy, w, columns, tf32=False):
+def scattered_gradient(dy, w, columns, tf32=False):
     """dX from dX̃ in memory, for w from :func:`matrix`."""
     n, c, h, width = columns.shape
     dx, parts, g = array_namespace(dy).empty((n, h, width, c), dy.dtype), columns.parts(dy.itemsize), columns.groups
@@ -95,8 +103,8 @@ def image_gradient(dy, w, columns, tf32=False):
     return dx
 
 
-def filter_gradient(x, dy, columns, tf32=False):
-    """dW (G, F/G, kh·kw·C/G) in float32 or float64."""
+def gathered_gradient(x, dy, columns, tf32=False):
+    """dW from columns in memory."""
     g, f, parts = columns.groups, dy.shape[3], columns.parts(x.itemsize)
     dw = array_namespace(x).empty((g, f // g, columns.depth), wide(x.dtype))
     room = columns.workspace(x, parts)

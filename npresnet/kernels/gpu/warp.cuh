@@ -28,6 +28,13 @@ __device__ inline void load_matrices(unsigned (&words)[4], const void *row)
                  : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(shared_address(row)) : "memory");
 }
 
+// The same for matrices of halves, each turned: of 8 rows of 8, column l / 4 and of it the numbers 2 (l % 4) and the next.
+__device__ inline void load_transposed(unsigned (&words)[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(shared_address(row)) : "memory");
+}
+
 #if defined(REAL_FLOAT16) || defined(REAL_BFLOAT16)
 #define ROUNDED(word) (word)
 #if defined(REAL_FLOAT16)

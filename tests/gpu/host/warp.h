@@ -45,14 +45,30 @@ template <int N> static void wait_for_copies()
     copies.erase(copies.begin(), copies.begin() + done);
 }
 
-static void load_matrices(unsigned (&words)[4], const void *row)
+// The rows of matrices that the lanes of the warp name, which must come from all banks.
+static const simt::Lane *rows_of_all(const void *row)
 {
     const simt::Lane *warp = simt::together({row, {}, {}});
-    int lane = threadIdx.x % 32;
-    unsigned banks = 0;                                          // each chunk of a row of 128 bytes has four
-    for (int r = 0; r < 8; r++) banks |= 1u << (uintptr_t)warp[lane / 8 * 8 + r].row / 16 % 8;
+    unsigned banks = 0, first = threadIdx.x % 32 / 8 * 8;        // each chunk of a row of 128 bytes has four
+    for (unsigned r = 0; r < 8; r++) banks |= 1u << (uintptr_t)warp[first + r].row / 16 % 8;
     simt::crowded |= banks != 0xff;
+    return warp;
+}
+
+static void load_matrices(unsigned (&words)[4], const void *row)
+{
+    const simt::Lane *warp = rows_of_all(row);
+    int lane = threadIdx.x % 32;
     for (int m = 0; m < 4; m++) memcpy(&words[m], (const char *)warp[8 * m + lane / 4].row + lane % 4 * 4, 4);
+}
+
+static void load_transposed(unsigned (&words)[4], const void *row)
+{
+    const simt::Lane *warp = rows_of_all(row);
+    int lane = threadIdx.x % 32;
+    for (int m = 0; m < 4; m++)
+        for (int half = 0; half < 2; half++)
+            memcpy((char *)&words[m] + 2 * half, (const char *)warp[8 * m + lane % 4 * 2 + half].row + lane / 4 * 2, 2);
 }
 
 #if defined(REAL_FLOAT16) || defined(REAL_BFLOAT16)
