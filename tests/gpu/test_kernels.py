@@ -150,6 +150,16 @@ def test_a_momentum_step(cupy, nesterov, first):
             np.testing.assert_allclose(array.get(), due, atol=1e-12)
 
 
+@pytest.mark.parametrize("channels", [24, 5])
+def test_moving_statistics(cupy, channels):
+    load_kernels("cupy")
+    given = np.random.default_rng(0).uniform(1, 2, (4, channels))
+    static = {"momentum": 0.1, "correction": 1.25}
+    found = ops.moving_statistics.faster["cupy"](*map(cupy.asarray, given), **static)
+    for array, due in zip(found, ops.moving_statistics.reference(*given, **static), strict=True):
+        np.testing.assert_allclose(array.get(), due, atol=1e-12)
+
+
 def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
     load_kernels("cupy")
     rng = np.random.default_rng(0)
