@@ -130,6 +130,13 @@ def test_bfloat16_is_a_floating_dtype_on_a_gpu_alone():
             namespace_for(x=x, labels=cupy.asarray(np.ones(2, int)))
 
 
+def test_a_model_goes_to_bfloat16_and_back():
+    bfloat16 = pytest.importorskip("ml_dtypes", reason="no GPU library brought ml_dtypes along").bfloat16
+    short = create_model("resnet20").astype(bfloat16)
+    assert {a.dtype.name for a in short.state_dict().values()} == {"bfloat16", "int64"}
+    assert {a.dtype.name for a in short.astype(np.float32).state_dict().values()} == {"float32", "int64"}
+
+
 def test_to_device_copies_on_the_host():
     x = np.arange(3.0)
     there = to_device(x, "cpu")
