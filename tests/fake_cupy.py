@@ -21,6 +21,8 @@ UNARY = ("neg", "pos", "abs", "invert")
 transfers = []          # what left the device: "get", "bool", "int", "float", "item"
 recording = []          # one list of calls for each stream that captures
 pools = []              # allocators in use in place of the common one
+streams = []            # those entered, the current one last
+PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}
 
 
 class ndarray:
@@ -109,8 +111,15 @@ def wrapped(value):
 VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
 
 
+def refuse_product(name):
+    """CuPy's own products go through its binding of cuBLAS, which no stream may capture (cublas.pyx, setStream)."""
+    if recording and name in PRODUCTS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
 def lifted(function):
     def call(*args, **kwargs):
+        refuse_product(function.__name__)
         if recording and function.__name__ not in VIEWS:
             return replayed(lambda: function(*map(unwrapped, args), **{k: unwrapped(a) for k, a in kwargs.items()}))
         return wrapped(function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()}))
@@ -120,6 +129,7 @@ def lifted(function):
 def _operators():
     for name in (*BINARY, *UNARY, *(f"r{name}" for name in REFLECTED), *(f"i{name}" for name in INPLACE)):
         def method(self, *args, _name=f"__{name}__"):
+            refuse_product("matmul" if "matmul" in _name else _name)
             if recording:
                 inplace = _name.startswith("__i") and _name != "__invert__"
                 found = replayed(lambda: getattr(self._array, _name)(*map(unwrapped, args)), inplace)
@@ -167,22 +177,28 @@ def using_allocator(allocator):
 class Stream:
     """Records between begin_capture and end_capture; a launch of the graph does it all."""
 
-    def __init__(self, non_blocking=False):
-        self.capturing = None
+    def __init__(self, null=False, non_blocking=False):
+        self.capturing, self.ptr = None, 0 if null else id(self)
 
     def __enter__(self):
+        streams.append(self)
         return self
 
     def __exit__(self, *_):
-        return False
+        streams.pop()
+
+    def is_capturing(self):
+        return any(calls is self.capturing for calls in recording)
 
     def begin_capture(self):
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
         self.capturing = []
         recording.append(self.capturing)
 
     def end_capture(self):
-        recording.remove(self.capturing)
-        calls = self.capturing
+        calls, self.capturing = self.capturing, None
+        recording[:] = [other for other in recording if other is not calls]
         return SimpleNamespace(launch=lambda stream=None: [function(*args) for function, args in calls], calls=calls)
 
     def synchronize(self):
@@ -268,9 +284,11 @@ def module() -> ModuleType:
     cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda number: {"name": b"no GPU"})
     cupy.cuda.MemoryPool = lambda: SimpleNamespace(malloc=None)
     cupy.cuda.is_available = lambda: True
-    cupy.cuda.get_current_stream = Stream
     cupy.cuda.Event, cupy.cuda.get_elapsed_time = Event, lambda start, stop: stop.time - start.time
-    cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0)
+    default = Stream(null=True)
+    cupy.cuda.get_current_stream = lambda: streams[-1] if streams else default
+    cupy.cuda.Memory = lambda size: SimpleNamespace(ptr=2**20, size=size)
+    cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0, get_device_id=lambda: 0)
     return cupy
 
 
@@ -283,11 +301,11 @@ def installed(kernels=False):
 
     Without ``kernels`` the references run, and give the host's results bit for bit.
     """
-    found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules(recorded)}
+    found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules()}
     before = {name: sys.modules.get(name) for name in found}
     sys.modules.update(found)                   # mock.patch.dict would forget what is imported meanwhile
     try:
-        with references(not kernels):
+        with references(not kernels), mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded)):
             transfers.clear()
             launched.clear()
             yield MODULE

@@ -124,7 +124,7 @@ def test_fresh_memory_is_poisoned(cupy):
 
 
 def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cupy):
-    stream, x = cupy.cuda.Stream(), cupy.ones(3)
+    stream, x = cupy.cuda.Stream(non_blocking=True), cupy.ones(3)
     stream.begin_capture()
     try:
         for forbidden in (lambda: cupy.empty(3), lambda: x + 1, lambda: float(x[0]), lambda: x.get(),
@@ -141,3 +141,24 @@ def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cup
     np.testing.assert_array_equal(y.get(), 2)
     graph.launch()
     np.testing.assert_array_equal(y.get(), 5)
+
+
+def test_cupys_own_products_are_not_captured(cupy):
+    x = cupy.ones((3, 3))
+    with cupy.cuda.using_allocator(None), cupy.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        try:
+            for forbidden in (lambda: x @ x, lambda: cupy.matmul(x, x), lambda: x.dot(x),
+                              lambda: cupy.einsum("ij->j", x)):
+                with pytest.raises(NotImplementedError, match="cuBLAS API during stream capture"):
+                    forbidden()
+        finally:
+            stream.end_capture()
+    np.testing.assert_array_equal((x @ x).get(), np.full((3, 3), 3))
+
+
+def test_a_capture_needs_a_stream_of_its_own(cupy):
+    with pytest.raises(RuntimeError, match="default"):
+        cupy.cuda.get_current_stream().begin_capture()
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        assert cupy.cuda.get_current_stream() is stream and not stream.is_capturing()
