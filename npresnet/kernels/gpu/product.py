@@ -12,6 +12,8 @@ from .blas import call
 CODES = {"float16": 2, "bfloat16": 14, "float32": 0, "float64": 1}     # CUDA_R_16F and so on
 SUMS_32, SUMS_32_OF_TF32, SUMS_64 = 68, 77, 70                         # CUBLAS_COMPUTE_32F and so on
 DEFAULT = -1                                                           # CUBLAS_GEMM_DEFAULT
+FACTORS = {kind: [np.array(number, kind) for number in (0, 1)] for kind in (np.float32, np.float64)}
+AT = {kind: [factor.ctypes.data for factor in factors] for kind, factors in FACTORS.items()}      # α and β, 0 or 1
 
 
 def product(a, b, out, *, accumulate=False, tf32=False):
@@ -20,17 +22,17 @@ def product(a, b, out, *, accumulate=False, tf32=False):
     Each matrix has one axis without gaps; ``out`` the last one.  ``out`` may be float32 where a and b are smaller.
     """
     (m, k), n = a.shape[-2:], b.shape[-1]
-    kind = np.float64 if a.dtype == np.float64 else np.float32
-    one, factor = np.ones((), kind), np.asarray(accumulate, kind)
+    zero, one = AT[np.float64 if a.dtype == np.float64 else np.float32]
+    beta = one if accumulate else zero
     (flip_b, ld_b, skip_b), (flip_a, ld_a, skip_a), (_, ld_out, skip_out) = side(b), side(a), side(out)
     code, code_out = CODES[a.dtype.name], CODES[out.dtype.name]
     left, right = (b.data.ptr, code, ld_b), (a.data.ptr, code, ld_a)
     to = (out.data.ptr, code_out, ld_out)
-    how, head = (compute(a.dtype, tf32), DEFAULT), (flip_b, flip_a, n, m, k, one.ctypes.data)
+    how, head = (compute(a.dtype, tf32), DEFAULT), (flip_b, flip_a, n, m, k, one)
     if out.ndim == 2:
-        call("cublasGemmEx", *head, *left, *right, factor.ctypes.data, *to, *how)
+        call("cublasGemmEx", *head, *left, *right, beta, *to, *how)
     else:
-        call("cublasGemmStridedBatchedEx", *head, *left, skip_b, *right, skip_a, factor.ctypes.data, *to, skip_out,
+        call("cublasGemmStridedBatchedEx", *head, *left, skip_b, *right, skip_a, beta, *to, skip_out,
              len(out), *how)
     return out
 
