@@ -24,7 +24,7 @@ def uniforms(seed, epoch, images, draws):
     with np.errstate(over="ignore"):                                    # modulo 2⁶⁴ is what is meant
         key = scrambled(np.uint64(seed) + GOLDEN)
         key = scrambled(key ^ np.uint64(epoch) + GOLDEN)
-        key = scrambled(key ^ xp.asarray(images, np.uint64) + GOLDEN)
+        key = scrambled(xp.asarray(images, np.uint64) + GOLDEN ^ key)
         numbers = scrambled(key[:, None] + xp.arange(1, draws + 1, dtype=np.uint64) * GOLDEN)
     return (numbers >> np.uint64(11)) * 2.0**-53
 

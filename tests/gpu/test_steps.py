@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.training import Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore, steps
+from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore, steps
 from npresnet.training.resident import Resident
 from npresnet.training.steps import GraphStep, Step
 
@@ -46,6 +46,15 @@ def assert_close(graph, plain, tolerance):
     for row, wanted in zip(graph.history, plain.history, strict=True):
         for key in row.keys() - {"images_per_second"}:
             assert row[key] == pytest.approx(wanted[key], rel=tolerance), key
+
+
+def test_the_gpu_makes_the_hosts_batches(cupy):
+    there = fresh().batches
+    here = Batches(drawn_source().subset(np.arange(22)), there.preprocessing, 9, "crop-flip", seed=1)
+    for epoch in range(3):
+        for found, due in zip(there.epoch(epoch), here.epoch(epoch), strict=True):
+            np.testing.assert_array_equal(found.x.get(), due.x)
+            np.testing.assert_array_equal(found.labels.get(), due.labels)
 
 
 def test_graphs_train_as_watched_steps_do(cupy):
