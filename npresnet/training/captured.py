@@ -54,9 +54,9 @@ class CapturedStep:
     write there: copy what is to keep its numbers.  Where somebody has given the model other arrays it starts again.
 
     ``sums`` holds loss · pictures, right answers and steps, added up on the GPU until somebody sets them.  A loss or a
-    gradient that is not finite makes the first of them NaN; from then on nothing moves, the statistics included, and
-    no step is counted, so that whoever looks later finds all as it was before that step.  Where the precision scales
-    the loss, a gradient that overflows costs a step and halves the scale.
+    gradient that is not finite makes the first of them NaN; from then on nothing but the running statistics moves, and
+    no step is counted, so that whoever looks later can make that step again.  Where the precision scales the loss, a
+    gradient that overflows costs a step and halves the scale.
 
     Raises TypeError for a model on the CPU, and for optimisers other than SGD, whose steps count on the host.
     """
@@ -107,7 +107,7 @@ class CapturedStep:
         for group in self.groups:
             group.move(self.rate, going & finite)
         for box, place in zip(self.buffers, places):
-            box.value = moved(place, box.value, going)
+            place[...], box.value = box.value, place
         precision.restore([moved(place, new, going) for place, new in zip(before, precision.numbers())])
         return (loss,)
 
