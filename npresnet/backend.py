@@ -32,14 +32,23 @@ def array_namespace(*arrays):
 
 
 def namespace_for(**arrays):
-    """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored)."""
+    """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored).
+
+    bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
+    """
     dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
     listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
-    if any(getattr(dtype, "kind", None) != "f" for dtype in dtypes.values()):
+    known = all(map(floating, dtypes.values()))
+    if not known or ("bfloat16" in map(str, dtypes.values()) and array_namespace(*arrays.values()) is numpy):
         raise TypeError(f"floating-point arrays are needed, but {listing}; convert with astype(np.float32)")
     if len(set(dtypes.values())) > 1:
         raise TypeError(f"one dtype is needed, but {listing}; convert with astype(), arrays and models alike")
     return array_namespace(*arrays.values())
+
+
+def floating(dtype) -> bool:
+    """Whether this is NumPy's dtype of floats, or ml_dtypes' bfloat16, whose ``kind`` is another."""
+    return getattr(dtype, "kind", None) == "f" or getattr(dtype, "name", None) == "bfloat16"
 
 
 @cache

@@ -21,6 +21,9 @@ UNARY = ("neg", "pos", "abs", "invert")
 transfers = []          # what the host waited for: "get", "bool", "int", "float", "item", "synchronize"
 recording = []          # one list of calls for each stream that captures
 pools = []              # allocators in use in place of the common one
+streams = []            # those entered, the current one last
+kernels_run = False     # see installed()
+PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}
 
 
 class ndarray:
@@ -112,8 +115,19 @@ def wrapped(value):
 VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
 
 
+def refuse_product(name):
+    """CuPy's own products go through its binding of cuBLAS, which no stream may capture (cublas.pyx, setStream).
+
+    Where the references run in place of the kernels they may: those have no other products.
+    """
+    if recording and kernels_run and name in PRODUCTS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
 def lifted(function):
     def call(*args, **kwargs):
+        refuse_product(function.__name__)
+
         def compute():
             return function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()})
         if recording and not (function.__name__ in VIEWS and np.shares_memory(compute(), function.__self__)):
@@ -125,6 +139,7 @@ def lifted(function):
 def _operators():
     for name in (*BINARY, *UNARY, *(f"r{name}" for name in REFLECTED), *(f"i{name}" for name in INPLACE)):
         def method(self, *args, _name=f"__{name}__"):
+            refuse_product("matmul" if "matmul" in _name else _name)
             if recording:
                 inplace = _name.startswith("__i") and _name != "__invert__"
                 found = replayed(lambda: getattr(self._array, _name)(*map(unwrapped, args)), inplace)
@@ -161,11 +176,6 @@ def recorded(function):
     return call
 
 
-class RawModule(emulate.RawModule):
-    def get_function(self, name):
-        return recorded(super().get_function(name))
-
-
 @contextmanager
 def using_allocator(allocator):
     pools.append(allocator)
@@ -178,22 +188,28 @@ def using_allocator(allocator):
 class Stream:
     """Records between begin_capture and end_capture; a launch of the graph does it all."""
 
-    def __init__(self, non_blocking=False):
-        self.capturing = None
+    def __init__(self, null=False, non_blocking=False):
+        self.capturing, self.ptr = None, 0 if null else id(self)
 
     def __enter__(self):
+        streams.append(self)
         return self
 
     def __exit__(self, *_):
-        return False
+        streams.pop()
+
+    def is_capturing(self):
+        return any(calls is self.capturing for calls in recording)
 
     def begin_capture(self):
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
         self.capturing = []
         recording.append(self.capturing)
 
     def end_capture(self):
-        recording.remove(self.capturing)
-        calls = self.capturing
+        calls, self.capturing = self.capturing, None
+        recording[:] = [other for other in recording if other is not calls]
         return SimpleNamespace(launch=lambda stream=None: [function(*args) for function, args in calls], calls=calls)
 
     def synchronize(self):
@@ -204,6 +220,18 @@ class Stream:
 
     def record(self, event=None):
         return event
+
+
+class Event:
+    """A point in time, by a clock that only moves when a test moves it."""
+
+    now = 0.0
+
+    def record(self, stream=None):
+        self.time = Event.now
+
+    def synchronize(self):
+        pass
 
 
 def poisoned(shape, dtype=float, **_):
@@ -232,13 +260,17 @@ def door(a, dtype=None, **_):
     return ndarray(np.array(a, dtype))
 
 
+emulate.Function.through = staticmethod(recorded)
+launched = emulate.RawModule.launched
+
+
 def module() -> ModuleType:
     """A module that answers to ``import cupy``."""
     cupy = ModuleType("cupy")
     cupy.ndarray = ndarray
     cupy.array = cupy.asarray = door
     cupy.asnumpy = lambda a: a.get()
-    cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, RawModule
+    cupy.empty, cupy.empty_like, cupy.RawModule = poisoned, poisoned_like, emulate.RawModule
 
     def attribute(name):
         value = getattr(np, name)
@@ -256,7 +288,7 @@ def module() -> ModuleType:
         def __exit__(self, *_):
             return False
 
-        id = 0
+        id, compute_capability, attributes = 0, "90", {"MultiProcessorCount": 132}
 
         def synchronize(self):
             leave("synchronize")
@@ -266,8 +298,11 @@ def module() -> ModuleType:
     cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda number: {"name": b"no GPU"})
     cupy.cuda.MemoryPool = lambda: SimpleNamespace(malloc=None)
     cupy.cuda.is_available = lambda: True
-    cupy.cuda.get_current_stream = Stream
-    cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0)
+    cupy.cuda.Event, cupy.cuda.get_elapsed_time = Event, lambda start, stop: stop.time - start.time
+    default = Stream(null=True)
+    cupy.cuda.get_current_stream = lambda: streams[-1] if streams else default
+    cupy.cuda.Memory = lambda size: SimpleNamespace(ptr=2**20, size=size)
+    cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: 0, get_device_id=lambda: 0)
     return cupy
 
 
@@ -280,13 +315,14 @@ def installed(kernels=False):
 
     Without ``kernels`` the references run, and give the host's results bit for bit.
     """
-    found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules(recorded)}
+    found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules()}
     before = {name: sys.modules.get(name) for name in found}
     sys.modules.update(found)                   # mock.patch.dict would forget what is imported meanwhile
     try:
-        with references(not kernels):
+        with (references(not kernels), mock.patch(f"{__name__}.kernels_run", kernels),
+              mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded))):
             transfers.clear()
-            emulate.RawModule.launched.clear()
+            launched.clear()
             yield MODULE
     finally:
         for name, module in before.items():

@@ -9,6 +9,8 @@ import pytest
 from npresnet import array_namespace, backend, create_model, to_device, use
 from npresnet.backend import Kernel, backend_of, namespace_for
 
+from . import fake_cupy
+
 
 @pytest.fixture
 def named(monkeypatch):
@@ -113,6 +115,26 @@ def test_one_floating_dtype():
         namespace_for(x=[1.0])
     with pytest.raises(TypeError, match="x is bool"):
         namespace_for(x=np.ones(1, bool), w=None)
+
+
+def test_bfloat16_is_a_floating_dtype_on_a_gpu_alone():
+    bfloat16 = pytest.importorskip("ml_dtypes", reason="no GPU library brought ml_dtypes along").bfloat16
+    with pytest.raises(TypeError, match="floating-point arrays are needed, but x is bfloat16"):
+        namespace_for(x=np.ones(2, bfloat16))
+    with fake_cupy.installed() as cupy:
+        x, w = cupy.asarray(np.ones(2), bfloat16), cupy.asarray(np.ones(2))
+        assert namespace_for(x=x, w=x) is cupy
+        with pytest.raises(TypeError, match="one dtype is needed"):
+            namespace_for(x=x, w=w)
+        with pytest.raises(TypeError, match="floating-point arrays are needed"):
+            namespace_for(x=x, labels=cupy.asarray(np.ones(2, int)))
+
+
+def test_a_model_goes_to_bfloat16_and_back():
+    bfloat16 = pytest.importorskip("ml_dtypes", reason="no GPU library brought ml_dtypes along").bfloat16
+    short = create_model("resnet20").astype(bfloat16)
+    assert {a.dtype.name for a in short.state_dict().values()} == {"bfloat16", "int64"}
+    assert {a.dtype.name for a in short.astype(np.float32).state_dict().values()} == {"float32", "int64"}
 
 
 def test_to_device_copies_on_the_host():

@@ -2,7 +2,7 @@
 
     model -> steps (lower, fold, fuse) -> launches with their buffers -> graph -> one call a batch
 
-Matrix products go through cuBLAS; what follows a convolution (bias, shortcut, ReLU) is one pass over its result.
+How a convolution is computed, by cuBLAS or without columns in memory, is measured once for each size.
 """
 
 import threading
@@ -10,8 +10,10 @@ import threading
 import numpy as np
 
 from ..backend import array_namespace, tf32_allowed, to_device
+from ..kernels.gpu.launch import ACCESS
 from ..nn import Softmax
 from .buffers import Life, assign
+from .capture import captured
 from .gpu_steps import bind
 from .graph import Node, fuse, lower
 from .shape import images
@@ -31,7 +33,8 @@ class GpuEngine:
         self.xp, self.dtype, self.tf32 = array_namespace(first), first.dtype, tf32_allowed()
         self.nodes = unpooled(fuse(lower(to_device(model, "cpu").astype(np.result_type(self.dtype, np.float32)))))
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
-        self.plan, self._plans, self._weights, self._lock = None, {}, {}, threading.Lock()
+        self.plan, self._plans, self._weights, self._choices, self._lock = None, {}, {}, {}, threading.Lock()
+        self._scratch = self.xp.empty(0, self.xp.uint8)
 
     def __call__(self, x):
         """The model's output for x (N, C, H, W) on the GPU."""
@@ -58,6 +61,19 @@ class GpuEngine:
             self._weights[node] = make()
         return self._weights[node]
 
+    def choice(self, key, make) -> int:
+        """Which of several ways a step takes, found out once for each ``key``."""
+        if key not in self._choices:
+            self._choices[key] = make()
+        return self._choices[key]
+
+    def scratch(self, shape, dtype):
+        """An array that holds its numbers for one step only: the next one may be given the same memory."""
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self._scratch.nbytes < nbytes:
+            self._scratch = self.xp.empty(nbytes, self.xp.uint8)
+        return self._scratch[:nbytes].view(dtype).reshape(shape)
+
 
 class GpuPlan:
     """The launches for one size of input, their buffers, and the graph."""
@@ -66,24 +82,21 @@ class GpuPlan:
         xp, n, nodes = engine.xp, shape[0], engine.nodes
         self.xp, self.graph, self.calls = xp, None, 0
         self.images = images(nodes, *shape[1:])
-        lives = lifetimes(nodes, {node: n * i.height * i.width * i.channels * engine.dtype.itemsize
-                                  for node, i in self.images.items()})
-        offsets, size = assign(lives)
+        shapes = {node: (n, i.height, i.width, i.channels) for node, i in self.images.items()}
+        width = ACCESS // engine.dtype.itemsize
+        shapes[nodes[0]] = *shapes[nodes[0]][:3], -(-shape[1] // width) * width      # whole packs, the rest zero
+        sizes = {node: int(np.prod(shape)) * engine.dtype.itemsize for node, shape in shapes.items()}
+        offsets, size = assign(lifetimes(nodes, sizes))
         self.arena = xp.empty(size, xp.uint8)
-        self.at = {node: self._buffer(engine, n, node, offsets[node]) for node in nodes}
-        self.steps = [bind(engine, node, self.at, self.images[node.inputs[0]].flat) for node in nodes[1:]]
+        self.at = {node: self.arena[offsets[node]:offsets[node] + sizes[node]].view(engine.dtype).reshape(shapes[node])
+                   for node in nodes}
         self.input, self.output, self.flat = self.at[nodes[0]], self.at[nodes[-1]], self.images[nodes[-1]].flat
-
-    def _buffer(self, engine, n, node, offset):
-        """Images (N, H, W, C) in the arena."""
-        image = self.images[node]
-        shape = n, image.height, image.width, image.channels
-        count = int(np.prod(shape)) * engine.dtype.itemsize
-        return self.arena[offset:offset + count].view(engine.dtype).reshape(shape)
+        self.input[...] = 0
+        self.steps = [bind(engine, node, self.at, self.images[node.inputs[0]]) for node in nodes[1:]]
 
     def run(self, x):
         """The result for x, as a fresh array."""
-        self.input[...] = x.transpose(0, 2, 3, 1)
+        self.input[..., :x.shape[1]] = x.transpose(0, 2, 3, 1)
         self.calls += 1
         if self.graph is None and self.calls > 1 and all(step.capturable for step in self.steps):
             self.graph = captured(self.xp, self._launch)
@@ -104,18 +117,6 @@ class GpuPlan:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
         return "\n".join([*lines, f"buffers {self.arena.nbytes / 2**20:.1f} MiB; " + (
             "captured" if self.graph else "not captured")])
-
-
-def captured(cupy, launch):
-    """A graph of what ``launch()`` enqueues; nothing runs, and nothing may be allocated or copied to the host."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        try:
-            launch()
-        finally:
-            graph = stream.end_capture()
-    return graph
 
 
 def lifetimes(nodes, sizes) -> dict:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from ..backend import to_device
 from ..kernels.gpu.affine import affine
-from ..kernels.gpu.columns import Columns, matrix
-from ..kernels.gpu.conv import convolve
 from ..kernels.gpu.launch import wide
 from ..kernels.gpu.pool import largest, mean
 from ..nn import Identity
-from .graph import NO_FLOOR, Node, stride_of
-from .shape import Image, conv_window, pool_window
+from .gpu_convolutions import convolution
+from .graph import Node, stride_of
+from .shape import pool_window
 
 
 @dataclass
@@ -25,35 +24,13 @@ class GpuStep:
     capturable: bool = True
 
 
-def bind(engine, node, at, flat) -> GpuStep:
-    """The step of ``node``, whose buffers (N, H, W, C) are ``at[node]``; ``flat``: it reads rows (N, C)."""
+def bind(engine, node, at, image) -> GpuStep:
+    """The step of ``node``, whose buffers (N, H, W, C) are ``at[node]``; it reads images like ``image``."""
     reads, y = [at[read] for read in node.inputs], at[node]
-    make = {"conv": _convolution, "affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool,
+    make = {"conv": convolution, "affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool,
             "mean": _mean, "subsample": _subsample}.get(node.kind)
-    algorithm, run = make(engine, node, reads, y) if node.kind != "call" else _call(engine, node, reads, y, flat)
+    algorithm, run = make(engine, node, reads, y) if node.kind != "call" else _call(engine, node, reads[0], y, image)
     return GpuStep(node, algorithm, y.shape, run, node.kind != "call" or isinstance(node.module, Identity))
-
-
-def _convolution(engine, node, reads, y):
-    """Y = X̃ W, then max(Y + bias + shortcut, floor) in place."""
-    xp, x, residual = engine.xp, reads[0], (reads[1:] or [None])[0]
-    groups = getattr(node.module, "groups", 1)
-    window = conv_window(node, Image(x.shape[1], x.shape[2], x.shape[3]))
-    columns = Columns(window, (len(x), x.shape[3], *x.shape[1:3]), groups)
-    w, bias, ones = engine.weights(node, lambda: (
-        matrix(xp.asarray(node.weight, x.dtype), groups), xp.asarray(node.bias, wide(x.dtype)),
-        xp.ones(len(node.bias), dtype=wide(x.dtype))))
-    room = columns.workspace(x, columns.parts(x.itemsize))
-    plain = residual is None and node.floor == NO_FLOOR and not node.bias.any()
-
-    def run():
-        convolve(x, w, columns, out=y, room=room, tf32=engine.tf32)
-        if not plain:
-            affine(y, ones, bias, residual, node.floor, out=y)
-
-    name = "product" if columns.pointwise else f"columns {window.kernel[0]}x{window.kernel[1]}"
-    tail = ["+ shortcut"] * (residual is not None) + ["relu"] * (node.floor == 0)
-    return " ".join([name, *tail]), run
 
 
 def _affine(engine, node, reads, y):
@@ -94,15 +71,16 @@ def _subsample(engine, node, reads, y):
     return "subsample", run
 
 
-def _call(engine, node, reads, y, flat):
+def _call(engine, node, x, y, image):
     """Whatever has no launch: the module itself, its arrays on the GPU, between two changes of layout."""
+    x = x[..., :image.channels]                              # the net's input may be stored with more
     if isinstance(node.module, Identity):
-        return "copy", lambda: y.__setitem__(..., reads[0])
+        return "copy", lambda: y.__setitem__(..., x)
     module = engine.weights(node, lambda: to_device(node.module.astype(engine.dtype), "cuda"))
 
     def run():
-        x = reads[0].transpose(0, 3, 1, 2)
-        result = module(x.reshape(len(x), -1) if flat else x)
+        images = x.transpose(0, 3, 1, 2)
+        result = module(images.reshape(len(x), -1) if image.flat else images)
         y[...] = result.reshape(y.shape) if result.ndim == 2 else result.transpose(0, 2, 3, 1)
 
     return type(node.module).__name__, run

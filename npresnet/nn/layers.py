@@ -80,11 +80,9 @@ class BatchNorm2d(Module):
         return y, recorded(op_pullback, input_grad, **boxes)
 
     def track(self, mean, var, m):
-        r = self.momentum
-        if self.unbiased:
-            var = var * (m / (m - 1))
-        self.running_mean.value = (1 - r) * self.running_mean.value + r * mean
-        self.running_var.value = (1 - r) * self.running_var.value + r * var
+        self.running_mean.value, self.running_var.value = ops.moving_statistics(
+            self.running_mean.value, self.running_var.value, mean, var, momentum=self.momentum,
+            correction=m / (m - 1) if self.unbiased else 1.0)
         seen = self.num_batches_tracked.value
         self.num_batches_tracked.value = array_namespace(seen).asarray(seen + 1)
 

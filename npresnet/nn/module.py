@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import array_namespace, floating
 from . import show
 
 
@@ -128,7 +128,7 @@ class Module:
 
     def astype(self, dtype):
         """A new module whose floating-point arrays are ``dtype``."""
-        return self.mapped(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
+        return self.mapped(lambda array: array.astype(dtype) if floating(array.dtype) else array)
 
     def state_dict(self) -> dict:
         """Every array by its key: torchvision's keys, in torchvision's order."""

@@ -18,12 +18,13 @@ from .loss import softmax_cross_entropy
 from .norm import batch_norm_eval, batch_norm_train
 from .pad import subsample, zero_pad2d, zero_pad_channels
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
-from .step import momentum_step
+from .step import momentum_step, moving_statistics
 from .window import Window, same_padding
 
 __all__ = [
     "Window", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval", "batch_norm_eval_cast", "batch_norm_relu",
     "batch_norm_relu_conv2d", "batch_norm_train", "batch_norm_train_cast", "cast", "col2im", "conv2d",
-    "global_avg_pool2d", "im2col", "linear", "max_pool2d", "momentum_step", "relu", "same_padding", "scale_channels",
-    "sigmoid", "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
+    "global_avg_pool2d", "im2col", "linear", "max_pool2d", "momentum_step", "moving_statistics", "relu",
+    "same_padding", "scale_channels", "sigmoid", "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d",
+    "zero_pad_channels",
 ]

@@ -1,8 +1,9 @@
 """The classifier's matrix product."""
 
-from ..backend import namespace_for
+from ..backend import kernel, namespace_for
 
 
+@kernel
 def linear(x, w, b=None):
     """Y = X Wᵀ + 1 bᵀ;   dX = dY W,   dW = dYᵀ X,   db = dYᵀ 1.
 

@@ -1,6 +1,7 @@
-"""How an optimiser moves one parameter: a plain function of arrays, with no pullback.
+"""What a training step moves besides: parameters by their gradients, statistics by the batch's.  No pullbacks.
 
-[S]  Sutskever et al. 2013, On the importance of initialization and momentum in deep learning
+[S]   Sutskever et al. 2013, On the importance of initialization and momentum in deep learning
+[BN]  Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
 from ..backend import kernel
@@ -19,3 +20,15 @@ def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
         g = g + decay * w                                               # g ← g + λ w
     v = g if v is None else momentum * v + g                            # v ← μ v + g
     return w - lr * (g + momentum * v if nesterov else v), v
+
+
+@kernel
+def moving_statistics(running_mean, running_var, mean, var, *, momentum, correction=1.0):
+    """The next running (mean, variance) of a batch norm, [BN] §3.1 in PyTorch's convention.
+
+        running ← (1 − momentum) · running + momentum · batch
+
+    The batch's variance is multiplied by ``correction`` first: m/(m−1) makes it unbiased.
+    """
+    var = var * correction
+    return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var

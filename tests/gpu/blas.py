@@ -48,23 +48,36 @@ def factor(address, compute):
 calls = []               # products that were allowed TF32
 
 
-def modules(recorded) -> dict:
-    """What is imported from cupy_backends, by name; ``recorded`` wraps each function."""
-    cublas = ModuleType("cupy_backends.cuda.libs.cublas")
+class Library:
+    """The library itself, as npresnet.kernels.gpu.blas calls it; ``recorded`` wraps what a graph can hold."""
 
-    def reading(function, beta):
-        def call(*args):
-            args = list(args)
-            for place in (6, beta):
-                args[place] = factor(args[place], args[-2])
-            recorded(function)(*args)
-        return call
+    def __init__(self, recorded):
+        self.recorded = recorded
 
-    cublas.gemmEx = reading(gemm_ex, 13)
-    cublas.gemmStridedBatchedEx = reading(gemm_strided_batched_ex, 15)
-    cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_COMPUTE_32F_FAST_TF32, cublas.CUBLAS_COMPUTE_64F = 68, 77, 70
-    cublas.CUBLAS_GEMM_DEFAULT = -1
-    names = ["cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"]
-    found = {name: ModuleType(name) for name in names} | {cublas.__name__: cublas}
-    found["cupy_backends.cuda.libs"].cublas = cublas
+    def cublasSetStream_v2(self, handle, stream):
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, memory, size):
+        assert memory % 256 == 0 and size >= 2**22, "cuBLAS wants room in pieces of 256 bytes"
+        return 0
+
+    def cublasGemmEx(self, *args):
+        return self._product(gemm_ex, 13, args)
+
+    def cublasGemmStridedBatchedEx(self, *args):
+        return self._product(gemm_strided_batched_ex, 15, args)
+
+    def _product(self, function, beta, args):
+        args = list(args)
+        for place in (6, beta):
+            args[place] = factor(args[place], args[-2])
+        self.recorded(function)(*args)
+        return 0
+
+
+def modules() -> dict:
+    """What is imported from cupy_backends, by name."""
+    names = ["cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs", "cupy_backends.cuda.libs.cublas"]
+    found = {name: ModuleType(name) for name in names}
+    found[names[2]].cublas = found[names[3]]
     return found

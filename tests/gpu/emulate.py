@@ -7,14 +7,20 @@ import re
 import shutil
 import subprocess
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 HOST = Path(__file__).parent / "host"
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-x", "c++", "-Wno-unknown-pragmas",
-         "-fno-gnu-unique")              # or all libraries would share one piece of __shared__ memory
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+FLAGS = ("-std=c++17", "-O2", "-shared", "-fPIC", "-x", "c++", "-Wno-unknown-pragmas",
+         "-fno-gnu-unique",              # or all libraries would share one piece of __shared__ memory
+         "-U_FORTIFY_SOURCE")            # which takes a jump from fiber to fiber for a mistake
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
+STATIC = 48 * 1024                       # bytes of shared memory that a launch may ask for as it is
+STATUS = ["", "no GPU takes a grid of {} blocks of {} threads", "a barrier that only some threads of a block reach",
+          "an operation of a warp that only some of its lanes reach", "writes beyond its shared memory",
+          "rows of a matrix that lie in the same banks"]
 compiler = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -40,8 +46,8 @@ def build(code, options):
 
 def with_barriers() -> set:
     """The kernels whose threads must run as fibers: those of the files that have barriers."""
-    from npresnet.kernels.gpu.launch import SOURCES, files
-    texts = [(files("npresnet.kernels.gpu") / source).read_text() for source in SOURCES]
+    from npresnet.kernels.gpu.launch import files
+    texts = [source.read_text() for source in files("npresnet.kernels.gpu").iterdir() if source.name.endswith(".cu")]
     return {name for text in texts if "__syncthreads" in text for name in KERNEL.findall(text)}
 
 
@@ -51,18 +57,36 @@ class RawModule:
     launched = []            # the names, in order
 
     def __init__(self, *, code, options=()):
-        self.code, self.options, self.library = code, options, None
+        self.code, self.options = code, options
+
+    @cached_property
+    def library(self):
+        return build(self.code, self.options)
 
     def get_function(self, name):
-        def run(grid, block, args):
-            if self.library is None:
-                self.library = build(self.code, self.options)
-            RawModule.launched.append(name)
-            launch(self.library, name, grid, block, args)
-        return run
+        return Function(self, name)
 
 
-def launch(library, name, grid, block, args):
+class Function:
+    """A kernel; ``through`` may wrap each launch."""
+
+    through = staticmethod(lambda launch: launch)
+    max_dynamic_shared_size_bytes = STATIC
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        self.through(self.run)(grid, block, args, shared_mem)
+
+    def run(self, grid, block, args, shared_mem):
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise RuntimeError(f"{self.name}: {shared_mem} bytes of shared memory, and it was not told so before")
+        RawModule.launched.append(self.name)
+        launch(self.module.library, self.name, grid, block, args, shared_mem)
+
+
+def launch(library, name, grid, block, args, shared=0):
     """Launch as cuLaunchKernel does: an array of addresses of arguments."""
     sizes = (ctypes.c_int * 64)()
     getattr(library, f"sizes_{name}")(sizes)
@@ -72,10 +96,9 @@ def launch(library, name, grid, block, args):
         raise TypeError(f"{name} takes arguments of {wanted} bytes, not {given}")
     addresses = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
     shape = [(ctypes.c_uint * 2)(*(tuple(sides) + (1,))[:2]) for sides in (grid, block)]
-    status = getattr(library, f"launch_{name}")(*shape, addresses)
+    status = getattr(library, f"launch_{name}")(*shape, ctypes.c_uint(shared), addresses)
     if status:
-        raise RuntimeError(f"{name}: " + {1: f"no GPU takes a grid of {grid} blocks of {block} threads",
-                                          2: "a barrier that only some threads of a block reach"}[status])
+        raise RuntimeError(f"{name}: {STATUS[status].format(grid, block)}")
 
 
 def pointer_to(arg):

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from npresnet.kernels.gpu import direct, gradient, tiles
 from npresnet.kernels.gpu.launch import ACCESS, DTYPES, options, source
 
 from . import emulate, nvrtc
@@ -42,3 +43,30 @@ def test_no_kernel_is_larger_than_a_multiprocessor_takes():
     *_, log = nvrtc.compiled(source(), ("--gpu-architecture=sm_90", *options("float16", 8)))
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
     assert len(registers) == len(NAMES) and np.max(registers) <= 80, log
+
+
+KINDS = [(dtype, False) for dtype in DTYPES] + [("float32", True)]
+MODULES = {"direct": direct, "gradient": gradient}
+TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype, tf32 in KINDS
+         for tile in module.tiles(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
+MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory
+
+
+@pytest.mark.parametrize("architecture", MULTIPROCESSOR)
+@pytest.mark.parametrize("name, dtype, tf32, tile", TILED, ids=str)
+def test_products_without_columns_compile(architecture, name, dtype, tf32, tile):
+    """Nothing is spilled, as many blocks fit as the tile says, and the tensor cores' instruction is there."""
+    module = MODULES[name]
+    real = np.dtype("float16" if dtype == "bfloat16" else dtype)            # NumPy has no bfloat16 of its own
+    told = [f"-DREAL_{dtype.upper()}" if option.startswith("-DREAL") else option
+            for option in tiles.told(real, tile, tf32)]
+    code, ptx, log = nvrtc.compiled(source(module.SOURCES), (f"--gpu-architecture={architecture}", *told))
+    assert code[:4] == b"\x7fELF" and not any(int(n) for n in re.findall(r"(\d+) bytes spill", log)), log
+    assert not any(int(n) for n in re.findall(r"(\d+) bytes stack frame", log)), log
+    registers, shared = MULTIPROCESSOR[architecture]
+    used = max(int(n) for n in re.findall(r"Used (\d+) registers", log))
+    assert used * tile.threads * tile.blocks <= registers
+    assert module.shared(tile, real) + 1024 <= shared                        # CUDA keeps 1 KiB of each block's
+    kinds = {"float16": "f16.f16", "bfloat16": "bf16.bf16", "float32": "tf32.tf32"}
+    assert ("mma.sync" in ptx) == tiles.on_tensor_cores(real, tf32) == (f"{kinds.get(dtype)}.f32" in ptx)
+    assert ptx.count("cp.async.cg.shared.global") >= 2

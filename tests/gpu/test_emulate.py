@@ -3,6 +3,12 @@
 import numpy as np
 import pytest
 
+from npresnet.kernels.gpu import direct, tiles
+from npresnet.kernels.gpu.columns import Columns
+from npresnet.kernels.gpu.conv import convolve
+from npresnet.kernels.gpu.launch import source
+from npresnet.ops.window import Window
+
 from .. import fake_cupy
 from . import emulate
 
@@ -47,6 +53,59 @@ def test_a_barrier_that_some_threads_miss_raises(cupy, monkeypatch):
         reverse(cupy, monkeypatch, "if (threadIdx.x < 32) __syncthreads();", np.int32(64))
 
 
+PLANTED = {
+    "a piece is read before it has come": ("wait_for_copies<STAGES - 2>()", "wait_for_copies<STAGES - 1>()"),
+    "a piece is overwritten while others read it": (f"__syncthreads();{' ' * 41}// for all", "//"),
+    "sums are read before others have stored theirs": ("lane);\n    __syncthreads();", "lane);"),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
+    """A convolution whose copies run beside its products (direct.cu), with one barrier or one wait too little."""
+    right, wrong = PLANTED[mistake]
+    text = source(direct.SOURCES)
+    assert text.count(right) == 1
+    told = tiles.told(np.dtype(np.float32), direct.PLAIN[1])
+    for code, well in ((text, True), (text.replace(right, wrong), False)):
+        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
+            code=code, options=told).get_function(name))
+        assert convolves(cupy) == well
+
+
+def convolves(cupy):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 9, 9, 64), np.float32), rng.standard_normal((1, 64, 9 * 64), np.float32)
+    columns = Columns(Window.of((3, 3), padding=1), (2, 64, 9, 9), 1)
+    there = cupy.asarray(x), cupy.asarray(w)
+    y = direct.direct(*there, columns, tile=direct.PLAIN[1]).get()
+    return np.allclose(y, convolve(*there, columns).get(), atol=1e-3)
+
+
+def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
+    text = source(direct.SOURCES)
+    told = tiles.told(np.dtype(np.float32), direct.TENSOR[3], tf32=True)
+
+    def with_source(code):
+        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(
+            code=code, options=told).get_function(name))
+        x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
+        return direct.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1), tile=direct.TENSOR[3], tf32=True)
+
+    assert (with_source(text).get() == 96).all()
+    with pytest.raises(RuntimeError, match="the same banks"):
+        with_source(text.replace("(chunk ^ row % CHUNKS)", "chunk"))
+    with pytest.raises(RuntimeError, match="only some of its lanes"):
+        with_source(text.replace("load_matrices(rows[i]", "if (lane) load_matrices(rows[i]"))
+    with pytest.raises(RuntimeError, match="beyond its shared memory"):
+        with_source(text.replace("*b = a + TILE_M * CHUNKS", "*b = a + (TILE_M + 1) * CHUNKS"))
+
+
+def test_more_shared_memory_than_was_said_raises(cupy):
+    with pytest.raises(RuntimeError, match="50000 bytes of shared memory, and it was not told so"):
+        cupy.RawModule(code=REVERSE).get_function("reverse")((1,), (64,), (), shared_mem=50000)
+
+
 def test_arguments_of_the_wrong_size_raise(cupy, monkeypatch):
     with pytest.raises(TypeError, match=r"takes arguments of \[8, 8, 4\] bytes, not \[8, 8, 8\]"):
         reverse(cupy, monkeypatch, "", np.int64(64))
@@ -65,7 +124,7 @@ def test_fresh_memory_is_poisoned(cupy):
 
 
 def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cupy):
-    stream, x = cupy.cuda.Stream(), cupy.ones(3)
+    stream, x = cupy.cuda.Stream(non_blocking=True), cupy.ones(3)
     stream.begin_capture()
     try:
         for forbidden in (lambda: cupy.empty(3), lambda: x + 1, lambda: float(x[0]), lambda: x.get(),
@@ -82,3 +141,24 @@ def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cup
     np.testing.assert_array_equal(y.get(), 2)
     graph.launch()
     np.testing.assert_array_equal(y.get(), 5)
+
+
+def test_cupys_own_products_are_not_captured(cupy):
+    x = cupy.ones((3, 3))
+    with cupy.cuda.using_allocator(None), cupy.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        try:
+            for forbidden in (lambda: x @ x, lambda: cupy.matmul(x, x), lambda: x.dot(x),
+                              lambda: cupy.einsum("ij->j", x)):
+                with pytest.raises(NotImplementedError, match="cuBLAS API during stream capture"):
+                    forbidden()
+        finally:
+            stream.end_capture()
+    np.testing.assert_array_equal((x @ x).get(), np.full((3, 3), 3))
+
+
+def test_a_capture_needs_a_stream_of_its_own(cupy):
+    with pytest.raises(RuntimeError, match="default"):
+        cupy.cuda.get_current_stream().begin_capture()
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        assert cupy.cuda.get_current_stream() is stream and not stream.is_capturing()

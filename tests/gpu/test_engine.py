@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from npresnet import create_model, nn, optimize, to_device, use
+from npresnet.backend import tf32
 from npresnet.nn import initialize
 
 from .. import fake_cupy, laws
@@ -32,6 +33,51 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
             due = model.astype(np.float64)(x.astype(np.float64))
         laws.assert_close(engine(cupy.asarray(x)).get(), due.astype(np.float32), 2e-5)
     assert engine.plan.graph is not None and "captured" in str(engine.plan) and "relu" in str(engine.plan)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "tf32"])
+@pytest.mark.parametrize("shape", [(2, 3, 16, 20), (1, 5, 9, 11)])
+def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
+    """Whichever is measured to be the fastest, the answer is the same."""
+    from npresnet.engine import gpu_convolutions
+    branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
+    stem, tail = nn.Conv2d(shape[1], 64, 3, stride=2, padding=1), nn.Conv2d(64, 48, 5, padding=2, groups=2, bias=True)
+    model = initialize(nn.Sequential(stem, nn.Residual(branch, nn.Identity()), nn.ReLU(), tail))
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    with use("numpy"):
+        due = model.astype(np.float64)(x.astype(np.float64))
+    real, names, counts, way = "float16" if dtype == "float16" else "float32", set(), [1], 0
+    while way < max(counts):
+        monkeypatch.setattr(gpu_convolutions, "fastest", lambda cupy, runs, way=way: (
+            counts.append(len(runs)), min(way, len(runs) - 1))[1])
+        with tf32(dtype == "tf32"):
+            engine = optimize(to_device(model.astype(real), "cuda"))
+        found = engine(cupy.asarray(x.astype(real))).get()
+        laws.assert_close(found, due.astype(real), {"float16": 5e-3, "tf32": 5e-3, "float32": 2e-6}[dtype])
+        names |= {step.algorithm for step in engine.plan.steps}
+        way += 1
+    assert {"columns 3x3 relu", "columns 5x5", "product + shortcut relu"} <= names
+    tiles = {name.split()[1] for name in names if name.startswith("direct")}
+    assert len({tile.split("/")[0] for tile in tiles}) == (4 if dtype == "float32" else 6)
+    assert any("/" in tile for tile in tiles), "no blocks that share a sum"
+
+
+def test_the_fastest_is_measured(cupy):
+    from npresnet.engine.capture import fastest
+    if cupy is not fake_cupy.MODULE:
+        x = cupy.ones((2048, 2048), dtype=np.float32)
+        y, small = cupy.empty_like(x), cupy.ones(8, dtype=np.float32)
+        ways = [lambda: cupy.matmul(x, x, out=y), lambda: small.fill(1), lambda: cupy.matmul(x, x, out=y)]
+        assert fastest(cupy, ways) == 1
+        return
+
+    def taking(milliseconds):
+        def run(*_):
+            fake_cupy.Event.now += milliseconds
+        return fake_cupy.recorded(run)
+
+    assert fastest(cupy, [taking(3), taking(1), taking(2)]) == 1
+    assert fastest(cupy, [None]) == 0                       # no choice: nothing is run
 
 
 def test_each_size_has_its_graph_and_results_stay_what_they_were(cupy):

@@ -13,6 +13,9 @@ LARGER = [      # packs of every width, rows that fill several blocks, columns i
     conv("many channels", (3, 16, 9, 10), (24, 16, 3, 3), padding=1),
     conv("many channels 1x1", (3, 24, 7, 5), (16, 24, 1, 1), bias=True),
     conv("strided 1x1", (2, 8, 9, 8), (16, 8, 1, 1), stride=2),
+    conv("padding beyond the kernel", (2, 16, 5, 6), (16, 16, 3, 3), padding=((3, 0), (0, 4))),
+    conv("dilated and tall", (2, 16, 9, 10), (24, 16, 3, 2), padding=2, dilation=(2, 3)),
+    conv("two large groups", (2, 32, 6, 7), (48, 16, 3, 3), bias=True, padding=1, groups=2),
     conv("groups of four", (2, 32, 6, 7), (32, 4, 3, 3), padding=1, groups=8),
     conv("groups of eight", (2, 32, 7, 6), (16, 8, 3, 3), padding=1, groups=4, stride=2),
     norm_train("many rows", (5, 8, 13, 17)),
@@ -147,6 +150,16 @@ def test_a_momentum_step(cupy, nesterov, first):
             np.testing.assert_allclose(array.get(), due, atol=1e-12)
 
 
+@pytest.mark.parametrize("channels", [24, 5])
+def test_moving_statistics(cupy, channels):
+    load_kernels("cupy")
+    given = np.random.default_rng(0).uniform(1, 2, (4, channels))
+    static = {"momentum": 0.1, "correction": 1.25}
+    found = ops.moving_statistics.faster["cupy"](*map(cupy.asarray, given), **static)
+    for array, due in zip(found, ops.moving_statistics.reference(*given, **static), strict=True):
+        np.testing.assert_allclose(array.get(), due, atol=1e-12)
+
+
 def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
     load_kernels("cupy")
     rng = np.random.default_rng(0)
@@ -173,21 +186,27 @@ def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
     test_a_kernel_equals_its_reference(cupy, LARGER[0], np.float32)
 
 
-def test_tf32_is_only_used_where_it_is_allowed(cupy):
+@pytest.mark.parametrize("side", [1, 3])
+def test_tf32_is_only_used_where_it_is_allowed(cupy, side):
+    """It reads 1 + 2⁻¹² as 1.  The stand-in for cuBLAS, to which a 1×1 kernel goes, tells what it was asked for."""
     from npresnet.backend import tf32
 
     from . import blas
-    if cupy is not fake_cupy.MODULE:
-        pytest.skip("only the stand-in for the GPU's cuBLAS tells what it was asked for")
-    x, w = cupy.asarray(np.ones((2, 8, 4, 4), np.float32)), cupy.asarray(np.ones((8, 8, 3, 3), np.float32))
-    blas.calls.clear()
-    y, pullback = ops.conv2d(x, w, padding=1)
+    x = cupy.asarray(np.full((2, 8, 4, 4), 1 + 2**-12, np.float32))
+    w = cupy.asarray(np.ones((8, 8, side, side), np.float32))
+
+    def exact(forward):
+        blas.calls.clear()
+        y, pullback = forward()
+        with tf32():                                        # the pullback keeps what the forward call was told
+            dx, dw, _ = pullback(x)
+        if side == 1 and cupy is fake_cupy.MODULE:
+            return {"tf32": 3 - len(blas.calls)}
+        return {name: float(a.ravel()[0]) % 1 != 0 for name, a in (("y", y), ("dx", dx), ("dw", dw))}
+
+    assert all(exact(lambda: ops.conv2d(x, w, padding=side // 2)).values())
     with tf32():
-        pullback(y)
-        assert blas.calls == []                      # the pullback keeps what the forward call was told
-        y, pullback = ops.conv2d(x, w, padding=1)
-    pullback(y)
-    assert blas.calls == ["tf32"] * 3
+        assert not any(exact(lambda: ops.conv2d(x, w, padding=side // 2)).values())
 
 
 def test_labels_out_of_range_make_the_loss_nan(cupy):

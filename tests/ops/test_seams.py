@@ -76,3 +76,12 @@ def test_a_momentum_step_is_torchs(nesterov):
     first_w, first_v = ops.momentum_step(w, g, None, 0.1, momentum=0.9)
     np.testing.assert_array_equal(first_v, g)
     np.testing.assert_allclose(first_w, w - 0.1 * g, rtol=1e-6)
+
+
+def test_moving_statistics_are_torchs():
+    mean, var, batch_mean, batch_var = locked(MEAN.copy(), GAMMA**2, GAMMA.copy(), BETA**2)
+    new_mean, new_var = ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.1, correction=1.25)
+    np.testing.assert_allclose(new_mean, 0.9 * mean + 0.1 * batch_mean, rtol=1e-6)
+    np.testing.assert_allclose(new_var, 0.9 * var + 0.125 * batch_var, rtol=1e-6)
+    np.testing.assert_allclose(ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.5)[1],
+                               (var + batch_var) / 2, rtol=1e-6)

@@ -3,13 +3,15 @@
     types.cuh          what arrays hold, what sums are taken in, packs of 16 bytes
     *.cu               the kernels
     launch             compiling and launching them
-    product            matrix products through cuBLAS
+    blas, product      matrix products through cuBLAS
     columns            what a convolution multiplies, a part of the batch at a time
-    conv, norm, affine, pool, activation, loss, step: ops with their pullbacks
+    tiles              products without columns in memory: what a block makes of them
+    direct, gradient   Y and dX, and dW, made so
+    conv, norm, affine, pool, activation, linear, loss, step: ops with their pullbacks
 
 Arrays are float16, bfloat16, float32 or float64; sums are taken in float32, or in float64 for float64.
 """
 
-from . import activation, affine, conv, loss, norm, pool, step
+from . import activation, affine, conv, linear, loss, norm, pool, step
 
-__all__ = ["activation", "affine", "conv", "loss", "norm", "pool", "step"]
+__all__ = ["activation", "affine", "conv", "linear", "loss", "norm", "pool", "step"]

@@ -33,6 +33,16 @@ class Columns(NamedTuple):
         window = self.window
         return window.kernel == window.stride == (1, 1) and not any(sum(window.padding, ()))
 
+    def turned(self, filters) -> "Columns":
+        """How dX of stride 1 is a convolution of dY (N, F, oh, ow): pixel r meets the outputs r + top − i·dh.
+
+        With tap k − 1 − i for i, output p meets pixel p + i·dh − top: the window begins d (k − 1) − top before r.
+        """
+        kernel, stride, padding, dilation = self.window
+        around = tuple((d * (k - 1) - before, d * (k - 1) - after)
+                       for k, (before, after), d in zip(kernel, padding, dilation))
+        return Columns(Window(kernel, stride, around, dilation), (self.shape[0], filters, *self.size), self.groups)
+
     def parts(self, itemsize) -> list[slice]:
         """Parts of the batch whose columns fit the workspace: all of it where there are none."""
         n, (oh, ow) = self.shape[0], self.size
@@ -40,12 +50,12 @@ class Columns(NamedTuple):
         step = n if self.pointwise else max(1, min(WORKSPACE // (image * itemsize), LARGEST // image))
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def workspace(self, like, parts):
-        """Room for the columns of the largest part; None where there are none."""
-        (oh, ow), xp = self.size, array_namespace(like)
+    def workspace(self, like, parts, empty=None):
+        """Room for the columns of the largest part, from ``empty(shape, dtype)``; None where there are none."""
+        (oh, ow), empty = self.size, empty or array_namespace(like).empty
         if self.pointwise:
             return None
-        return xp.empty(((parts[0].stop - parts[0].start) * oh * ow, self.groups * self.depth), like.dtype)
+        return empty(((parts[0].stop - parts[0].start) * oh * ow, self.groups * self.depth), like.dtype)
 
     def numbers(self, width) -> tuple[int, ...]:
         """What the kernels ask about the window."""
@@ -73,6 +83,13 @@ def matrix(w, groups):
     """Filters (F, C/G, kh, kw) → (G, F/G, kh·kw·C/G); no copy where the kernel is 1×1."""
     f = len(w)
     return array_namespace(w).ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(groups, f // groups, -1)
+
+
+def turned(w, groups):
+    """Filters (F, C/G, kh, kw) turned by half, from outputs to inputs: (G, C/G, kh·kw·F/G)."""
+    f, c, kh, kw = w.shape
+    w = w.reshape(groups, f // groups, c, kh, kw)[..., ::-1, ::-1]
+    return array_namespace(w).ascontiguousarray(w.transpose(0, 2, 3, 4, 1)).reshape(groups, c, -1)
 
 
 def grouped(y, groups):

@@ -1,15 +1,19 @@
-"""conv2d and its pullback: columns of a part of the batch at a time, and products of matrices.
+"""conv2d and its pullback: products of matrices.
 
     Y = X̃ Wᵀ        dW = dYᵀ X̃        dX̃ = dY W
 
 with a row of X̃ for each output pixel, (N·oh·ow, kh·kw·C) channels last: X̃ and Y are the reference's, transposed.
-A 1×1 kernel of stride 1 needs no columns: X̃ is the image itself.
+A 1×1 kernel of stride 1 needs no columns: X̃ is the image itself.  Where channels fill packs, Y is summed without X̃ in
+memory (:mod:`.direct`), and so are dX of stride 1, which is a convolution of dY, and dW (:mod:`.gradient`).  Elsewhere
+the columns of a part of the batch at a time are gathered, and scattered back.
 """
 
 from ...backend import array_namespace, tf32_allowed
 from ...ops.conv import conv2d
 from ...ops.window import Window
-from .columns import Columns, flat, grouped, matrix
+from .columns import Columns, flat, grouped, matrix, turned
+from .direct import direct, suits
+from .gradient import direct_gradient
 from .launch import first, fits, last, wide
 from .product import product
 
@@ -26,14 +30,12 @@ def conv2d_cupy(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     xp, tf32 = array_namespace(x, w, b), tf32_allowed()
     columns = Columns(Window.of(w.shape[2:], stride, padding, dilation), x.shape, groups)
     biased = b is not None
-    y = convolve(last(x), matrix(w, groups), columns, tf32=tf32)
-    if biased:
-        y += b
+    y = forward(last(x), matrix(w, groups), columns, b, tf32)
 
     def pullback(dy, skip=()):
         dy = last(dy, w.dtype)
-        dx = None if "x" in skip else first(image_gradient(dy, matrix(w, groups), columns, tf32=tf32))
-        dw = None if "w" in skip else filter_gradient(last(x), dy, columns, tf32=tf32)
+        dx = None if "x" in skip else first(image_gradient(dy, w, columns, tf32))
+        dw = None if "w" in skip else filter_gradient(last(x), dy, columns, tf32)
         if dw is not None:                                          # (G, F/G, kh·kw·C/G) → w's order and dtype
             f, c, kh, kw = w.shape
             dw = xp.ascontiguousarray(dw.reshape(f, kh, kw, c).transpose(0, 3, 1, 2).astype(w.dtype, copy=False))
@@ -47,8 +49,35 @@ def _shapes_fit(x, w, b, groups) -> bool:
     return channels and (b is None or b.shape == w.shape[:1])
 
 
+def forward(x, w, columns, b, tf32):
+    """Y = X̃ Wᵀ + b as (N, oh, ow, F), for x (N, H, W, C) and w from :func:`matrix`."""
+    if not columns.pointwise and suits(columns, w.shape[1], x, w):
+        bias = None if b is None else array_namespace(x, b).ascontiguousarray(b, wide(x.dtype))
+        return direct(x, w, columns, bias, tf32=tf32)
+    y = convolve(x, w, columns, tf32=tf32)
+    if b is not None:
+        y += b
+    return y
+
+
+def image_gradient(dy, w, columns, tf32):
+    """dX (N, H, W, C) of dY (N, oh, ow, F), for filters w (F, C/G, kh, kw)."""
+    if columns.window.stride == (1, 1) and not columns.pointwise:
+        filters, around = turned(w, columns.groups), columns.turned(len(w))
+        if suits(around, filters.shape[1], dy, filters):
+            return direct(dy, filters, around, tf32=tf32)           # dX = dY ∗ W, each filter turned by half
+    return scattered_gradient(dy, matrix(w, columns.groups), columns, tf32=tf32)
+
+
+def filter_gradient(x, dy, columns, tf32):
+    """dW (G, F/G, kh·kw·C/G) of x (N, H, W, C) and dY (N, oh, ow, F), in float32 or float64."""
+    if not columns.pointwise and suits(columns, dy.shape[3] // columns.groups, x, dy):
+        return direct_gradient(x, dy, columns, tf32=tf32)
+    return gathered_gradient(x, dy, columns, tf32=tf32)
+
+
 def convolve(x, w, columns, out=None, room=None, tf32=False):
-    """Y = X̃ W as (N, oh, ow, F), for x (N, H, W, C) and w from :func:`matrix`."""
+    """Y = X̃ Wᵀ from columns in memory."""
     parts = columns.parts(x.itemsize)
     if out is None:
         out = array_namespace(x).empty((len(x), *columns.size, w.shape[0] * w.shape[1]), x.dtype)
@@ -59,8 +88,8 @@ def convolve(x, w, columns, out=None, room=None, tf32=False):
     return out
 
 
-def image_gradient(dy, w, columns, tf32=False):
-    """dX (N, H, W, C) of dY (N, oh, ow, F)."""
+def scattered_gradient(dy, w, columns, tf32=False):
+    """dX from dX̃ in memory, for w from :func:`matrix`."""
     n, c, h, width = columns.shape
     dx, parts, g = array_namespace(dy).empty((n, h, width, c), dy.dtype), columns.parts(dy.itemsize), columns.groups
     room = columns.workspace(dy, parts)
@@ -74,8 +103,8 @@ def image_gradient(dy, w, columns, tf32=False):
     return dx
 
 
-def filter_gradient(x, dy, columns, tf32=False):
-    """dW (G, F/G, kh·kw·C/G) in float32 or float64."""
+def gathered_gradient(x, dy, columns, tf32=False):
+    """dW from columns in memory."""
     g, f, parts = columns.groups, dy.shape[3], columns.parts(x.itemsize)
     dw = array_namespace(x).empty((g, f // g, columns.depth), wide(x.dtype))
     room = columns.workspace(x, parts)

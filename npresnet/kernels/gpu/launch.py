@@ -13,11 +13,12 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 ACCESS = 16                      # bytes that a thread moves at once
 BLOCK = 256                      # threads
 LARGEST = 2**31 - 2 * BLOCK      # things that threads are numbered for
+STATIC = 48 * 1024               # bytes of shared memory that every kernel may ask for
 
 
-def source() -> str:
-    """All kernels as one text."""
-    return "\n".join(files(__package__).joinpath(name).read_text() for name in SOURCES)
+def source(names=SOURCES) -> str:
+    """The kernels as one text."""
+    return "\n".join(files(__package__).joinpath(name).read_text() for name in names)
 
 
 def options(dtype, width) -> tuple[str, ...]:
@@ -26,22 +27,32 @@ def options(dtype, width) -> tuple[str, ...]:
 
 
 @cache
-def kernel(cupy, name, dtype, width):
-    """A function of the compiled source; CuPy keeps the machine code on disk."""
-    return module(cupy, dtype, width).get_function(name)
+def kernel(cupy, name, told, sources=SOURCES, shared=0):
+    """A function of the compiled sources, ready for launches with so many bytes of shared memory."""
+    function = module(cupy, told, sources).get_function(name)
+    if shared > STATIC:
+        function.max_dynamic_shared_size_bytes = shared
+    return function
 
 
 @cache
-def module(cupy, dtype, width):
-    return cupy.RawModule(code=source(), options=options(dtype, width))
+def module(cupy, told, sources):
+    """The sources compiled with the options ``told``; CuPy keeps the machine code on disk."""
+    return cupy.RawModule(code=source(sources), options=told)
 
 
 def launch(name, arrays, numbers, grid, block=(BLOCK,), width=1, like=None):
     """Run ``name`` on arrays (the first of them, or ``like``, says what ``real`` is), then ints and wide floats."""
     like = arrays[0] if like is None else like
-    real = wide(like.dtype).type
+    enqueue(kernel(array_namespace(like), name, options(like.dtype.name, width)), arrays, numbers, grid, block,
+            like.dtype)
+
+
+def enqueue(function, arrays, numbers, grid, block, dtype, shared=0):
+    """Launch a function on arrays, then ints, then floats in ``wide`` of ``dtype``."""
+    real = wide(dtype).type
     typed = [real(n) if isinstance(n, float) else np.int32(n) for n in numbers]
-    kernel(array_namespace(like), name, like.dtype.name, width)(grid, block, (*arrays, *typed))
+    function(grid, block, (*arrays, *typed), shared_mem=shared)
 
 
 def launch_each(name, arrays, numbers, count, width=1, like=None):

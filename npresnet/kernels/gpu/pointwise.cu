@@ -65,3 +65,21 @@ extern "C" __global__ void momentum_step(const Pack *__restrict__ w, const Pack 
     new_w[number] = narrow(weight);
     new_v[number] = narrow(speed);
 }
+
+// running ← (1 − r) · running + r · batch,   the variance times c first
+extern "C" __global__ void moving_statistics(const Pack *__restrict__ running_mean, const Pack *__restrict__ running_var,
+                                             const Pack *__restrict__ mean, const Pack *__restrict__ var,
+                                             Pack *__restrict__ new_mean, Pack *__restrict__ new_var, int count,
+                                             wide r, wide c)
+{
+    int number = thread_number();
+    if (number >= count) return;
+    Wides m = widen(running_mean[number]), v = widen(running_var[number]), dm = widen(mean[number]);
+    Wides dv = widen(var[number]);
+    for (int k = 0; k < WIDTH; k++) {
+        m.v[k] = (1 - r) * m.v[k] + r * dm.v[k];
+        v.v[k] = (1 - r) * v.v[k] + r * (dv.v[k] * c);
+    }
+    new_mean[number] = narrow(m);
+    new_var[number] = narrow(v);
+}

@@ -4,13 +4,16 @@ Products of float16 and bfloat16 add up in float32.  Those of float32 are exact 
 (:func:`npresnet.backend.tf32`), which reads 10 bits of each factor's mantissa.
 """
 
-from functools import cache
-
 import numpy as np
 
 from ...backend import array_namespace
+from .blas import call
 
 CODES = {"float16": 2, "bfloat16": 14, "float32": 0, "float64": 1}     # CUDA_R_16F and so on
+SUMS_32, SUMS_32_OF_TF32, SUMS_64 = 68, 77, 70                         # CUBLAS_COMPUTE_32F and so on
+DEFAULT = -1                                                           # CUBLAS_GEMM_DEFAULT
+FACTORS = {kind: [np.array(number, kind) for number in (0, 1)] for kind in (np.float32, np.float64)}
+AT = {kind: [factor.ctypes.data for factor in factors] for kind, factors in FACTORS.items()}      # α and β, 0 or 1
 
 
 def product(a, b, out, *, accumulate=False, tf32=False):
@@ -18,22 +21,19 @@ def product(a, b, out, *, accumulate=False, tf32=False):
 
     Each matrix has one axis without gaps; ``out`` the last one.  ``out`` may be float32 where a and b are smaller.
     """
-    from cupy.cuda import device
-    from cupy_backends.cuda.libs import cublas
     (m, k), n = a.shape[-2:], b.shape[-1]
-    kind = np.float64 if a.dtype == np.float64 else np.float32
-    one, factor = np.ones((), kind), np.asarray(accumulate, kind)
+    zero, one = AT[np.float64 if a.dtype == np.float64 else np.float32]
+    beta = one if accumulate else zero
     (flip_b, ld_b, skip_b), (flip_a, ld_a, skip_a), (_, ld_out, skip_out) = side(b), side(a), side(out)
     code, code_out = CODES[a.dtype.name], CODES[out.dtype.name]
     left, right = (b.data.ptr, code, ld_b), (a.data.ptr, code, ld_a)
     to = (out.data.ptr, code_out, ld_out)
-    how = compute(cublas, a.dtype, tf32), cublas.CUBLAS_GEMM_DEFAULT
-    head = (device.get_cublas_handle(), flip_b, flip_a, n, m, k, one.ctypes.data)
+    how, head = (compute(a.dtype, tf32), DEFAULT), (flip_b, flip_a, n, m, k, one)
     if out.ndim == 2:
-        cublas.gemmEx(*head, *left, *right, factor.ctypes.data, *to, *how)
+        call("cublasGemmEx", *head, *left, *right, beta, *to, *how)
     else:
-        cublas.gemmStridedBatchedEx(*head, *left, skip_b, *right, skip_a, factor.ctypes.data, *to, skip_out, len(out),
-                                    *how)
+        call("cublasGemmStridedBatchedEx", *head, *left, skip_b, *right, skip_a, beta, *to, skip_out,
+             len(out), *how)
     return out
 
 
@@ -49,12 +49,11 @@ def side(a) -> tuple[int, int, int]:
     return 1, max(across, rows), skip
 
 
-@cache
-def compute(cublas, dtype, tf32) -> int:
-    """cuBLAS's name for how a product of this dtype adds up."""
+def compute(dtype, tf32) -> int:
+    """cuBLAS's number for how a product of this dtype adds up."""
     if dtype == np.float64:
-        return cublas.CUBLAS_COMPUTE_64F
-    return cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if tf32 and dtype == np.float32 else cublas.CUBLAS_COMPUTE_32F
+        return SUMS_64
+    return SUMS_32_OF_TF32 if tf32 and dtype == np.float32 else SUMS_32
 
 
 def matmul(a, b, **options):

@@ -1,9 +1,9 @@
-"""One step of SGD for one parameter, in one pass."""
+"""What a training step moves besides, each in one launch."""
 
 import numpy as np
 
 from ...backend import array_namespace
-from ...ops.step import momentum_step
+from ...ops.step import momentum_step, moving_statistics
 from .launch import fits, launch_each, wide, width_of
 
 
@@ -20,3 +20,18 @@ def momentum_step_cupy(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     launch_each("momentum_step", (w, g, before, rate, new_w, new_v),
                 (int(v is not None), int(nesterov), float(momentum), float(decay)), w.size // width, width)
     return new_w, new_v
+
+
+@moving_statistics.register("cupy")
+def moving_statistics_cupy(running_mean, running_var, mean, var, *, momentum, correction=1.0):
+    """Equals :func:`npresnet.ops.moving_statistics`."""
+    given = running_mean, running_var, mean, var
+    if not fits(*given) or len({a.shape for a in given}) > 1:
+        return moving_statistics.reference(*given, momentum=momentum, correction=correction)
+    xp = array_namespace(*given)
+    given = [xp.ascontiguousarray(a) for a in given]
+    new_mean, new_var = (xp.empty_like(a) for a in given[:2])
+    width = width_of(mean.dtype, mean.size, *given, new_mean, new_var)
+    launch_each("moving_statistics", (*given, new_mean, new_var), (float(momentum), float(correction)),
+                mean.size // width, width)
+    return new_mean, new_var

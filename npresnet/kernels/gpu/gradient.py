@@ -1,0 +1,45 @@
+"""The filters' gradient without columns in memory (gradient.cu)."""
+
+from ...backend import array_namespace
+from .launch import BLOCK, wide
+from .tiles import STAGES, Tile, compiled, multiprocessors, on_tensor_cores, packs_of
+
+SOURCES = ("types.cuh", "warp.cuh", "gradient.cu")
+PIXELS = 32                      # of a piece, as in gradient.cu
+ROUNDS = 2                       # blocks for each place on the GPU, so that the last ones do not keep all waiting
+PIECES = 8                       # that a block should have at least
+
+# Filters by columns (i, j, c).
+TENSOR = (Tile(128, 128, 64, 64, 2), Tile(64, 128, 32, 64, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4),
+          Tile(16, 128, 16, 32, 4))
+PLAIN = (Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4))
+DOUBLE = (Tile(64, 64, 32, 32, 2), Tile(16, 64, 16, 16, 4))
+
+
+def tiles(dtype, tf32=False) -> tuple[Tile, ...]:
+    """Those there are, the largest first."""
+    return DOUBLE if dtype.itemsize == 8 else TENSOR if on_tensor_cores(dtype, tf32) else PLAIN
+
+
+def shared(tile, dtype) -> int:
+    """Bytes of shared memory: the pieces of both factors."""
+    return STAGES * PIXELS * (tile.rows + tile.columns) * dtype.itemsize
+
+
+def direct_gradient(x, dy, columns, tile=None, splits=None, tf32=False):
+    """dW = dYᵀ X̃ as (G, F/G, kh·kw·C/G) in ``wide``, for x (N, H, W, C) and dy (N, oh, ow, F)."""
+    xp, groups, rows = array_namespace(x, dy), columns.groups, dy.size // dy.shape[3]
+    filters, processors, width = dy.shape[3] // groups, multiprocessors(xp), packs_of(x.dtype)
+    tile = tile or min(tiles(x.dtype, tf32), key=lambda tile: tile.cost(filters, columns.depth, 1, groups))
+    blocks = tile.grid(filters, columns.depth) * groups
+    splits = splits or max(1, min(ROUNDS * tile.blocks * processors // blocks, rows // (PIXELS * PIECES)))
+    _, packs, *geometry = columns.numbers(width)
+    parts = xp.empty((splits, groups, filters, columns.depth), wide(x.dtype))
+    run = compiled(xp, SOURCES, x.dtype, tile, tf32)
+    run("filter_gradient", (dy, x, parts), (rows, groups, filters, packs, *geometry, splits), blocks * splits,
+        tile.threads, shared(tile, x.dtype))
+    if splits == 1:
+        return parts[0]
+    dw = xp.empty(parts.shape[1:], parts.dtype)
+    run("join_gradients", (parts, dw), (dw.size, splits), -(-dw.size // BLOCK), BLOCK)
+    return dw
