@@ -18,10 +18,11 @@ BINARY = ("add sub mul truediv floordiv mod pow matmul and or xor lt le eq ne gt
 REFLECTED = ("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift").split()
 INPLACE = ("add sub mul truediv floordiv pow and or xor").split()
 UNARY = ("neg", "pos", "abs", "invert")
-transfers = []          # what left the device: "get", "bool", "int", "float", "item"
+transfers = []          # what the host waited for: "get", "bool", "int", "float", "item", "synchronize"
 recording = []          # one list of calls for each stream that captures
 pools = []              # allocators in use in place of the common one
 streams = []            # those entered, the current one last
+kernels_run = False     # see installed()
 PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}
 
 
@@ -48,7 +49,10 @@ class ndarray:
         return lifted(value) if callable(value) else wrapped(value)
 
     def __getitem__(self, key):
-        return wrapped(self._array[unwrapped(key)])
+        keys = unwrapped(key if isinstance(key, tuple) else (key,))
+        if any(isinstance(part, np.ndarray | list) for part in keys):               # a copy, not a view
+            return replayed(lambda: self._array[keys]) if recording else ndarray(self._array[keys])
+        return ndarray(self._array[keys if Ellipsis in keys else (*keys, ...)])     # a view, of a single number too
 
     def __setitem__(self, key, value):
         recorded(self._array.__setitem__)(unwrapped(key), unwrapped(value))
@@ -57,7 +61,7 @@ class ndarray:
         return len(self._array)
 
     def __iter__(self):
-        return map(wrapped, self._array)
+        return (self[number] for number in range(len(self)))
 
     def __deepcopy__(self, memo):
         return ndarray(self._array.copy())
@@ -112,17 +116,23 @@ VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
 
 
 def refuse_product(name):
-    """CuPy's own products go through its binding of cuBLAS, which no stream may capture (cublas.pyx, setStream)."""
-    if recording and name in PRODUCTS:
+    """CuPy's own products go through its binding of cuBLAS, which no stream may capture (cublas.pyx, setStream).
+
+    Where the references run in place of the kernels they may: those have no other products.
+    """
+    if recording and kernels_run and name in PRODUCTS:
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
 
 
 def lifted(function):
     def call(*args, **kwargs):
         refuse_product(function.__name__)
-        if recording and function.__name__ not in VIEWS:
-            return replayed(lambda: function(*map(unwrapped, args), **{k: unwrapped(a) for k, a in kwargs.items()}))
-        return wrapped(function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()}))
+
+        def compute():
+            return function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()})
+        if recording and not (function.__name__ in VIEWS and np.shares_memory(compute(), function.__self__)):
+            return replayed(compute)
+        return wrapped(compute())
     return call
 
 
@@ -150,7 +160,8 @@ def replayed(compute, inplace=False):
         recording[-1].append((compute, ()))
         return None
     with np.errstate(all="ignore"):
-        place = np.array(compute())                         # of the right shape; the numbers come with each launch
+        place = np.array(compute())                         # of the right shape
+    place[...] = np.nan if place.dtype.kind == "f" else 0   # the numbers come with each launch
     recording[-1].append((lambda: place.__setitem__(..., compute()), ()))
     return ndarray(place)
 
@@ -202,7 +213,7 @@ class Stream:
         return SimpleNamespace(launch=lambda stream=None: [function(*args) for function, args in calls], calls=calls)
 
     def synchronize(self):
-        pass
+        leave("synchronize")
 
     def wait_event(self, event):
         pass
@@ -227,13 +238,16 @@ def poisoned(shape, dtype=float, **_):
     """Fresh memory: nobody may count on what is in it."""
     if recording and not pools:
         raise RuntimeError("memory is asked for while a stream captures, and not from a pool of the graph's own")
-    dtype = np.dtype(dtype)
-    return ndarray(np.full(shape, np.nan if dtype.kind == "f" else 171, dtype))
+    return ndarray(np.full(shape, poison(np.dtype(dtype)), dtype))
+
+
+def poison(dtype):
+    return np.nan if dtype.kind == "f" else dtype.type(171)
 
 
 def poisoned_like(a):
     fresh = np.empty_like(a._array)
-    fresh[...] = np.nan if fresh.dtype.kind == "f" else 171
+    fresh[...] = poison(fresh.dtype)
     return ndarray(fresh)
 
 
@@ -277,7 +291,7 @@ def module() -> ModuleType:
         id, compute_capability, attributes = 0, "90", {"MultiProcessorCount": 132}
 
         def synchronize(self):
-            pass
+            leave("synchronize")
 
     cupy.cuda = ModuleType("cupy.cuda")
     cupy.cuda.Device, cupy.cuda.Stream, cupy.cuda.using_allocator = Device, Stream, using_allocator
@@ -305,7 +319,8 @@ def installed(kernels=False):
     before = {name: sys.modules.get(name) for name in found}
     sys.modules.update(found)                   # mock.patch.dict would forget what is imported meanwhile
     try:
-        with references(not kernels), mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded)):
+        with (references(not kernels), mock.patch(f"{__name__}.kernels_run", kernels),
+              mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded))):
             transfers.clear()
             launched.clear()
             yield MODULE

@@ -12,6 +12,7 @@ whoever prepares which image, and a run that goes on after a stop sees what it w
 import numpy as np
 from PIL import Image
 
+from ..backend import array_namespace
 from .preprocessing import SCALES
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -19,11 +20,12 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def uniforms(seed, epoch, images, draws):
     """Random numbers in [0, 1), (len(images), draws): a hash of (seed, epoch, image, draw).           [V]"""
+    xp = array_namespace(images)
     with np.errstate(over="ignore"):                                    # modulo 2⁶⁴ is what is meant
         key = scrambled(np.uint64(seed) + GOLDEN)
         key = scrambled(key ^ np.uint64(epoch) + GOLDEN)
-        key = scrambled(key ^ np.asarray(images, np.uint64) + GOLDEN)
-        numbers = scrambled(key[:, None] + np.arange(1, draws + 1, dtype=np.uint64) * GOLDEN)
+        key = scrambled(xp.asarray(images, np.uint64) + GOLDEN ^ key)
+        numbers = scrambled(key[:, None] + xp.arange(1, draws + 1, dtype=np.uint64) * GOLDEN)
     return (numbers >> np.uint64(11)) * 2.0**-53
 
 
@@ -39,12 +41,12 @@ def crop_and_flip(pixels, u, pad=4):
 
     Shapes: pixels (N, H, W, C), u (N, 3) → (N, H, W, C).
     """
-    n, h, w, _ = pixels.shape
-    framed = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    (n, h, w, _), xp = pixels.shape, array_namespace(pixels, u)
+    framed = xp.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     top, left = (u[:, :2] * (2 * pad + 1)).astype(int).T
-    rows, columns = top[:, None] + np.arange(h), left[:, None] + np.arange(w)
-    columns = np.where(u[:, 2:] < 0.5, columns[:, ::-1], columns)
-    return framed[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    rows, columns = top[:, None] + xp.arange(h), left[:, None] + xp.arange(w)
+    columns = xp.where(u[:, 2:] < 0.5, columns[:, ::-1], columns)
+    return framed[xp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def resized_crop(image, u, side, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), tries=10):

@@ -52,8 +52,9 @@ def inference(model, x, labels, precision) -> Callable:
 def training(model, x, labels, precision) -> Callable:
     """One step of SGD with momentum on a copy of the model, as a graph; the loss."""
     from ..training import SGD, CapturedStep
+    from ..training.precision import make_precision
     twin = to_device(model, "cuda").train()
-    step = CapturedStep(twin, SGD(twin, momentum=0.9, weight_decay=1e-4), allow_tf32=precision == "tf32")
+    step = CapturedStep(twin, SGD(twin, momentum=0.9, weight_decay=1e-4), make_precision(precision, twin))
     x, labels = to_device(x, "cuda"), to_device(labels, "cuda")
     return lambda: step(x, labels, 1e-3)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backend import array_namespace
 from ..data.augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
 from .ahead import ahead
 
@@ -15,8 +16,16 @@ class Batch(NamedTuple):
     labels: np.ndarray
 
     def parts(self, count):
-        """The same in ``count`` nearly equal parts."""
-        return [Batch(*part) for part in zip(*(np.array_split(array, count) for array in self)) if len(part[0])]
+        """The same in ``count`` nearly equal parts, views."""
+        places = [part for part in np.array_split(np.arange(len(self.labels)), count) if len(part)]
+        return [Batch(*(array[part[0]:part[-1] + 1] for array in self)) for part in places]
+
+
+def on_device_of(model, batch):
+    """The batch where the model lives, in its dtype."""
+    first = next(iter(model.parameters())).value
+    xp = array_namespace(first)
+    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
 
 
 class Batches:
@@ -35,8 +44,10 @@ class Batches:
 
     def epoch(self, epoch, start=0):
         """Batches ``start``, ``start`` + 1 … of a shuffled pass over all pictures; the last may be smaller."""
-        order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.source))
-        return ahead(lambda part: self.augmented(epoch, part), self.chunks(order, start), self.workers)
+        return ahead(lambda part: self.augmented(epoch, part), self.chunks(self.order(epoch), start), self.workers)
+
+    def order(self, epoch):
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.source))
 
     def plain(self):
         """Batches in the source's own order, prepared as for a prediction."""
@@ -54,10 +65,14 @@ class Batches:
 
     def prepared(self, part):
         images, recipe = self.source.read(part), self.preprocessing
-        if isinstance(images, np.ndarray) and images.shape[1:3] == (recipe.crop, recipe.crop) and recipe.resize in (
-                None, recipe.crop):
-            return Batch(normalized(images, recipe), self.source.labels[part])
-        return Batch(np.stack([recipe(image) for image in images]), self.source.labels[part])
+        x = normalized(images, recipe) if ready(self.source, recipe) else np.stack([recipe(image) for image in images])
+        return Batch(x, self.source.labels[part])
+
+
+def ready(source, recipe) -> bool:
+    """Whether the pictures are in memory, and have the size that ``recipe`` would give them."""
+    return source.pixels is not None and source.pixels.shape[1:3] == (recipe.crop, recipe.crop) and recipe.resize in (
+        None, recipe.crop)
 
 
 DRAWS = 26                                       # 23 place the crop of a photo, the last three are for the jitter

@@ -25,12 +25,14 @@ class Optimizer:
         self.state = {}                                                 # "velocity/conv1.weight" → array
 
     def step(self, lr):
-        """One update of every parameter that has a gradient; ``lr`` is a float, or for SGD a number on the GPU."""
-        lr = float(lr) if array_namespace(lr) is np else lr
+        """One update of every parameter that has a gradient."""
+        lr = float(lr)
         for name, box in self.parameters.items():
             if box.grad is not None:
-                decay = self.weight_decay if self.decay_all or box.value.ndim > 1 else 0.0
-                box.value = self.updated(name, box.value, box.grad, lr, decay)
+                box.value = self.updated(name, box.value, box.grad, lr, self.decay(box))
+
+    def decay(self, box) -> float:
+        return self.weight_decay if self.decay_all or box.value.ndim > 1 else 0.0
 
     def updated(self, name, w, g, lr, decay):
         raise NotImplementedError(f"{type(self).__name__} needs an updated()")

@@ -47,11 +47,19 @@ class Full:
         """Whether the step is to be made; an infinite gradient is the caller's to report."""
         return True
 
-    def state(self) -> list:
+    def numbers(self) -> list:
+        """What changes from step to step, besides the weights."""
         return []
 
-    def restore(self, state):
+    def state(self) -> list:
+        """The same for JSON."""
+        return []
+
+    def restore(self, numbers):
         pass
+
+    def to(self, xp):
+        """Keep those numbers where the arrays of ``xp`` live."""
 
 
 class Mixed:
@@ -92,23 +100,30 @@ class Mixed:
 
         return scores, whole
 
-    def settle(self, finite) -> bool:
+    def settle(self, finite):
         """Whether the step is to be made, and the scale of the next one.                          [MP] §3.2
 
-        An overflow costs a step and halves the scale; ``patience`` steps without one double it.
+        An overflow costs a step and halves the scale; ``patience`` steps without one double it.  Without a branch, so
+        that it may be a GPU that knows whether all was ``finite``.
         """
-        self.good = self.good + 1 if finite else 0
-        if not finite:
-            self.scale /= 2
-        elif self.good >= self.patience:
-            self.scale, self.good = min(2 * self.scale, self.largest), 0
-        return finite or self.scale < 1                 # below 1 it is no matter of scale: let the caller report it
+        xp = array_namespace(finite)
+        self.good = xp.where(finite, self.good + 1, 0)
+        grown = self.good >= self.patience
+        doubled = xp.where(grown, xp.minimum(2 * self.scale, self.largest), self.scale)
+        self.scale, self.good = xp.where(finite, doubled, self.scale / 2), xp.where(grown, 0, self.good)
+        return finite | (self.scale < 1)                # below 1 it is no matter of scale: let the caller report it
 
-    def state(self) -> list:
+    def numbers(self) -> list:
         return [self.scale, self.good]
 
-    def restore(self, state):
-        self.scale, self.good = state
+    def state(self) -> list:
+        return [float(self.scale), int(self.good)]
+
+    def restore(self, numbers):
+        self.scale, self.good = numbers
+
+    def to(self, xp):
+        self.scale, self.good = xp.asarray(float(self.scale), "float32"), xp.asarray(int(self.good))
 
 
 def make_precision(name, model):

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.training import Stopped, Trainer, predict, read_checkpoint, restore
+from npresnet.training import Recipe, Stopped, Trainer, predict, read_checkpoint, restore
 
 from .. import fake_cupy
 from .conftest import drawn_source, small_model
 from .test_resume import ADAM, RICH, StopAt
 
+GRAPH = Recipe(epochs=2, batch_size=18, lr=0.05, schedule="cosine", label_smoothing=0.1, nesterov=True, decay_all=False)
 
-@pytest.mark.parametrize("recipe", [replace(RICH, epochs=1), replace(ADAM, epochs=1)], ids=["rich", "adamw"])
+
+@pytest.mark.parametrize("recipe", [replace(RICH, epochs=1), replace(ADAM, epochs=1), GRAPH],
+                         ids=["rich", "adamw", "graph"])
 def test_training_on_a_device_equals_the_hosts(recipe, tmp_path):
     source = drawn_source()
     with fake_cupy.installed(), use("numpy"):

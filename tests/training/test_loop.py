@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_accumulated_gradients_are_the_batchs():
 
 def test_mix_up_is_the_loss_of_mixed_labels():
     from npresnet import ops
-    from npresnet.training.loop import cross_entropy
+    from npresnet.training.objective import cross_entropy
     rng = np.random.default_rng(0)
     logits, labels, share = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), 0.7
     loss, pullback = cross_entropy(logits, labels, share, 0.0)
@@ -212,6 +213,20 @@ def test_every_picture_comes_once_an_epoch_in_a_new_order():
     assert not np.array_equal(*orders)
     tail = np.concatenate([batch.x[:, 0, 0, 0] for batch in batches.epoch(1, start=2)])
     np.testing.assert_array_equal(tail, orders[1][32:])
+
+
+def test_the_terminal_looks_ten_times_a_second_at_most(monkeypatch):
+    from npresnet.training import watch
+    shown, now = [], [100.0]
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    bar = SimpleNamespace(console=SimpleNamespace(file=None), update=lambda task, **what: shown.append(what))
+    trainer, terminal = Trainer(small_model(), SMALL, drawn_source()), watch.Terminal(bar, 0)
+    trainer.totals = [30.0, 5, 10]
+    for number in range(25):
+        now[0], trainer.step = 100 + number / 64, number + 1
+        terminal.batch(trainer, 50.0)
+    assert [what["completed"] for what in shown] == [1, 8, 15, 22] and shown[0]["total"] == 6
+    assert "loss 3.000  accuracy 50.0 %" in shown[0]["description"]
 
 
 @pytest.mark.parametrize("change, message", [
