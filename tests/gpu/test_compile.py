@@ -52,7 +52,7 @@ TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype
 MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory
 
 
-@pytest.mark.parametrize("architecture", MULTIPROCESSOR)
+@pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 @pytest.mark.parametrize("name, dtype, tf32, tile", TILED, ids=str)
 def test_products_without_columns_compile(architecture, name, dtype, tf32, tile):
     """Nothing is spilled, as many blocks fit as the tile says, and the tensor cores' instruction is there."""
