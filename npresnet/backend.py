@@ -153,3 +153,18 @@ def gpu():
     if not cupy.cuda.is_available():
         raise OSError("CuPy finds no usable GPU here (nvidia-smi shows what the driver sees); use the CPU instead")
     return cupy
+
+
+def captured(cupy, work, stream=None):
+    """(a CUDA graph of what ``work()`` enqueues, what that returned); nothing runs until the graph is launched.
+
+    Meanwhile nothing may come back to the host, and memory must be the graph's own.
+    """
+    stream = stream or cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            result = work()
+        finally:
+            graph = stream.end_capture()
+    return graph, result

@@ -9,11 +9,10 @@ import threading
 
 import numpy as np
 
-from ..backend import array_namespace, tf32_allowed, to_device
+from ..backend import array_namespace, captured, tf32_allowed, to_device
 from ..kernels.gpu.launch import ACCESS
 from ..nn import Softmax
 from .buffers import Life, assign
-from .capture import captured
 from .gpu_steps import bind
 from .graph import Node, fuse, lower
 from .shape import images
@@ -99,7 +98,7 @@ class GpuPlan:
         self.input[..., :x.shape[1]] = x.transpose(0, 2, 3, 1)
         self.calls += 1
         if self.graph is None and self.calls > 1 and all(step.capturable for step in self.steps):
-            self.graph = captured(self.xp, self._launch)
+            self.graph, _ = captured(self.xp, self._launch)
         if self.graph is None:
             self._launch()
         else:

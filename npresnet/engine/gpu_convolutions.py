@@ -8,7 +8,7 @@ from ..kernels.gpu.columns import Columns, matrix
 from ..kernels.gpu.conv import convolve
 from ..kernels.gpu.direct import best_tile, direct, splits_for, suits, tiles
 from ..kernels.gpu.launch import wide
-from .capture import fastest
+from .fastest import fastest
 from .graph import NO_FLOOR
 from .shape import Image, conv_window
 

@@ -3,7 +3,7 @@
 A step of a small network is hundreds of launches, and Python takes longer over each than the GPU; a graph is one.
 """
 
-from ..backend import array_namespace
+from ..backend import array_namespace, captured
 from ..nn import Buffer
 from ..ops import softmax_cross_entropy
 from .flat import Group, moved
@@ -38,12 +38,8 @@ class Captured:
 
     def captured(self, places):
         """(the graph of the function of what lies in ``places``, those, its results); nothing runs yet."""
-        with self.xp.cuda.using_allocator(self.pool.malloc), self.stream:
-            self.stream.begin_capture()
-            try:
-                results = self.function(*places)
-            finally:
-                graph = self.stream.end_capture()
+        with self.xp.cuda.using_allocator(self.pool.malloc):
+            graph, results = captured(self.xp, lambda: self.function(*places), self.stream)
         return graph, places, results
 
 

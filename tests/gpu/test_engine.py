@@ -63,7 +63,7 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
 
 
 def test_the_fastest_is_measured(cupy):
-    from npresnet.engine.capture import fastest
+    from npresnet.engine.fastest import fastest
     if cupy is not fake_cupy.MODULE:
         x, small = cupy.ones(2**26, dtype=np.float32), cupy.ones(8, dtype=np.float32)
         ways = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]

@@ -18,13 +18,6 @@ __device__ inline int place(int row, int chunk) { return row * CHUNKS + (chunk ^
 struct Sums {                                                    // of a warp; this lane's share of it
     float v[WARP_M / 16][WARP_N / 8][4];
 
-    __device__ void clear()
-    {
-        for (auto &row : v)
-            for (auto &tile : row)
-                for (float &sum : tile) sum = 0;
-    }
-
     // Adds a piece: `a` are the warp's rows of X~, `b` its filters.
     __device__ void add(const Pack *a, const Pack *b, int lane)
     {
@@ -58,12 +51,6 @@ struct Sums {                                                    // of a warp; t
 #else
 struct Sums {
     wide v[WARP_M / 8][WARP_N / 4];
-
-    __device__ void clear()
-    {
-        for (auto &row : v)
-            for (wide &sum : row) sum = 0;
-    }
 
     __device__ void add(const Pack *a, const Pack *b, int lane)
     {
@@ -148,8 +135,7 @@ direct(const Pack *__restrict__ x, const Pack *__restrict__ w, const wide *__res
             if (++j == kw) j = 0, i_tap++;
     };
 
-    Sums sums;
-    sums.clear();
+    Sums sums = {};
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     int warp_m = warp / (TILE_N / WARP_N) * WARP_M, warp_n = warp % (TILE_N / WARP_N) * WARP_N;
     for (int stage = 0; stage < STAGES - 1; stage++) {

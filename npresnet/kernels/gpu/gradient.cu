@@ -26,13 +26,6 @@ template <int ROW> __device__ inline int place(int pixel, int chunk)
 struct Sums {                                                    // of a warp; this lane's share of it
     float v[WARP_M / 16][WARP_N / 8][4];
 
-    __device__ void clear()
-    {
-        for (auto &row : v)
-            for (auto &tile : row)
-                for (float &sum : tile) sum = 0;
-    }
-
 #if WIDTH == 4
     // The word of channel `at` of a pixel.
     template <int ROW> static __device__ unsigned word(const Pack *of, int pixel, int at)
@@ -93,13 +86,6 @@ struct Sums {                                                    // of a warp; t
 #define OWN_N (WARP_N / (4 * WIDTH))
 struct Sums {
     Wides v[OWN_M][WIDTH][OWN_N];
-
-    __device__ void clear()
-    {
-        for (auto &pack : v)
-            for (auto &row : pack)
-                for (Wides &sum : row) sum = filled(0);
-    }
 
     __device__ void add(const Pack *dy, const Pack *cols, int m, int n, int lane)
     {
@@ -178,8 +164,7 @@ filter_gradient(const Pack *__restrict__ dy, const Pack *__restrict__ x, wide *_
         }
     };
 
-    Sums sums;
-    sums.clear();
+    Sums sums = {};
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     int warp_m = warp / (TILE_N / WARP_N) * WARP_M, warp_n = warp % (TILE_N / WARP_N) * WARP_N;
     for (int stage = 0; stage < STAGES - 1; stage++) {

@@ -1,21 +1,11 @@
-"""CUDA graphs of launches, and which of several ways to do the same is the fastest on this GPU."""
+"""Which of several ways to do the same is the fastest on this GPU."""
 
 from statistics import median
 
+from ..backend import captured
+
 REPEATS = 5              # in one graph, so that the time to start it is shared
 ROUNDS = 3
-
-
-def captured(cupy, launch):
-    """A graph of what ``launch()`` enqueues; nothing runs, and nothing may be allocated or copied to the host."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        try:
-            launch()
-        finally:
-            graph = stream.end_capture()
-    return graph
 
 
 def fastest(cupy, runs) -> int:
@@ -28,7 +18,7 @@ def fastest(cupy, runs) -> int:
         return 0
     for run in runs:
         run()
-    graphs = [captured(cupy, lambda run=run: [run() for _ in range(REPEATS)]) for run in runs]
+    graphs = [captured(cupy, lambda run=run: [run() for _ in range(REPEATS)])[0] for run in runs]
     times = [[] for _ in runs]
     for _ in range(1 + ROUNDS):
         for graph, found in zip(graphs, times):
