@@ -222,6 +222,23 @@ class Stream:
         return event
 
 
+class MemoryPool:
+    """Where memory for a graph comes from; ``freed`` counts how often idle memory was given back."""
+
+    freed = 0
+
+    def malloc(self, size):
+        raise NotImplementedError
+
+    def free_all_blocks(self):
+        if recording:
+            raise RuntimeError("memory is given back while a stream captures")
+        self.freed += 1
+
+    def total_bytes(self):
+        return 0
+
+
 class Event:
     """A point in time, by a clock that only moves when a test moves it."""
 
@@ -296,7 +313,9 @@ def module() -> ModuleType:
     cupy.cuda = ModuleType("cupy.cuda")
     cupy.cuda.Device, cupy.cuda.Stream, cupy.cuda.using_allocator = Device, Stream, using_allocator
     cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda number: {"name": b"no GPU"})
-    cupy.cuda.MemoryPool = lambda: SimpleNamespace(malloc=None)
+    cupy.cuda.MemoryPool = MemoryPool
+    common = MemoryPool()
+    cupy.get_default_memory_pool = lambda: common
     cupy.cuda.is_available = lambda: True
     cupy.cuda.Event, cupy.cuda.get_elapsed_time = Event, lambda start, stop: stop.time - start.time
     default = Stream(null=True)

@@ -41,22 +41,30 @@ def bench_gpu(model, batch=64, mode="infer", size=224, precision="float32", roun
 
 def inference(model, x, labels, precision) -> Callable:
     """The engine's logits, from and to the GPU."""
-    from ..engine import optimize
-    dtype = np.float16 if precision == "float16" else np.float32
-    with tf32(precision == "tf32"):
-        engine = optimize(to_device(model.astype(dtype), "cuda"))
-    x = to_device(x.astype(dtype), "cuda")
+    engine = engine_of(model, precision)
+    x = to_device(x.astype(engine.dtype), "cuda")
     return lambda: engine.logits(x)
+
+
+def engine_of(model, precision):
+    """The engine of a copy of the model."""
+    from ..engine import optimize
+    with tf32(precision == "tf32"):
+        return optimize(to_device(model.astype(np.float16 if precision == "float16" else np.float32), "cuda"))
 
 
 def training(model, x, labels, precision) -> Callable:
     """One step of SGD with momentum on a copy of the model, as a graph; the loss."""
+    step, x, labels = training_step(model, precision), to_device(x, "cuda"), to_device(labels, "cuda")
+    return lambda: step(x, labels, 1e-3)
+
+
+def training_step(model, precision):
+    """The step itself, of a copy of the model."""
     from ..training import SGD, CapturedStep
     from ..training.precision import make_precision
     twin = to_device(model, "cuda").train()
-    step = CapturedStep(twin, SGD(twin, momentum=0.9, weight_decay=1e-4), make_precision(precision, twin))
-    x, labels = to_device(x, "cuda"), to_device(labels, "cuda")
-    return lambda: step(x, labels, 1e-3)
+    return CapturedStep(twin, SGD(twin, momentum=0.9, weight_decay=1e-4), make_precision(precision, twin))
 
 
 def in_torch(model, x, labels, mode, precision) -> Callable:

@@ -29,12 +29,18 @@ class Captured:
             self.graphs[shapes] = None
             return self.function(*arrays)
         if self.graphs[shapes] is None:
+            self.xp.get_default_memory_pool().free_all_blocks()         # what the first call took is now the graph's
             self.graphs[shapes] = self.captured([array.copy(order="K") for array in arrays])
         graph, places, results = self.graphs[shapes]
         for place, array in zip(places, arrays):
             place[...] = array
         graph.launch()
         return results
+
+    def close(self):
+        """Give the graphs' memory back; a pool that is only forgotten keeps it."""
+        self.graphs.clear()
+        self.pool.free_all_blocks()
 
     def captured(self, places):
         """(the graph of the function of what lies in ``places``, those, its results); nothing runs yet."""
@@ -75,6 +81,8 @@ class CapturedStep:
 
     def _own(self):
         """Move what steps write into arrays that nobody else holds, parameters of one weight decay side by side."""
+        if self.held:
+            self.run.close()
         self.run, self.groups = Captured(self.xp, self._step), []
         self.precision.to(self.xp)
         boxes = [box for _, box in self.model.named_arrays()]

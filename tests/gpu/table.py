@@ -1,14 +1,18 @@
 """The speeds on a GPU, as one table:  python -m tests.gpu.table FILE.json
 
-Each row is npresnet beside the installed PyTorch, in one process; the ratio is PyTorch's time in ours.
+Each row is npresnet beside the installed PyTorch, in one process; the ratio is PyTorch's time in ours.  The file is
+written after every row, and a row that fails says how, so that an hour on a lent GPU is not lost.
 """
 
 import json
 import sys
+import traceback
 from datetime import datetime, timezone
 
-from npresnet import create_model
-from npresnet.tools.bench_gpu import bench_gpu
+import numpy as np
+
+from npresnet import create_model, to_device
+from npresnet.tools.bench_gpu import bench_gpu, engine_of, in_torch, training_step
 
 ROWS = [  # network, batch, mode, precision, side, goal
     ("resnet50", 64, "infer", "float32", 224, 1.0), ("resnet50", 64, "infer", "tf32", 224, 1.0),
@@ -19,36 +23,50 @@ ROWS = [  # network, batch, mode, precision, side, goal
 
 def main(path, rows=ROWS):
     found = []
-    for name, batch, mode, precision, side, goal in rows:
-        report = bench_gpu(create_model(name), batch, mode, side, precision)
-        peaks = peak_memory(name, batch, side, precision) if mode == "train" else {}
-        print(report, *[f"{who} peak {size:.0f} MiB" for who, size in peaks.items()], f"goal {goal}", sep="\n")
-        found.append(report.to_dict() | {"goal": goal, "peak_MiB": peaks})
-    date = datetime.now(timezone.utc).isoformat()
-    with open(path, "w") as file:
-        json.dump({"date": date, "versions": versions(), "rows": found}, file, indent=1)
+    for *row, goal in rows:
+        try:
+            found.append(measured(*row) | {"goal": goal})
+        except Exception:
+            found.append({"row": row, "goal": goal, "failed": traceback.format_exc()})
+            print(found[-1]["failed"])
+        date = datetime.now(timezone.utc).isoformat()
+        with open(path, "w") as file:
+            json.dump({"date": date, "versions": versions(), "rows": found}, file, indent=1)
+    return sum("failed" in row for row in found)
+
+
+def measured(name, batch, mode, precision, side) -> dict:
+    """A row, printed: both times, and how inference goes about its convolutions, or the memory that a step takes."""
+    report = bench_gpu(create_model(name), batch, mode, side, precision)
+    print(report)
+    more = plan(name, batch, side, precision) if mode == "infer" else peak_memory(name, batch, side, precision)
+    print(*[f"{key}: {value}" for key, value in more.items()], sep="\n")
+    return report.to_dict() | more
+
+
+def plan(name, batch, side, precision) -> dict:
+    engine = engine_of(create_model(name), precision)
+    engine.logits(engine.xp.zeros((batch, 3, side, side), dtype=engine.dtype))
+    return {"plan": str(engine.plan)}
 
 
 def peak_memory(name, batch, side, precision) -> dict:
     """MiB that a training step takes from the device: of ours what its pools hold, of PyTorch what it had at most."""
     import cupy
-    import numpy as np
-
-    from npresnet.tools.bench_gpu import in_torch, training
     model, peaks = create_model(name), {}
     x = np.random.default_rng(0).standard_normal((batch, 3, side, side)).astype(np.float32)
-    labels = np.zeros(batch, np.int64)
-    pool = cupy.cuda.MemoryPool()
-    with cupy.cuda.using_allocator(pool.malloc):
-        run = training(model, x, labels, precision)
-        run()
-        peaks["npresnet"] = pool.total_bytes() / 2**20
+    labels, pool = np.zeros(batch, np.int64), cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    before, step = pool.total_bytes(), training_step(model, precision)
+    for _ in range(3):
+        step(to_device(x, "cuda"), to_device(labels, "cuda"), 1e-3)
+    peaks["peak MiB, npresnet"] = (pool.total_bytes() - before + step.run.pool.total_bytes()) / 2**20
     try:
         import torch
         run = in_torch(model, x, labels, "train", precision)
         torch.cuda.reset_peak_memory_stats()
         run()
-        peaks["torch"] = torch.cuda.max_memory_allocated() / 2**20
+        peaks["peak MiB, torch"] = torch.cuda.max_memory_allocated() / 2**20
     except ImportError:
         pass
     return peaks
@@ -66,4 +84,4 @@ def versions() -> dict:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))

@@ -8,6 +8,7 @@ from npresnet import create_model
 from npresnet.tools.bench_gpu import bench_gpu, check
 
 from ..cli.conftest import run  # noqa: F401
+from . import table
 
 
 @pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])
@@ -28,3 +29,14 @@ def test_the_command(cupy, run):  # noqa: F811
 def test_other_outputs_are_not_timed(cupy):
     with pytest.raises(ValueError, match="torch gives other outputs"):
         check({"npresnet": lambda: cupy.ones(3), "torch": lambda: cupy.zeros(3)}, 1e-3)
+
+
+def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys):
+    path = tmp_path / "table.json"
+    rows = [("resnet20", 2, "infer", "float32", 16, 1.0), ("resnet20", 2, "infer", "int8", 16, 1.0),
+            ("resnet20", 2, "train", "float32", 16, 1.5)]
+    assert table.main(path, rows) == 1
+    first, failed, last = json.loads(path.read_text())["rows"]
+    assert "direct" in first["plan"] and first["goal"] == 1.0
+    assert "no 'infer' in 'int8'" in failed["failed"] and last["peak MiB, npresnet"] >= 0
+    assert "captured" in capsys.readouterr().out
