@@ -70,12 +70,12 @@ def test_arrays_that_somebody_replaced_are_read(cupy):
     with use("numpy"):
         for number, (x, labels) in enumerate(batches(4)):
             if number == 2:
-                pool = step.run.pool
+                pool, found = step.run.pool, None                          # the loss lies in it
                 for net in (model, there):
                     net.fc.weight.value = 2 * net.fc.weight.value
             found = step(cupy.asarray(x), cupy.asarray(labels), 0.01)
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, 0.01), rtol=1e-9)
-    assert pool is not step.run.pool and pool.total_bytes() == 0           # given back
+    assert pool is not step.run.pool and pool.free_bytes() == 0            # given back
     assert cupy is not fake_cupy.MODULE or pool.freed == 1
 
 
