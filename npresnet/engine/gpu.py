@@ -23,8 +23,9 @@ KEPT = 8                 # sizes of input whose graphs and buffers are kept
 class GpuEngine:
     """A model compiled to launches.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
 
-    The first call for a size runs each launch once, the second captures them, later ones launch the graph.  Whether
-    TF32 may be used (:func:`npresnet.backend.tf32`) is settled when the engine is made.
+    The first call for a size measures how its convolutions are best computed, which takes some seconds, and runs each
+    launch once; the second captures them, later ones launch the graph.  Whether TF32 may be used
+    (:func:`npresnet.backend.tf32`) is settled when the engine is made.
     """
 
     def __init__(self, model):

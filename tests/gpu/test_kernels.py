@@ -15,6 +15,7 @@ LARGER = [      # packs of every width, rows that fill several blocks, columns i
     conv("strided 1x1", (2, 8, 9, 8), (16, 8, 1, 1), stride=2),
     conv("padding beyond the kernel", (2, 16, 5, 6), (16, 16, 3, 3), padding=((3, 0), (0, 4))),
     conv("dilated and tall", (2, 16, 9, 10), (24, 16, 3, 2), padding=2, dilation=(2, 3)),
+    conv("three channels to many", (2, 3, 11, 9), (24, 3, 7, 7), bias=True, stride=2, padding=3),
     conv("two large groups", (2, 32, 6, 7), (48, 16, 3, 3), bias=True, padding=1, groups=2),
     conv("groups of four", (2, 32, 6, 7), (32, 4, 3, 3), padding=1, groups=8),
     conv("groups of eight", (2, 32, 7, 6), (16, 8, 3, 3), padding=1, groups=4, stride=2),
@@ -207,6 +208,18 @@ def test_tf32_is_only_used_where_it_is_allowed(cupy, side):
     assert all(exact(lambda: ops.conv2d(x, w, padding=side // 2)).values())
     with tf32():
         assert not any(exact(lambda: ops.conv2d(x, w, padding=side // 2)).values())
+
+
+def test_a_stem_is_convolved_without_columns_in_memory(cupy):
+    """Its three channels are stored as whole packs."""
+    if cupy is not fake_cupy.MODULE:
+        pytest.skip("only the stand-in for the GPU tells what was launched")
+    x, w = cupy.asarray(np.ones((1, 3, 8, 8), np.float32)), cupy.asarray(np.ones((16, 3, 3, 3), np.float32))
+    y, pullback = ops.conv2d(x, w, padding=1)
+    fake_cupy.launched.clear()
+    _, dw, _ = pullback(y, skip={"x"})
+    assert "filter_gradient" in fake_cupy.launched and "im2col" not in fake_cupy.launched
+    assert dw.shape == w.shape
 
 
 def test_labels_out_of_range_make_the_loss_nan(cupy):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...backend import array_namespace
 from ...ops.window import Window
-from .launch import LARGEST, launch_each, width_of
+from .launch import ACCESS, LARGEST, launch_each, width_of
 
 WORKSPACE = 2**25                # bytes of columns at a time: they stay in the L2 cache of an A100 or H100
 
@@ -32,6 +32,11 @@ class Columns(NamedTuple):
     def pointwise(self) -> bool:
         window = self.window
         return window.kernel == window.stride == (1, 1) and not any(sum(window.padding, ()))
+
+    def whole(self, dtype) -> "Columns":
+        """The same for images whose channels are whole packs, as :func:`in_packs` makes them."""
+        n, channels, *size = self.shape
+        return self._replace(shape=(n, channels + missing(channels, dtype) * (self.groups == 1), *size))
 
     def turned(self, filters) -> "Columns":
         """How dX of stride 1 is a convolution of dY (N, F, oh, ow): pixel r meets the outputs r + top − i·dh.
@@ -83,6 +88,21 @@ def matrix(w, groups):
     """Filters (F, C/G, kh, kw) → (G, F/G, kh·kw·C/G); no copy where the kernel is 1×1."""
     f = len(w)
     return array_namespace(w).ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(groups, f // groups, -1)
+
+
+def missing(channels, dtype) -> int:
+    """How many are missing to whole packs."""
+    return -channels % (ACCESS // dtype.itemsize)
+
+
+def in_packs(a, channels=None):
+    """Rows of channels with zeros up to whole packs: of the last axis, or of every ``channels`` in it."""
+    channels = channels or a.shape[-1]
+    more, pixels = missing(channels, a.dtype), a.reshape(*a.shape[:-1], -1, channels)
+    if not more:
+        return a
+    padded = array_namespace(a).pad(pixels, [(0, 0)] * (pixels.ndim - 1) + [(0, more)])
+    return padded.reshape(*a.shape[:-1], -1)
 
 
 def turned(w, groups):

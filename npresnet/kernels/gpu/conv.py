@@ -3,15 +3,15 @@
     Y = X̃ Wᵀ        dW = dYᵀ X̃        dX̃ = dY W
 
 with a row of X̃ for each output pixel, (N·oh·ow, kh·kw·C) channels last: X̃ and Y are the reference's, transposed.
-A 1×1 kernel of stride 1 needs no columns: X̃ is the image itself.  Where channels fill packs, Y is summed without X̃ in
-memory (:mod:`.direct`), and so are dX of stride 1, which is a convolution of dY, and dW (:mod:`.gradient`).  Elsewhere
-the columns of a part of the batch at a time are gathered, and scattered back.
+A 1×1 kernel of stride 1 needs no columns: X̃ is the image itself.  Where channels fill packs, with zeros if need be, Y
+is summed without X̃ in memory (:mod:`.direct`), and so are dX of stride 1, which is a convolution of dY, and dW
+(:mod:`.gradient`).  Elsewhere the columns of a part of the batch at a time are gathered, and scattered back.
 """
 
 from ...backend import array_namespace, tf32_allowed
 from ...ops.conv import conv2d
 from ...ops.window import Window
-from .columns import Columns, flat, grouped, matrix, turned
+from .columns import Columns, flat, grouped, in_packs, matrix, turned
 from .direct import direct, suits
 from .gradient import direct_gradient
 from .launch import first, fits, last, wide
@@ -51,9 +51,11 @@ def _shapes_fit(x, w, b, groups) -> bool:
 
 def forward(x, w, columns, b, tf32):
     """Y = X̃ Wᵀ + b as (N, oh, ow, F), for x (N, H, W, C) and w from :func:`matrix`."""
-    if not columns.pointwise and suits(columns, w.shape[1], x, w):
-        bias = None if b is None else array_namespace(x, b).ascontiguousarray(b, wide(x.dtype))
-        return direct(x, w, columns, bias, tf32=tf32)
+    if not columns.pointwise:
+        whole, x_whole, w_whole = columns.whole(x.dtype), in_packs(x), in_packs(w, columns.shape[1] // columns.groups)
+        if suits(whole, w.shape[1], x_whole, w_whole):
+            bias = None if b is None else array_namespace(x, b).ascontiguousarray(b, wide(x.dtype))
+            return direct(x_whole, w_whole, whole, bias, tf32=tf32)
     y = convolve(x, w, columns, tf32=tf32)
     if b is not None:
         y += b
@@ -71,8 +73,12 @@ def image_gradient(dy, w, columns, tf32):
 
 def filter_gradient(x, dy, columns, tf32):
     """dW (G, F/G, kh·kw·C/G) of x (N, H, W, C) and dY (N, oh, ow, F), in float32 or float64."""
-    if not columns.pointwise and suits(columns, dy.shape[3] // columns.groups, x, dy):
-        return direct_gradient(x, dy, columns, tf32=tf32)
+    if not columns.pointwise:
+        whole, x_whole, channels = columns.whole(x.dtype), in_packs(x), columns.shape[1] // columns.groups
+        if suits(whole, dy.shape[3] // columns.groups, x_whole, dy):
+            dw = direct_gradient(x_whole, dy, whole, tf32=tf32)
+            stored = whole.shape[1] // columns.groups
+            return dw.reshape(*dw.shape[:2], -1, stored)[..., :channels].reshape(*dw.shape[:2], -1)
     return gathered_gradient(x, dy, columns, tf32=tf32)
 
 
