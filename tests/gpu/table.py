@@ -1,7 +1,7 @@
 """The speeds on a GPU, as one table:  python -m tests.gpu.table FILE.json
 
 Each row is npresnet beside the installed PyTorch, in one process; the ratio is PyTorch's time in ours.  The file is
-written after every row, and a row that fails says how, so that an hour on a lent GPU is not lost.
+written after every row, and a row that fails says how, so that what has been measured is not lost.
 """
 
 import json
