@@ -52,7 +52,7 @@ def due(x, w, static):
     return y.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", every(forward.tiles), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(forward.tiles)), ids=str)
 def test_it_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     x, w, x_there, w_there = drawn(cupy, x_shape, w_shape, dtype, static.get("groups", 1))
@@ -67,7 +67,7 @@ def columns_of(x_shape, w_shape, static):
     return Columns(Window.of(w_shape[2:], **rest), x_shape, static.get("groups", 1))
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", every(gradient.tiles), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(gradient.tiles)), ids=str)
 def test_dw_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     rng, columns, groups = np.random.default_rng(1), columns_of(x_shape, w_shape, static), static.get("groups", 1)
