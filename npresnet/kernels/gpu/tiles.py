@@ -40,6 +40,7 @@ def on_tensor_cores(dtype, tf32=False) -> bool:
     return dtype.itemsize == 2 or (tf32 and dtype.itemsize == 4)
 
 
+@cache
 def told(dtype, tile, tf32=False) -> tuple[str, ...]:
     """What the compiler is told, besides the architecture."""
     names = "TILE_M", "TILE_N", "WARP_M", "WARP_N", "BLOCKS"
