@@ -3,6 +3,8 @@
 import warnings
 from functools import cache
 from glob import escape, glob
+from hashlib import sha256
+from pathlib import Path
 
 from numba import njit
 
@@ -21,6 +23,7 @@ def cached(decorator, *arguments, **options):
     Where no directory can be written (see NUMBA_CACHE_DIR) it is compiled again in every process.
     """
     def decorate(function):
+        function.__qualname__ = f"{function.__name__}-{_sources()}"      # which the code is kept under
         try:
             return decorator(*arguments, cache=True, **options)(function)
         except RuntimeError as error:
@@ -33,6 +36,15 @@ def cached(decorator, *arguments, **options):
 
 
 @cache
+def _sources() -> str:
+    """A digest of this folder: a kernel's machine code holds what it calls in other files, too.
+
+    Numba itself would look for changes only in the file where the kernel stands.
+    """
+    return sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:8]
+
+
+@cache
 def _say_that_nothing_is_kept():
     """Once, and not for every kernel."""
     warnings.warn("no writable directory to keep compiled kernels in, so each process compiles them anew; "
@@ -40,6 +52,6 @@ def _say_that_nothing_is_kept():
 
 
 def kept(kernel) -> bool:
-    """Whether machine code of this kernel, perhaps of an older version, lies on disk."""
+    """Whether machine code of this kernel lies on disk."""
     folder = kernel.stats.cache_path
-    return bool(folder and glob(f"{escape(folder)}/*.{kernel.py_func.__name__}-*.nbi"))
+    return bool(folder and glob(f"{escape(folder)}/*.{kernel.py_func.__qualname__}-*.nbi"))
