@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 from ..backend import array_namespace, captured, tf32_allowed, to_device
-from ..kernels.gpu.launch import ACCESS
+from ..kernels.gpu.columns import missing
 from ..nn import Softmax
 from .buffers import Life, assign
 from .gpu_steps import bind
@@ -83,8 +83,7 @@ class GpuPlan:
         self.xp, self.graph, self.calls = xp, None, 0
         self.images = images(nodes, *shape[1:])
         shapes = {node: (n, i.height, i.width, i.channels) for node, i in self.images.items()}
-        width = ACCESS // engine.dtype.itemsize
-        shapes[nodes[0]] = *shapes[nodes[0]][:3], -(-shape[1] // width) * width      # whole packs, the rest zero
+        shapes[nodes[0]] = *shapes[nodes[0]][:3], shape[1] + missing(shape[1], engine.dtype)    # with zeros
         sizes = {node: int(np.prod(shape)) * engine.dtype.itemsize for node, shape in shapes.items()}
         offsets, size = assign(lifetimes(nodes, sizes))
         self.arena = xp.empty(size, xp.uint8)

@@ -6,7 +6,7 @@ from ..backend import array_namespace
 from ..kernels.gpu.affine import affine
 from ..kernels.gpu.columns import Columns, matrix
 from ..kernels.gpu.conv import convolve
-from ..kernels.gpu.direct import best_tile, direct, splits_for, suits, tiles
+from ..kernels.gpu.direct import TILES, best_tile, direct, splits_for, suits
 from ..kernels.gpu.launch import wide
 from .fastest import fastest
 from .graph import NO_FLOOR
@@ -60,7 +60,7 @@ def _direct(work, scratch):
     if not suits(columns, w.shape[1], x, w):
         return
     first = best_tile(x, w, columns, tf32)
-    for tile in sorted(tiles(x.dtype, tf32), key=lambda tile: tile != first):
+    for tile in sorted(TILES.of(x.dtype, tf32), key=lambda tile: tile != first):
         for splits in sorted({splits_for(x, w, columns, tile), 1}, reverse=True):
             parts = None if splits == 1 else scratch((splits, *y.shape), wide(x.dtype))
 

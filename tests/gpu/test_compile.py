@@ -48,7 +48,7 @@ def test_no_kernel_is_larger_than_a_multiprocessor_takes():
 KINDS = [(dtype, False) for dtype in DTYPES] + [("float32", True)]
 MODULES = {"direct": direct, "gradient": gradient}
 TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype, tf32 in KINDS
-         for tile in module.tiles(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
+         for tile in module.TILES.of(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
 MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory
 
 

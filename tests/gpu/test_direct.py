@@ -31,7 +31,7 @@ FEW = {"3x3", "strided 1x1", "groups"}      # for the fast tests; in float64, wh
 def every(tiles):
     """Each tile in each precision over each window."""
     for dtype, tf32 in KINDS:
-        for tile in tiles(np.dtype(dtype), tf32):
+        for tile in tiles.of(np.dtype(dtype), tf32):
             for window in WINDOWS:
                 fast = window in FEW or dtype == "float64"
                 yield pytest.param(dtype, tf32, tile, window, marks=() if fast else pytest.mark.slow)
@@ -52,7 +52,7 @@ def due(x, w, static):
     return y.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(forward.tiles)), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(forward.TILES)), ids=str)
 def test_it_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     x, w, x_there, w_there = drawn(cupy, x_shape, w_shape, dtype, static.get("groups", 1))
@@ -67,7 +67,7 @@ def columns_of(x_shape, w_shape, static):
     return Columns(Window.of(w_shape[2:], **rest), x_shape, static.get("groups", 1))
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(gradient.tiles)), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(gradient.TILES)), ids=str)
 def test_dw_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     rng, columns, groups = np.random.default_rng(1), columns_of(x_shape, w_shape, static), static.get("groups", 1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...backend import array_namespace
 from ...ops.window import Window
-from .launch import ACCESS, LARGEST, launch_each, width_of
+from .launch import LARGEST, launch_each, pack, width_of
 
 WORKSPACE = 2**25                # bytes of columns at a time: they stay in the L2 cache of an A100 or H100
 
@@ -92,7 +92,7 @@ def matrix(w, groups):
 
 def missing(channels, dtype) -> int:
     """How many are missing to whole packs."""
-    return -channels % (ACCESS // dtype.itemsize)
+    return -channels % pack(dtype)
 
 
 def in_packs(a, channels=None):

@@ -1,23 +1,19 @@
 """Convolutions whose columns never lie in memory (direct.cu), with what follows them: bias, shortcut, ReLU."""
 
 from ...backend import array_namespace
-from .launch import ACCESS, BLOCK, LARGEST, fits
-from .tiles import STAGES, Tile, able, aligned, compiled, multiprocessors, on_tensor_cores, packs_of, sums_bytes
+from .launch import ACCESS, BLOCK, LARGEST, fits, pack
+from .tiles import STAGES, Tile, Tiles, able, aligned, compiled, multiprocessors, sums_bytes
 
 SOURCES = ("types.cuh", "warp.cuh", "direct.cu")
 CHUNKS = 8                       # of a row in a piece, as in direct.cu
 SMALL = 2**15                    # pixels of a side that a Corner or a Tap can number
 
 # Pixels by filters.
-TENSOR = (Tile(256, 128, 64, 64, 1), Tile(128, 128, 64, 64, 2), Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4),
-          Tile(128, 32, 32, 32, 3), Tile(128, 16, 32, 16, 4))
-PLAIN = (Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4), Tile(128, 32, 32, 32, 3), Tile(128, 16, 32, 16, 4))
-DOUBLE = (Tile(64, 64, 32, 32, 2), Tile(64, 16, 16, 16, 4))
-
-
-def tiles(dtype, tf32=False) -> tuple[Tile, ...]:
-    """Those there are, the largest first."""
-    return DOUBLE if dtype.itemsize == 8 else TENSOR if on_tensor_cores(dtype, tf32) else PLAIN
+TILES = Tiles(
+    tensor=(Tile(256, 128, 64, 64, 1), Tile(128, 128, 64, 64, 2), Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4),
+            Tile(128, 32, 32, 32, 3), Tile(128, 16, 32, 16, 4)),
+    plain=(Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4), Tile(128, 32, 32, 32, 3), Tile(128, 16, 32, 16, 4)),
+    double=(Tile(64, 64, 32, 32, 2), Tile(64, 16, 16, 16, 4)))
 
 
 def shared(tile, dtype) -> int:
@@ -28,7 +24,7 @@ def shared(tile, dtype) -> int:
 
 def suits(columns, filters, *factors) -> bool:
     """Whether columns need not lie in memory: both channels and filters of a group are whole packs, and aligned."""
-    width, (n, c, *sides), (oh, ow) = packs_of(factors[0].dtype), columns.shape, columns.size
+    width, (n, c, *sides), (oh, ow) = pack(factors[0].dtype), columns.shape, columns.size
     whole = c // columns.groups % width == filters % width == 0
     small = max(sides) < SMALL and n * oh * ow * columns.groups * filters < LARGEST
     return fits(*factors) and whole and small and aligned(*factors) and able(array_namespace(*factors))
@@ -37,7 +33,7 @@ def suits(columns, filters, *factors) -> bool:
 def best_tile(x, w, columns, tf32=False) -> Tile:
     """The tile whose blocks are likely to be done first."""
     (groups, filters, _), (oh, ow), processors = w.shape, columns.size, multiprocessors(array_namespace(x))
-    return min(tiles(x.dtype, tf32), key=lambda tile: tile.cost(len(x) * oh * ow, filters, processors, groups))
+    return min(TILES.of(x.dtype, tf32), key=lambda tile: tile.cost(len(x) * oh * ow, filters, processors, groups))
 
 
 def splits_for(x, w, columns, tile) -> int:
@@ -57,7 +53,7 @@ def direct(x, w, columns, bias=None, residual=None, floor=float("-inf"), *, out=
     xp, (groups, filters, _), (oh, ow) = array_namespace(x, w, bias, residual), w.shape, columns.size
     y = xp.empty((len(x), oh, ow, groups * filters), x.dtype) if out is None else out
     tile = best_tile(x, w, columns, tf32) if tile is None else tile
-    width, rows, splits = packs_of(x.dtype), len(x) * oh * ow, 1 if parts is None else len(parts)
+    width, rows, splits = pack(x.dtype), len(x) * oh * ow, 1 if parts is None else len(parts)
     _, packs, *geometry = columns.numbers(width)
     tail = x if bias is None else bias, x if residual is None else residual, y
     what = splits, int(bias is not None), int(residual is not None), floor

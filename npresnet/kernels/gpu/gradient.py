@@ -1,8 +1,8 @@
 """The filters' gradient without columns in memory (gradient.cu)."""
 
 from ...backend import array_namespace
-from .launch import BLOCK, wide
-from .tiles import STAGES, Tile, compiled, multiprocessors, on_tensor_cores, packs_of
+from .launch import BLOCK, pack, wide
+from .tiles import STAGES, Tile, Tiles, compiled, multiprocessors
 
 SOURCES = ("types.cuh", "warp.cuh", "gradient.cu")
 PIXELS = 32                      # of a piece, as in gradient.cu
@@ -10,15 +10,11 @@ ROUNDS = 2                       # blocks for each place on the GPU, so that the
 PIECES = 8                       # that a block should have at least
 
 # Filters by columns (i, j, c).
-TENSOR = (Tile(128, 128, 64, 64, 2), Tile(64, 128, 32, 64, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4),
-          Tile(16, 128, 16, 32, 4))
-PLAIN = (Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4))
-DOUBLE = (Tile(64, 64, 32, 32, 2), Tile(16, 64, 16, 16, 4))
-
-
-def tiles(dtype, tf32=False) -> tuple[Tile, ...]:
-    """Those there are, the largest first."""
-    return DOUBLE if dtype.itemsize == 8 else TENSOR if on_tensor_cores(dtype, tf32) else PLAIN
+TILES = Tiles(
+    tensor=(Tile(128, 128, 64, 64, 2), Tile(64, 128, 32, 64, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4),
+            Tile(16, 128, 16, 32, 4)),
+    plain=(Tile(128, 64, 64, 32, 3), Tile(64, 64, 32, 32, 4), Tile(32, 128, 32, 32, 4)),
+    double=(Tile(64, 64, 32, 32, 2), Tile(16, 64, 16, 16, 4)))
 
 
 def shared(tile, dtype) -> int:
@@ -29,8 +25,8 @@ def shared(tile, dtype) -> int:
 def direct_gradient(x, dy, columns, tile=None, splits=None, tf32=False):
     """dW = dYᵀ X̃ as (G, F/G, kh·kw·C/G) in ``wide``, for x (N, H, W, C) and dy (N, oh, ow, F)."""
     xp, groups, rows = array_namespace(x, dy), columns.groups, dy.size // dy.shape[3]
-    filters, processors, width = dy.shape[3] // groups, multiprocessors(xp), packs_of(x.dtype)
-    tile = tile or min(tiles(x.dtype, tf32), key=lambda tile: tile.cost(filters, columns.depth, 1, groups))
+    filters, processors, width = dy.shape[3] // groups, multiprocessors(xp), pack(x.dtype)
+    tile = tile or min(TILES.of(x.dtype, tf32), key=lambda tile: tile.cost(filters, columns.depth, 1, groups))
     blocks = tile.grid(filters, columns.depth) * groups
     splits = splits or max(1, min(ROUNDS * tile.blocks * processors // blocks, rows // (PIXELS * PIECES)))
     _, packs, *geometry = columns.numbers(width)

@@ -72,9 +72,14 @@ def fits(*arrays) -> bool:
     return one and all(0 < a.size < LARGEST for a in given)
 
 
+def pack(dtype) -> int:
+    """How many numbers a thread moves at once."""
+    return ACCESS // dtype.itemsize
+
+
 def width_of(dtype, channels, *arrays) -> int:
     """How many neighbouring channels move at once: up to 16 bytes, dividing the channels, where memory is aligned."""
-    width = gcd(channels, ACCESS // dtype.itemsize)
+    width = gcd(channels, pack(dtype))
     aligned = all(a.data.ptr % (width * dtype.itemsize) == 0 for a in arrays)
     return width if aligned else 1
 

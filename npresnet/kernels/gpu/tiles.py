@@ -3,7 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
-from .launch import ACCESS, enqueue, kernel, options, wide
+from .launch import ACCESS, enqueue, kernel, options, pack, wide
 
 STAGES = 3                       # pieces on their way or in use
 ARCHITECTURE = 80                # asynchronous copies came with Ampere
@@ -36,6 +36,17 @@ class Tile(NamedTuple):
         return f"{self.rows}x{self.columns}"
 
 
+class Tiles(NamedTuple):
+    """What there is to choose from, the largest first: on tensor cores, without them, in float64."""
+
+    tensor: tuple[Tile, ...]
+    plain: tuple[Tile, ...]
+    double: tuple[Tile, ...]
+
+    def of(self, dtype, tf32=False) -> tuple[Tile, ...]:
+        return self.double if dtype.itemsize == 8 else self.tensor if on_tensor_cores(dtype, tf32) else self.plain
+
+
 def on_tensor_cores(dtype, tf32=False) -> bool:
     return dtype.itemsize == 2 or (tf32 and dtype.itemsize == 4)
 
@@ -46,7 +57,7 @@ def told(dtype, tile, tf32=False) -> tuple[str, ...]:
     names = "TILE_M", "TILE_N", "WARP_M", "WARP_N", "BLOCKS"
     numbers = tuple(f"-D{name}={number}" for name, number in zip(names, tile))
     cores = ("-DTENSOR_CORES",) if on_tensor_cores(dtype, tf32) else ()
-    return (*options(dtype.name, ACCESS // dtype.itemsize), *numbers, f"-DSTAGES={STAGES}", *cores)
+    return (*options(dtype.name, pack(dtype)), *numbers, f"-DSTAGES={STAGES}", *cores)
 
 
 def compiled(cupy, sources, dtype, tile, tf32):
@@ -60,11 +71,6 @@ def compiled(cupy, sources, dtype, tile, tf32):
 
 def aligned(*arrays) -> bool:
     return all(a.data.ptr % ACCESS == 0 for a in arrays)
-
-
-def packs_of(dtype) -> int:
-    """Numbers that move at once."""
-    return ACCESS // dtype.itemsize
 
 
 def sums_bytes(rows, columns, dtype) -> int:
