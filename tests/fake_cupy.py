@@ -189,7 +189,7 @@ class Stream:
     """Records between begin_capture and end_capture; a launch of the graph does it all."""
 
     def __init__(self, null=False, non_blocking=False):
-        self.capturing, self.ptr = None, 0 if null else id(self)
+        self.capturing, self.ptr, self.met = None, 0 if null else id(self), []
 
     def __enter__(self):
         streams.append(self)
@@ -216,9 +216,10 @@ class Stream:
         leave("synchronize")
 
     def wait_event(self, event):
-        pass
+        self.met.append(("wait", event))
 
     def record(self, event=None):
+        self.met.append(("record", event))
         return event
 
 
@@ -245,6 +246,9 @@ class Event:
     """A point in time, by a clock that only moves when a test moves it."""
 
     now = 0.0
+
+    def __init__(self, disable_timing=False):
+        pass
 
     def record(self, stream=None):
         self.time = Event.now

@@ -34,7 +34,7 @@ class GpuEngine:
         self.nodes = unpooled(fuse(lower(to_device(model, "cpu").astype(np.result_type(self.dtype, np.float32)))))
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.plan, self._plans, self._weights, self._choices, self._lock = None, {}, {}, {}, threading.Lock()
-        self._scratch = self.xp.empty(0, self.xp.uint8)
+        self._scratch, self._done = self.xp.empty(0, self.xp.uint8), self.xp.cuda.Event(disable_timing=True)
 
     def __call__(self, x):
         """The model's output for x (N, C, H, W) on the GPU."""
@@ -52,8 +52,11 @@ class GpuEngine:
                 while len(self._plans) >= KEPT:
                     del self._plans[next(iter(self._plans))]
                 self._plans[x.shape] = GpuPlan(self, x.shape)
-            self.plan = self._plans[x.shape]
-            return self.plan.run(x)
+            self.plan, stream = self._plans[x.shape], self.xp.cuda.get_current_stream()
+            stream.wait_event(self._done)                       # another stream may still use the buffers
+            y = self.plan.run(x)
+            stream.record(self._done)
+            return y
 
     def weights(self, node, make):
         """The weights of a step as its launches read them, uploaded once."""

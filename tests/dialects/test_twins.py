@@ -89,7 +89,8 @@ def test_caffe(tmp_path, name, shape):
 
 
 @pytest.mark.parametrize("flavour, name, depths, channels", [
-    ("tutorial", "resnet50", (3, 4, 6, 3), 3), ("tutorial", "resnet101", (3, 4, 23, 3), 1),
+    ("tutorial", "resnet50", (3, 4, 6, 3), 3),
+    pytest.param("tutorial", "resnet101", (3, 4, 23, 3), 1, marks=pytest.mark.slow),
     ("tutorial-34", "resnet34", (3, 4, 6, 3), 3), ("tutorial-34", "resnet34", (3, 4, 6, 3), 4),
 ])
 def test_pytorch_tutorial(tmp_path, flavour, name, depths, channels):

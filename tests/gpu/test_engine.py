@@ -9,8 +9,8 @@ from npresnet.nn import initialize
 
 from .. import fake_cupy, laws
 
-NETWORKS = [("resnet18", {}, 64), ("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("resnet20", {}, 32),
-            ("preresnet110", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
+NETWORKS = [("resnet18", {}, 32), ("resnet20", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
+LARGE = [("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("preresnet110", {}, 32)]
 
 
 def drawn(name, **options):
@@ -23,7 +23,7 @@ def drawn(name, **options):
     return model.eval()
 
 
-@pytest.mark.parametrize("name, options, side", NETWORKS)
+@pytest.mark.parametrize("name, options, side", [*NETWORKS, *(pytest.param(*n, marks=pytest.mark.slow) for n in LARGE)])
 def test_the_engines_logits_are_the_modules(cupy, name, options, side):
     model, rng = drawn(name, **options), np.random.default_rng(0)
     engine = optimize(to_device(model, "cuda"))
@@ -91,6 +91,22 @@ def test_each_size_has_its_graph_and_results_stay_what_they_were(cupy):
             due = model(x)
             laws.assert_close(one.get(), due, 2e-5)
             laws.assert_close(other.get(), due, 2e-5)
+
+
+def test_another_stream_waits_until_the_buffers_are_free(cupy):
+    engine, x = optimize(to_device(drawn("resnet20"), "cuda")), np.random.default_rng(0).standard_normal((2, 3, 32, 32))
+    x, streams = cupy.asarray(x.astype(np.float32)), [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+    due, found = engine(x).get(), []
+    for stream in streams * 3:
+        with stream:
+            found.append(engine(x))
+    for stream in streams:
+        stream.synchronize()
+    for y in found:
+        laws.assert_close(y.get(), due, 1e-6)
+    if cupy is fake_cupy.MODULE:
+        assert [[what for what, _ in stream.met] for stream in streams] == [["wait", "record"] * 3] * 2
+        assert len({id(event) for stream in streams for _, event in stream.met}) == 1
 
 
 def test_what_has_no_launch_runs_as_the_module_it_is(cupy):

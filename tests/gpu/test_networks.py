@@ -71,7 +71,7 @@ def test_bfloat16_runs_where_cupy_has_it(cupy):
     assert all(bool(cupy.isfinite(box.grad).all()) for box in there.parameters())
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_the_training_loop(cupy, precision):
     source = drawn_source()
     recipe = replace(RICH, epochs=1, precision=precision)

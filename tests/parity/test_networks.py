@@ -13,7 +13,7 @@ from .twins import TORCHVISION, Twin, oracle
 
 DEEP = ("resnet1202", "preresnet1001")
 FAST = ("resnet18", "resnet50", "preresnet18", "plain18", "resnet20", "plain20", "resnet56", "preresnet110")
-FAST_DESCENT = ("resnet18", "resnet20", "plain20")
+FAST_DESCENT = ("resnet20",)
 IN_FLOAT32 = (*TORCHVISION[:6], "preresnet18", "resnet20", "plain20")
 NAMES = [name for name in list_models() if name not in DEEP]
 

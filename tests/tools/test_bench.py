@@ -68,6 +68,7 @@ def test_bad_names_are_one_line(argv, words, capsys):
     assert words in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are read from Linux's /proc")
 def test_memory_of_each_contestant_in_its_own_process(capsys):
     pytest.importorskip("torch")
