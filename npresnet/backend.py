@@ -131,7 +131,10 @@ kernel = Kernel
 
 
 def to_device(thing, device: str):
-    """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``."""
+    """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    What is on another GPU than the current one is computed with inside ``with cupy.cuda.Device(1)``.
+    """
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")

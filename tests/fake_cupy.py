@@ -39,6 +39,10 @@ class ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
     @property
+    def device(self):
+        return SimpleNamespace(id=0)
+
+    @property
     def data(self):
         return SimpleNamespace(ptr=self._array.ctypes.data)
 
@@ -318,7 +322,7 @@ def module() -> ModuleType:
 
     cupy.cuda = ModuleType("cupy.cuda")
     cupy.cuda.Device, cupy.cuda.Stream, cupy.cuda.using_allocator = Device, Stream, using_allocator
-    cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda number: {"name": b"no GPU"})
+    cupy.cuda.runtime = SimpleNamespace(getDevice=lambda: 0, getDeviceProperties=lambda number: {"name": b"no GPU"})
     cupy.cuda.MemoryPool = MemoryPool
     common = MemoryPool()
     cupy.get_default_memory_pool = lambda: common

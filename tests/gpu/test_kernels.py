@@ -1,5 +1,7 @@
 """Law 5 on CUDA kernels: each equals its reference, on the whole table of cases and where several blocks are filled."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -225,3 +227,20 @@ def test_a_stem_is_convolved_without_columns_in_memory(cupy):
 def test_labels_out_of_range_make_the_loss_nan(cupy):
     loss, _ = ops.softmax_cross_entropy(cupy.asarray(np.ones((3, 4), np.float32)), cupy.asarray(np.array([0, 4, 1])))
     assert np.isnan(loss.get())
+
+
+def test_arrays_of_another_gpu_raise_with_the_cure(cupy, monkeypatch):
+    x, here = cupy.ones((2, 8, 4, 4), dtype=np.float32), cupy.cuda.runtime.getDevice()
+    monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: here + 1)
+    with pytest.raises(ValueError, match=rf"on GPU {here}, and GPU {here + 1} .* with cupy.cuda.Device\({here}\)"):
+        ops.relu.faster["cupy"](x)
+
+
+def test_what_is_known_of_one_gpu_is_not_taken_for_another():
+    from npresnet.kernels.gpu.tiles import multiprocessors
+    with fake_cupy.installed(kernels=True) as cupy:
+        with mock.patch.object(cupy.cuda.Device, "attributes", {"MultiProcessorCount": 132}):
+            assert multiprocessors(cupy) == 132
+        with (mock.patch.object(cupy.cuda.Device, "attributes", {"MultiProcessorCount": 84}),
+              mock.patch.object(cupy.cuda.runtime, "getDevice", lambda: 1)):
+            assert multiprocessors(cupy) == 84

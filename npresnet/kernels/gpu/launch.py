@@ -1,6 +1,6 @@
 """The CUDA sources beside this file: how they are compiled and launched."""
 
-from functools import cache
+from functools import cache, wraps
 from importlib.resources import files
 from math import gcd
 
@@ -26,7 +26,18 @@ def options(dtype, width) -> tuple[str, ...]:
     return "-std=c++17", f"-DREAL_{dtype.upper()}", f"-DWIDTH={width}"
 
 
-@cache
+def for_each_gpu(function):
+    """functools.cache for a function of CuPy's module and more, whose answer hangs on the current GPU."""
+    known = cache(lambda number, *args: function(*args))
+
+    @wraps(function)
+    def ask(cupy, *args):
+        return known(cupy.cuda.runtime.getDevice(), cupy, *args)
+
+    return ask
+
+
+@for_each_gpu
 def kernel(cupy, name, told, sources=SOURCES, shared=0):
     """A function of the compiled sources, ready for launches with so many bytes of shared memory."""
     function = module(cupy, told, sources).get_function(name)
@@ -50,6 +61,10 @@ def launch(name, arrays, numbers, grid, block=(BLOCK,), width=1, like=None):
 
 def enqueue(function, arrays, numbers, grid, block, dtype, shared=0):
     """Launch a function on arrays, then ints, then floats in ``wide`` of ``dtype``."""
+    here = array_namespace(arrays[0]).cuda.runtime.getDevice()
+    if arrays[0].device.id != here:
+        raise ValueError(f"these arrays are on GPU {arrays[0].device.id}, and GPU {here} is the current one; "
+                         f"compute inside: with cupy.cuda.Device({arrays[0].device.id})")
     real = wide(dtype).type
     typed = [real(n) if isinstance(n, float) else np.int32(n) for n in numbers]
     function(grid, block, (*arrays, *typed), shared_mem=shared)

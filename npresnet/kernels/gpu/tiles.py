@@ -3,7 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
-from .launch import ACCESS, enqueue, kernel, options, pack, wide
+from .launch import ACCESS, enqueue, for_each_gpu, kernel, options, pack, wide
 
 STAGES = 3                       # pieces on their way or in use
 ARCHITECTURE = 80                # asynchronous copies came with Ampere
@@ -77,12 +77,12 @@ def sums_bytes(rows, columns, dtype) -> int:
     return rows * columns * wide(dtype).itemsize
 
 
-@cache
+@for_each_gpu
 def able(cupy) -> bool:
     """Whether this GPU has what these kernels are made of."""
     return int(cupy.cuda.Device().compute_capability) >= ARCHITECTURE
 
 
-@cache
+@for_each_gpu
 def multiprocessors(cupy) -> int:
     return cupy.cuda.Device().attributes["MultiProcessorCount"]
