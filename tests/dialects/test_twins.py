@@ -75,7 +75,8 @@ def compare(theirs, ours, file, shape):
 
 
 @pytest.mark.parametrize("name, shape", [
-    ("resnet50", (3, 64, 64)), ("resnet50", (3, 71, 58)), ("resnet101", (3, 33, 40))])
+    ("resnet50", (3, 64, 64)), ("resnet50", (3, 71, 58)),
+    pytest.param("resnet101", (3, 33, 40), marks=pytest.mark.slow)])
 def test_caffe(tmp_path, name, shape):
     theirs = randomise_torch(Twin("caffe", BOTTLENECKS[name]))
     torch.save(theirs.state_dict(), tmp_path / "net.pth")

@@ -138,6 +138,7 @@ def test_no_weight_moves_from_a_step_that_is_not_finite_on(cupy, bad, monkeypatc
         np.testing.assert_array_equal(array.get(), kept[key], err_msg=key)
 
 
+@pytest.mark.slow
 def test_an_overflow_costs_a_step_and_halves_the_scale(cupy):
     there = to_device(fresh().astype(np.float32), "cuda").train()
     sgd, mixed = SGD(there), Mixed(there, np.float16, patience=2)

@@ -65,6 +65,7 @@ def test_the_evidence_is_where_the_cpu_finds_it(line, run, cupy, tmp_path):  # n
     assert flat(found) == pytest.approx(flat(due), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_short_training_run(line, run, cupy):  # noqa: F811
     result = run(*line("train", "--json", "--backend", "cupy"))
     assert result.status == 0 and json.loads(result.out)["total"] > 0

@@ -55,8 +55,11 @@ def test_float32_arguments_are_checked_in_float64():
     assert gradcheck(ops.relu, normal(4, 5).astype(np.float32))
 
 
+LARGE = pytest.param("preresnet110", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("mode", [True, False])
-@pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet110", "resnet18"])
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "resnet18", LARGE])
 def test_whole_networks_pass(name, mode):
     model = nn.initialize(build(name, num_classes=7), 1).train(mode)
     x = normal(2, 3, 32, 32) if name == "resnet18" else normal(2, 3, 8, 8)

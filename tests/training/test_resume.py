@@ -192,7 +192,7 @@ def test_kill_9_at_twenty_random_moments(pictures, uninterrupted, tmp_path):
     assert_equal(uninterrupted[0], files(tmp_path))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, pictures, uninterrupted, tmp_path):
     process = command(tmp_path, pictures)
     while not (tmp_path / "best.safetensors").exists():
