@@ -34,7 +34,7 @@ def test_other_outputs_are_not_timed(cupy):
 
 
 def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "bench_gpu", partial(bench_gpu, rounds=1, calls=1))
+    monkeypatch.setattr(table, "bench_gpu", partial(bench_gpu, rounds=1, calls=2))
     path = tmp_path / "table.json"
     rows = [("resnet20", 2, "infer", "float32", 16, 1.0), ("resnet20", 2, "infer", "int8", 16, 1.0),
             ("resnet20", 2, "train", "float32", 16, 1.5)]
