@@ -124,7 +124,27 @@ class Kernel:
         backend = backend_of(x)
         if backend != "numpy":
             load_kernels(backend)
-        return self.faster.get(backend, self.reference)(x, *args, **kwargs)
+        result = self.faster.get(backend, self.reference)(x, *args, **kwargs)
+        if isinstance(result, tuple) and callable(result[1]):
+            y, pullback, *more = result
+            return y, like(y, pullback), *more
+        return result
+
+
+def like(y, pullback):
+    """``pullback``, for a dy of y's shape and dtype only: NumPy would stretch another, and kernels read past its end."""
+    shape, dtype = y.shape, y.dtype
+    if shape == ():                                             # a loss, whose dy is a number
+        return pullback
+
+    def checked(dy, *args, **kwargs):
+        if dy.shape != shape:
+            raise ValueError(f"dy must have the shape of y, {shape}, not {dy.shape}")
+        if dy.dtype != dtype:
+            raise TypeError(f"dy must be {dtype}, as y is, not {dy.dtype}; convert it with dy.astype(y.dtype)")
+        return pullback(dy, *args, **kwargs)
+
+    return checked
 
 
 kernel = Kernel

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from npresnet import ops
-from npresnet.backend import Kernel, load_kernels
+from npresnet.backend import Kernel, load_kernels, use
 
 from . import fake_cupy, loops
 
@@ -155,6 +155,19 @@ def shape_and_dtype(case, dtype):
         assert_close(array, truth.astype(dtype), bound, "value")
     for name, truth in cotangents64(dy.astype(np.float64)).items():
         assert_close(found[name], truth.astype(dtype), bound, f"d{name}")
+
+
+def another_dy_raises(case, backend):
+    """4. A dy of another shape or dtype than y is refused, not stretched, and not read past its end."""
+    arrays, constants = case.draw(np.float32)
+    with use(backend):
+        y, cotangents, _ = run(OPS[case.op], case, arrays, constants)
+    for other in (y[:0], y[..., :1][:, :1], np.concatenate([y, y])):
+        if other.shape != y.shape:
+            with pytest.raises(ValueError, match="must have the shape of y"):
+                cotangents(other)
+    with pytest.raises(TypeError, match=r"dy.astype\(y.dtype\)"):
+        cotangents(y.astype(np.float64))
 
 
 def other_dtypes_raise(case):

@@ -3,7 +3,7 @@
     y, pullback = op(x, *arrays, **static)
     dx, *darrays = pullback(dy)
 
-The pullback of an op with weights takes ``skip``, the names of arguments whose gradient is not
+dy has the shape and the dtype of y.  The pullback of an op with weights takes ``skip``, the names of arguments whose gradient is not
 wanted; None stands in their place.
 """
 

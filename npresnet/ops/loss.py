@@ -31,8 +31,9 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     rows = xp.arange(n)
     z = logits - logits.max(axis=1, keepdims=True)
     log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))            # log softmax(z)
-    hit, spread = log_p[rows, labels].mean(), log_p.mean()
-    loss = -((1 - label_smoothing) * hit + label_smoothing * spread)
+    loss = -(1 - label_smoothing) * log_p[rows, labels].mean()
+    if label_smoothing:                                                 # or a class of −∞ would make 0 · ∞
+        loss -= label_smoothing * log_p.mean()
 
     def pullback(dloss=1.0):
         dz = xp.exp(log_p)                                              # p

@@ -49,6 +49,15 @@ def test_other_dtypes_raise(case):
     laws.other_dtypes_raise(case)
 
 
+KERNELS = [case for case in CASES if isinstance(laws.OPS[case.op], Kernel) and case.op != "softmax_cross_entropy"]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("case", KERNELS, ids=str)
+def test_another_dy_raises(case, backend):
+    laws.another_dy_raises(case, backend)
+
+
 @every_case
 def test_other_devices(case):
     laws.devices_do_not_mix(case)

@@ -41,7 +41,8 @@ extern "C" __global__ void cross_entropy(const real *__restrict__ logits, const 
     wide log_sum = log(sum), hit = known ? widen(z[label]) - largest - log_sum : NAN;
     top[blockIdx.x] = largest;
     lse[blockIdx.x] = log_sum;
-    losses[blockIdx.x] = -((1 - smoothing) * hit + smoothing * (spread / classes - log_sum));
+    wide smooth = smoothing > 0 ? smoothing * (spread / classes - log_sum) : 0;     // a class of −∞ has a spread of −∞
+    losses[blockIdx.x] = -((1 - smoothing) * hit + smooth);
 }
 
 // dz = (p − q) · scale,   p = e^(z − max z − lse),   q = (1 − ε) onehot + ε/K
