@@ -34,6 +34,8 @@ def pytest_configure():
     """Let CuPy find a GPU."""
     if "cupy" in sys.modules:
         raise pytest.UsageError("CuPy was imported before its GPU was pretended")
+    if emulate.compiler is None:
+        raise pytest.UsageError("a pretended GPU needs a C++ compiler")
     os.environ["CUPY_ACCELERATORS"] = ""
     os.environ["CUPY_CACHE_DIR"] = f"{tempfile.gettempdir()}/npresnet-pretended-{os.getuid()}"    # not for a real GPU
     from .device import GPU, Products
@@ -133,7 +135,8 @@ def first_way(monkeypatch):
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call():
     failures.clear()
-    result = yield
-    if failures:
-        raise failures[0]
-    return result
+    try:
+        return (yield)
+    finally:
+        if failures:
+            raise failures[0]
