@@ -15,7 +15,7 @@ from cupy_backends.cuda.api.runtime import CUDARuntimeError
 
 from . import blas, emulate
 
-UNSUPPORTED, INVALIDATED, CAPTURED_EVENT = 900, 901, 907     # CUDA's errors of captures
+UNSUPPORTED, INVALIDATED, ISOLATION, CAPTURED_EVENT = 900, 901, 905, 907    # CUDA's errors of captures
 ATTRIBUTES = {75: 9, 76: 0, 16: 132, 1: 1024}                # 9.0, multiprocessors, the largest block
 ON_DEVICE = (3, 4)                                           # kinds of copies: on the device, or as the addresses say
 SHARED_MEMORY = 8                                            # the attribute of a function: how much it may ask for
@@ -135,11 +135,16 @@ class GPU:
         self._events[event] = None if self.streamIsCapturing(stream) else perf_counter()
 
     def eventSynchronize(self, event):
-        if self._events[event] is None:
+        if self._events.get(event, 0) is None:
             raise CUDARuntimeError(CAPTURED_EVENT)
         return 0
 
     eventQuery = eventSynchronize
+
+    def streamWaitEvent(self, stream, event):
+        """What it waits for has happened; the work of a graph knows that of no other stream."""
+        if self.streamIsCapturing(stream) != (self._events.get(event, 0) is None):
+            raise CUDARuntimeError(ISOLATION)
 
     def eventElapsedTime(self, start, stop):
         return 1e3 * (self._events[stop] - self._events[start])

@@ -31,12 +31,13 @@ def test_a_graph_does_it_again(cupy):
     assert x.get().tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize("what", ["get", "number", "host", "stream", "device", "event", "product"])
+@pytest.mark.parametrize("what", ["get", "number", "host", "stream", "device", "event", "other", "product"])
 def test_what_a_capture_refuses(cupy, what):
-    a = cupy.ones((4, 4))
+    a, before = cupy.ones((4, 4)), cupy.cuda.Stream.null.record()
     deeds = {"get": a.get, "number": lambda: float(a[0, 0]), "host": lambda: cupy.asarray(np.ones(4)),
              "stream": lambda: cupy.cuda.get_current_stream().synchronize(), "device": cupy.cuda.Device().synchronize,
-             "event": lambda: cupy.cuda.get_current_stream().record().synchronize(), "product": lambda: a @ a}
+             "event": lambda: cupy.cuda.get_current_stream().record().synchronize(),
+             "other": lambda: cupy.cuda.get_current_stream().wait_event(before), "product": lambda: a @ a}
     with pytest.raises((RuntimeError, NotImplementedError), match=r"captur|Captur"):
         captured(cupy, deeds[what])
 
