@@ -24,12 +24,16 @@ STATUS = ["", "no GPU takes a grid of {} blocks of {} threads", "a barrier that 
 compiler = shutil.which("g++") or shutil.which("clang++")
 
 
-def build(code, options):
-    """The shared library of a CUDA source, kept in the temporary directory for the next run."""
-    barriers = with_barriers()
-    whole = '#include "simt.h"\n' + code + "".join(
-        f"\nEXPORT({name}, {str(name in barriers).lower()})" for name in KERNEL.findall(code))
-    flags = (*FLAGS, *(o for o in options if o.startswith("-D")), f"-I{HOST}")
+def build(code, options, header="simt.h", barriers=None):
+    """The library of a CUDA source; ``barriers`` are the kernels whose threads must run as fibers."""
+    barriers = with_barriers() if barriers is None else barriers
+    exports = [f"\nEXPORT({name}, {str(name in barriers).lower()})" for name in KERNEL.findall(code)]
+    return ctypes.CDLL(str(compiled(f'#include "{header}"\n' + code + "".join(exports), options)))
+
+
+def compiled(whole, options):
+    """Where the shared library of C++ lies: in the temporary directory, for the next run too."""
+    flags = (*FLAGS, *options, f"-I{HOST}")
     parts = [whole, *flags, *(path.read_text() for path in sorted(HOST.glob("*.h")))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"npresnet-kernels-{os.getuid()}"
@@ -41,11 +45,16 @@ def build(code, options):
         if done.returncode:
             raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
         fresh.replace(library)
-    return ctypes.CDLL(str(library))
+    return library
+
+
+def defined(options) -> list:
+    """What a compiler of the host is told of the options for CUDA's."""
+    return [option for option in options if option.startswith("-D")]
 
 
 def with_barriers() -> set:
-    """The kernels whose threads must run as fibers: those of the files that have barriers."""
+    """Our kernels in files that have barriers."""
     from npresnet.kernels.gpu.launch import files
     texts = [source.read_text() for source in files("npresnet.kernels.gpu").iterdir() if source.name.endswith(".cu")]
     return {name for text in texts if "__syncthreads" in text for name in KERNEL.findall(text)}
@@ -61,7 +70,7 @@ class RawModule:
 
     @cached_property
     def library(self):
-        return build(self.code, self.options)
+        return build(self.code, defined(self.options))
 
     def get_function(self, name):
         return Function(self, name)
