@@ -132,7 +132,7 @@ class Kernel:
 
 
 def like(y, pullback):
-    """``pullback``, for a dy of y's shape and dtype only: NumPy would stretch another, and kernels read past its end."""
+    """``pullback``, for a dy of y's shape and dtype: another would be stretched, or read past its end by a kernel."""
     shape, dtype = y.shape, y.dtype
     if shape == ():                                             # a loss, whose dy is a number
         return pullback

@@ -13,7 +13,7 @@ from ..nn import BatchNorm2d, Module, Softmax
 
 
 def optimize(model: Module, *, threads: int | None = None, profile: bool = False):
-    """A fast equivalent of a finished ``model``: takes and returns NumPy arrays as ``model(x)`` does.
+    """A fast equivalent of a finished ``model``: takes and returns arrays as ``model(x)`` does; on the CPU in float32.
 
     The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
     (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
@@ -21,6 +21,8 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     """
     if not isinstance(model, Module):
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
     if any(isinstance(part, BatchNorm2d) and part.training and not part.frozen for part in model.modules()):
         raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
     if any(array_namespace(box.value) is not np for box in model.parameters()):
@@ -39,6 +41,11 @@ def compiled() -> bool:
     """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
     from ..kernels.cpu.team import walk_is_kept
     return walk_is_kept()
+
+
+def made_here(engine):
+    """In the place of ``__reduce__``, which pickle and deepcopy ask."""
+    raise TypeError("an engine is machine code and cannot be copied or pickled; copy the model and optimize() the copy")
 
 
 class Engine:
@@ -64,6 +71,8 @@ class Engine:
         channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
 
+    __reduce__ = made_here
+
     def __call__(self, x) -> np.ndarray:
         """The model's output for x (N, C, H, W) in float32."""
         scores = self.logits(x)
@@ -72,6 +81,8 @@ class Engine:
     def logits(self, x) -> np.ndarray:
         """The scores: the output, or what a softmax at the end is given."""
         x = self._checked(x)
+        if len(x) == 0:
+            return self.logits(np.zeros((1, *x.shape[1:]), np.float32))[:0]
         with self._lock:
             return self._run(x)
 
@@ -111,7 +122,7 @@ class Engine:
 
     def _checked(self, x):
         x = np.asarray(x)
-        if x.ndim != 4 or len(x) == 0 or self.in_channels not in (None, x.shape[1]):
+        if x.ndim != 4 or self.in_channels not in (None, x.shape[1]):
             raise ValueError(f"this model takes images (N, {self.in_channels or 'C'}, H, W), not {x.shape}")
         if x.dtype != np.float32:
             raise TypeError(f"the engine works in float32, not {x.dtype}; convert with astype(np.float32)")

@@ -13,6 +13,7 @@ from ..backend import array_namespace, captured, tf32_allowed, to_device
 from ..kernels.gpu.columns import missing
 from ..nn import Softmax
 from .buffers import Life, assign
+from .engine import made_here
 from .gpu_steps import bind
 from .graph import Node, fuse, lower
 from .shape import images
@@ -36,6 +37,8 @@ class GpuEngine:
         self.plan, self._plans, self._weights, self._choices, self._lock = None, {}, {}, {}, threading.Lock()
         self._scratch, self._done = self.xp.empty(0, self.xp.uint8), self.xp.cuda.Event(disable_timing=True)
 
+    __reduce__ = made_here
+
     def __call__(self, x):
         """The model's output for x (N, C, H, W) on the GPU."""
         scores = self.logits(x)
@@ -45,8 +48,10 @@ class GpuEngine:
         """The scores: the output, or what a softmax at the end is given."""
         if array_namespace(x) is not self.xp:
             raise TypeError("this model is on a GPU and its images are not; move them with to_device(images, 'cuda')")
-        if x.ndim != 4 or x.dtype != self.dtype or len(x) == 0:
+        if x.ndim != 4 or x.dtype != self.dtype:
             raise TypeError(f"this model takes images (N, C, H, W) in {self.dtype}, not {x.shape} in {x.dtype}")
+        if len(x) == 0:
+            return self.logits(self.xp.zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
         with self._lock:
             if x.shape not in self._plans:
                 while len(self._plans) >= KEPT:

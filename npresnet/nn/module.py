@@ -92,7 +92,12 @@ class Module:
             yield from child.named_arrays(f"{prefix}{name}.")
 
     def named_parameters(self):
-        return ((name, box) for name, box in self.named_arrays() if isinstance(box, Parameter))
+        """(key, box) for every Parameter, once: what stands in several places has the key of the first."""
+        found = {}
+        for name, box in self.named_arrays():
+            if isinstance(box, Parameter):
+                found.setdefault(id(box), (name, box))
+        return found.values()
 
     def parameters(self) -> list:
         return [box for _, box in self.named_parameters()]
@@ -122,7 +127,7 @@ class Module:
         arrays = {id(box.value): box.value for _, box in self.named_arrays()}
         gradients = {id(box.grad): None for box in self.parameters()}
         twin = deepcopy(self, gradients | arrays)      # deepcopy takes what it finds there instead of copying
-        for _, box in twin.named_arrays():
+        for box in {id(box): box for _, box in twin.named_arrays()}.values():
             box.value = f(box.value)
         return twin
 
@@ -147,12 +152,21 @@ class Module:
         problems += [f"unexpected  {key}" for key in unexpected if strict]
         problems += [f"shape       {key}: the model has {box.value.shape}, the state {np.shape(state[key])}"
                      for key, box in boxes.items() if key in state and np.shape(state[key]) != box.value.shape]
+        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in state.items()}
+        problems += [f"dtype       {key}: {dtype} holds no real numbers"
+                     for key, dtype in dtypes.items() if not real(dtype)]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
-        for key in boxes.keys() & state.keys():
-            old = boxes[key].value
-            boxes[key].value = array_namespace(old).array(state[key], old.dtype)
+        fresh = {key: array_namespace(box.value).array(state[key], box.value.dtype)
+                 for key, box in boxes.items() if key in state}
+        for key, array in fresh.items():
+            boxes[key].value = array
         return Mismatch(missing, unexpected)
+
+
+def real(dtype) -> bool:
+    """Whether such arrays hold real numbers."""
+    return floating(dtype) or dtype.kind in "biu"
 
 
 def recorded(op_pullback, input_grad, **parameters):

@@ -3,8 +3,8 @@
     y, pullback = op(x, *arrays, **static)
     dx, *darrays = pullback(dy)
 
-dy has the shape and the dtype of y.  The pullback of an op with weights takes ``skip``, the names of arguments whose gradient is not
-wanted; None stands in their place.
+dy has the shape and the dtype of y.  The pullback of an op with weights takes ``skip``, the names of
+arguments whose gradient is not wanted; None stands in their place.
 """
 
 from .activation import relu, softmax

@@ -7,7 +7,7 @@ from ..backend import array_namespace, kernel, namespace_for
 def relu(x):
     """y = max(x, 0);   dx = dy · [y > 0].
 
-    At the kink x = 0 the derivative is taken as 0, as in PyTorch.
+    At the kink x = 0 the derivative is taken as 0, as in PyTorch; where x is NaN, too (PyTorch takes 1).
 
     Shapes: any.
     Saves: y; the next convolution saves it anyway.

@@ -229,3 +229,24 @@ def test_a_notebook_shows_the_model_open_and_its_parts_closed():
     assert html.count("<details open>") == 1 and html.startswith("<details open>")
     assert html.count("<details>") == 1                     # the inner chain; layers without parts do not open
     assert html.count("<div style='margin-left: 1.1em'>") == 4
+
+
+def test_what_stands_in_two_places_is_one_parameter():
+    layer = Linear(2, 2)
+    layer.weight.value, layer.bias.value = np.ones((2, 2)), np.zeros(2)
+    net = Sequential(layer, layer)
+    assert list(dict(net.named_parameters())) == ["0.weight", "0.bias"]
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    calls = []
+    twin = net.mapped(lambda array: calls.append(1) or array + 1)
+    assert len(calls) == 2 and twin.state_dict()["1.weight"].tolist() == [[2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("array", [np.array(["a", "b"]), np.array([1j, 2])])
+def test_nothing_is_loaded_where_an_array_holds_no_real_numbers(array):
+    net = Linear(2, 2)
+    before = net.state_dict()
+    with pytest.raises(ValueError, match=r"bias: .* holds no real numbers"):
+        net.load_state_dict({"weight": np.full((2, 2), 7.0), "bias": array})
+    for key, old in before.items():
+        assert net.state_dict()[key] is old
