@@ -22,9 +22,9 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
     """Write a model's arrays, or a mapping name → array, to ``path``; its suffix chooses the container.
 
     .safetensors   the metadata is the header's __metadata__
-    .npz           … the entry "npresnet", a text
-    .pth, .pt      … the attribute ``npresnet`` of the OrderedDict that torch.load(path, weights_only=True) returns,
-                   so that it stays a plain state dict for load_state_dict
+    .npz           … entries of text, such as "npresnet"
+    .pth, .pt      … attributes, such as ``npresnet``, of the OrderedDict that torch.load(path, weights_only=True)
+                   returns, so that it stays a plain state dict for load_state_dict
 
     A model brings its metadata along (its spec, preprocessing and class names), and so does a Checkpoint; ``metadata``
     adds to it.  The file is there whole or not at all.  Raises WeightsError.
@@ -73,9 +73,10 @@ def write_safetensors(file, arrays, metadata):
 
 
 def write_npz(file, arrays, metadata):
-    if KEY in arrays:
-        raise WeightsError(f"an array cannot be called {KEY!r} in this container")
-    entries = arrays | ({KEY: np.array(metadata[KEY])} if KEY in metadata else {})
+    taken = arrays.keys() & {KEY, *metadata}
+    if taken:
+        raise WeightsError(f"an array cannot be called {min(taken)!r} in this container, where a text has that name")
+    entries = arrays | {name: np.array(text) for name, text in metadata.items()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in entries.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:

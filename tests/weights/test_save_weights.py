@@ -185,7 +185,25 @@ def test_the_arrays_of_the_caller_are_not_touched(tmp_path):
         same(read_weights(tmp_path / f"w{suffix}"), frozen)
 
 
-def test_a_checkpoint_s_own_metadata_and_more_are_both_written(tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_weights(Checkpoint({"a": np.ones(2)}, metadata={"who": "me"}), path, metadata={"when": "now"})
-    assert read_weights(path).metadata == {"format": "pt", "who": "me", "when": "now"}
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_checkpoint_s_own_metadata_and_more_are_both_written(suffix, tmp_path):
+    path = tmp_path / f"w{suffix}"
+    own = Checkpoint({"a": np.ones(2)}, metadata={"who": "mé"})
+    save_weights(own, path, metadata={"when": "now", "npresnet": "{}"})
+    found = read_weights(path)
+    wanted = {"who": "mé", "when": "now", "npresnet": "{}"}
+    assert list(found) == ["a"] and found.metadata == wanted | ({"format": "pt"} if suffix == ".safetensors" else {})
+
+
+def test_torch_finds_every_text_as_an_attribute(tmp_path):
+    torch = oracles.torch()
+    save_weights({"a": np.ones(2)}, tmp_path / "w.pth", metadata={"who": "me", "when": "now"})
+    state = torch.load(tmp_path / "w.pth", weights_only=True)
+    assert (state.who, state.when, list(state)) == ("me", "now", ["a"])
+
+
+def test_a_text_cannot_take_a_name_that_is_in_use(tmp_path):
+    for name, key in (("w.npz", "a"), ("w.pth", "keys")):
+        with pytest.raises(WeightsError, match="cannot be called"):
+            save_weights({"a": np.ones(2)}, tmp_path / name, metadata={key: "x"})
+    assert os.listdir(tmp_path) == []
