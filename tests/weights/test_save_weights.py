@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from npresnet.data import Preprocessing
-from npresnet.models import build
+from npresnet.models import Spec, build
+from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
 from npresnet.weights.atomic import replacing
 
@@ -121,6 +122,10 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     for name, array in (("o", np.array([object()])), ("t", np.array(["a"])), (3, np.ones(2)), ("l", np.longdouble(1))):
         with pytest.raises(WeightsError):
             save_weights({name: array}, path)
+    with pytest.raises(WeightsError, match="no array to write"):
+        save_weights({}, path)
+    with pytest.raises(WeightsError, match="33 dimensions"):
+        save_weights({"a": np.ones((1,) * 33)}, path)
     with pytest.raises(WeightsError, match="strings to strings"):
         save_weights(STATE, path, metadata={"a": 1})
     assert os.listdir(tmp_path) == []
@@ -129,6 +134,30 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     for name in ("w", "w.h5", "w.txt"):
         with pytest.raises(WeightsError, match="change the suffix"):
             save_weights(STATE, tmp_path / name)
+
+
+@pytest.mark.parametrize("attribute, value, message", [
+    ("classes", ("cat", "dog"), "model.classes must be None or 3 names"), ("classes", (0, 1, 2), "3 names"),
+    ("classes", "abc", "3 names"), ("classes", (), "3 names"),
+    ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
+    ("preprocessing", {"size": 3}, "not a preprocessing recipe"),
+    ("preprocessing", 224, "model.preprocessing: a int does not say"),
+    ("fc", Linear(64, 7), r"the metadata tell of \(3, 3\) classes and input channels, the arrays of \(7, 3\)"),
+    ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'")])
+def test_a_model_that_could_not_be_loaded_again_is_not_written(model, attribute, value, message, tmp_path):
+    setattr(model, attribute, value)
+    with pytest.raises(WeightsError, match=message) as caught:
+        save_weights(model, tmp_path / "w.npz")
+    assert "w.npz: " in str(caught.value) and "\n" not in str(caught.value) and os.listdir(tmp_path) == []
+
+
+def test_names_that_a_reader_would_refuse_are_not_written(tmp_path):
+    for name in ("../a", "/a", "a//b", "a/../b", "a\0"):
+        with pytest.raises(WeightsError, match="is no name in this container"):
+            save_weights({name: np.ones(2)}, tmp_path / "w.npz")
+        save_weights({name: np.ones(2)}, tmp_path / "w.safetensors")
+        assert list(read_weights(tmp_path / "w.safetensors")) == [name]
+    assert os.listdir(tmp_path) == ["w.safetensors"]
 
 
 def test_names_that_a_container_needs_itself_are_refused(tmp_path):
