@@ -30,7 +30,7 @@ def open_model(name, weights):
     """
     from ..zoo import SHIPPED, create_model, load_model, shipped
     if weights is None and name not in (None, SHIPPED):
-        raise ValueError(f"which weights? give a file with --weights FILE, or fetch one: npresnet download {name}")
+        raise ValueError(f"which weights? give a file with --weights FILE{published(name)}")
     notes = []
     if weights is None:
         weights = shipped()
@@ -40,3 +40,11 @@ def open_model(name, weights):
     spec, notes = model.spec, notes + list(model.notes)
     print(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *notes, sep="\n  ", file=sys.stderr)
     return model, {"model": spec.name, "weights": str(weights), "notes": notes}
+
+
+def published(name):
+    """How to fetch weights for a network of the family, where there are some."""
+    from ..models.registry import find
+    from ..weights.catalogue import ENTRIES
+    find(name)                                                       # an unknown name is answered with the nearest
+    return f", or fetch one: npresnet download {name}" if f"{name}:V1" in ENTRIES else "; none are published for it"
