@@ -71,7 +71,6 @@ def add_arguments(parser):
 
 def run(args) -> int:
     from ..training.checkpoint import read_checkpoint
-    os.makedirs(args.out, exist_ok=True)
     checkpoint = read_checkpoint(args.out)
     if checkpoint and not args.resume:
         raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
@@ -119,6 +118,7 @@ def train(args, about, checkpoint) -> int:
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
+    os.makedirs(args.out, exist_ok=True)                             # a command that fails above leaves no folder
     try:
         with watching() as watch:
             trainer.fit(args.out, watch)

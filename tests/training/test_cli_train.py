@@ -118,8 +118,15 @@ def test_a_test_set_with_other_classes(data, train):
     (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
     (["--resume"], "holds no run to go on with"),
 ])
-def test_bad_usage_is_one_line(argv, message, train):
+def test_bad_usage_is_one_line_and_leaves_no_folder(argv, message, train, tmp_path):
     assert message in complaint(train(*argv))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(data, train, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for out in (tmp_path / "file", tmp_path / "file/run"):
+        assert str(out) in complaint(train("--data", data, "--model", "resnet20", *QUICK, out=out))
 
 
 @pytest.mark.parametrize("freeze", ["norm", "trunk", "nothing"])
