@@ -178,6 +178,18 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["w.npz"]
 
 
+def test_a_failed_write_names_the_file_and_not_its_neighbour(tmp_path):
+    (tmp_path / "folder.npz/x").mkdir(parents=True)
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "none/w.npz", tmp_path / "file/w.npz", tmp_path / "folder.npz"):
+        with pytest.raises(OSError) as caught, replacing(path):
+            pass
+        assert caught.value.filename == str(path) and ".tmp" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "w.npz"):
+        (tmp_path / "other").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.npz"]
+
+
 KILLED = """
 import os, sys
 import numpy as np
