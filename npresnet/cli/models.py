@@ -21,6 +21,13 @@ def positive(text):
     return int(text)
 
 
+def seed(text):
+    """An argument that random numbers are drawn with."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
 def open_model(name, weights):
     """The network in the file ``weights``, read as ``name`` if that is given; and what is known about it.
 

@@ -38,6 +38,8 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
 
     Raises only WeightsError.
     """
+    if path == "":
+        raise WeightsError("the path is empty; name a file of weights")
     path = Path(path)
     with describing(path):
         data = mapped(path)
