@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .data import class_names
-from .models import build, details
+from .models import FAMILY, build, details
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, load_weights, read_weights
 from .weights.errors import describing
@@ -19,7 +19,7 @@ def shipped() -> Path:
     return installed if installed.exists() else package.parent / "weights" / file
 
 
-def create_model(name, *, weights=None, num_classes=None, dialect="torchvision", seed=0, in_channels=None,
+def create_model(name, *, weights=None, num_classes=None, dialect=None, seed=0, in_channels=None,
                  zero_init_residual=False, **options):
     """A model of the family by name (see ``list_models()``), in eval mode, ready to run or to train.
 
@@ -27,22 +27,24 @@ def create_model(name, *, weights=None, num_classes=None, dialect="torchvision",
     num_classes         the classifier's outputs: by default the file's, else the name's usual number
     in_channels         the image's channels: by default the file's, else 3
     dialect, options    a published flavour and changes to single details of it: ``stride_on="1x1"``,
-                        ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`)
+                        ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`); by default what a file
+                        of ``save_weights`` records for this name, else torchvision's
     zero_init_residual  every block starts as its shortcut
 
     Raises ValueError for an unknown name, dialect or option, WeightsError for weights that do not fit.
     """
+    asked = dialect or "torchvision"
     if weights is None:
-        model = build(name, num_classes, in_channels=in_channels or 3, dialect=dialect, **options)
+        model = build(name, num_classes, in_channels=in_channels or 3, dialect=asked, **options)
         initialize(model, seed)
         return zero_last_gamma(model) if zero_init_residual else model
-    build(name, 1, dialect=dialect, **options)         # what is asked for must exist before anything is read
+    build(name, 1, dialect=asked, **options)           # what is asked for must exist before anything is read
     checkpoint = weights if isinstance(weights, dict) else read_weights(weights)
     found = recognised(checkpoint)
     if found and found.name == name:
-        check_dialect(found, dialect, options)
+        asked, options = settled(found, dialect, options)
     model = build(name, num_classes or (found.num_classes if found else None),
-                  in_channels=in_channels or (found.in_channels if found else 3), dialect=dialect, **options)
+                  in_channels=in_channels or (found.in_channels if found else 3), dialect=asked, **options)
     return filled(model, checkpoint, found if found and found.name == name else None)
 
 
@@ -65,15 +67,29 @@ def load_model(path=None):
     return filled(model, checkpoint, found)
 
 
-def check_dialect(found, dialect, options):
-    """Weights of one dialect often fit another's network and give it wrong numbers without a word."""
-    if found.dialect in ("torchvision", dialect):      # the first is what keys without a mark of their own are read as
-        return
-    theirs, asked = details(found.name, found.dialect, **found.options), details(found.name, dialect, **options)
-    other = [field for field in theirs.differs(asked) if field not in options]
+def settled(found, dialect, options):
+    """(dialect, options) to build with: what the file records, and what is asked for where that is no contradiction.
+
+    Weights of one dialect often fit another's network and give it wrong numbers without a word.
+    """
+    recorded = found.source == "metadata"
+    if recorded:
+        dialect, options = dialect or found.dialect, {**found.options, **options}
+    dialect = dialect or "torchvision"
+    if not recorded and found.dialect in ("torchvision", dialect):     # the first: keys without a mark of their own
+        return dialect, options
+    defaults = FAMILY[found.name].defaults
+    theirs = details(found.name, found.dialect, **{**defaults, **found.options})
+    other = theirs.differs(details(found.name, dialect, **{**defaults, **options}))
+    if not recorded:
+        other = [field for field in other if field not in options]
+    if other and dialect == found.dialect:
+        raise WeightsError("the file records " + ", ".join(f"{field}={getattr(theirs, field)!r}" for field in other)
+                           + ": leave that out, or give its arrays alone, weights=dict(read_weights(path))")
     if other:
         raise WeightsError(f"the weights are in the dialect {found.dialect!r}; in {dialect!r} they give other scores, "
                            f"for {', '.join(other)} differ: use load_model(), or dialect=\"{found.dialect}\"")
+    return dialect, options
 
 
 def recognised(checkpoint):

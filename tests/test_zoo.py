@@ -43,6 +43,25 @@ def test_a_saved_model_comes_back_whole(tmp_path, suffix):
     np.testing.assert_array_equal(create_model("resnet20", weights=path, shortcut="B")(x), model(x))
 
 
+@pytest.mark.parametrize("options", [{"stride_on": "1x1"}, {"eps": 1e-3}, {"dialect": "paper", "pool": "ceil"}])
+def test_a_model_by_name_is_built_as_its_file_records(tmp_path, options):
+    model = create_model("resnet50", num_classes=5, seed=1, **options)
+    path = save_weights(model, tmp_path / "net.safetensors")
+    again = create_model("resnet50", weights=path, momentum=0.01)      # which no score depends on
+    assert again.spec.dialect == model.spec.dialect and again.spec.options == {**model.spec.options, "momentum": 0.01}
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64), dtype=np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_an_option_that_contradicts_the_file_is_refused_unless_the_arrays_come_alone(tmp_path):
+    path = save_weights(create_model("resnet20", seed=1), tmp_path / "net.npz")
+    assert create_model("resnet20", weights=path, shortcut="A").spec.options == {"shortcut": "A"}   # its usual one
+    with pytest.raises(WeightsError, match="the file records shortcut='A', eps=1e-05: leave that out"):
+        create_model("resnet20", weights=path, shortcut="A-appended", eps=1e-3)
+    arrays = dict(npresnet.read_weights(path))
+    assert create_model("resnet20", weights=arrays, shortcut="A-appended").spec.options == {"shortcut": "A-appended"}
+
+
 def test_what_keys_cannot_tell_is_said(tmp_path):
     path = tmp_path / "plain.npz"
     np.savez(path, **create_model("resnet50", num_classes=2).state_dict())

@@ -4,6 +4,7 @@ Writes the part of the picture that the network sees, at the picture's own resol
 where the features after a layer argue for the class (Grad-CAM).  The class is the most probable one or one you name.
 """
 
+import io
 import json
 
 from .backends import add_backend_argument, computing, placed
@@ -83,5 +84,7 @@ def probability(scores, label):
 
 def write(image, path, kind):
     from ..weights.atomic import replacing
+    content = io.BytesIO()                                           # Pillow does not say that a disk is full
+    image.save(content, format=kind)
     with replacing(path) as file:
-        image.save(file, format=kind)
+        file.write(content.getbuffer())

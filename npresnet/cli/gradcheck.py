@@ -7,7 +7,7 @@ against its theorem; at last the whole net and the loss.  Exit status 1 where a 
 import json
 
 from .backends import add_backend_argument, on_cpu
-from .models import positive
+from .models import positive, seed
 from .summary import parse_shape, usual_shape
 
 EXAMPLES = """examples:
@@ -24,7 +24,7 @@ def add_arguments(parser):
     mode.add_argument("--train", action="store_true", help="batch norms use the batch's statistics (the default)")
     mode.add_argument("--eval", action="store_true", help="batch norms use their running statistics")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of the last layer")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the weights, the input and the directions")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="of the weights, the input, the directions")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 

@@ -21,6 +21,13 @@ def positive(text):
     return int(text)
 
 
+def seed(text):
+    """An argument that random numbers are drawn with."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
 def open_model(name, weights):
     """The network in the file ``weights``, read as ``name`` if that is given; and what is known about it.
 
@@ -30,7 +37,7 @@ def open_model(name, weights):
     """
     from ..zoo import SHIPPED, create_model, load_model, shipped
     if weights is None and name not in (None, SHIPPED):
-        raise ValueError(f"which weights? give a file with --weights FILE, or fetch one: npresnet download {name}")
+        raise ValueError(f"which weights? give a file with --weights FILE{published(name)}")
     notes = []
     if weights is None:
         weights = shipped()
@@ -40,3 +47,11 @@ def open_model(name, weights):
     spec, notes = model.spec, notes + list(model.notes)
     print(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *notes, sep="\n  ", file=sys.stderr)
     return model, {"model": spec.name, "weights": str(weights), "notes": notes}
+
+
+def published(name):
+    """How to fetch weights for a network of the family, where there are some."""
+    from ..models.registry import find
+    from ..weights.catalogue import ENTRIES
+    find(name)                                                       # an unknown name is answered with the nearest
+    return f", or fetch one: npresnet download {name}" if f"{name}:V1" in ENTRIES else "; none are published for it"

@@ -14,7 +14,7 @@ import os
 import sys
 
 from .backends import add_backend_argument, computing, placed
-from .models import positive
+from .models import positive, seed
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -58,7 +58,7 @@ def add_arguments(parser):
     run.add_argument("--recipe", metavar="NAME", help="paper-cifar, fast-cifar (default) or finetune")
     run.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
-    run.add_argument("--seed", type=int, metavar="N", help="of initial weights, order and augmentation (default: 0)")
+    run.add_argument("--seed", type=seed, metavar="N", help="of initial weights, order and augmentation (default: 0)")
     add_backend_argument(run)
     run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read pictures (default: 2)")
     run.add_argument("--strict", action="store_true", default=None, help="a broken picture is an error, not skipped")
@@ -71,7 +71,6 @@ def add_arguments(parser):
 
 def run(args) -> int:
     from ..training.checkpoint import read_checkpoint
-    os.makedirs(args.out, exist_ok=True)
     checkpoint = read_checkpoint(args.out)
     if checkpoint and not args.resume:
         raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
@@ -97,8 +96,6 @@ def settled(args, checkpoint) -> dict:
     if about["data"] is None or not (about["model"] or about["weights"]):
         raise ValueError("give --data PATH, and --model NAME or --weights FILE"
                          + (f" ({args.out} holds no run to go on with)" if args.resume else ""))
-    if about["seed"] < 0:
-        raise ValueError(f"--seed {about['seed']}: a seed is at least 0")
     changes = {name: about[name] for name in DETAILS if name in about}
     return {**about, **vars(recipe(about["recipe"], **changes))}
 
@@ -119,6 +116,7 @@ def train(args, about, checkpoint) -> int:
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
+    os.makedirs(args.out, exist_ok=True)                             # a command that fails above leaves no folder
     try:
         with watching() as watch:
             trainer.fit(args.out, watch)

@@ -34,6 +34,9 @@ def read_image(source) -> Image.Image:
             return to_rgb(source)
         if isinstance(source, np.ndarray):
             return from_array(source).convert("RGB")
+        if not hasattr(source, "read"):
+            raise ImageError(f"{type(source).__name__} is neither path, binary file, PIL image nor uint8 array; "
+                             "bytes become a file with io.BytesIO(…)")
         return decode(source)
 
 

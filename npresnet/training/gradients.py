@@ -8,7 +8,8 @@ class TrainingError(ValueError):
     """The training cannot go on; the message says where it broke and what to try."""
 
 
-CURE = "lower the learning rate, warm it up, or clip the gradients; the last checkpoint is from before"
+CURE = ("begin again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
+        "(npresnet train: another --out, with --lr, --warmup or --clip)")
 
 
 def gradient_norm(parameters) -> float:

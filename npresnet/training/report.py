@@ -13,15 +13,16 @@ from .predict import predict
 def evaluate(model, source) -> dict:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"}.
 
-    ``confusion[i][j]`` counts the pictures of class i that were taken for class j.
+    A class without pictures has the accuracy None.  ``confusion[i][j]`` counts the pictures of class i that were taken
+    for class j.
     """
     loss, predicted = predict(model, source)
     k = len(source.classes)
     confusion = np.bincount(source.labels * k + predicted, minlength=k * k).reshape(k, k)
     right, total = int(confusion.trace()), len(source)
-    shares = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
+    shares = [int(row[i]) / int(row.sum()) if row.any() else None for i, row in enumerate(confusion)]
     return {"right": right, "total": total, "top1": right / total, "loss": loss,
-            "per_class": dict(zip(source.classes, shares.tolist())),
+            "per_class": dict(zip(source.classes, shares)),
             "classes": list(source.classes), "confusion": confusion.tolist()}
 
 
@@ -33,7 +34,8 @@ def as_text(result) -> str:
     lines = [f"right on {result['right']} of {result['total']}: {100 * result['top1']:.2f} %"]
     for name, row in zip(result["classes"], confusion):
         mistakes = f"   most often taken for {result['classes'][row.argmax()]} ({row.max()})" if row.any() else ""
-        lines.append(f"  {name:{width}}  {100 * result['per_class'][name]:6.2f} %{mistakes}")
+        share = result["per_class"][name]
+        lines.append(f"  {name:{width}}  " + ("     –" if share is None else f"{100 * share:6.2f} %{mistakes}"))
     return "\n".join(lines)
 
 

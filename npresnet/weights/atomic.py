@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -11,8 +11,8 @@ def replacing(path):
     """A file open for writing that becomes ``path`` when the block ends well.
 
     The bytes go to a neighbour with a name of its own, reach the disk, and take the final name in one step that the
-    file system cannot do by halves.  On an exception the neighbour is removed and ``path`` is as it was; a process
-    that is killed leaves at most the neighbour, <name>.<random>.tmp.
+    file system cannot do by halves.  On an exception the neighbour is removed and ``path`` is as it was; an OSError
+    then names ``path``.  A process that is killed leaves at most the neighbour, <name>.<random>.tmp.
     """
     path = Path(path)
     neighbour = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
@@ -22,8 +22,11 @@ def replacing(path):
             file.flush()
             os.fsync(file.fileno())
         os.replace(neighbour, path)
-    except BaseException:
-        neighbour.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            neighbour.unlink()
+        if isinstance(error, OSError) and error.errno and str(error.filename or neighbour) == str(neighbour):
+            error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
 

@@ -13,14 +13,15 @@ from .read import read_weights
 from .recognise import recognise
 
 
-def load_weights(model, path_or_dict, *, reset: tuple[str, ...] = ()) -> Checkpoint:
+def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> Checkpoint:
     """Copy a checkpoint's arrays into ``model``, cast to the model's dtypes; returns what was read, with its notes.
 
     ``path_or_dict`` is a file, or a mapping name → array under torchvision's names or others that keys.py knows.
     Strict: every missing, unexpected and misshapen key is listed in one WeightsError, and the model is then as it
-    was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset=("fc",)`` leaves everything under
-    ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
+    was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset="fc"``, or a tuple of names,
+    leaves everything under ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
     """
+    reset = (reset,) if isinstance(reset, str) else reset
     found = path_or_dict if isinstance(path_or_dict, Mapping) else read_weights(path_or_dict)
     source = getattr(found, "path", None) or "these weights"
     arrays, notes = torchvision_keys(found)
@@ -76,8 +77,10 @@ def complaint(source, model, found, problems):
 
 def hint(model, found, problems):
     """What these weights are, where that is known and explains the misfit."""
-    if all(line.split(":")[0] in ("fc.weight", "fc.bias") for _, line in problems):
-        return "; only the head differs: build the model with as many classes, or allow it with reset=(\"fc\",)"
+    head = ("fc.weight", "fc.bias")
+    if all(kind in ("misshapen", "missing") and line.split(":")[0] in head for kind, line in problems):
+        return ("; only the head differs: build the model with as many classes, or keep the model's own with "
+                "load_weights(model, …, reset=(\"fc\",))")
     try:
         name = recognise(found).name
     except WeightsError:

@@ -14,19 +14,39 @@ def model_metadata(model) -> dict[str, str]:
         {"version": 1, "spec": {"name": "resnet50", "num_classes": 1000, …}, "preprocessing": "imagenet-v1",
          "classes": ["tench", …] or null}
 
-    Nothing for a model that was not built by name.
+    Nothing for a model that was not built by name.  Raises WeightsError where nobody could use what it says.
     """
     spec = getattr(model, "spec", None)
     if spec is None:
         return {}
     recipe = getattr(model, "preprocessing", None)
     classes = getattr(model, "classes", None)
+    check_recipe(recipe)
+    check_classes(classes, spec.num_classes)
     return {KEY: json.dumps({
         "version": VERSION,
         "spec": json.loads(spec.to_json()),
         "preprocessing": asdict(recipe) if is_dataclass(recipe) else recipe,
         "classes": None if classes is None else list(classes),
     }, sort_keys=True, ensure_ascii=False)}
+
+
+def check_recipe(recipe):
+    if recipe is None:
+        return
+    from ..data import recipe_of  # brings Pillow
+    try:
+        recipe_of(recipe)
+    except ValueError as error:
+        raise WeightsError(f"model.preprocessing: {error}") from None
+
+
+def check_classes(classes, count):
+    if classes is None:
+        return
+    names = [] if isinstance(classes, str) else list(classes)
+    if len(names) != count or not all(isinstance(name, str) for name in names):
+        raise WeightsError(f"model.classes must be None or {count} names, one for each class")
 
 
 def parse_metadata(text) -> dict:

@@ -38,6 +38,8 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
 
     Raises only WeightsError.
     """
+    if path == "":
+        raise WeightsError("the path is empty; name a file of weights")
     path = Path(path)
     with describing(path):
         data = mapped(path)
@@ -52,7 +54,7 @@ def read_memory(data, budget, allow=TORCH_GLOBALS, float32=False):
     """The same of bytes that are in memory already, whatever their hash is."""
     format, tree, metadata = read_tree(data, budget, allow)
     tensors, attributes, notes = find_state(tree)
-    metadata |= {key: value for key, value in attributes.items() if key == "npresnet" and isinstance(value, str)}
+    metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
     checkpoint = Checkpoint(format=format, metadata=metadata, notes=notes)
     for name, tensor in tensors.items():
         with describing(shown(name)):

@@ -8,11 +8,11 @@ The pickle is written instruction by instruction [P], because pickle.Pickler can
 import pickle as p
 import struct
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 
 from .errors import WeightsError
-from .metadata import KEY
 from .torch_globals import STORAGES
 
 STEM, ALIGNMENT = "archive", 64
@@ -22,7 +22,7 @@ STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
 def write_pth(file, arrays, metadata):
     """Members as in torch.save: the pickle, the byte order, data/0, data/1, … each at a multiple of 64, the version."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        write_member(archive, "data.pkl", state_dict(arrays, metadata.get(KEY)))
+        write_member(archive, "data.pkl", state_dict(arrays, metadata))
         write_member(archive, "byteorder", b"little")
         for number, array in enumerate(arrays.values()):
             write_member(archive, f"data/{number}", array.reshape(-1).view(np.uint8).data)
@@ -37,14 +37,17 @@ def write_member(archive, name, content):
     archive.writestr(member, content)
 
 
-def state_dict(arrays, note):
-    """OrderedDict((name, tensor), …), with the attribute ``npresnet`` where there is a note."""
+def state_dict(arrays, notes):
+    """OrderedDict((name, tensor), …), with an attribute for each note."""
+    hidden = [key for key in notes if hasattr(OrderedDict, key)]
+    if hidden:
+        raise WeightsError(f"metadata cannot be called {hidden[0]!r} in this container: a dictionary has its own")
     parts = [p.PROTO, b"\2", name("collections", "OrderedDict"), p.EMPTY_TUPLE, p.REDUCE, p.MARK]
     for number, (key, array) in enumerate(arrays.items()):
         parts += [text(key), *tensor(str(number), array)]
     parts.append(p.SETITEMS)
-    if note is not None:
-        parts += [p.EMPTY_DICT, text(KEY), text(note), p.SETITEM, p.BUILD]
+    if notes:
+        parts += [p.EMPTY_DICT, p.MARK, *(text(part) for note in notes.items() for part in note), p.SETITEMS, p.BUILD]
     return b"".join([*parts, p.STOP])
 
 

@@ -9,12 +9,15 @@ import numpy as np
 
 from .atomic import replacing
 from .errors import WeightsError, describing
-from .metadata import KEY, model_metadata
+from .metadata import KEY, model_metadata, parse_metadata
+from .recognise import from_metadata
 from .safetensors import DTYPES as SAFETENSORS_DTYPES
 from .tensors import DTYPES
 from .torch_write import write_pth
+from .zip_archive import is_plain
 
 TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
+MAX_DIMENSIONS = 32                                              # that the readers take
 SAFETENSORS_NAMES = {name: code for code, name in SAFETENSORS_DTYPES.items()}
 
 
@@ -22,18 +25,18 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
     """Write a model's arrays, or a mapping name → array, to ``path``; its suffix chooses the container.
 
     .safetensors   the metadata is the header's __metadata__
-    .npz           … the entry "npresnet", a text
-    .pth, .pt      … the attribute ``npresnet`` of the OrderedDict that torch.load(path, weights_only=True) returns,
-                   so that it stays a plain state dict for load_state_dict
+    .npz           … entries of text, such as "npresnet"
+    .pth, .pt      … attributes, such as ``npresnet``, of the OrderedDict that torch.load(path, weights_only=True)
+                   returns, so that it stays a plain state dict for load_state_dict
 
     A model brings its metadata along (its spec, preprocessing and class names), and so does a Checkpoint; ``metadata``
     adds to it.  The file is there whole or not at all.  Raises WeightsError.
     """
     path = Path(path)
     arrays = model if isinstance(model, Mapping) else model.state_dict()
-    texts = dict(getattr(model, "metadata", None) or {}) if isinstance(model, Mapping) else model_metadata(model)
-    texts |= metadata or {}
     with describing(path):
+        texts = dict(getattr(model, "metadata", None) or {}) if isinstance(model, Mapping) else told(model, arrays)
+        texts |= metadata or {}
         if not path.parent.is_dir():
             raise WeightsError(f"there is no folder {path.parent}; make it first")
         if any(type(text) is not str for item in texts.items() for text in item):
@@ -41,10 +44,20 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
             raise WeightsError(f"weights are written as {', '.join(WRITERS)}, not {path.suffix!r}; change the suffix")
+        if not arrays:
+            raise WeightsError("there is no array to write")
         arrays = {name: plain(name, value) for name, value in arrays.items()}
         with replacing(path) as file:
             writer(file, arrays, texts)
     return path
+
+
+def told(model, arrays):
+    """A model's metadata, which load_model must be able to believe."""
+    texts = model_metadata(model)
+    if texts:
+        from_metadata(parse_metadata(texts[KEY]), {name: np.shape(array) for name, array in arrays.items()})
+    return texts
 
 
 def plain(name, value):
@@ -52,6 +65,8 @@ def plain(name, value):
     array = np.asarray(value.get() if hasattr(value, "get") else value)
     if type(name) is not str or array.dtype.newbyteorder("=") not in TORCH_NAMES:
         raise WeightsError(f"{name!r} is an array of {array.dtype}; only named arrays of numbers are written")
+    if array.ndim > MAX_DIMENSIONS:
+        raise WeightsError(f"{name!r} has {array.ndim} dimensions; up to {MAX_DIMENSIONS} are written")
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
 
 
@@ -73,9 +88,14 @@ def write_safetensors(file, arrays, metadata):
 
 
 def write_npz(file, arrays, metadata):
-    if KEY in arrays:
-        raise WeightsError(f"an array cannot be called {KEY!r} in this container")
-    entries = arrays | ({KEY: np.array(metadata[KEY])} if KEY in metadata else {})
+    taken = arrays.keys() & {KEY, *metadata}
+    if taken:
+        raise WeightsError(f"an array cannot be called {min(taken)!r} in this container, where a text has that name")
+    entries = arrays | {name: np.array(text) for name, text in metadata.items()}
+    astray = [name for name in entries if not is_plain(f"{name}.npy")]
+    if astray:
+        raise WeightsError(f"{astray[0]!r} is no name in this container, where names are relative paths; rename it, or "
+                           "write .safetensors")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in entries.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:

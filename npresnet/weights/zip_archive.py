@@ -39,7 +39,7 @@ class ZipArchive:
             budget.spend(1024 * count, "the directory")          # a Member and its places in two dicts
             self.members = {}
             for member in directory(self.data[start:end], count):
-                if member.name.startswith("/") or {"..", ""} & set(member.name.split("/")) or "\0" in member.name:
+                if not is_plain(member.name):
                     raise WeightsError(f"the member name {shown(member.name)} is no plain relative path")
                 if member.name in self.members:
                     raise WeightsError(f"the member {shown(member.name)} appears twice; which one counts is ambiguous")
@@ -84,6 +84,11 @@ class ZipArchive:
         if not machine.eof or machine.unused_data:
             raise WeightsError(f"does not inflate to the {member.size:,} bytes that the directory says")
         return memoryview(plain)
+
+
+def is_plain(name) -> bool:
+    """Is this a relative path that leads nowhere else?"""
+    return not {"..", ""} & set(name.split("/")) and "\0" not in name
 
 
 def find_directory(data):

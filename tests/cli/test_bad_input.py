@@ -130,6 +130,10 @@ def test_pictures_whose_channels_the_network_does_not_read(run, photo, tmp_path)
 @pytest.mark.parametrize("argv, message", [
     ([], "COMMAND"), (["draw"], "invalid choice"), (["classify"], "IMAGE"),
     (["classify", "a.png", "--model", "resnet50"], "--weights FILE, or fetch one: npresnet download resnet50"),
+    (["classify", "a.png", "--model", "preresnet50"], "--weights FILE; none are published for it"),
+    (["classify", "a.png", "--model", "resnet2"], "unknown model 'resnet2'; did you mean"),
+    (["classify", "a.png", "--weights", ""], "the path is empty"),
+    (["gradcheck", "resnet20", "--seed", "-1"], "a whole number of at least 0, not '-1'"),
     (["classify", "a.png", "--top", "0", "--weights", "x"], "whole number from 1"),
     (["evaluate", "--weights", "x"], "--data"), (["evaluate", "--data", ".", "--batch-size", "-1"], "whole number"),
     (["convert", "a.pth"], "OUT"), (["download", "resnet51"], "no published weights")])

@@ -1,6 +1,7 @@
 """npresnet cam"""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_what_is_not_there_is_named_and_nothing_is_written(run, weights, photo, 
     assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out, complaint", [("cam.xyz", "called .png"), ("none/cam.png", "No such file")])
+@pytest.mark.parametrize("out, complaint", [("cam.xyz", "called .png"), ("none/cam.png", "none/cam.png: No such")])
 def test_a_bad_name_for_the_picture(run, weights, photo, tmp_path, out, complaint):
     result = run("cam", photo, "--weights", weights, "--out", tmp_path / out)
     assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
@@ -48,11 +49,10 @@ def test_a_failed_write_leaves_the_old_picture(run, weights, photo, tmp_path, mo
     out = tmp_path / "cam.png"
     out.write_bytes(b"old")
 
-    def full(self, file, **options):
-        file.write(b"half")
-        raise OSError(28, "No space left on device", str(out))
+    def full(handle):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     result = run("cam", photo, "--weights", weights, "--out", out)
-    assert result.status == 2 and "No space" in result.complaint
+    assert result.status == 2 and result.complaint == f"npresnet: {out}: No space left on device"
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]

@@ -46,6 +46,13 @@ def test_convert_settles_a_tie(run, network, tmp_path):
     assert npresnet.load_model(tmp_path / "plain.npz").spec.name == "plain20"
 
 
+def test_convert_by_name_keeps_the_recorded_options(run, tmp_path):
+    model = npresnet.create_model("resnet20", shortcut="A-appended", eps=1e-3)
+    path = npresnet.save_weights(model, tmp_path / "a.npz")
+    assert run("convert", path, tmp_path / "b.npz", "--model", "resnet20").status == 0
+    assert npresnet.load_model(tmp_path / "b.npz").spec == model.spec
+
+
 def test_arrays_of_no_known_network_are_kept(run, tmp_path):
     path = npresnet.save_weights({"x": np.arange(3.0), "y.z": np.ones((2, 2), np.float32)}, tmp_path / "a.npz")
     result = run("convert", path, tmp_path / "b.safetensors")

@@ -129,6 +129,11 @@ def test_floats_and_wide_integers_have_no_known_range(tmp_path):
             read_image(array)
 
 
+def test_bytes_are_no_file():
+    with pytest.raises(ImageError, match=r"the image: bytes is neither .* io\.BytesIO"):
+        read_image(png_bytes())
+
+
 def test_a_missing_file_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         read_image(tmp_path / "none.png")

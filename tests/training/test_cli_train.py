@@ -78,6 +78,14 @@ def test_a_second_run_needs_resume_and_the_same_choices(data, train):
     assert "began with no weights;" in complaint(train("--resume", "--weights", "resnet20.pth"))
 
 
+def test_the_cure_for_a_run_that_diverged_can_be_followed(data, train, tmp_path):
+    run = ["--data", data, "--model", "resnet20", *QUICK]
+    assert "begin again" in complaint(train(*run, "--lr", "1e30"))
+    assert "choose another --out" in complaint(train("--resume", "--lr", "0.01"))
+    assert "another --out, with --lr" in complaint(train("--resume"))
+    assert train(*run, "--lr", "0.01", out=tmp_path / "another")[0] == 0
+
+
 def test_a_checkpoint_of_other_pictures(data, train):
     assert train("--data", data, "--model", "resnet20", *QUICK)[0] == 0
     Image.new("RGB", (8, 8)).save(data / "train/class0/00.png")
@@ -118,8 +126,15 @@ def test_a_test_set_with_other_classes(data, train):
     (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
     (["--resume"], "holds no run to go on with"),
 ])
-def test_bad_usage_is_one_line(argv, message, train):
+def test_bad_usage_is_one_line_and_leaves_no_folder(argv, message, train, tmp_path):
     assert message in complaint(train(*argv))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(data, train, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for out in (tmp_path / "file", tmp_path / "file/run"):
+        assert str(out) in complaint(train("--data", data, "--model", "resnet20", *QUICK, out=out))
 
 
 @pytest.mark.parametrize("freeze", ["norm", "trunk", "nothing"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from npresnet import load_model, read_weights, use
 from npresnet.data import Preprocessing
-from npresnet.training import Batches, Recipe, Trainer, TrainingError, open_source, predict, recipe, split
+from npresnet.training import Batches, Recipe, Source, Trainer, TrainingError, open_source, predict, recipe, split
 from npresnet.training.report import as_text, evaluate, plots
 
 from .conftest import drawn_source, small_model
@@ -176,6 +176,13 @@ def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
         trainer.update(batch)
     for name, parameter in trainer.model.named_parameters():
         assert parameter.value is before[name]
+
+
+def test_a_class_without_pictures_has_no_accuracy(model):
+    source = drawn_source(12)
+    result = evaluate(model, Source(source.labels % 2, source.classes, pixels=source.pixels))
+    assert result["per_class"]["class2"] is None and None not in list(result["per_class"].values())[:2]
+    assert as_text(result).splitlines()[-1].split() == ["class2", "–"]
 
 
 def test_the_report_counts(tmp_path):

@@ -76,8 +76,9 @@ def test_another_head_is_refused_unless_it_is_reset_by_name():
     state, model = drawn(num_classes=7), build("resnet20")
     model.fc.weight.value = model.fc.weight.value + 3
     head = model.fc.weight.value.copy()
-    with pytest.raises(WeightsError, match=r'only the head differs: .* reset=\("fc",\)'):
+    with pytest.raises(WeightsError, match=r'only the head differs: .*load_weights.* reset=\("fc",\)'):
         load_weights(model, state)
+    assert load_weights(build("resnet20"), state, reset="fc").notes == ["kept the model's own arrays under 'fc'"]
     found = load_weights(model, state, reset=("fc",))
     np.testing.assert_array_equal(model.fc.weight.value, head)
     np.testing.assert_array_equal(model.conv1.weight.value, state["conv1.weight"])
@@ -85,6 +86,14 @@ def test_another_head_is_refused_unless_it_is_reset_by_name():
     load_weights(model, {key: array for key, array in state.items() if not key.startswith("fc.")}, reset=("fc",))
     with pytest.raises(WeightsError, match="nothing called head"):
         load_weights(model, state, reset=("head",))
+
+
+def test_a_head_of_another_kind_is_not_taken_for_one_of_other_classes():
+    state = drawn()
+    state["fc.bias"] = state["fc.bias"] + 0j
+    with pytest.raises(WeightsError, match=r"1 mistyped key\(s\); these are the weights of resnet20") as caught:
+        load_weights(build("resnet20"), state)
+    assert "classes" not in str(caught.value)
 
 
 def test_the_keys_of_cifar_checkpoints_are_translated():

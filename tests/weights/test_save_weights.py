@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from npresnet.data import Preprocessing
-from npresnet.models import build
+from npresnet.models import Spec, build
+from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
 from npresnet.weights.atomic import replacing
 
@@ -121,6 +122,10 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     for name, array in (("o", np.array([object()])), ("t", np.array(["a"])), (3, np.ones(2)), ("l", np.longdouble(1))):
         with pytest.raises(WeightsError):
             save_weights({name: array}, path)
+    with pytest.raises(WeightsError, match="no array to write"):
+        save_weights({}, path)
+    with pytest.raises(WeightsError, match="33 dimensions"):
+        save_weights({"a": np.ones((1,) * 33)}, path)
     with pytest.raises(WeightsError, match="strings to strings"):
         save_weights(STATE, path, metadata={"a": 1})
     assert os.listdir(tmp_path) == []
@@ -129,6 +134,30 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     for name in ("w", "w.h5", "w.txt"):
         with pytest.raises(WeightsError, match="change the suffix"):
             save_weights(STATE, tmp_path / name)
+
+
+@pytest.mark.parametrize("attribute, value, message", [
+    ("classes", ("cat", "dog"), "model.classes must be None or 3 names"), ("classes", (0, 1, 2), "3 names"),
+    ("classes", "abc", "3 names"), ("classes", (), "3 names"),
+    ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
+    ("preprocessing", {"size": 3}, "not a preprocessing recipe"),
+    ("preprocessing", 224, "model.preprocessing: a int does not say"),
+    ("fc", Linear(64, 7), r"the metadata tell of \(3, 3\) classes and input channels, the arrays of \(7, 3\)"),
+    ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'")])
+def test_a_model_that_could_not_be_loaded_again_is_not_written(model, attribute, value, message, tmp_path):
+    setattr(model, attribute, value)
+    with pytest.raises(WeightsError, match=message) as caught:
+        save_weights(model, tmp_path / "w.npz")
+    assert "w.npz: " in str(caught.value) and "\n" not in str(caught.value) and os.listdir(tmp_path) == []
+
+
+def test_names_that_a_reader_would_refuse_are_not_written(tmp_path):
+    for name in ("../a", "/a", "a//b", "a/../b", "a\0"):
+        with pytest.raises(WeightsError, match="is no name in this container"):
+            save_weights({name: np.ones(2)}, tmp_path / "w.npz")
+        save_weights({name: np.ones(2)}, tmp_path / "w.safetensors")
+        assert list(read_weights(tmp_path / "w.safetensors")) == [name]
+    assert os.listdir(tmp_path) == ["w.safetensors"]
 
 
 def test_names_that_a_container_needs_itself_are_refused(tmp_path):
@@ -147,6 +176,18 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["w.npz"]
+
+
+def test_a_failed_write_names_the_file_and_not_its_neighbour(tmp_path):
+    (tmp_path / "folder.npz/x").mkdir(parents=True)
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "none/w.npz", tmp_path / "file/w.npz", tmp_path / "folder.npz"):
+        with pytest.raises(OSError) as caught, replacing(path):
+            pass
+        assert caught.value.filename == str(path) and ".tmp" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "w.npz"):
+        (tmp_path / "other").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.npz"]
 
 
 KILLED = """
@@ -185,7 +226,25 @@ def test_the_arrays_of_the_caller_are_not_touched(tmp_path):
         same(read_weights(tmp_path / f"w{suffix}"), frozen)
 
 
-def test_a_checkpoint_s_own_metadata_and_more_are_both_written(tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_weights(Checkpoint({"a": np.ones(2)}, metadata={"who": "me"}), path, metadata={"when": "now"})
-    assert read_weights(path).metadata == {"format": "pt", "who": "me", "when": "now"}
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_checkpoint_s_own_metadata_and_more_are_both_written(suffix, tmp_path):
+    path = tmp_path / f"w{suffix}"
+    own = Checkpoint({"a": np.ones(2)}, metadata={"who": "mé"})
+    save_weights(own, path, metadata={"when": "now", "npresnet": "{}"})
+    found = read_weights(path)
+    wanted = {"who": "mé", "when": "now", "npresnet": "{}"}
+    assert list(found) == ["a"] and found.metadata == wanted | ({"format": "pt"} if suffix == ".safetensors" else {})
+
+
+def test_torch_finds_every_text_as_an_attribute(tmp_path):
+    torch = oracles.torch()
+    save_weights({"a": np.ones(2)}, tmp_path / "w.pth", metadata={"who": "me", "when": "now"})
+    state = torch.load(tmp_path / "w.pth", weights_only=True)
+    assert (state.who, state.when, list(state)) == ("me", "now", ["a"])
+
+
+def test_a_text_cannot_take_a_name_that_is_in_use(tmp_path):
+    for name, key in (("w.npz", "a"), ("w.pth", "keys")):
+        with pytest.raises(WeightsError, match="cannot be called"):
+            save_weights({"a": np.ones(2)}, tmp_path / name, metadata={key: "x"})
+    assert os.listdir(tmp_path) == []
