@@ -28,7 +28,7 @@ def add_arguments(parser):
 def run(args) -> int:
     from ..backend import to_device
     from ..data import preprocess
-    from ..tools.cam import grad_cam
+    from ..tools.cam import grad_cam, last_stage
     from ..tools.overlay import overlay, seen
     kind = format_of(args.out)
     model, about = open_model(args.model, args.weights)
@@ -55,11 +55,6 @@ def format_of(path):
     if suffix not in formats:
         raise ValueError(f"{path}: the picture to write is called .png, .jpg or .webp")
     return formats[suffix]
-
-
-def last_stage(model):
-    """layer4, or layer3 of a CIFAR net."""
-    return max(name for name in model.children() if name.startswith("layer"))
 
 
 def class_of(label, model):

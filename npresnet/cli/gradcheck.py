@@ -18,7 +18,9 @@ EXAMPLES = """examples:
 
 def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a model's name, such as resnet50")
-    parser.add_argument("--layer", default="*", metavar="PATTERN", help="only layers of this name, such as layer1.*")
+    parser.add_argument("--layer", default="*", metavar="PATTERN",
+                        help="only layers of this name, such as layer1.*; layer1.0.* leaves out the sum of that block "
+                             "itself, which is called layer1.0")
     parser.add_argument("--input", metavar="NxCxHxW", help="its shape (default: 4x3x224x224, CIFAR nets 4x3x32x32)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train", action="store_true", help="batch norms use the batch's statistics (the default)")

@@ -40,7 +40,8 @@ DETAILS = {   # the fields of training.Recipe: their type, and what they mean
     "mixup": (float, "α of the mixing share's Beta(α, α)"),
     "clip": (float, "largest norm of the gradient"),
     "average": (float, "decay of the moving average of the weights, such as 0.999"),
-    "accumulate": (int, "parts that a batch goes through in, to save memory"),
+    "accumulate": (int, "parts that a batch goes through in, to save memory; a batch norm takes its statistics from "
+                        "one part, so that the numbers change"),
     "augment": (str, "crop-flip, photo or none"),
     "jitter": (float, "change brightness, contrast and saturation by up to this share"),
     "freeze": (str, "nothing, norm (batch norms) or trunk (everything but the head)"),

@@ -129,9 +129,14 @@ def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
     >>> preprocess("cat.jpg", "imagenet-v1").shape
     (1, 3, 224, 224)
 
-    Raises ImageError, which names the picture, where one cannot be read.
+    Raises ImageError, which names the picture, where one cannot be read; ValueError for a model of other than three
+    channels.
     """
     recipe = recipe_of(model_or_preset)
+    channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", 3)
+    if channels != 3:
+        raise ValueError(f"pictures become three colours, but this model's in_channels is {channels}: make its input, "
+                         f"float32 of shape (N, {channels}, H, W), yourself")
     many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
     arrays = [recipe(image) for image in (images if many else [images])]
     if not arrays:

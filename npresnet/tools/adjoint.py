@@ -9,6 +9,7 @@ along J v, so that a wrong factor shows at its full size.  Where J is small its 
 """
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class Row:
     def where(self) -> str:
         return self.argument + ("" if self.index is None else f"[{', '.join(map(str, self.index))}]")
 
+    @property
+    def finite(self) -> bool:
+        return all(value is None or isfinite(value) for value in (self.analytic, self.numeric))
+
 
 @dataclass(frozen=True)
 class Adjoint:
@@ -53,9 +58,9 @@ class Adjoint:
         """A row for each argument; where J is small or wrong, one more for its worst entry and its first kink."""
         rows = []
         for i, (name, a) in enumerate(zip(names, self.arrays)):
-            if a.dtype.kind == "f":
+            if a.dtype.kind == "f" and a.size:
                 row, columns = self.direction(name, [i])
-                small = a.size * columns <= SMALL
+                small = 0 < a.size * columns <= SMALL
                 rows.append(row)
                 if small or row.verdict == "WRONG":
                     entries = range(a.size) if small else self.rng.integers(0, a.size, SUSPECTS)
@@ -110,7 +115,10 @@ class Adjoint:
 
     def evaluated(self):
         """y, and u ↦ Jᵀu for each argument, None for constants."""
-        y, pullback = self.fn(*self.arrays)[:2]
+        answer = self.fn(*self.arrays)
+        if not (isinstance(answer, tuple | list) and len(answer) > 1 and callable(answer[1])):
+            raise TypeError(f"{self.kind} must return (y, pullback): its value and a function from dy to the gradients")
+        y, pullback = answer[:2]
         return self.value(y), lambda u: self.gradients(pullback(u))
 
     def value(self, y):

@@ -11,19 +11,30 @@ from ..backend import array_namespace
 from .features import feature_gradients, one_hot, tapped
 
 
-def grad_cam(model, x, classes, after="layer4"):
-    """Heat maps of where the features after a layer argue for a class.
+def grad_cam(model, x, classes, after=None):
+    """Heat maps of where the features after a layer (None: the last stage) argue for a class.
 
         α_k = mean_{i,j} ∂s_c/∂A_k[i,j]          L = max(0, Σ_k α_k A_k)                    [GC] Eq. 1, 2
 
     Shapes: x (N, 3, H, W), classes (N,) → (N, h, w), the size of A; ``resized`` brings it to the image's.
     """
-    values, grads = feature_gradients(model, x, [after], classes)
+    after = last_stage(model) if after is None else after
+    if not isinstance(after, str):
+        raise ValueError(f"Grad-CAM looks after one layer, given by its name, not {after!r}")
+    values, grads = feature_gradients(model, x, after, classes)
     a, da = values[after], grads[after]
     if a.ndim != 4:
         raise ValueError(f"Grad-CAM needs feature maps; {after} gives {a.shape}")
     alpha = da.mean(axis=(2, 3))                                                            # α  (N, K)
     return array_namespace(a).maximum((alpha[:, :, None, None] * a).sum(axis=1), 0)
+
+
+def last_stage(model):
+    """layer4, or layer3 of a CIFAR net."""
+    stages = [name for name in model.children() if name.startswith("layer")]
+    if not stages:
+        raise ValueError(f"a {type(model).__name__} has no stages: say after which layer to look, after=NAME")
+    return max(stages)
 
 
 def saliency(model, x, classes):

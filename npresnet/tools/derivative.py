@@ -29,15 +29,18 @@ class Slope(NamedTuple):
 
 
 def derivative(f, y, steps=STEPS, settled=SETTLED) -> Slope:
-    """f′(0) of an array-valued f with f(0) = y."""
+    """f′(0) of an array-valued f with f(0) = y; nan, and no kink, where f or its slope is not finite."""
+    if not (y.size and np.isfinite(y).all()):
+        return Slope(np.full(y.shape, np.nan), np.zeros(y.shape, bool), 0.0)
     value, kinks, noise = _measure(f, y, steps[0], settled)
     for h in steps[1:]:
         if kinks.mean() <= FEW:
             break
         finer, rough, finer_noise = _measure(f, y, h, settled)
-        if (kinks & ~rough).any():
+        if (kinks & ~rough | ~np.isfinite(value)).any():
             value, noise = np.where(kinks, finer, value), finer_noise
         kinks = kinks & rough
+    kinks = kinks & np.isfinite(value)
     return Slope(np.where(kinks, 0, value), kinks, noise)
 
 

@@ -36,8 +36,8 @@ class Tap(Module):
 def features(model, x, layers) -> dict:
     """The output of each named layer for the input x, by name: ``features(model, x, ["layer3.5.conv2"])``.
 
-    A layer that runs several times, as a block's ``relu`` does, gives ``relu``, ``relu_1``, …
-    Raises ValueError for a name that the model does not have.
+    One name may stand alone.  A layer that runs several times, as a block's ``relu``, gives ``relu``, ``relu_1``, …
+    Raises ValueError for a name that the model does not have, or of a layer that its scores do not need.
     """
     twin, taps = tapped(model, layers)
     twin.logits(x)
@@ -60,7 +60,10 @@ def one_hot(scores, classes):
     """A one at each row's class: the cotangent that asks for the gradient of that score.  (N, K)"""
     xp = array_namespace(scores)
     classes = np.asarray(classes)
-    if classes.shape != scores.shape[:1] or classes.min() < 0 or classes.max() >= scores.shape[1]:
+    if not len(scores):
+        raise ValueError("there is no image in this batch: give at least one")
+    if (classes.shape != scores.shape[:1] or classes.dtype.kind not in "iu"
+            or classes.min() < 0 or classes.max() >= scores.shape[1]):
         raise ValueError(f"one class of 0 … {scores.shape[1] - 1} for each of {len(scores)} images is needed, "
                          f"not {classes.tolist()}")
     cotangent = xp.zeros_like(scores)
@@ -70,6 +73,7 @@ def one_hot(scores, classes):
 
 def tapped(model, layers):
     """(a twin of the model with taps, {name: tap}); the twin shares the arrays and wants no parameter's gradient."""
+    layers = [layers] if isinstance(layers, str) else layers
     unknown = sorted(set(layers) - {name for name, _ in model.named_modules() if name})
     if unknown:
         raise ValueError(f"no layer {', '.join(unknown)}; the model's own: "
@@ -89,5 +93,8 @@ def tapped(model, layers):
 
 
 def named(taps, what) -> dict:
+    idle = [name for name, tap in taps.items() if not tap.values]
+    if idle:
+        raise ValueError(f"nothing runs through {', '.join(idle)} on the way to the scores; choose another layer")
     return {name + (f"_{call}" if call else ""): array
             for name, tap in taps.items() for call, array in enumerate(getattr(tap, what))}

@@ -22,7 +22,7 @@ TOLERANCE = 1e-8
 
 @dataclass(frozen=True)
 class GradReport(Table):
-    """Every check made; true where there were some and none found a wrong gradient."""
+    """Every check made; true where there were some, not only kinks, and none found a wrong gradient."""
 
     title: str
     rows: tuple[Row, ...]
@@ -34,11 +34,12 @@ class GradReport(Table):
                            for row in self.rows]
 
     def conclusion(self) -> str:
-        if not self.rows:
-            return "nothing was checked"
+        if not self.checked:
+            return "nothing could be checked" + (": there are only kinks" if self.rows else "")
         if not self.wrong:
             return f"{len(self.rows)} checks: the gradients are right"
-        culprits = dict.fromkeys(f"{row.layer} {row.kind} {row.where}".strip() for row in self.wrong)
+        culprits = dict.fromkeys(f"{row.layer} {row.kind} {row.where}{'' if row.finite else ' (not finite)'}".strip()
+                                 for row in self.wrong)
         return f"{len(self.wrong)} of {len(self.rows)} checks found a wrong gradient: {'; '.join(culprits)}"
 
 
@@ -50,10 +51,10 @@ def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradRepor
     constants; beside a Module's input they are the labels of the loss that is then checked too.
 
     ``layers`` is a pattern for the names of a Module's layers, such as ``"layer1.*"``.  An entry without a derivative,
-    such as ReLU's at 0, is left out and counted.
+    such as ReLU's at 0, is left out and counted.  A value or a slope that is not finite is wrong.
 
-    Raises: TypeError where ``fn`` does not stay in float64; ValueError where the pullback does not return one gradient
-    for each floating-point argument.
+    Raises: TypeError where ``fn`` returns no pullback or does not stay in float64; ValueError where the pullback does
+    not return one gradient for each floating-point argument.
     """
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
     rng = np.random.default_rng(seed)

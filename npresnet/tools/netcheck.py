@@ -32,6 +32,8 @@ class NetCheck:
 
     def run(self, x, labels=None) -> list[Row]:
         self.rows = []
+        if not x.size:
+            return []
         y = self.through(self.model, x, "")
         if isinstance(self.model, Chain | Residual) and fnmatch("", self.layers):
             self.whole_net(x)

@@ -120,7 +120,7 @@ def roofline(points, peak, bandwidth, ax=None):
     """Arithmetic intensity against speed: {name: (FLOP a byte, GFLOP/s)} under min(peak, bandwidth · intensity)."""
     ax = ax or axes(width=7, height=3.6)
     reach = np.geomspace(0.1, 1000, 200)
-    ax.plot(reach, np.minimum(peak, bandwidth * reach), color=GREY, label="what this machine can do")
+    ax.plot(reach, np.minimum(peak, bandwidth * reach), color=GREY, label="what was measured as peak and bandwidth")
     for name, (intensity, speed) in points.items():
         ax.plot(intensity, speed, "o", markersize=5)
         ax.annotate(name, (intensity, speed), textcoords="offset points", xytext=(6, -3), fontsize=8)

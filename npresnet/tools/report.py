@@ -5,13 +5,17 @@ from html import escape
 
 
 class Table:
-    """What reports share; true where something was checked and nothing is wrong.
+    """What reports share; true where something was checked, more than kinks, and nothing is wrong.
 
     A subclass has ``title``, ``rows`` (dataclasses with a ``verdict``), ``cells()`` and ``conclusion()``.
     """
 
     def __bool__(self):
-        return bool(self.rows) and not self.wrong
+        return self.checked and not self.wrong
+
+    @property
+    def checked(self) -> bool:
+        return any(row.verdict != "kink" for row in self.rows)
 
     @property
     def wrong(self) -> tuple:

@@ -34,7 +34,8 @@ class Recipe:
     mixup: float = 0.0              # α of the Beta(α, α) that the mixing share is drawn from; 0: none
     clip: float = 0.0               # the largest norm of the gradient; 0: any
     average: float = 0.0            # decay of the moving average of the weights, such as 0.999; 0: none
-    accumulate: int = 1             # a batch goes through in so many parts, whose gradients add up
+    accumulate: int = 1             # a batch goes through in so many parts, whose gradients add up;
+                                    # a batch norm takes its statistics from one part
     augment: str = "crop-flip"      # crop-flip (small pictures), photo (random resized crop and flip) or none
     jitter: float = 0.0             # brightness, contrast and saturation change by up to this share
     precision: str = "float32"      # float32; tf32 products on a GPU; float16 or bfloat16 between layers

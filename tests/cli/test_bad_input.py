@@ -124,7 +124,7 @@ def test_data_sets(run, weights, tmp_path, make, message):
 def test_pictures_whose_channels_the_network_does_not_read(run, photo, tmp_path):
     path = npresnet.save_weights(npresnet.create_model("resnet20", in_channels=1), tmp_path / "grey.npz")
     result = run("classify", photo, "--weights", path)
-    assert result.status == 2 and "channel" in result.complaint
+    assert result.status == 2 and "in_channels is 1" in result.complaint
 
 
 @pytest.mark.parametrize("argv, message", [

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, recipe_of
+from npresnet.models import build
 
 RNG = np.random.default_rng(1)
 SIZES = [(256, 256), (224, 224), (300, 200), (200, 301), (32, 32), (33, 65), (640, 427), (225, 1000), (231, 257),
@@ -96,6 +97,11 @@ def test_a_model_brings_its_recipe():
         recipe_of(object())
     with pytest.raises(ValueError, match="imagenet-v2"):
         recipe_of("imagenet")
+
+
+def test_a_model_of_other_than_three_channels_is_told():
+    with pytest.raises(ValueError, match=r"in_channels is 1: make its input, float32 of shape \(N, 1, H, W\)"):
+        preprocess(picture((32, 32)), build("resnet20", in_channels=1))
 
 
 @pytest.mark.parametrize("options, message", [

@@ -20,7 +20,7 @@ def test_keras_against_torchvision():
     by_name = {detail.field: detail for detail in found.details}
     assert set(by_name) == {"stride_on", "conv_bias", "eps", "momentum", "unbiased", "softmax", "preprocessing"}
     assert by_name["stride_on"].effect > 0.01 < by_name["conv_bias"].effect
-    assert by_name["momentum"].effect is None and by_name["eps"].effect < 1e-4
+    assert by_name["momentum"].effect is None and 1e-8 < by_name["eps"].effect < 1e-6
     assert ("MACs at 224×224", 3857973248, 4089184256) in found.numbers
     assert ("parameters", 25583592, 25557032) in found.numbers
     strides = {(what, a, b): names for names, what, a, b in found.layers}
@@ -31,10 +31,10 @@ def test_keras_against_torchvision():
 
 def test_the_output_difference_is_that_of_two_real_runs():
     found = diff("torchvision", "caffe", "resnet18", side=40, seed=3)
-    one, two = build("resnet18"), build("resnet18", dialect="caffe")
-    state = drawn(one, 3)
-    two.load_state_dict(state)
-    x = np.random.default_rng(3).standard_normal((1, 3, 40, 40), np.float32)
+    one, two = (build("resnet18", dialect=name).astype(np.float64) for name in ("torchvision", "caffe"))
+    for net in (one, two):
+        net.load_state_dict(drawn(build("resnet18"), 3))
+    x = np.random.default_rng(3).standard_normal((1, 3, 40, 40))
     assert found.output == pytest.approx(abs(two.logits(x) - one.logits(x)).max() / abs(one.logits(x)).max())
     assert found.output > 1e-3
 
@@ -55,6 +55,7 @@ def test_command_line(capsys):
     assert main(["diff", "keras", "torchvision"]) == 1
     text = capsys.readouterr().out
     assert "stride_on: 1x1 → 3x3     (alone it moves the scores by" in text and "53 and" not in text
+    assert "eps: 1.001e-05 → 1e-05     (alone it moves the scores by" in text and "(no score moves)" not in text
     assert "layer2.0.conv1, layer3.0.conv1, layer4.0.conv1" in text and "No detail" not in text
     assert "becomes (24.06, 11.22, 4.32)" in text and "becomes (0.07, 0.21, 0.43)" in text
     assert main(["diff", "timm", "timm", "--model", "resnet18"]) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npresnet.models import build
-from npresnet.nn import initialize
+from npresnet.nn import Sequential, initialize
 from npresnet.tools.cam import grad_cam, occlusion, resized, saliency
 from npresnet.tools.features import feature_gradients, features
 
@@ -64,6 +64,17 @@ def test_an_unknown_layer_is_named(model, x):
         features(model, x, ["layer9.0", "layer1"])
 
 
+def test_one_layer_by_its_name_alone(model, x):
+    np.testing.assert_array_equal(features(model, x, "layer1")["layer1"], features(model, x, ["layer1"])["layer1"])
+
+
+def test_a_layer_that_the_scores_do_not_need_is_named():
+    model, x = initialize(build("resnet18", softmax=True)), np.zeros((1, 3, 32, 32), np.float32)
+    for ask in (lambda: features(model, x, ["layer1", "softmax"]), lambda: grad_cam(model, x, [0], after="softmax")):
+        with pytest.raises(ValueError, match="nothing runs through softmax on the way to the scores"):
+            ask()
+
+
 def test_grad_cam_is_its_equation(model, x):
     """With global average pooling and a linear head, α is the classifier's row over H·W."""
     classes = [2, 7]
@@ -71,6 +82,7 @@ def test_grad_cam_is_its_equation(model, x):
     alpha = model.fc.weight.value[classes] / 64
     expected = np.maximum(np.einsum("nk,nkhw->nhw", alpha, a), 0)
     np.testing.assert_allclose(grad_cam(model, x, classes, after="layer3"), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(grad_cam(model, x, classes), grad_cam(model, x, classes, after="layer3"))
 
 
 def test_grad_cam_wants_maps_and_one_class_an_image(model, x):
@@ -80,6 +92,14 @@ def test_grad_cam_wants_maps_and_one_class_an_image(model, x):
         grad_cam(model, x, [0], after="layer3")
     with pytest.raises(ValueError, match="0 … 9"):
         grad_cam(model, x, [0, 10], after="layer3")
+    with pytest.raises(ValueError, match=r"not \[0\.0, 1\.5\]"):
+        grad_cam(model, x, [0.0, 1.5])
+    with pytest.raises(ValueError, match="no image"):
+        grad_cam(model, x[:0], [])
+    with pytest.raises(ValueError, match="one layer, given by its name"):
+        grad_cam(model, x, [0, 1], after=["layer3"])
+    with pytest.raises(ValueError, match="has no stages: say after which layer"):
+        grad_cam(Sequential(), x, [0, 1])
 
 
 def test_saliency_is_the_slope_at_the_pixels(model, x):

@@ -112,7 +112,19 @@ def test_relu_at_zero_is_a_kink():
 
 def test_nothing_but_kinks():
     report = gradcheck(ops.relu, np.zeros(3))
-    assert report and {row.verdict for row in report.rows} == {"kink"}
+    assert not report and not report.wrong and {row.verdict for row in report.rows} == {"kink"}
+    assert report.conclusion() == "nothing could be checked: there are only kinks"
+    with pytest.raises(AssertionError, match="nothing could be checked"):
+        assert_gradients(planted(ops.relu, lambda dx: 7 * dx), np.zeros((2, 3)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fn, arrays", [
+    (ops.relu, [np.zeros((0, 3))]), (lambda x: (x[:0], lambda dy: np.zeros(3)), [normal(3)]),
+    (lambda x: (np.ones(3), lambda dy: np.zeros(0)), [np.zeros(0)]), (small_net(), [np.zeros((0, 3, 8, 8))])])
+def test_nothing_is_found_right_where_there_is_nothing_to_check(fn, arrays):
+    report = gradcheck(fn, *arrays)
+    assert not report and "nothing could be checked" in str(report)
 
 
 def test_max_pool_ties_are_kinks():
@@ -152,7 +164,8 @@ def test_derivatives_to_ten_digits(f, slope):
     assert abs(found.value[0] - slope) <= 1e-10 * max(1, slope) and not found.kinks[0]
 
 
-@pytest.mark.parametrize("f", [abs, lambda t: np.sqrt(abs(t)), lambda t: float(t >= 0), lambda t: max(t, 3 * t)])
+@pytest.mark.parametrize("f", [abs, lambda t: np.sqrt(abs(t)), lambda t: float(t >= 0), lambda t: max(t, 3 * t),
+                               lambda t: abs(t) if abs(t) < 1e-5 else np.nan])
 def test_no_derivative(f):
     assert derivative(lambda t: np.array([f(t)]), np.array([f(0.0)])).kinks.all()
 
@@ -270,6 +283,33 @@ def test_gradients_where_there_are_none(change):
     assert not gradcheck(planted(ops.relu, change), np.full((200, 200), -1.0))
 
 
+def holes(x):
+    y = 5 * x
+    y[0] = np.nan
+    return y
+
+
+@pytest.mark.parametrize("f", [lambda x: np.full_like(x, np.nan), holes, lambda x: x * np.inf, np.sqrt])
+@pytest.mark.filterwarnings("ignore:invalid value")                             # of a root
+def test_what_is_not_finite_is_wrong(f):
+    x = np.ones((4, 4))
+    x[0] = 0
+    report = gradcheck(lambda x: (f(x), lambda dy: 5 * dy), x)
+    assert report.rows[0].verdict == "WRONG" and "x (not finite)" in report.conclusion()
+
+
+def test_a_layer_behind_statistics_that_are_not_finite():
+    model = small_net().eval()
+    model.bn1.running_var.value = np.full(16, np.nan, np.float32)
+    report = gradcheck(model, normal(2, 3, 8, 8), layers="layer1.0.conv1")
+    assert {row.argument for row in report.wrong} == {"x", "weight"} and "not finite" in report.conclusion()
+
+
+def test_a_slope_at_the_edge_of_where_a_function_is_defined():
+    with np.errstate(invalid="ignore"):
+        assert gradcheck(lambda x: (np.log(x), lambda dy: dy / x), np.array([1e-6, 1.0, 2.0]))
+
+
 # -- use ----------------------------------------------------------------------------------------
 
 def test_assert_gradients_shows_the_wrong_rows():
@@ -281,6 +321,9 @@ def test_assert_gradients_shows_the_wrong_rows():
 def test_what_cannot_be_checked_is_told():
     with pytest.raises(TypeError, match="float64 all the way"):
         gradcheck(lambda x: (x.astype(np.float32), lambda dy: dy), normal(3))
+    for answer in (None, normal(3), (normal(3), None)):
+        with pytest.raises(TypeError, match=r"must return \(y, pullback\)"):
+            gradcheck(lambda x, answer=answer: answer, normal(3))
     with pytest.raises(ValueError, match="one gradient for each floating-point argument"):
         gradcheck(lambda x, w: (x * w, lambda dy: dy * w), normal(3), normal(3))
     with pytest.raises(ValueError, match=r"shapes \[\(3,\)\]"):
