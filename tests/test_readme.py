@@ -25,4 +25,4 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     assert names["dy"].shape == names["y"].shape and names["dy"].dtype == names["y"].dtype
     np.testing.assert_allclose(names["fast"](names["x"]), names["logits"], rtol=1e-3, atol=1e-4)
     assert all(box.grad is not None for box in names["model"].parameters())
-    assert capsys.readouterr().out.startswith("gradients of resnet50")
+    assert "the gradients are right" in capsys.readouterr().out

@@ -83,6 +83,13 @@ def test_the_model_stays_as_it_is():
     assert model.training and all(box.grad is None for box in model.parameters())
 
 
+def test_the_loss_of_a_network_that_is_sure():
+    model, x = small_net(), normal(1, 3, 8, 8)
+    model.fc.weight.value = model.fc.weight.value * 300
+    sure = gradcheck(model, x, model.astype(np.float64)(x).argmax(axis=1), layers="loss")
+    assert sure and all(row.verdict == "ok" for row in sure.rows)
+
+
 def test_frozen_parameters_are_left_out():
     model = nn.freeze_batch_norm(small_net())
     report = gradcheck(model, normal(2, 3, 8, 8))
