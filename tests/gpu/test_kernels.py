@@ -219,6 +219,15 @@ def test_a_stem_is_convolved_without_columns_in_memory(cupy):
     assert dw.shape == w.shape
 
 
+def test_a_class_that_cannot_be_costs_nothing(cupy):
+    load_kernels("cupy")
+    z, labels = np.array([[2.0, 1.0, -np.inf]]), np.array([0])
+    loss, pullback = ops.softmax_cross_entropy.faster["cupy"](cupy.asarray(z), cupy.asarray(labels))
+    due, pullback_due = ops.softmax_cross_entropy.reference(z, labels)
+    np.testing.assert_allclose(loss.get(), due, rtol=1e-12)
+    np.testing.assert_allclose(pullback().get(), pullback_due(), atol=1e-12)
+
+
 def test_labels_out_of_range_make_the_loss_nan(cupy):
     loss, _ = ops.softmax_cross_entropy(cupy.asarray(np.ones((3, 4), np.float32)), cupy.asarray(np.array([0, 4, 1])))
     assert np.isnan(loss.get())

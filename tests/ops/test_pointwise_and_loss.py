@@ -60,6 +60,14 @@ def test_labels_are_integers_of_any_kind(dtype):
     assert softmax_cross_entropy(z, labels)[0] == -np.mean(np.log(softmax(z)[0])[range(3), [0, 3, 1]])
 
 
+def test_a_class_that_cannot_be_costs_nothing():
+    z, labels = np.array([[2.0, 1.0, -np.inf]]), np.array([0])
+    loss, pullback = softmax_cross_entropy(z, labels)
+    due, pullback_due = softmax_cross_entropy(z[:, :2], labels)
+    assert loss == due
+    np.testing.assert_array_equal(pullback(), [[*pullback_due()[0], 0]])
+
+
 @pytest.mark.parametrize("logits, labels, error, message", [
     (np.zeros((2, 3)), np.array([0, 3]), ValueError, "0 … 2; found 0 … 3"),
     (np.zeros((2, 3)), np.array([-1, 2]), ValueError, "0 … 2; found -1 … 2"),
