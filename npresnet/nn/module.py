@@ -146,19 +146,20 @@ class Module:
         passes over the first two kinds.  ``num_batches_tracked`` may always be missing.
         """
         boxes = dict(self.named_arrays())
+        given = {key: state[key] for key in boxes if key in state}
         missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in boxes]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
-        problems += [f"shape       {key}: the model has {box.value.shape}, the state {np.shape(state[key])}"
-                     for key, box in boxes.items() if key in state and np.shape(state[key]) != box.value.shape]
-        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in state.items()}
+        problems += [f"shape       {key}: the model has {boxes[key].value.shape}, the state {np.shape(array)}"
+                     for key, array in given.items() if np.shape(array) != boxes[key].value.shape]
+        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in given.items()}
         problems += [f"dtype       {key}: {dtype} holds no real numbers"
                      for key, dtype in dtypes.items() if not real(dtype)]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
-        fresh = {key: array_namespace(box.value).array(state[key], box.value.dtype)
-                 for key, box in boxes.items() if key in state}
+        olds = {key: boxes[key].value for key in given}
+        fresh = {key: array_namespace(old).array(given[key], old.dtype) for key, old in olds.items()}
         for key, array in fresh.items():
             boxes[key].value = array
         return Mismatch(missing, unexpected)

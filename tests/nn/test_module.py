@@ -250,3 +250,9 @@ def test_nothing_is_loaded_where_an_array_holds_no_real_numbers(array):
         net.load_state_dict({"weight": np.full((2, 2), 7.0), "bias": array})
     for key, old in before.items():
         assert net.state_dict()[key] is old
+
+
+def test_what_is_passed_over_may_hold_anything():
+    net = Linear(2, 2)
+    state = net.state_dict() | {"note": np.array("a text")}
+    assert net.load_state_dict(state, strict=False).unexpected == ["note"]
