@@ -44,8 +44,7 @@ def check_recipe(recipe):
 def check_classes(classes, count):
     if classes is None:
         return
-    names = [] if isinstance(classes, str) else list(classes)
-    if len(names) != count or not all(isinstance(name, str) for name in names):
+    if isinstance(classes, str) or not names_of_each(list(classes), count):
         raise WeightsError(f"model.classes must be None or {count} names, one for each class")
 
 
@@ -69,5 +68,9 @@ def valid(fields):
             and all(type(spec[key]) is kind for key, kind in wanted.items())
             and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
             and (recipe is None or type(recipe) in (str, dict))
-            and (classes is None or (type(classes) is list and all(type(name) is str for name in classes)
-                                     and len(classes) == spec["num_classes"])))
+            and (classes is None or (type(classes) is list and names_of_each(classes, spec["num_classes"]))))
+
+
+def names_of_each(classes, count):
+    """Whether a list has a text for each of so many classes."""
+    return len(classes) == count and all(isinstance(name, str) for name in classes)
