@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
+from ..kernels.cpu.memory import addresses
 from ..kernels.cpu.team import TEAM, kernel_at
 
 
@@ -17,12 +18,12 @@ class Program:
 
     def __init__(self, launches, source):
         self.launches, self.stretches = list(launches), []
-        numbers, places = [], []
+        self.arguments, places = [], []                       # arrays among them, whose addresses the numbers hold
         for step, n, reads, y in self.launches:
-            places.append(len(numbers))
+            places.append(len(self.arguments))
             if step.kernel:
-                numbers += _flat(step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0))
-        self.numbers = np.array(numbers, np.int64)
+                self.arguments += _flat(step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0))
+        self.numbers = np.array(addresses(self.arguments), np.int64)
         self.rows = np.array([self._row(*pair) for pair in zip(self.launches, places)], np.int64).reshape(-1, 3)
         self.from_input = [(place, reads[0]) for (step, _, reads, _), place in zip(self.launches, places)
                            if step.kernel and step.node.inputs[0] is source]
@@ -58,9 +59,9 @@ def _stretches(total, alone):
     return list(pairwise(borders))
 
 
-def _flat(numbers):
-    for number in numbers:
-        if isinstance(number, tuple):
-            yield from _flat(number)
+def _flat(arguments):
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            yield from _flat(argument)
         else:
-            yield int(number)
+            yield argument

@@ -1,17 +1,28 @@
 """How kernels are compiled: once a machine, where a place to keep the machine code can be found."""
 
 import warnings
-from functools import cache
+from functools import cache, wraps
 from glob import escape, glob
 from hashlib import sha256
 from pathlib import Path
 
 from numba import njit
 
+from .memory import addresses
+
 
 def parallel(function):
-    """Compile for all cores, and let other Python threads run meanwhile."""
-    return cached(njit, parallel=True, nogil=True)(function)
+    """Compile for all cores, and let other Python threads run meanwhile.
+
+    The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
+    """
+    kernel = cached(njit, parallel=True, nogil=True)(function)
+
+    @wraps(function)
+    def call(*arguments):
+        return kernel(*addresses(arguments))
+
+    return call
 
 
 inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
