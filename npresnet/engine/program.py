@@ -1,5 +1,6 @@
 """A plan with its addresses filled in: what the team of threads walks through, call after call."""
 
+import weakref
 from itertools import pairwise
 from time import perf_counter
 
@@ -12,11 +13,12 @@ class Program:
     """Stretches of kernels, each one call of the team, and between them the steps that have no kernel.
 
     ``launches`` are (step, images, addresses read, address written); what reads the node ``source``, the net's input,
-    has an offset there instead, to which every call adds that of its input.
+    has an offset there instead, to which every call adds that of its input.  All other addresses lie in ``buffers``,
+    which the engine keeps, not the program, or belong to a step.
     """
 
-    def __init__(self, launches, source):
-        self.launches, self.stretches = list(launches), []
+    def __init__(self, launches, source, buffers):
+        self.launches, self.stretches, self._buffers = list(launches), [], weakref.ref(buffers)
         numbers, places = [], []
         for step, n, reads, y in self.launches:
             places.append(len(numbers))
@@ -36,18 +38,23 @@ class Program:
             return 0, 0, 0
         return kernel_at(step.kernel), self.numbers.ctypes.data + 8 * place, step.items(n)
 
-    def run(self, x, threads, work, work_bytes, profile=False):
-        """Carry it out for the input at address ``x``; with ``profile`` a list of (step, seconds)."""
+    def fits(self, buffers) -> bool:
+        """Whether the program was made for these very buffers, and not for others that began at the same addresses."""
+        return self._buffers() is buffers
+
+    def run(self, x, buffers, threads, work_bytes, profile=False):
+        """Carry it out for the input x in its buffers; with ``profile`` a list of (step, seconds)."""
+        first_of_x, memory = x.ctypes.data, (self, x, buffers)
         for place, offset in self.from_input:
-            self.numbers[place] = x + offset
+            self.numbers[place] = first_of_x + offset
         times = []
         for first, last in [(k, k + 1) for k in range(len(self.rows))] if profile else self.stretches:
             start = perf_counter()
             step, n, reads, y = self.launches[first]
             if step.kernel:
-                TEAM.run(self.rows[first:last], threads, work, work_bytes)
+                TEAM.run(self.rows[first:last], threads, buffers.work, work_bytes, memory)
             else:
-                step.compute(n, reads[0] + x * (step.node.inputs[0] is self.source), y)
+                step.compute(n, reads[0] + first_of_x * (step.node.inputs[0] is self.source), y)
             times.append((step, perf_counter() - start))
         return times if profile else []
 
