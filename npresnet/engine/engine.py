@@ -113,11 +113,11 @@ class Engine:
 
     def _planned(self, shape):
         from .plan import Plan
-        plan = self._plans.pop(shape, None)
-        plan = plan or Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
+        plan = self._plans.pop(shape, None)                       # to put it in again as the last
         while len(self._plans) >= KEPT:
             del self._plans[next(iter(self._plans))]
-        self._plans[shape] = plan                                 # the last one used, the last in order
+        plan = plan or Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
+        self._plans[shape] = plan
         return plan
 
     def _keep(self, node, key, make):
