@@ -2,7 +2,27 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
+from ..kernels.cpu.memory import addresses
+
 ALIGN = 64
+
+
+class Buffers:
+    """The memory a call works in: an arena for the results of steps and the threads' workspaces, ``sizes`` in bytes.
+
+    ``arena`` and ``work`` are their addresses, which hold as long as these buffers do.
+    """
+
+    def __init__(self, sizes):
+        self.sizes, self._arrays = sizes, [np.empty(nbytes + ALIGN, np.uint8) for nbytes in sizes]
+        self.arena, self.work = (-(-at // ALIGN) * ALIGN for at in addresses(self._arrays))
+
+    def grown(self, sizes):
+        """These buffers where they are large enough, or new ones."""
+        sizes = tuple(map(max, sizes, self.sizes))
+        return self if sizes == self.sizes else Buffers(sizes)
 
 
 class Life(NamedTuple):

@@ -3,13 +3,18 @@
     model -> steps (lower, fold, fuse) -> a plan for a size of input (algorithms, buffers) -> run
 """
 
+import os
 import threading
 import warnings
+import weakref
 
 import numpy as np
 
 from ..backend import array_namespace
 from ..nn import BatchNorm2d, Module, Softmax
+from .buffers import Buffers
+
+KEPT = 16                # sizes of input whose plans are kept, those last used
 
 
 def optimize(model: Module, *, threads: int | None = None, profile: bool = False):
@@ -51,7 +56,11 @@ def made_here(engine):
 class Engine:
     """A model compiled to steps.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
 
-    Plans are made for each batch and image size when first met.  Calls from several threads take turns.
+    Plans are made for each batch and image size when first met, and kept for the last few.  Calls from several threads
+    take turns.
+
+    A call takes the buffers for itself and gives them back when all is done.  One that a signal or an error ends does
+    not: a thread of the team may still be at work there.  The next call then finds none, and allocates.
     """
 
     def __init__(self, model, threads=None, profile=False):
@@ -66,8 +75,9 @@ class Engine:
         self.in_channels = _in_channels(model)
         self.threads = threads or numba.get_num_threads()
         self.profile, self.plan = profile, None
-        self._plans, self._packed, self._lock = {}, {}, threading.Lock()
-        self._arena = self._work = np.empty(0, np.uint8)
+        self._plans, self._packed, self._buffers = {}, {}, None
+        self._lock = threading.Lock()
+        _engines.add(self)
         channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
 
@@ -94,15 +104,21 @@ class Engine:
 
     def _part(self, x):
         self.plan = plan = self._planned(x.shape)
-        self._arena = _at_least(self._arena, plan.arena_bytes)
-        self._work = _at_least(self._work, plan.work_bytes * self.threads)
-        return plan.run(x, _aligned(self._arena), _aligned(self._work), self.profile)
+        buffers, self._buffers = self._buffers, None
+        needed = plan.arena_bytes, plan.work_bytes * self.threads
+        buffers = buffers.grown(needed) if buffers else Buffers(needed)
+        y = plan.run(x, buffers, self.profile)
+        self._buffers = buffers
+        return y
 
     def _planned(self, shape):
         from .plan import Plan
-        if shape not in self._plans:
-            self._plans[shape] = Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
-        return self._plans[shape]
+        plan = self._plans.pop(shape, None)                       # to put it in again as the last
+        while len(self._plans) >= KEPT:
+            del self._plans[next(iter(self._plans))]
+        plan = plan or Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
+        self._plans[shape] = plan
+        return plan
 
     def _keep(self, node, key, make):
         """Packed weights, made once."""
@@ -118,7 +134,7 @@ class Engine:
     @property
     def buffer_bytes(self) -> int:
         """Memory of activations and workspaces."""
-        return self._arena.nbytes + self._work.nbytes
+        return sum(self._buffers.sizes) if self._buffers else 0
 
     def _checked(self, x):
         x = np.asarray(x)
@@ -133,9 +149,14 @@ def _in_channels(model):
     return model.spec.in_channels if hasattr(model, "spec") else None
 
 
-def _at_least(array, nbytes):
-    return array if array.nbytes >= nbytes + 64 else np.empty(nbytes + 64, np.uint8)
+_engines = weakref.WeakSet()
 
 
-def _aligned(array) -> int:
-    return -(-array.ctypes.data // 64) * 64
+def _after_a_fork():
+    """In the child there are no threads that took an engine's lock or its buffers, and none will give them back."""
+    for engine in _engines:
+        engine._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_a_fork)

@@ -18,7 +18,7 @@ from .gpu_steps import bind
 from .graph import Node, fuse, lower
 from .shape import images
 
-KEPT = 8                 # sizes of input whose graphs and buffers are kept
+KEPT = 8                 # sizes of input whose graphs and buffers are kept, those last used
 
 
 class GpuEngine:
@@ -53,11 +53,11 @@ class GpuEngine:
         if len(x) == 0:
             return self.logits(self.xp.zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
         with self._lock:
-            if x.shape not in self._plans:
-                while len(self._plans) >= KEPT:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[x.shape] = GpuPlan(self, x.shape)
-            self.plan, stream = self._plans[x.shape], self.xp.cuda.get_current_stream()
+            plan = self._plans.pop(x.shape, None)                   # to put it in again as the last
+            while len(self._plans) >= KEPT:
+                del self._plans[next(iter(self._plans))]
+            self.plan = self._plans[x.shape] = plan or GpuPlan(self, x.shape)
+            stream = self.xp.cuda.get_current_stream()
             stream.wait_event(self._done)                       # another stream may still use the buffers
             y = self.plan.run(x)
             stream.record(self._done)

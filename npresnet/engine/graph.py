@@ -85,7 +85,10 @@ def _leaf(module) -> Node:
     if kind is nn.Subsample:
         return Node("subsample", module=module)
     if kind is nn.ZeroPadChannels:
-        return Node("subsample", module=None, before=module.static["before"], after=module.static["after"])
+        before, after = module.static["before"], module.static["after"]
+        if min(before, after) < 0:
+            raise ValueError(f"channels can be added, not taken away: before={before}, after={after}")
+        return Node("subsample", module=None, before=before, after=after)
     simple = {nn.ReLU: "relu", nn.MaxPool2d: "max_pool", nn.GlobalAvgPool2d: "mean"}
     return Node(simple.get(kind, "call"), module=module)
 
@@ -122,8 +125,8 @@ def _copied(nodes):
 
 def _absorb(first, then, nodes) -> bool:
     """Make ``first`` do what ``then`` does after it, if it can."""
-    open_end = first.floor == NO_FLOOR and first.pool is None
-    if then.kind == "affine" and first.kind == "conv" and open_end and len(first.inputs) == 1:
+    open_end, images = first.floor == NO_FLOOR and first.pool is None, type(first.module) is nn.Conv2d
+    if then.kind == "affine" and images and open_end and len(first.inputs) == 1 and len(then.bias) == len(first.bias):
         first.weight = first.weight * then.weight[:, None, None, None]
         first.bias = first.bias * then.weight + then.bias
     elif then.kind == "add" and first.kind == "conv" and open_end and len(first.inputs) == 1 \
@@ -131,11 +134,11 @@ def _absorb(first, then, nodes) -> bool:
         first.inputs.append(then.inputs[1])
     elif then.kind == "relu" and first.kind in ("conv", "affine", "add") and open_end:
         first.floor = 0.0
-    elif then.kind == "max_pool" and first.kind == "conv" and len(first.inputs) == 1 and not first.pool \
+    elif then.kind == "max_pool" and images and len(first.inputs) == 1 and not first.pool \
             and first.module.groups == 1 and not then.module.static.get("ceil_mode"):
         first.pool = then.module
     elif then.kind == "subsample" and first.kind == "subsample" and first.module and not then.module:
-        first.before, first.after = then.before, then.after
+        first.before, first.after = then.before + first.before, first.after + then.after
     else:
         return False
     return True

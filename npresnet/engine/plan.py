@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..kernels.cpu.memory import addresses
 from .buffers import ALIGN, Life, assign
 from .program import Program
 from .shape import images
@@ -18,7 +19,7 @@ class Plan:
 
     def __init__(self, nodes, n, image_shape, threads, packed, zeros):
         self.nodes, self.n, self.images = nodes, n, images(nodes, *image_shape)
-        self.threads, self.arena, self.program = threads, None, None
+        self.threads, self.program = threads, None
         self.segments = [(k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
                          for k, part in segments(nodes, self.images, n)]
         lives, self.whole = lifetimes(nodes, self.images, self.segments, n)
@@ -38,16 +39,17 @@ class Plan:
     def steps_by_node(self):
         return {step.node: step for step in self.steps}
 
-    def run(self, x, arena, work, profile=False) -> np.ndarray:
-        """The result for a contiguous (N, C, H, W) array; ``arena`` and ``work`` are addresses."""
-        at = {node: arena + offset for node, offset in self.offsets.items()}
-        if self.arena != arena:
-            self.arena, self.program = arena, Program(self._launches(at), self.nodes[0])
+    def run(self, x, buffers, profile=False) -> np.ndarray:
+        """The result for a contiguous (N, C, H, W) array, worked out in ``buffers``."""
+        at = {node: buffers.arena + offset for node, offset in self.offsets.items()}
+        if not (self.program and self.program.fits(buffers)):
+            self.program = Program(self._launches(at), self.nodes[0], buffers)
         self.calls += 1
-        for step, seconds in self.program.run(x.ctypes.data, self.threads, work, self.work_bytes, profile):
+        for step, seconds in self.program.run(x, buffers, self.threads, self.work_bytes, profile):
             self.seconds[step.node] += seconds
         last = self.nodes[-1]
-        return read(at.get(last, x.ctypes.data), self.n, self.images[last], raw=last.kind == "input")
+        y_at, = [at[last]] if last in at else addresses([x])
+        return read(y_at, self.n, self.images[last], raw=last.kind == "input")
 
     def _launches(self, at):
         """Every step with its images, in the order they run: (step, n, address of x or offset in the input, …)."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.cpu.pack import round_up
+from ..nn import Linear
 from ..ops.window import Window, same_padding
 from .graph import stride_of
 
@@ -32,6 +33,7 @@ def images(nodes, channels, height, width) -> dict:
     found = {}
     for node in nodes:
         first = found[node.inputs[0]] if node.inputs else Image(height, width, channels)
+        _check(node, first, found)
         found[node] = _image(node, first)
     return found
 
@@ -40,9 +42,6 @@ def _image(node, x) -> Image:
     if node.kind == "input":
         return x
     if node.kind == "conv":
-        expected = node.weight.shape[1] * getattr(node.module, "groups", 1)
-        if expected != x.channels:
-            raise ValueError(f"{node.name} expects {expected} channels; its input has {x.channels}")
         size = conv_window(node, x).output_size((x.height, x.width))
         if node.pool:
             size = pool_window(node.pool, *size).output_size(size)
@@ -56,8 +55,29 @@ def _image(node, x) -> Image:
         return Image(*size, node.before + x.channels + node.after)
     if node.kind == "call":
         y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), np.float32))
+        if len(y) != 1 or y.ndim not in (2, 4):
+            raise ValueError(f"{node.name} makes {y.shape} of one image: neither images (N, C, H, W) nor scores (N, C)")
         return Image(1, 1, y.shape[1], flat=True) if y.ndim == 2 else Image(*y.shape[2:], y.shape[1])
     return x
+
+
+def _check(node, x, found):
+    """Refuse what the layer itself would refuse: a kernel would read past the end of its images."""
+    scores = node.kind == "conv" and isinstance(node.module, Linear)
+    if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):       # which take either
+        raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
+    if node.weight is not None:
+        groups = getattr(node.module, "groups", 1)
+        expected = len(node.weight) if node.kind == "affine" else node.weight.shape[1] * groups
+        if expected != x.channels:
+            raise ValueError(f"{node.name} expects {expected} channels; its input has {x.channels}")
+    for other in node.inputs[1:]:
+        if found[other] != _image(node, x):
+            raise ValueError(f"the two paths of a sum need one shape, not {_image(node, x)} and {found[other]}")
+
+
+def _shape(flat) -> str:
+    return "scores (N, C)" if flat else "images (N, C, H, W)"
 
 
 def conv_window(node, x) -> Window:

@@ -47,7 +47,7 @@ def read(where, n, image, raw=False) -> np.ndarray:
         return stored.copy()
     if image.flat:
         return stored[:, 0, 0, :image.channels].copy()
-    return np.ascontiguousarray(stored[..., :image.channels].transpose(0, 3, 1, 2))
+    return stored[..., :image.channels].transpose(0, 3, 1, 2).copy()
 
 
 def write(array, where, image):

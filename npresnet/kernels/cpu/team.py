@@ -16,15 +16,16 @@ from functools import cache
 from queue import SimpleQueue
 
 import numpy as np
-from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.extending import intrinsic
 
-from .compiled import cached, kept
-from .vector import I64
+from .compiled import cached
+from .entries import kept
+from .vector import I64, address, hold
 
 KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of its arguments, item, workspace
 LINE = 8                                                       # integers a cache line: one for each step's counters
+TAKEN, DONE, FAILED = 0, 8, 16                                 # bytes into it; one FAILED, in the first, serves all
 PATIENCE = 200_000                                             # looks at a counter before the core is offered
 _yield = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
 
@@ -47,31 +48,44 @@ def _look(context, where):
 
 
 @intrinsic
-def _call(context, kernel, arguments, item, work):
+def _call(context, kernel, arguments, item, work, failed):
+    """Run an item; an error in it writes 1 at the address ``failed``, and leaves the caller as it left the kernel."""
     def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [I64] * 3).as_pointer()
-        builder.call(builder.inttoptr(args[0], kind), args[1:])
+        calls, kinds = context.call_conv, KERNEL.args
+        kernel = builder.inttoptr(args[0], calls.get_function_type(types.none, kinds).as_pointer())
+        status, _ = calls.call_function(builder, kernel, types.none, kinds, args[1:4])
+        with builder.if_then(status.is_error, likely=False):
+            builder.store_atomic(I64(1), builder.inttoptr(args[4], I64.as_pointer()), "seq_cst", 8)
+            calls.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), codegen
+    return types.void(*[types.int64] * 5), codegen
 
 
 def walk(program, counters, work):
-    """One thread's part: ``program`` (steps, 3), ``counters`` (steps, LINE), both contiguous; its own workspace."""
-    first = np.int64(counters.ctypes.data)
+    """One thread's part: ``program`` (steps, 3), ``counters`` (steps, LINE), both contiguous; its own workspace.
+
+    Whether an item has failed in another thread; an error in one of its own is raised.
+    """
+    first = address(counters)
     for step in range(len(program)):
         kernel, arguments, items = program[step, 0], program[step, 1], program[step, 2]
-        taken = first + step * LINE * 8
-        item = _add(taken, 1)
+        at = first + step * LINE * 8
+        item = _add(at + TAKEN, 1)
         while item < items:
-            _call(kernel, arguments, item, work)
-            _add(taken + 8, 1)
-            item = _add(taken, 1)
+            _call(kernel, arguments, item, work, first + FAILED)
+            _add(at + DONE, 1)
+            item = _add(at + TAKEN, 1)
         looks = 0
-        while _look(taken + 8) < items:
+        while _look(at + DONE) < items and not _look(first + FAILED):
             looks += 1
             if looks > PATIENCE:
                 _yield()
+        if _look(first + FAILED):
+            break
+    failed = _look(first + FAILED) != 0
+    hold(counters)
+    return failed
 
 
 @cache
@@ -86,40 +100,59 @@ def walk_is_kept() -> bool:
 
 @cache
 def kernel_at(function) -> int:
-    """The address of a compiled kernel ``function(arguments, item, work)``."""
-    return _entry(function).address
+    """The address of a compiled kernel ``function(arguments, item, work)``, in Numba's own convention for calls.
 
-
-@cache
-def _entry(function):
-    return cached(cfunc, KERNEL, error_model="numpy")(function)
+    (That of C, ``cfunc``'s, has no place for errors: they would be printed, and the item taken for done.)
+    """
+    entry = cached(njit, KERNEL, error_model="numpy")(function).overloads[KERNEL.args]
+    return entry.library.get_pointer_to_function(entry.fndesc.llvm_func_name)
 
 
 class Team:
-    """``threads - 1`` helpers that sleep until :meth:`run` has something for them, and whoever calls it."""
+    """Helpers that sleep until :meth:`run` has something for them, and whoever calls it."""
 
     def __init__(self):
-        self._jobs, self._helpers, self._process = SimpleQueue(), 0, os.getpid()
+        self._jobs, self._helpers = SimpleQueue(), []
 
-    def run(self, program, threads, work=0, work_step=0):
-        """Carry out ``program``; thread k has the workspace at address ``work + k * work_step``."""
-        if self._process != os.getpid():                       # after a fork the helpers are in the other process
-            self.__init__()
-        while self._helpers < threads - 1:
-            self._helpers += 1
-            threading.Thread(target=_help, args=(self._jobs,), name="npresnet", daemon=True).start()
-        counters = np.zeros((len(program), LINE), np.int64)
+    def run(self, program, threads, work=0, work_step=0, memory=None):
+        """Carry out ``program``; thread k has the workspace at address ``work + k * work_step``.
+
+        An error in any item is raised here.  After an error, or where a signal ends this call, other threads may be at
+        work on the program still: they keep hold of ``memory``, all that its addresses lead to, and nobody else may
+        use it again.
+        """
+        counters, errors = np.zeros((len(program), LINE), np.int64), SimpleQueue()
         walk = _compiled_walk()
-        for k in range(1, threads):
-            self._jobs.put((program, counters, work + k * work_step))
-        walk(program, counters, work)
+        for k in range(1, 1 + self._hire(threads - 1)):
+            self._jobs.put((program, counters, work + k * work_step, errors, memory))
+        if walk(program, counters, work):
+            raise errors.get()                                 # put there by whoever failed, or about to be
+
+    def _hire(self, wanted) -> int:
+        """How many of the ``wanted`` helpers there are: where the system allows no more threads, fewer do the same."""
+        while len(self._helpers) < wanted:
+            helper = threading.Thread(target=_help, args=(self._jobs,), name="npresnet", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:
+                break
+            self._helpers.append(helper)
+        return min(wanted, len(self._helpers))
 
 
 def _help(jobs):
-    """Whoever comes late to a program finds nothing left to take, and touches nothing."""
-    walk = _compiled_walk()
     while True:
-        walk(*jobs.get())
+        carry_out(*jobs.get())                                 # while it waits, it keeps no job's memory
+
+
+def carry_out(program, counters, work, errors, memory):
+    """A helper's part of a job.  Whoever comes late finds nothing left to take, and touches nothing."""
+    try:
+        _compiled_walk()(program, counters, work)
+    except BaseException as error:
+        errors.put(error)
 
 
 TEAM = Team()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=TEAM.__init__)          # the helpers are in the other process

@@ -1,0 +1,95 @@
+"""Machine code on disk, believed only where its digest says that it is what was written."""
+
+import pickle
+import warnings
+from glob import escape
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import llvmlite
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
+
+DIGEST = 32              # bytes of a SHA-256
+SUFFIX = ".kernel"
+
+
+class CheckedCache(FunctionCache):
+    """Numba's cache of one function, over :class:`Entries`.  What cannot be written is not kept, and that is all."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file = Entries(Path(self.cache_path), self._impl.filename_base)
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            say_once(f"compiled kernels cannot be kept in {self.cache_path} ({error.strerror}), so each process "
+                     "compiles them anew; free some space, or set NUMBA_CACHE_DIR to another directory")
+
+
+class Entries:
+    """A file for each key: a digest of the file's name and of what follows, then the pickled key and machine code.
+
+    (Numba's own files are an index and what it lists, unpickled as they are: an empty or a cut one is an error in
+    every later process, and a changed byte of machine code ends it.)
+    """
+
+    def __init__(self, folder, name):
+        self.folder, self.name = folder, name
+
+    def load(self, key):
+        """The entry, or None; a damaged or foreign file is none."""
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except OSError:                                         # none, or none that may be read
+            return None
+        digest, payload = content[:DIGEST], content[DIGEST:]
+        if digest != _digest(path, payload):
+            say_once(f"{path} is damaged: that kernel is compiled again")
+            return None
+        written_for, entry = pickle.loads(payload)
+        return entry if written_for == key else None
+
+    def save(self, key, entry):
+        """Write the file, whole or not at all."""
+        path, payload = self._path(key), dumps((key, entry))
+        part = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
+        try:
+            part.write_bytes(_digest(path, payload) + payload)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def flush(self):
+        """Forget all entries."""
+        for path in self.folder.glob(f"{escape(self.name)}.*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, key):
+        versions = numba.__version__, llvmlite.__version__
+        return self.folder / f"{self.name}.{sha256(repr((versions, key)).encode()).hexdigest()[:16]}{SUFFIX}"
+
+
+def _digest(path, payload):
+    return sha256(path.name.encode() + payload).digest()
+
+
+_said = []
+
+
+def say_once(text):
+    """Warn of the first thing that is wrong with machine code on disk, and not again for every kernel."""
+    if not _said:
+        _said.append(text)
+        warnings.warn(text, stacklevel=3)
+
+
+def kept(kernel) -> bool:
+    """Whether machine code of this kernel lies on disk."""
+    folder = kernel.stats.cache_path
+    return bool(folder) and any(Path(folder).glob(f"*.{escape(kernel.py_func.__qualname__)}-*{SUFFIX}"))
