@@ -1,9 +1,10 @@
 """Random shapes through every kernel and through the engine, beside their references, for as long as one likes.
 
-    python -m tests.kernels.random_shapes --minutes 30 [--seed 0]
+    python -m tests.kernels.random_shapes --minutes 30 [--seed 0] [--walls]
 
 Say in the environment how memory is to behave: GLIBC_TUNABLES=glibc.malloc.perturb=85 overwrites what is freed,
-glibc.malloc.mmap_threshold=2048 unmaps it, MALLOC_ARENA_MAX=1 NUMBA_NUM_THREADS=8 lets threads take it from each other.
+glibc.malloc.mmap_threshold=2048 unmaps it, MALLOC_ARENA_MAX=1 NUMBA_NUM_THREADS=8 lets threads take it from each other;
+--walls puts the kernels' arrays between closed pages, see :mod:`.walls`.
 Ends with status 1 at the first difference, whose seed it names.
 """
 
@@ -15,6 +16,8 @@ from time import monotonic
 import numpy as np
 
 from npresnet import nn, ops, optimize, use
+
+from .walls import build
 
 BOUND = 1e-4                     # of the largest value; F(4x4, 3x3) and long sums over channels come near 2e-5
 CHANNELS = [1, 3, 8, 16, 24, 32, 48, 64, 96]
@@ -140,11 +143,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--walls", action="store_true")
     options, tried = parser.parse_args(), Counter()
+    walls = build()[0] if options.walls else None
     end, seed = monotonic() + 60 * options.minutes, options.seed
     while monotonic() < end:
         what, wrong = one(seed)
         tried[what] += 1
+        if walls:
+            walls.stand()
         if wrong:
             sys.exit(f"{what} differs from its reference: --seed {seed}")
         seed += 1
