@@ -170,6 +170,24 @@ def another_dy_raises(case, backend):
         cotangents(y.astype(np.float64))
 
 
+def what_is_not_finite_stays(case, backend):
+    """A dy of ∞ or NaN reaches the pixels that a finite one reaches at its place, and leaves the others finite."""
+    arrays, constants = case.draw(np.float32)
+    with use(backend):
+        y, cotangents, _ = run(OPS[case.op], case, arrays, constants)
+    reached, first, dy = None, next(iter(arrays)), cotangent(y)
+    place = tuple(size // 2 for size in y.shape)
+    for value in (1, np.inf, np.nan):
+        alone = np.zeros_like(dy)
+        alone[place] = value
+        if reached is None:
+            reached = cotangents(alone)[first] != 0
+            continue
+        alone = np.where(alone == 0, dy, alone)
+        with np.errstate(invalid="ignore"):                             # ∞ − ∞, where it is reached
+            assert np.isfinite(cotangents(alone)[first][~reached]).all(), value
+
+
 def other_dtypes_raise(case):
     """4. An array of integers, or of another precision than the rest, raises with the cure."""
     arrays, constants = case.draw()

@@ -4,6 +4,7 @@
 """
 
 from ..backend import array_namespace, kernel, namespace_for
+from .total import total
 from .window import Window, frame, interior
 
 WORKSPACE = 2**26   # bytes of columns in memory at a time (64 MiB), or one image's columns where they are more
@@ -54,7 +55,7 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
             if dx is not None:
                 dcols = w_mat.swapaxes(1, 2) @ dy_mat                   # dX̃ = Wᵀ dY
                 dx[images] = col2im(dcols, dx[images].shape, window)
-        db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None     # db = dY 1
+        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None       # db = dY 1
         return dx, dw if dw is None else dw.reshape(w.shape), db
 
     return y, pullback

@@ -4,6 +4,7 @@
 """
 
 from ..backend import namespace_for
+from .total import total
 
 
 def sigmoid(x):
@@ -31,4 +32,4 @@ def scale_channels(x, s):
     if x.ndim != 4 or s.shape != x.shape[:2]:
         raise ValueError(f"scale_channels takes x (N, C, H, W) and s (N, C), not {x.shape} and {s.shape}")
     scale = s[:, :, None, None]
-    return scale * x, lambda dy: (scale * dy, (dy * x).sum(axis=(2, 3)))
+    return scale * x, lambda dy: (scale * dy, total(dy * x, (2, 3)))

@@ -1,6 +1,7 @@
 """The classifier's matrix product."""
 
 from ..backend import kernel, namespace_for
+from .total import total
 
 
 @kernel
@@ -23,7 +24,7 @@ def linear(x, w, b=None):
     def pullback(dy, skip=()):
         dx = None if "x" in skip else dy @ w                            # dX = dY W
         dw = None if "w" in skip else dy.T @ x                          # dW = dYᵀ X
-        db = dy.sum(axis=0) if biased and "b" not in skip else None     # db = dYᵀ 1
+        db = total(dy, 0) if biased and "b" not in skip else None       # db = dYᵀ 1
         return dx, dw, db
 
     return y, pullback

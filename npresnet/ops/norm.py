@@ -4,6 +4,7 @@
 """
 
 from ..backend import kernel, namespace_for
+from .total import total
 
 CHANNEL = (None, slice(None), None, None)  # broadcasts a (C,) array over (N, C, H, W)
 BATCH = (0, 2, 3)                          # the axes a channel's statistics are taken over
@@ -32,14 +33,17 @@ def batch_norm_train(x, gamma, beta, *, eps):
     if m < 2:
         raise ValueError(f"batch norm cannot train on one value per channel (x is {x.shape}); "
                          "use a larger batch or image, or freeze_batch_norm(model)")
-    mean, var = x.mean(axis=BATCH), x.var(axis=BATCH)
+    mean = total(x, BATCH) / m
+    centred = x - mean[CHANNEL]
+    centred -= (total(centred, BATCH) / m)[CHANNEL]                     # what rounding left of the mean
+    var = total(centred * centred, BATCH) / m
     inv_std = 1 / xp.sqrt(var + eps)
-    x_hat = (x - mean[CHANNEL]) * inv_std[CHANNEL]
+    x_hat = centred * inv_std[CHANNEL]
     y = gamma[CHANNEL] * x_hat + beta[CHANNEL]
 
     def pullback(dy, skip=()):
-        dbeta = dy.sum(axis=BATCH)                                      # dβ = Σ dy
-        dgamma = (dy * x_hat).sum(axis=BATCH)                           # dγ = Σ dy·x̂
+        dbeta = total(dy, BATCH)                                        # dβ = Σ dy
+        dgamma = total(dy * x_hat, BATCH)                               # dγ = Σ dy·x̂
         dx = None
         if "x" not in skip:
             dx = dy - (dbeta / m)[CHANNEL] - x_hat * (dgamma / m)[CHANNEL]      # dy − mean(dy) − x̂·mean(dy·x̂)
@@ -70,8 +74,8 @@ def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
 
     def pullback(dy, skip=()):
         dx = None if "x" in skip else a[CHANNEL] * dy
-        dbeta = None if "beta" in skip else dy.sum(axis=BATCH)
-        dgamma = None if "gamma" in skip else (dy * (x - mean[CHANNEL])).sum(axis=BATCH) * inv_std
+        dbeta = None if "beta" in skip else total(dy, BATCH)
+        dgamma = None if "gamma" in skip else total(dy * (x - mean[CHANNEL]), BATCH) * inv_std
         return dx, dgamma, dbeta
 
     return y, pullback

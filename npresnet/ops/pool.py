@@ -4,6 +4,7 @@ Both pools walk over the taps of the window, a strided view of the image each, i
 """
 
 from ..backend import array_namespace, kernel, namespace_for
+from .total import total
 from .window import Window, frame, interior
 
 
@@ -37,8 +38,9 @@ def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
         winner[better] = tap
 
     def pullback(dy):
-        taps = ((rows, cols, dy * (winner == tap)) for tap, (_, _, rows, cols) in enumerate(window.taps(size)))
-        return _scatter_add(taps, shape, window, dy)                    # only the winner gets dy
+        taps = ((rows, cols, xp.where(winner == tap, dy, 0))            # only the winner gets dy, be it ∞ or NaN
+                for tap, (_, _, rows, cols) in enumerate(window.taps(size)))
+        return _scatter_add(taps, shape, window, dy)
 
     return y, pullback
 
@@ -86,7 +88,7 @@ def global_avg_pool2d(x):
     def pullback(dy):
         return xp.broadcast_to(dy[:, :, None, None] / (shape[2] * shape[3]), shape)
 
-    return x.mean(axis=(2, 3)), pullback
+    return total(x, (2, 3)) / (shape[2] * shape[3]), pullback
 
 
 def _scatter_add(taps, shape, window, dy):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace, namespace_for
+from .total import total
 from .window import Window, frame, interior
 
 
@@ -93,7 +94,7 @@ def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
         if "x" not in skip:
             dv = xp.einsum("fcij,nftsij->nctsij", u, dm, optimize=True)  # dV = Σ_f U ⊙ dM
             dx = interior(_overlap_add(bt.T @ dv @ bt, tile), padded)    # dd = B dV Bᵀ
-        db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
+        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
         return dx, dw, db
 
     return y, pullback

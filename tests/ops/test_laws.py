@@ -58,6 +58,19 @@ def test_another_dy_raises(case, backend):
     laws.another_dy_raises(case, backend)
 
 
+# Batch norm in training couples all of a channel, and Winograd's transforms all of a tile.
+LOCAL = {"avg_pool2d", "batch_norm_eval", "conv2d", "global_avg_pool2d", "linear", "max_pool2d", "relu", "scale_channels",
+         "sigmoid", "subsample", "zero_pad2d", "zero_pad_channels"}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in LOCAL and 0 not in c.shapes["x"]], ids=str)
+def test_what_is_not_finite_stays(case, backend):
+    if backend == "numba":
+        pytest.importorskip("numba")
+    laws.what_is_not_finite_stays(case, backend)
+
+
 @every_case
 def test_other_devices(case):
     laws.devices_do_not_mix(case)

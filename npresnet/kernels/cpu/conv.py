@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...ops.conv import conv2d
+from ...ops.total import total
 from ...ops.window import Window
 from .backward import filter_gradient, image_gradient
 from .forward import bias_of, forward
@@ -28,7 +29,7 @@ def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     def pullback(dy, skip=()):
         dx = None if "x" in skip else image_gradient(dy, w, x, window)
         dw = None if "w" in skip else filter_gradient(x, dy, w.shape, window)
-        db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
+        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
         return dx, dw, db
 
     return y, pullback

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from ...ops.norm import batch_norm_train
+from ...ops.total import total
 from ...ops.window import Window
 from .backward import filter_gradient, image_gradient
 from .channels import PARTS, combine, moments, normalized, slopes
@@ -56,7 +57,7 @@ def batch_norm_relu_conv2d_numba(x, gamma, beta, w, b=None, *, eps, stride=1, pa
 
     def pullback(dy, skip=()):
         dw = None if "w" in skip else filter_gradient(_first(x), dy, w.shape, window, coefficients[1:])
-        db = dy.sum(axis=(0, 2, 3)) if biased and "b" not in skip else None
+        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
         dz = last(image_gradient(dy, w, _first(x), window))
         return *_gradients(dz, slopes(dz, x, coefficients), x, inv_std, coefficients, skip, into=dz), dw, db
 
