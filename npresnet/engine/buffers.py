@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.cpu.memory import addresses
+
 ALIGN = 64
 
 
@@ -15,7 +17,7 @@ class Buffers:
 
     def __init__(self, sizes):
         self.sizes, self._arrays = sizes, [np.empty(nbytes + ALIGN, np.uint8) for nbytes in sizes]
-        self.arena, self.work = (-(-array.ctypes.data // ALIGN) * ALIGN for array in self._arrays)
+        self.arena, self.work = (-(-at // ALIGN) * ALIGN for at in addresses(self._arrays))
 
     def grown(self, sizes):
         """These buffers where they are large enough, or new ones."""

@@ -42,8 +42,8 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     cut = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), window.stride, w.ctypes.data, bias.ctypes.data, y_at, stored(n, y), residual,
-                node.floor == 0, cut.block, cut.splits)
+        return (x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
+                cut.splits)
 
     return Step(node, _named("product", cut), x, y, items.product, arguments,
                 lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
@@ -70,8 +70,8 @@ def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Ste
     strides, size = _strides(x, channels, raw), band_bytes(cut.block, y.width, channels, numbers(window))
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w.ctypes.data,
-                bias.ctypes.data, y_at, stored(n, y), residual, node.floor == 0, cut.block, cut.splits)
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at, stored(n, y),
+                residual, node.floor == 0, cut.block, cut.splits)
 
     return Step(node, _named("direct", cut), x, y, items.convolution, arguments,
                 lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
@@ -89,8 +89,8 @@ def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
     w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), window.stride[0], numbers(window)[6:], w.ctypes.data, bias.ctypes.data, y_at,
-                stored(n, y), node.floor == 0, GROUPED_ROWS, zeros.ctypes.data)
+        return (x_at, stored(n, x), window.stride[0], numbers(window)[6:], w, bias, y_at, stored(n, y), node.floor == 0,
+                GROUPED_ROWS, zeros)
 
     return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
                 lambda n: n * over(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
@@ -105,8 +105,8 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
     size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, numbers(window), pool)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w.ctypes.data, bias.ctypes.data,
-                middle, node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle, node.floor == 0,
+                pool, y_at, stored(n, y), POOLED_ROWS)
 
     return Step(node, f"direct + pool {POOLED_ROWS}", x, y, items.pooled_convolution, arguments,
                 lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
@@ -117,8 +117,8 @@ def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
     padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), padding, u.ctypes.data, bias.ctypes.data, y_at, stored(n, y), residual,
-                node.floor == 0, cut.block, cut.splits, zeros.ctypes.data)
+        return (x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
+                cut.splits, zeros)
 
     return Step(node, _named(f"winograd F({m}x{m})", cut), x, y, items.winograd2 if m == 2 else items.winograd4,
                 arguments, lambda n: over(n * tiles, cut.block) * cut.splits,

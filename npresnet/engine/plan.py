@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..kernels.cpu.memory import addresses
 from .buffers import ALIGN, Life, assign
 from .program import Program
 from .shape import images
@@ -48,7 +49,8 @@ class Plan:
         for step, seconds in program.run(x, buffers, self.threads, self.work_bytes, profile):
             self.seconds[step.node] += seconds
         last = self.nodes[-1]
-        return read(at.get(last, x.ctypes.data), self.n, self.images[last], raw=last.kind == "input")
+        y_at, = [at[last]] if last in at else addresses([x])
+        return read(y_at, self.n, self.images[last], raw=last.kind == "input")
 
     def _launches(self, at):
         """Every step with its images, in the order they run: (step, n, address of x or offset in the input, …)."""

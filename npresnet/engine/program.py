@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from ..kernels.cpu.memory import addresses
 from ..kernels.cpu.team import TEAM, kernel_at
 
 
@@ -19,24 +20,21 @@ class Program:
 
     def __init__(self, launches, source, buffers):
         self.launches, self.stretches, self._buffers = list(launches), [], weakref.ref(buffers)
-        numbers, places = [], []
+        self.arguments, places = [], []                       # arrays among them, whose addresses the numbers hold
         for step, n, reads, y in self.launches:
-            places.append(len(numbers))
+            places.append(len(self.arguments))
             if step.kernel:
-                numbers += _flat(step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0))
-        self.numbers = np.array(numbers, np.int64)
-        self.rows = np.array([self._row(*pair) for pair in zip(self.launches, places)], np.int64).reshape(-1, 3)
+                self.arguments += _flat(step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0))
+        self.numbers = np.array(addresses(self.arguments), np.int64)
+        numbers_at, = addresses([self.numbers])
+        rows = [(kernel_at(step.kernel), numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
+                for (step, n, *_), place in zip(self.launches, places)]
+        self.rows = np.array(rows, np.int64).reshape(-1, 3)
         self.from_input = [(place, reads[0]) for (step, _, reads, _), place in zip(self.launches, places)
                            if step.kernel and step.node.inputs[0] is source]
         self.source = source
         starts = [k for k, (step, *_) in enumerate(self.launches) if not step.kernel]
         self.stretches = _stretches(len(self.launches), starts)
-
-    def _row(self, launch, place):
-        step, n, *_ = launch
-        if not step.kernel:
-            return 0, 0, 0
-        return kernel_at(step.kernel), self.numbers.ctypes.data + 8 * place, step.items(n)
 
     def fits(self, buffers) -> bool:
         """Whether the program was made for these very buffers, and not for others that began at the same addresses."""
@@ -44,7 +42,8 @@ class Program:
 
     def run(self, x, buffers, threads, work_bytes, profile=False):
         """Carry it out for the input x in its buffers; with ``profile`` a list of (step, seconds)."""
-        first_of_x, memory = x.ctypes.data, (self, x, buffers)
+        memory = self, x, buffers
+        first_of_x, = addresses([x])
         for place, offset in self.from_input:
             self.numbers[place] = first_of_x + offset
         times = []
@@ -65,9 +64,9 @@ def _stretches(total, alone):
     return list(pairwise(borders))
 
 
-def _flat(numbers):
-    for number in numbers:
-        if isinstance(number, tuple):
-            yield from _flat(number)
+def _flat(arguments):
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            yield from _flat(argument)
         else:
-            yield int(number)
+            yield argument

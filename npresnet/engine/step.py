@@ -14,8 +14,8 @@ class Step:
     """One node's work on some images.
 
     ``arguments(n, x, y, residual)`` for n images at these addresses are what the kernel in :mod:`~.kernels.cpu.items`
-    wants, the address of x first; ``items(n)`` is how many items that makes, ``work_bytes`` what each thread needs for
-    them.  A step without a kernel is computed by ``compute(n, x, y)``.
+    wants, the address of x first and arrays in the place of theirs; ``items(n)`` is how many items that makes,
+    ``work_bytes`` what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
     """
 
     node: Node

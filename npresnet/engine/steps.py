@@ -28,7 +28,7 @@ def _affine(node, x, y) -> Step:
     relu = node.kind == "relu" or node.floor == 0
 
     def arguments(n, x_at, y_at, residual):
-        return x_at, n * x.height * x.width, x.stored, scale.ctypes.data, shift.ctypes.data, relu, y_at, 0
+        return x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at, 0
 
     return Step(node, node.kind, x, y, items.affine, arguments, _pixel_items(x))
 

@@ -1,47 +1,33 @@
-"""No kernel writes beside its arrays: each lies between two walls, which still stand afterwards."""
+"""No kernel reads or writes beside its arrays: each lies between walls, see :mod:`.walls`."""
 
+import subprocess
 import sys
-from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from npresnet import ops, use
-from npresnet.backend import load_kernels
 
-WALL, BRICK = 4096, 0xAB
+ROOT = Path(__file__).parents[2]
 SIZES = [(1, 1), (2, 3), (7, 7), (9, 8), (17, 15), (16, 16), (33, 30), (4, 40)]
 rng = np.random.default_rng(0)
 
 
 @pytest.fixture
-def walled(monkeypatch):
-    """Every array that a kernel asks for; called, it looks at their walls."""
+def walled():
+    """Walls around every array that a kernel asks for; called, it looks whether they stand."""
     pytest.importorskip("numba")
-    load_kernels("numba")
-    from npresnet.kernels.cpu import memory
-    made, plain = [], memory.empty
-
-    def empty(shape, dtype=np.float32):
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        size = prod(shape) * np.dtype(dtype).itemsize
-        around = np.full(size + 2 * WALL + memory.LINE, BRICK, np.uint8)
-        start = WALL - (around.ctypes.data + WALL) % memory.LINE + memory.LINE
-        made.append((around[:start], around[start + size:], shape))
-        return around[start:start + size].view(dtype).reshape(shape)
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("npresnet.kernels.cpu.") and getattr(module, "empty", None) is plain:
-            monkeypatch.setattr(module, "empty", empty)
+    from .walls import build, pull_down
+    walls, before = build()
 
     def stand():
-        assert made, "no kernel has run"
-        for before, after, shape in made:
-            assert (before == BRICK).all() and (after == BRICK).all(), shape
-        made.clear()
+        assert walls.made, "no kernel has run"
+        walls.stand()
 
     with use("numba"):
         yield stand
+    pull_down(before)
 
 
 def ordered(a, last):
@@ -100,3 +86,33 @@ def test_batch_norms(walled, op, c, size, last):
     with use("numpy"):
         y_due, pullback_due, _ = getattr(ops, op)(x, *vectors, *images[1:], eps=1e-5)
         same([y, *gradients], [y_due, *pullback_due(dy)], 1e-4)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("number", [1, 2], ids=["at the end of its pages", "at their beginning"])
+def test_a_write_beside_an_array_is_found(number, alive):
+    from .walls import Walls
+    walls = Walls()
+    a = [walls.empty(3) for _ in range(number)][-1]
+    walls.stand()
+    np.lib.stride_tricks.as_strided(a, (4,))[3] = 1
+    if not alive:
+        del a
+    with pytest.raises(AssertionError, match=r"\(3,\)"):
+        walls.stand()
+
+
+READS = """
+import numpy as np
+from tests.kernels.walls import Walls
+walls = Walls()
+a = walls.empty(16)
+{}
+"""
+
+
+@pytest.mark.parametrize("line", ["print(np.lib.stride_tricks.as_strided(a, (17,))[16])",           # beside it
+                                  "import ctypes; at = a.ctypes.data; del a; print(ctypes.string_at(at, 1))"])
+def test_a_read_beside_or_after_an_array_ends_the_process(line):
+    done = subprocess.run([sys.executable, "-c", READS.format(line)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode < 0 and done.stdout == "", done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npresnet import backend
-from npresnet.kernels.cpu import compiled, entries, threads
+from npresnet.kernels.cpu import compiled, entries, memory, threads
 from npresnet.ops import winograd
 
 PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
@@ -30,7 +30,7 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 def test_a_change_in_another_file_is_noticed(tmp_path):
     folder = tmp_path / "package/kernels/cpu"
     folder.mkdir(parents=True)
-    for module, place in ((compiled, folder), (entries, folder), (threads, folder), (backend, tmp_path / "package")):
+    for module, place in (*((part, folder) for part in (compiled, entries, memory, threads)), (backend, tmp_path / "package")):
         (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
     (folder / "whole.py").write_text(WHOLE)
 

@@ -21,13 +21,13 @@ def relu_numba(x):
     if not (isinstance(x, np.ndarray) and x.dtype == np.float32 and _dense(x) and len(x) > 1):
         return relu.reference(x)
     y = empty_like(x)
-    _cut(x.ctypes.data, x.size, y.ctypes.data)
+    _cut(x, x.size, y)
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
             return np.where(y > 0, dy, np.float32(0))
         dx = empty_like(y)
-        _mask(y.ctypes.data, dy.ctypes.data, y.size, dx.ctypes.data)
+        _mask(y, dy, y.size, dx)
         return dx
 
     return y, pullback
@@ -43,7 +43,7 @@ def add_numba(a, b):
     if not (arrays and a.shape == b.shape and a.strides == b.strides and a.size and len(a) > 1 and _dense(a)):
         return add.reference(a, b)
     y = empty_like(a)
-    _sum(a.ctypes.data, b.ctypes.data, a.size, y.ctypes.data)
+    _sum(a, b, a.size, y)
     return y, lambda dy: (dy, dy)
 
 

@@ -8,7 +8,7 @@ from ...ops.window import Window
 from .band import band_bytes
 from .forward import SLIDING, TRANSFORMED, ZEROS, along_a_row, bent, forward, last
 from .gradient import frame_images, pixel_gradient, winograd_gradient
-from .memory import address_of, empty
+from .memory import empty
 from .pack import LANES
 from .pointwise import interleave
 from .repack import unpack_gradient, untransform_gradient
@@ -39,8 +39,7 @@ def image_gradient(dy, w, x, window):
             if 0 in size:                                               # an image smaller than the stride
                 continue
             part = _phase_gradient(dy, w, row, column)
-            at = 0 if part is None else part.ctypes.data
-            interleave(at, (n, *size, c), dx.ctypes.data, dx.shape, (row[0], column[0]), window.stride)
+            interleave(part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride)
     return dx.transpose(0, 3, 1, 2)
 
 
@@ -79,10 +78,9 @@ def filter_gradient(x, dy, shape, window, bend=None):
         dw[...] = 0
         x, threads = _framed(x, dy.shape[1:3], window), get_num_threads()
         strides = tuple(x.strides[axis] for axis in (0, 3, 1, 2))
-        pixel_gradient(x.ctypes.data, strides, c, (kh, kw, *window.stride), dy.ctypes.data, dy.shape,
-                       ZEROS.ctypes.data, dw.ctypes.data, threads)
+        pixel_gradient(x, strides, c, (kh, kw, *window.stride), dy, dy.shape, ZEROS, dw, threads)
     out = empty(shape)
-    unpack_gradient(dw.ctypes.data, (f, c, kh * kw), out.ctypes.data)
+    unpack_gradient(dw, (f, c, kh * kw), out)
     return out
 
 
@@ -92,8 +90,7 @@ def _slide_gradient(x, dy, window, dw, bend):
     rows, sides = min(SLIDING, x.shape[1]), (3, 3, 1, 1, 1, 1, 2 - window.padding[0][0], 2 - window.padding[1][0])
     size = band_bytes(rows, x.shape[2], dy.shape[3], sides) + (0 if bend is None else rows * x[0, 0].nbytes)
     work, strides = empty(threads * size, np.uint8), tuple(dy.strides[axis] for axis in (0, 3, 1, 2))
-    slide_gradient(x.ctypes.data, x.shape, dy.ctypes.data, dy.shape, strides, sides, rows, address_of(line),
-                   sums.ctypes.data, work.ctypes.data, size)
+    slide_gradient(x, x.shape, dy, dy.shape, strides, sides, rows, line, sums, work, size)
     sums.sum(axis=0, out=dw)
 
 
@@ -105,7 +102,7 @@ def _framed(x, size, window):
     sides = (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
     framed = empty((len(x), *((o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel)), x.shape[3]))
     strides = tuple(x.strides[axis] for axis in (0, 3, 1, 2))
-    frame_images(x.ctypes.data, x.shape, strides, sides, framed.ctypes.data, size)
+    frame_images(x, x.shape, strides, sides, framed, size)
     return framed
 
 
@@ -117,6 +114,5 @@ def _winograd_gradient(x, dy, window, dw):
     v, dm = (empty(36 * (group * k + 16)) for k in (c, f))
     du, padding = empty((36, c, f)), (window.padding[0][0], window.padding[1][0])
     for first in range(0, tiles, group):
-        winograd_gradient(x.ctypes.data, x.shape, padding, dy.ctypes.data, dy.shape, first, min(group, tiles - first),
-                          v.ctypes.data, dm.ctypes.data, du.ctypes.data, ZEROS.ctypes.data)
-    untransform_gradient(du.ctypes.data, f, c, dw.ctypes.data)
+        winograd_gradient(x, x.shape, padding, dy, dy.shape, first, min(group, tiles - first), v, dm, du, ZEROS)
+    untransform_gradient(du, f, c, dw)

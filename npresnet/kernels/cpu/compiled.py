@@ -11,6 +11,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from ...backend import give_up_numba
 from .entries import CheckedCache, say_once
+from .memory import addresses
 from .threads import layer
 
 FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
@@ -22,15 +23,16 @@ def parallel(function):
     """Compile for all cores, and let other Python threads run meanwhile, but for kernels like this.
 
     They take turns: two at a time, Numba's "workqueue" layer ends the process, others start more threads than cores.
+    The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
     """
     kernel = cached(njit, parallel=True, nogil=True)(function)
 
     @wraps(function)
-    def in_turn(*arguments):
+    def call(*arguments):
         with _turn:
-            return kernel(*arguments)
+            return kernel(*addresses(arguments))
 
-    return in_turn
+    return call
 
 
 inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time

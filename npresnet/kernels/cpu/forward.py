@@ -6,7 +6,7 @@ from numba import get_num_threads
 from .band import band_bytes, convolve
 from .channels import normalized
 from .choose import band_cut, rows_cut, winograd_cut
-from .memory import address_of, empty
+from .memory import empty
 from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters
@@ -34,9 +34,9 @@ def _packed(w, flipped=False):
     f, c, taps = w.shape[0], w.shape[1], w.shape[2] * w.shape[3]
     packed = empty(w.size)
     if flipped:
-        pack_filters(w.ctypes.data + 4 * (taps - 1), (c, f, taps), (taps, c * taps, -1), packed.ctypes.data)
+        pack_filters(w.reshape(-1)[taps - 1:], (c, f, taps), (taps, c * taps, -1), packed)
     else:
-        pack_filters(w.ctypes.data, (f, c, taps), (c * taps, taps, 1), packed.ctypes.data)
+        pack_filters(w, (f, c, taps), (c * taps, taps, 1), packed)
     return packed
 
 
@@ -53,14 +53,14 @@ def forward(x, w, bias, window, flipped=False, bend=None):
     n, c = x.shape[:2]
     f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), get_num_threads()
     y, packed = empty((n, oh, ow, f)), _packed(w, flipped)
-    at, band = (bias.ctypes.data, y.ctypes.data, y.shape, 0, NO_FLOOR), band_cut(n, oh, ow, w.size // f, f, threads)
+    at, band = (bias, y, y.shape, None, NO_FLOOR), band_cut(n, oh, ow, w.size // f, f, threads)
     slides = few(window, c, f) and fills(ow)
     x = x if slides else bent(x, bend)
     tiles = winograd_cut(2, n * -(-oh // 2) * -(-ow // 2), c, f, threads)
     x = last(x) if c % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         cut = rows_cut(n * oh * ow, c, f, threads)
-        product(x.ctypes.data, x.shape, window.stride, packed.ctypes.data, *at, cut.block, cut.splits)
+        product(x, x.shape, window.stride, packed, *at, cut.block, cut.splits)
     elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= TRANSFORMED and tiles.cost < band.cost:
         _winograd(x, packed, at, window, tiles, threads)
     else:
@@ -75,13 +75,13 @@ def _direct(x, packed, at, window, cut, threads, slides, bend):
     c = x.shape[3]
     sides = (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
     size = band_bytes(cut.block, at[2][2], c, sides)
-    images = x.ctypes.data, x.shape, tuple(x.strides[axis] for axis in (0, 3, 1, 2)), sides
+    images = x, x.shape, tuple(x.strides[axis] for axis in (0, 3, 1, 2)), sides
     work = empty(threads * size, np.uint8)
     if slides:
         bend = along_a_row(bend, x.shape[2])
-        slide_over(*images, packed.ctypes.data, *at[:3], cut.block, address_of(bend), work.ctypes.data, size)
+        slide_over(*images, packed, *at[:3], cut.block, bend, work, size)
     else:
-        convolve(*images, 1, packed.ctypes.data, *at, cut.block, cut.splits, work.ctypes.data, size)
+        convolve(*images, 1, packed, *at, cut.block, cut.splits, work, size)
 
 
 def bent(x, bend):
@@ -98,6 +98,6 @@ def _winograd(x, packed, at, window, cut, threads):
     """F(2x2, 3x3) with filters that have just changed."""
     c, f, size = x.shape[3], at[2][3], winograd_bytes(2, cut.block, x.shape[3])
     u, work = empty(16 * (f * c + GAP * len(list(panels(f))))), empty(threads * size, np.uint8)
-    transform_filters(packed.ctypes.data, f, c, u.ctypes.data)
-    winograd(2, x.ctypes.data, x.shape, (window.padding[0][0], window.padding[1][0]), u.ctypes.data, *at, cut.block,
-             cut.splits, work.ctypes.data, size, ZEROS.ctypes.data)
+    transform_filters(packed, f, c, u)
+    winograd(2, x, x.shape, (window.padding[0][0], window.padding[1][0]), u, *at, cut.block, cut.splits, work, size,
+             ZEROS)

@@ -14,7 +14,7 @@ from .band import _copy_band, band_rows, row_floats
 from .compiled import parallel
 from .tile import NONE, ROWS, multiply_strided, panel_width
 from .transform import make_gather
-from .vector import LANES, address
+from .vector import LANES, address, hold
 
 _enter_x, _enter_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
 PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache
@@ -84,19 +84,21 @@ def winograd_gradient(x, shape, padding, dy, out_shape, first, n, v, dm, du, zer
 def _enter_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm, m_step, zeros):
     """V = B' d B and dM = A dY A' of one tile."""
     places = np.empty(36, np.int64)
+    at = address(places)
     image, i, j = number // (th * tw), number // tw % th, number % tw
     for e in range(36):
         r, s = i * 4 - padding[0] + e // 6, j * 4 - padding[1] + e % 6
         inside = 0 <= r < shape[1] and 0 <= s < shape[2]
         places[e] = x + ((image * shape[1] + r) * shape[2] + s) * shape[3] * 4 if inside else zeros
     for k in range(0, shape[3] * 4, LANES * 4):
-        _enter_x(address(places), k, v + k, v_step)
+        _enter_x(at, k, v + k, v_step)
     for e in range(16):
         p, q = i * 4 + e // 4, j * 4 + e % 4
         inside = p < out_shape[1] and q < out_shape[2]
         places[e] = dy + ((image * out_shape[1] + p) * out_shape[2] + q) * out_shape[3] * 4 if inside else zeros
     for k in range(0, out_shape[3] * 4, LANES * 4):
-        _enter_dy(address(places), k, dm + k, m_step)
+        _enter_dy(at, k, dm + k, m_step)
+    hold(places)
 
 
 @njit

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiled import inlined
-from .vector import F32, I64, LANES, Emit, address
+from .vector import F32, I64, LANES, Emit, address, hold
 
 ACROSS = 7 if LANES == 8 else 14       # outputs side by side: with their filters they fill the registers
 TOGETHER = 2 if LANES == 8 else 4      # channels of a group at a time
@@ -87,6 +87,7 @@ def grouped_rows(group, x, shape, stride, padding, w, bias, y, out_shape, floor,
     pixels, parts = (ACROSS - 1) * stride + 3, (oh + rows - 1) // rows
     image, first = item // parts, item % parts * rows
     places, outs = np.empty(3 * pixels, np.int64), np.empty(ACROSS, np.int64)
+    here, out = address(places), address(outs)
     for p in range(first, min(oh, first + rows)):
         for q in range(0, ow, ACROSS):
             _look(x + image * h * wide * c * 4, h, wide, c, p * stride - padding[0], q * stride - padding[1], zeros,
@@ -94,8 +95,9 @@ def grouped_rows(group, x, shape, stride, padding, w, bias, y, out_shape, floor,
             for k in range(ACROSS):
                 outs[k] = y + ((image * oh + p) * ow + q + k) * c * 4 if q + k < ow else dump
             for v in range(0, c // LANES):
-                at, here, out = v * LANES * 4, address(places), address(outs)
+                at = v * LANES * 4
                 _row(group, stride, here, at, w + v * 9 * group * LANES * 4, bias + at, out, at, floor)
+    hold(places, outs)
 
 
 @inlined

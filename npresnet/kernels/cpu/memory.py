@@ -54,9 +54,12 @@ def empty_like(x):
     return empty([x.shape[axis] for axis in order], x.dtype).transpose([order.index(axis) for axis in range(x.ndim)])
 
 
-def address_of(array):
-    """Where an array begins; 0 for None."""
-    return 0 if array is None else array.ctypes.data
+def addresses(arguments):
+    """``arguments`` with each array replaced by its address, and None by 0.
+
+    An address does not keep its array alive: whoever calls holds ``arguments`` for as long as the addresses are used.
+    """
+    return [a.ctypes.data if isinstance(a, np.ndarray) else 0 if a is None else a for a in arguments]
 
 
 def give_back():

@@ -109,11 +109,11 @@ def _first(x):
 
 def _statistics(x, gamma, beta, eps, floor):
     """(μ, σ²), 1/√(σ² + ε), and the rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
-    near, m = x[0, 0, :1], x.size // x.shape[3]
+    near, m = x[0, 0, 0], x.size // x.shape[3]
     sums = np.empty((PARTS, 2, x.shape[3]))
-    moments(x.ctypes.data, x.size, near, sums)
+    moments(x, x.size, x.shape[3], near, sums)
     first, second = sums.sum(axis=0) / m                            # mean(d), mean(d²)
-    mean, var = (first + near[0]).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
+    mean, var = (first + near).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
     inv_std = 1 / np.sqrt(var + np.float32(eps))
     scale = gamma * inv_std
     return (mean, var), inv_std, _stack(mean, scale, beta - scale * mean, np.full_like(scale, floor))
@@ -129,7 +129,7 @@ def _gradients(dy, sums, x, inv_std, coefficients, skip, into=None):
         tilt, dx = dgamma * inv_std / m, empty(x.shape) if into is None else into
         # dx = scale · (g − dβ/m − x̂ · dγ/m)
         plane = _stack(scale, -scale * tilt, scale * (tilt * mean - dbeta / m), scale, *bend)
-        combine(dy.ctypes.data, x.ctypes.data, x.size, plane, dx.ctypes.data)
+        combine(dy, x, x.size, x.shape[3], plane, dx)
         dx = _first(dx)
     dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta

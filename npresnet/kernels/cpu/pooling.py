@@ -10,7 +10,7 @@ from ...ops.window import Window
 from .compiled import parallel
 from .forward import last
 from .memory import empty
-from .vector import LANES, Emit, address, floats
+from .vector import LANES, Emit, clear, floats, octets
 
 
 @max_pool2d.register("numba")
@@ -29,30 +29,31 @@ def max_pool2d_numba(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=Fals
     sides = (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
     x = last(x)
     y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))
-    _pool(x.ctypes.data, shape, sides, y.ctypes.data, winner)
+    _pool(x, shape, sides, y, winner, size)
     del x
 
     def pullback(dy):
         dx, dy = empty(shape), last(dy)
-        _unpool(dy.ctypes.data, winner.ctypes.data, size, shape, sides, dx.ctypes.data)
+        _unpool(dy, winner, size, shape, sides, dx)
         return dx.transpose(0, 3, 1, 2)
 
     return y.transpose(0, 3, 1, 2), pullback
 
 
 @parallel
-def _pool(x, shape, sides, y, winner):
-    for row in prange(winner.shape[0] * winner.shape[1]):
-        _pool_row(x, shape, sides, y, winner, row // winner.shape[1], row % winner.shape[1])
+def _pool(x, shape, sides, y, winner, size):
+    for row in prange(shape[0] * size[0]):
+        _pool_row(x, shape, sides, y, winner, size, row // size[0], row % size[0])
 
 
 @njit
-def _pool_row(x, shape, sides, y, winner, image, p):
+def _pool_row(x, shape, sides, y, winner, size, image, p):
     h, w, c = shape[1], shape[2], shape[3]
     kh, kw, sh, sw, top, left = sides
-    for q in range(winner.shape[2]):
-        out = floats(y + ((image * winner.shape[1] + p) * winner.shape[2] + q) * c * 4, c)
-        out[:], best = np.float32(-np.inf), winner[image, p, q]
+    for q in range(size[1]):
+        at = ((image * size[0] + p) * size[1] + q) * c
+        out, best = floats(y + at * 4, c), octets(winner + at, c)
+        out[:] = np.float32(-np.inf)
         best[:] = 0
         for r in range(max(0, p * sh - top), min(h, p * sh - top + kh)):
             for s in range(max(0, q * sw - left), min(w, q * sw - left + kw)):
@@ -81,13 +82,13 @@ def _unpool_row(dy, winner, size, shape, sides, dx, image, r):
     oh, ow = size
     kh, kw, sh, sw, top, left = sides
     for s in range(w):
-        out = floats(dx + ((image * shape[1] + r) * w + s) * c * 4, c)
-        out[:] = 0
+        out = dx + ((image * shape[1] + r) * w + s) * c * 4
+        clear(out, c)
         for p in range(max(0, (r + top - kh) // sh + 1), min(oh, (r + top) // sh + 1)):
             for q in range(max(0, (s + left - kw) // sw + 1), min(ow, (s + left) // sw + 1)):
                 tap = np.uint8((r + top - p * sh) * kw + s + left - q * sw)
                 at = ((image * oh + p) * ow + q) * c
-                _receive(dy + at * 4, winner + at, tap, address(out), c)
+                _receive(dy + at * 4, winner + at, tap, out, c)
 
 
 @intrinsic

@@ -11,7 +11,7 @@ from .compiled import parallel
 from .pack import GAP
 from .tile import PANEL, panel_width
 from .transform import make_gather
-from .vector import LANES, address, floats
+from .vector import LANES, address, floats, hold
 
 CLOSE = 16           # channels whose taps are moved together
 _transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
@@ -52,14 +52,16 @@ def transform_filters(packed, f, c, u):
 @njit
 def _transform_rows(packed, f, c, k, u):
     places, column, index = np.empty(9, np.int64), 0, 0
+    at = address(places)
     while column < f:
         width = panel_width(f - column)
         for t in range(9):
             places[t] = packed + (column * 9 + t * width) * c * 4 + k * width * 4
         for j in range(0, width * 4, LANES * 4):
             to = u + (column * c + index * GAP) * 16 * 4 + k * width * 4 + j
-            _transform(address(places), j, to, (c * width + GAP) * 4)
+            _transform(at, j, to, (c * width + GAP) * 4)
         column, index = column + width, index + 1
+    hold(places)
 
 
 @parallel
@@ -91,7 +93,9 @@ def untransform_gradient(du, f, c, dw):
 @njit
 def _untransform_row(du, f, c, k, dw):
     places = np.empty(36, np.int64)
+    at = address(places)
     for e in range(36):
         places[e] = du + (e * c + k) * f * 4
     for j in range(0, f * 4, LANES * 4):
-        _transpose(address(places), j, dw + k * f * 4 + j, c * f * 4)
+        _transpose(at, j, dw + k * f * 4 + j, c * f * 4)
+    hold(places)

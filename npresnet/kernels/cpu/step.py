@@ -19,8 +19,7 @@ def momentum_step_numba(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
         return momentum_step.reference(w, g, v, lr, momentum=momentum, nesterov=nesterov, decay=decay)
     moved, velocity = empty_like(w), empty_like(w)
     factors = np.array([lr, momentum, decay], np.float32)
-    _step(w.ctypes.data, g.ctypes.data, v.ctypes.data, w.size, factors, nesterov, moved.ctypes.data,
-          velocity.ctypes.data)
+    _step(w, g, v, w.size, factors, nesterov, moved, velocity)
     return moved, velocity
 
 
@@ -30,6 +29,7 @@ def _flat(a) -> bool:
 
 @parallel
 def _step(w, g, v, n, factors, nesterov, moved, velocity):
+    factors = floats(factors, 3)
     for start in prange((n + PART - 1) // PART):
         at, count = start * PART * 4, min(PART, n - start * PART)
         _move(floats(w + at, count), floats(g + at, count), floats(v + at, count), factors, nesterov,

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from .compiled import cached
 from .entries import kept
-from .vector import I64
+from .vector import I64, address, hold
 
 KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of its arguments, item, workspace
 LINE = 8                                                       # integers a cache line: one for each step's counters
@@ -67,7 +67,7 @@ def walk(program, counters, work):
 
     Whether an item has failed in another thread; an error in one of its own is raised.
     """
-    first = np.int64(counters.ctypes.data)
+    first = address(counters)
     for step in range(len(program)):
         kernel, arguments, items = program[step, 0], program[step, 1], program[step, 2]
         at = first + step * LINE * 8
@@ -77,13 +77,15 @@ def walk(program, counters, work):
             _add(at + DONE, 1)
             item = _add(at + TAKEN, 1)
         looks = 0
-        while _look(at + DONE) < items:
-            if _look(first + FAILED):
-                return True
+        while _look(at + DONE) < items and not _look(first + FAILED):
             looks += 1
             if looks > PATIENCE:
                 _yield()
-    return False
+        if _look(first + FAILED):
+            break
+    failed = _look(first + FAILED) != 0
+    hold(counters)
+    return failed
 
 
 @cache

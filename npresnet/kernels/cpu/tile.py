@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiled import inlined
-from .vector import F32, I64, LANES, Emit, address
+from .vector import F32, I64, LANES, Emit, address, hold
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
 SHAPES = {WIDE: 6, 2: 12 if WIDE == 4 else 6, 1: 12}  # vectors a row: rows a tile
@@ -98,6 +98,7 @@ def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, o
     else:
         for m in range(0, n, _NARROW_ROWS):
             _narrow(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
+    hold(rows, out, taps)
 
 
 @inlined

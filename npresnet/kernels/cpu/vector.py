@@ -107,8 +107,21 @@ def prefetch(context, source, n):
 
 @njit
 def address(array):
-    """Where an array begins, as a signed integer (an unsigned one turns to float when it is added to)."""
+    """Where an array begins, as a signed integer (an unsigned one turns to float when it is added to).
+
+    Numba frees an array after the last line that names it, and an address names nothing: whoever takes one ends with
+    :func:`hold`.
+    """
     return np.int64(array.ctypes.data)
+
+
+@intrinsic
+def hold(context, *arrays):
+    """Nothing, but the arrays live until here: the last line of a function that has taken their :func:`address`."""
+    def codegen(context, builder, signature, args):
+        return context.get_dummy_value()
+
+    return types.void(types.StarArgTuple.from_types(arrays)), codegen
 
 
 def _pointer_to(kind):
@@ -122,13 +135,26 @@ def _pointer_to(kind):
     return pointer
 
 
-_floats, _longs = _pointer_to(types.float32), _pointer_to(types.int64)
+_floats, _doubles = _pointer_to(types.float32), _pointer_to(types.float64)
+_longs, _octets = _pointer_to(types.int64), _pointer_to(types.uint8)
 
 
 @njit
 def floats(where, n):
     """The n floats at an address, as an array."""
     return carray(_floats(where), (n,))
+
+
+@njit
+def doubles(where, n):
+    """The n float64 at an address, as an array."""
+    return carray(_doubles(where), (n,))
+
+
+@njit
+def octets(where, n):
+    """The n bytes at an address, as an array."""
+    return carray(_octets(where), (n,))
 
 
 @njit

@@ -13,7 +13,7 @@ from .compiled import inlined, parallel
 from .pack import GAP
 from .tile import NONE, PANEL, ROWS, multiply, panel_width
 from .transform import make_gather, make_scatter
-from .vector import LANES, address
+from .vector import LANES, address, hold
 
 _gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
 _gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)
@@ -48,6 +48,7 @@ def _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros):
     """V = B' d B of n tiles; element e of a tile lies ``e * step`` bytes after its first."""
     t, h, w, c = m + 2, shape[1], shape[2], shape[3]
     places, step = np.empty(t * t, np.int64), n * c * 4 + 64
+    first_place = address(places)
     for b in range(n):
         image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
         for e in range(t * t):
@@ -56,9 +57,10 @@ def _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros):
             places[e] = x + ((image * h + r) * w + s) * c * 4 if inside else zeros
         for k in range(0, c * 4, LANES * 4):
             if m == 2:
-                _gather2(address(places), k, scratch + b * c * 4 + k, step)
+                _gather2(first_place, k, scratch + b * c * 4 + k, step)
             else:
-                _gather4(address(places), k, scratch + b * c * 4 + k, step)
+                _gather4(first_place, k, scratch + b * c * 4 + k, step)
+    hold(places)
 
 
 @njit
@@ -88,7 +90,7 @@ def _leave(m, products, step, bias, y, out_shape, residual, floor, first, n, th,
     """Y = A' M A + bias + residual, cut off at zero or not; what falls outside the image goes to a dump."""
     oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
     outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + (m + 2) * (m + 2) * step
-    adds = address(residuals) if residual != 0 else 0
+    to, adds = address(outs), address(residuals) if residual != 0 else 0
     for b in range(n):
         image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
         for e in range(m * m):
@@ -100,9 +102,10 @@ def _leave(m, products, step, bias, y, out_shape, residual, floor, first, n, th,
         for k in range(0, width * 4, LANES * 4):
             source, b_here = products + b * PANEL * 4 + k, bias + column * 4 + k
             if m == 2:
-                _scatter2(source, step, address(outs), k, b_here, adds, floor)
+                _scatter2(source, step, to, k, b_here, adds, floor)
             else:
-                _scatter4(source, step, address(outs), k, b_here, adds, floor)
+                _scatter4(source, step, to, k, b_here, adds, floor)
+    hold(outs, residuals)
 
 
 def winograd_bytes(m: int, block: int, channels: int) -> int:
