@@ -30,7 +30,8 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 def test_a_change_in_another_file_is_noticed(tmp_path):
     folder = tmp_path / "package/kernels/cpu"
     folder.mkdir(parents=True)
-    for module, place in (*((part, folder) for part in (compiled, entries, memory, threads)), (backend, tmp_path / "package")):
+    for module in (backend, compiled, entries, memory, threads):
+        place = tmp_path / "package" if module is backend else folder
         (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
     (folder / "whole.py").write_text(WHOLE)
 
