@@ -6,7 +6,9 @@ to its reference by a test.  The kernel chosen at the forward call brings its ow
 that value and gradient always come from the same code, whichever thread runs them.
 """
 
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,8 +55,30 @@ def floating(dtype) -> bool:
 
 @cache
 def default_backend() -> str:
-    """``"numba"`` where Numba and SciPy (for its BLAS) are installed, else ``"numpy"``."""
-    return "numba" if find_spec("numba") and find_spec("scipy") else "numpy"
+    """``"numba"`` where Numba and SciPy (for its BLAS) are installed and Numba compiles, else ``"numpy"``."""
+    if _given_up:
+        warnings.warn(f"{_given_up}; the slow reference runs instead", stacklevel=2)
+    return "numpy" if _given_up or without_numba() or not find_spec("scipy") else "numba"
+
+
+def without_numba() -> str:
+    """What keeps Numba from compiling here, or nothing."""
+    numba = sys.modules.get("numba")
+    if not find_spec("numba"):
+        return "numba is not installed (pip install numba)"
+    disabled = numba.config.DISABLE_JIT if numba else os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+    return "NUMBA_DISABLE_JIT keeps numba from compiling" if disabled else ""
+
+
+_given_up = ""
+
+
+def give_up_numba(reason):
+    """From now on references run in this process in the place of Numba's kernels, but for the engine's."""
+    global _given_up
+    _given_up = reason
+    _chosen.set(None)
+    default_backend.cache_clear()
 
 
 def backend_of(x) -> str:
@@ -68,7 +92,8 @@ def use(backend: str):
     if backend not in ("numpy", "numba"):
         raise ValueError(f"use() takes 'numpy' or 'numba', not {backend!r}; GPU arrays choose cupy by themselves")
     if backend == "numba" and default_backend() != "numba":
-        raise ImportError("the numba backend needs numba and scipy: pip install numba scipy")
+        reason = _given_up or without_numba() or "the numba backend needs numba and scipy: pip install numba scipy"
+        raise ImportError(reason)
     token = _chosen.set(backend)
     try:
         yield

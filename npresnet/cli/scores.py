@@ -5,7 +5,8 @@ in the order it reads them, and compiles its kernels where this machine has neve
 """
 
 import sys
-from importlib.util import find_spec
+
+from ..backend import without_numba
 
 MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
 
@@ -17,7 +18,7 @@ def scores(model, pictures: int, backend=None):
     """
     if backend:
         return reference(model) if backend == "numpy" else fast(model, backend)
-    if pictures < MANY or not find_spec("numba"):
+    if pictures < MANY or without_numba():
         return reference(model)
     from ..engine import compiled, optimize
     if not compiled() and pictures < MANY_UNCOMPILED:

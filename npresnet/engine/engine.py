@@ -10,7 +10,7 @@ import weakref
 
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import array_namespace, without_numba
 from ..nn import BatchNorm2d, Module, Softmax
 from .buffers import Buffers
 
@@ -22,7 +22,7 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
 
     The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
     (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
-    the model itself is returned, with a warning.
+    (or where NUMBA_DISABLE_JIT stops it) the model itself is returned, with a warning.
     """
     if not isinstance(model, Module):
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
@@ -33,17 +33,16 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     if any(array_namespace(box.value) is not np for box in model.parameters()):
         from .gpu import GpuEngine
         return GpuEngine(model)
-    try:
-        import numba
-    except ImportError:
-        warnings.warn("optimize() needs numba; running the reference instead (pip install numba)", stacklevel=2)
+    if reason := without_numba():
+        warnings.warn(f"optimize() runs the model itself: {reason}", stacklevel=2)
         return model
-    del numba
     return Engine(model, threads, profile)
 
 
 def compiled() -> bool:
     """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
+    if without_numba():
+        return False
     from ..kernels.cpu.team import walk_is_kept
     return walk_is_kept()
 
@@ -64,8 +63,7 @@ class Engine:
     """
 
     def __init__(self, model, threads=None, profile=False):
-        import numba
-
+        from ..kernels.cpu.threads import default_threads
         from .graph import fuse, lower
         self.nodes = fuse(lower(model))
         for node in self.nodes:                                   # folded in float64, kept in float32
@@ -73,10 +71,10 @@ class Engine:
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.in_channels = _in_channels(model)
-        self.threads = threads or numba.get_num_threads()
+        self.threads = threads or default_threads()
         self.profile, self.plan = profile, None
         self._plans, self._packed, self._buffers = {}, {}, None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()                            # a signal's handler may call, too
         _engines.add(self)
         channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
@@ -155,7 +153,7 @@ _engines = weakref.WeakSet()
 def _after_a_fork():
     """In the child there are no threads that took an engine's lock or its buffers, and none will give them back."""
     for engine in _engines:
-        engine._lock = threading.Lock()
+        engine._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

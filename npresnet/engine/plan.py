@@ -42,10 +42,11 @@ class Plan:
     def run(self, x, buffers, profile=False) -> np.ndarray:
         """The result for a contiguous (N, C, H, W) array, worked out in ``buffers``."""
         at = {node: buffers.arena + offset for node, offset in self.offsets.items()}
-        if not (self.program and self.program.fits(buffers)):
-            self.program = Program(self._launches(at), self.nodes[0], buffers)
+        program = self.program
+        if not (program and program.fits(buffers)):
+            self.program = program = Program(self._launches(at), self.nodes[0], buffers)
         self.calls += 1
-        for step, seconds in self.program.run(x, buffers, self.threads, self.work_bytes, profile):
+        for step, seconds in program.run(x, buffers, self.threads, self.work_bytes, profile):
             self.seconds[step.node] += seconds
         last = self.nodes[-1]
         y_at, = [at[last]] if last in at else addresses([x])

@@ -113,6 +113,9 @@ class Dialect:
             return Identity()
         if not self.shortcut.startswith("A"):
             return self.projection(channels, out, stride)
+        if out < channels:
+            raise ValueError(f"shortcut={self.shortcut!r} adds zero channels and cannot go from {channels} to {out}, "
+                             "as after a wide deep stem; use shortcut='B', or a smaller stem_width")
         before = (out - channels) // 2 if self.shortcut == "A" else 0
         return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
 

@@ -190,6 +190,20 @@ def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
     assert len(one._helpers) == 3
 
 
+def test_a_signals_handler_may_call_the_engine_that_it_interrupts(monkeypatch):
+    engine, x, other = optimize(small(), threads=2), images(2, 8, 8), images(2, 8, 8, seed=2)
+    wanted, inner, run, found = engine(x), engine(other), team.Team.run, []
+
+    def interrupted_run(*arguments):
+        monkeypatch.undo()
+        found.append(engine(other))
+        return run(*arguments)
+
+    monkeypatch.setattr(team.Team, "run", interrupted_run)
+    np.testing.assert_array_equal(engine(x), wanted)
+    np.testing.assert_array_equal(found, [inner])
+
+
 def wait(child, seconds=30):
     """The child's exit status; one that hangs is ended, and None."""
     for _ in range(int(seconds / 0.02)):
@@ -207,15 +221,25 @@ def wait(child, seconds=30):
 def test_a_fork_in_the_middle_of_another_threads_call():
     engine, x = optimize(small(), threads=2), images(2, 8, 8)
     wanted, buffers = engine(x), engine._buffers
-    engine._lock.acquire()                                               # as a thread inside a call has done, that
-    engine._buffers = None                                               # is not there in the child
+    inside, leave = threading.Event(), threading.Event()
+
+    def call():                                                          # by a thread that is not there in the child
+        with engine._lock:
+            engine._buffers = None
+            inside.set()
+            leave.wait(60)
+            engine._buffers = buffers
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    inside.wait(60)
     child = os.fork()
     if child == 0:
         answers = [engine(x) for _ in range(3)]
         os._exit(not all(np.array_equal(y, wanted) for y in answers) or len(team.TEAM._helpers) != 1)
-    engine._buffers = buffers
-    engine._lock.release()
     assert wait(child) == 0
+    leave.set()
+    thread.join()
     np.testing.assert_array_equal(engine(x), wanted)
 
 

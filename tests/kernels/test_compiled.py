@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from npresnet.kernels.cpu import compiled, entries
+from npresnet import backend
+from npresnet.kernels.cpu import compiled, entries, memory, threads
 from npresnet.ops import winograd
 
 PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
@@ -27,15 +28,17 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 
 @pytest.mark.slow
 def test_a_change_in_another_file_is_noticed(tmp_path):
-    folder = tmp_path / "kernels"
-    folder.mkdir()
-    for module in (compiled, entries):
-        (folder / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
+    folder = tmp_path / "package/kernels/cpu"
+    folder.mkdir(parents=True)
+    for module in (backend, compiled, entries, memory, threads):
+        place = tmp_path / "package" if module is backend else folder
+        (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
     (folder / "whole.py").write_text(WHOLE)
 
     def answer(number):
         (folder / "part.py").write_text(PART.format(number))
-        done = subprocess.run([sys.executable, "-m", "kernels.whole"], cwd=tmp_path, capture_output=True, text=True)
+        command = [sys.executable, "-m", "package.kernels.cpu.whole"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         return done.stdout.split() or done.stderr
 
     assert [answer(1), answer(1), answer(2), answer(2)] == [["2", "0"], ["2", "1"], ["3", "0"], ["3", "1"]]

@@ -168,6 +168,25 @@ def test_idle_blocks_are_given_back_when_asked():
     assert not memory_held(0)
 
 
+def test_arrays_of_many_sizes_leave_no_more_than_was_in_use_at_once():
+    give_back()
+    sizes = np.random.default_rng(0).integers(1 << 12, 1 << 18, (100, 5))
+    held = []
+    for some in sizes:
+        arrays = [empty(int(size)) for size in some]
+        del arrays
+        held.append(bytes_held())
+    assert max(held) <= 2 * 4 * max(sum(some) for some in sizes) < 4 * sizes.sum() / 10
+    blocks = {array.ctypes.data for array in [empty(int(size)) for size in sizes[-1]]}
+    assert {array.ctypes.data for array in [empty(int(size)) for size in sizes[-1]]} == blocks    # the last are there
+    give_back()
+
+
+def bytes_held():
+    from npresnet.kernels.cpu import memory
+    return sum(size * len(blocks) for size, blocks in memory._free.items())
+
+
 def memory_held(size):
     from npresnet.kernels.cpu import memory
     return sum(len(blocks) for bytes_, blocks in memory._free.items() if bytes_ >= size)

@@ -224,6 +224,8 @@ def test_a_spec_rebuilds_its_model():
     ("resnet18", {"num_classes": 0}, "at least one class and one channel, not 0 and 3"),
     ("resnet18", {"in_channels": -1}, "at least one class and one channel, not 1000 and -1"),
     ("resnet18", {"shortcut": "D"}, "shortcut='D': use one of 'A', 'A-appended', 'B'"),
+    *[("resnet18", {"shortcut": kind, "stem": "deep", "stem_width": 64}, f"shortcut='{kind}' adds zero channels and "
+       "cannot go from 128 to 64, .*use shortcut='B', or a smaller stem_width") for kind in ("A", "A-appended")],
     ("resnet18", {"stride_on": "5x5"}, "stride_on='5x5': use one of '3x3', '1x1'"),
     ("resnet18", {"widht": 3, "depht": 2}, r"unknown option\(s\) depht, widht; known: stride_on"),
 ])

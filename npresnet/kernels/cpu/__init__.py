@@ -11,6 +11,7 @@
     gradient, slide_gradient    what the filters of a convolution receive
     channels, lines     passes in which each channel has its own coefficients
     memory      arrays in blocks that are used again
+    threads, compiled, entries     how many threads, how they wait; how kernels are compiled and kept on disk
     pool, pointwise, pack, repack, choose
 
     items, team     the kernels as the engine runs them: a whole network in one call
@@ -19,6 +20,10 @@
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """
 
-from . import activation, conv, norm, pooling, step
+from .threads import prepare
+
+prepare()                                                    # before anything imports Numba
+
+from . import activation, conv, norm, pooling, step  # noqa: E402
 
 __all__ = ["activation", "conv", "norm", "pooling", "step"]

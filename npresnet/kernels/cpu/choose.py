@@ -5,7 +5,7 @@ last cache or memory at about 8 bytes a cycle; a transform costs about 100 cycle
 (36 loads, about 150 additions, 36 stores).  Only comparisons matter, so that round numbers will do.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from .tile import PANEL, SHAPES, WIDE
@@ -55,7 +55,7 @@ def product_cost(rows, depth, columns) -> float:
     return max(whole(rows) * depth * columns / PER_CYCLE, depth * columns * 4 / STREAM)
 
 
-@cache
+@lru_cache(4096)              # images of ever new sizes
 def rows_cut(pixels, channels, features, threads) -> Cut:
     """For a 1x1 convolution."""
     largest = max(ROWS, CACHE // 2 // (channels * 4))
@@ -65,7 +65,7 @@ def rows_cut(pixels, channels, features, threads) -> Cut:
     return cut(pixels, blocks, threads, panels(features), lambda n, p: product_cost(n, channels, p * PANEL))
 
 
-@cache
+@lru_cache(4096)              # images of ever new sizes
 def band_cut(images, height, width, depth, features, threads) -> Cut:
     """For a direct convolution: the block counts output rows of the image, ``depth`` = kh·kw·c."""
     blocks = [rows for rows in range(1, height + 1) if rows * width <= 448 or rows == 1]
@@ -77,7 +77,7 @@ def band_cut(images, height, width, depth, features, threads) -> Cut:
     return best._replace(cost=best.cost * (1 if images == 1 else images / min(threads, images)))
 
 
-@cache
+@lru_cache(4096)              # images of ever new sizes
 def winograd_cut(m, tiles, channels, features, threads) -> Cut:
     """For F(m x m, 3 x 3): the block counts tiles."""
     area = (m + 2) ** 2

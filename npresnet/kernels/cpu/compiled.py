@@ -4,24 +4,33 @@ import os
 from functools import cache, wraps
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 
 from numba import njit
 from numba.core.compiler_lock import global_compiler_lock
 
+from ...backend import give_up_numba
 from .entries import CheckedCache, say_once
 from .memory import addresses
+from .threads import layer
+
+FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
+          "multiprocessing's 'spawn' starts one that can")
+_turn = RLock()
 
 
 def parallel(function):
-    """Compile for all cores, and let other Python threads run meanwhile.
+    """Compile for all cores, and let other Python threads run meanwhile, but for kernels like this.
 
+    They take turns: two at a time, Numba's "workqueue" layer ends the process, others start more threads than cores.
     The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
     """
     kernel = cached(njit, parallel=True, nogil=True)(function)
 
     @wraps(function)
     def call(*arguments):
-        return kernel(*addresses(arguments))
+        with _turn:
+            return kernel(*addresses(arguments))
 
     return call
 
@@ -66,6 +75,26 @@ def _sources() -> str:
     return sha256(b"".join(path.read_bytes() for path in source_files())).hexdigest()[:8]
 
 
-if hasattr(os, "register_at_fork"):     # a child whose parent compiles in another thread would wait for that for ever
+def _in_the_child():
+    """What another thread of the parent held, nobody gives back; and GNU's OpenMP ends a child that uses it."""
+    global _turn
+    global_compiler_lock.release()
+    _turn = RLock()
+    if layer() == "omp":
+        _turn = _NoTurn()
+        give_up_numba(FORKED)
+
+
+class _NoTurn:
+    """For a pullback that the parent has left behind."""
+
+    def __enter__(self):
+        raise RuntimeError(FORKED)
+
+    def __exit__(self, *error):
+        pass
+
+
+if hasattr(os, "register_at_fork"):     # a kernel that another thread compiles is waited for
     os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
-                        after_in_child=global_compiler_lock.release)
+                        after_in_child=_in_the_child)

@@ -5,6 +5,7 @@ a pass over them; so a block is kept when the last array in it is gone, for the 
 to a block that an array still sees: the rule that arrays are never written to holds.
 """
 
+import weakref
 from collections import defaultdict
 from math import prod
 
@@ -16,6 +17,7 @@ IDLE = 4096              # requests after which a block nobody asked for is give
 
 _free = defaultdict(list)       # bytes -> [(request at which it came back, block, its address)], the latest last
 _requests = 0
+_made, _most = [], 0            # blocks there are; the most bytes of them that arrays have held at once
 
 
 class _Lease:
@@ -43,7 +45,7 @@ def empty(shape, dtype=np.float32):
     try:
         _, block, address = _free[size].pop()
     except IndexError:
-        block = np.empty(size, np.uint8)
+        block = _block(size)
         address = -(-block.ctypes.data // LINE) * LINE
     return np.asarray(_Lease(block, address, shape, dtype))
 
@@ -64,7 +66,29 @@ def addresses(arguments):
 
 def give_back():
     """Let go of every block that lies idle."""
+    global _most
     _free.clear()
+    _most = 0
+
+
+def _block(size):
+    """A new block.  Idle ones weigh no more than arrays ever did at once: images of many sizes leave some of each.
+
+    """
+    global _made, _most
+    _made = [made for made in _made if made() is not None]
+    total = sum(block.size for made in _made if (block := made()) is not None)
+    idle = sum(size * len(blocks) for size, blocks in list(_free.items()))
+    _most = max(_most, total - idle + size)
+    try:
+        while idle > _most:
+            longest = min(filter(None, list(_free.values())), key=lambda blocks: blocks[0][0])
+            idle -= longest.pop(0)[1].size
+    except (IndexError, ValueError):         # another thread has taken it meanwhile, or all of them
+        pass
+    block = np.empty(size, np.uint8)
+    _made.append(weakref.ref(block))
+    return block
 
 
 def _forget(before):

@@ -1,0 +1,83 @@
+"""How many threads compute, and how Numba's wait: settled before Numba is imported and its threads begin."""
+
+import math
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+WAITING = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
+
+
+def cores(root=Path("/")) -> int:
+    """Cores this process may run on, or what its quota comes to where that is less."""
+    return math.ceil(min([_affinity(), *_quotas(root)]))
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas(root):
+    """Cores' worth of time in each period that Linux allows this process's control groups and those around them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        group = top / path.lstrip("/")
+        while True:                                      # a container may see its own group as the topmost one
+            yield from _allowed(group)
+            if group == top:
+                break
+            group = group.parent
+
+
+def _allowed(group):
+    """Version 2 of control groups has one file for both numbers, version 1 one for each."""
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((group / file).read_text() for file in files).split()
+            if quota != "max" and int(quota) > 0:
+                yield int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+
+
+def default_threads() -> int:
+    """What NUMBA_NUM_THREADS or ``numba.set_num_threads`` say, or the number of :func:`cores`."""
+    import numba
+    if layer():
+        return numba.get_num_threads()
+    return numba.config.NUMBA_NUM_THREADS if "NUMBA_NUM_THREADS" in os.environ else cores()
+
+
+def layer() -> str:
+    """Numba's threading layer where its threads have begun, or nothing: it begins them when asked how many they are."""
+    import numba
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return ""
+
+
+def prepare():
+    """Tell Numba about a quota, and GNU's OpenMP to let a waiting thread sleep, where the user has not spoken.
+
+    A thread that spins while it waits takes the time of the one waited for when another program wants the core, too.
+    The policy is read when the library is loaded; other copies of it, loaded later, are not told.
+    """
+    if "numba" not in sys.modules and "NUMBA_NUM_THREADS" not in os.environ and cores() < _affinity():
+        os.environ["NUMBA_NUM_THREADS"] = str(cores())
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        try:
+            import_module("numba.np.ufunc.omppool")
+        except ImportError:                              # Numba was built without
+            pass
+        finally:
+            del os.environ["OMP_WAIT_POLICY"]
