@@ -1,6 +1,7 @@
 """The training loop: batches and steps; and after each epoch the validation and a checkpoint."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..backend import backend_of
 from ..weights import save_weights
 from .average import Average
 from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
+from .lock import locked
 from .precision import make_precision
 from .predict import judged
 from .recipes import freeze
@@ -56,9 +58,13 @@ class Trainer:
     def fit(self, out=None, watch=None):
         """Train to the end and return the history; with a folder ``out``, leave a checkpoint after every epoch.
 
-        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity.
+        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity;
+        BlockingIOError where another run is at work in ``out``.
         """
-        watch = watch or Watch()
+        with locked(out) if out else nullcontext():
+            return self.fit_alone(out, watch or Watch())
+
+    def fit_alone(self, out, watch):
         if out:
             clear_leftovers(out)
             save_checkpoint(self, out)                                  # a disk that is full shows before the work
