@@ -43,8 +43,8 @@ class Trainer:
     def settings(self) -> dict:
         """What must be equal for a run to go on from a checkpoint."""
         first = next(iter(self.model.parameters())).value
-        return {"model": str(self.model.spec), "data": self.train.fingerprint(), "seed": self.seed,
-                "backend": backend_of(first), "dtype": str(first.dtype), **asdict(self.recipe)}
+        return {"model": str(self.model.spec), "data": self.train.fingerprint(),
+                "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first), "dtype": str(first.dtype), **asdict(self.recipe)}
 
     @property
     def totals(self) -> list:
