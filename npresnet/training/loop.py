@@ -16,6 +16,7 @@ from .precision import make_precision
 from .predict import judged
 from .recipes import freeze
 from .resident import batches_for
+from .start import check_start
 from .steps import make_step
 from .watch import Stopped, Watch
 
@@ -35,6 +36,7 @@ class Trainer:
                                    workers=workers)
         self.held_out = self.validation and batches_for(model, self.validation, recipe.batch_size, workers=workers)
         freeze(model, recipe.freeze)
+        check_start(model, recipe, train, self.batches.preprocessing.crop)
         self.precision = make_precision(recipe.precision, model)
         self.optimizer = recipe.make_optimizer(model)
         self.average = Average(model, recipe.average) if recipe.average else None
@@ -44,7 +46,8 @@ class Trainer:
         """What must be equal for a run to go on from a checkpoint."""
         first = next(iter(self.model.parameters())).value
         return {"model": str(self.model.spec), "data": self.train.fingerprint(),
-                "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first), "dtype": str(first.dtype), **asdict(self.recipe)}
+                "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first),
+                "dtype": str(first.dtype), **asdict(self.recipe)}
 
     @property
     def totals(self) -> list:

@@ -51,7 +51,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             truth = isinstance(value, bool | np.bool_)                  # a bool is an int to Python
-            if not isinstance(value, KINDS[field.type]) or truth and field.type is not bool:
+            if not isinstance(value, KINDS[field.type]) or (truth and field.type is not bool):
                 raise ValueError(f"{field.name} must be {NAMES[field.type]}, not {value!r}")
             object.__setattr__(self, field.name, value.item() if isinstance(value, np.generic) else value)
         choices = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "augment": AUGMENT, "freeze": FREEZE,

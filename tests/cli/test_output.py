@@ -79,7 +79,7 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "fifo", tmp_path / "folder", "/dev/null"):
-        with pytest.raises(OSError, match="no regular file|may not be written"):
+        with pytest.raises(OSError, match=r"no regular file|may not be written"):
             check_output(path, force=True)
 
 
