@@ -26,6 +26,13 @@ EXAMPLES = """examples:
 
 RUN = {"data": None, "test": None, "model": None, "weights": None, "recipe": "fast-cifar", "seed": 0, "backend": None,
        "strict": False}
+RIGHT = {   # what each of these may be in a checkpoint
+    **dict.fromkeys(("data", "recipe"), lambda value: type(value) is str),
+    **dict.fromkeys(("test", "model", "weights"), lambda value: value is None or type(value) is str),
+    "seed": lambda value: type(value) is int and value >= 0,
+    "backend": lambda value: value in (None, *CHOICES),
+    "strict": lambda value: value is None or type(value) is bool,
+}
 DETAILS = {   # the fields of training.Recipe: their type, and what they mean
     "epochs": (int, "passes over the training pictures"),
     "batch_size": (int, "pictures a step"),
@@ -120,13 +127,10 @@ def checked(about, folder) -> dict:
     """What a checkpoint says that its run was asked for; the recipe checks its own details."""
     from ..weights.errors import WeightsError, shown
     about = {"precision": "float32", **about}                        # the one before there was a choice
-    odd = [f"no {name}" for name in (*RUN, *DETAILS) if name not in about]
-    odd += [f"{shown(name)}, which is unknown here" for name in about if name not in (*RUN, *DETAILS)]
-    odd += [f"{name} {shown(str(about[name]))}" for name, right in {
-        **dict.fromkeys(("test", "model", "weights", "backend"), lambda value: value is None or type(value) is str),
-        "data": lambda value: type(value) is str, "recipe": lambda value: type(value) is str,
-        "seed": lambda value: type(value) is int and value >= 0, "strict": lambda value: value in (None, True, False),
-        "backend": lambda value: value in (None, *CHOICES)}.items() if name in about and not right(about[name])]
+    known = {**dict.fromkeys(DETAILS, lambda value: True), **RIGHT}
+    odd = [f"no {name}" for name in known if name not in about]
+    odd += [f"{shown(name)}, which is unknown here" for name in about if name not in known]
+    odd += [f"{name} {shown(str(about[name]))}" for name in RIGHT if name in about and not RIGHT[name](about[name])]
     if odd:
         raise WeightsError(f"{folder}: its checkpoint has {', '.join(odd)}; it is damaged or of another version")
     return about

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet import create_model, load_model, save_weights
+from npresnet import WeightsError, create_model, load_model, save_weights
 from npresnet.cli import main
-from npresnet.cli.train import DETAILS
+from npresnet.cli.train import DETAILS, RUN, check_apart, checked
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe
 
@@ -150,7 +150,8 @@ def test_everything_that_is_missing_is_said_before_training(data, train, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "final.safetensors", "metrics.jsonl", "report.json", "curves.png"])
+@pytest.mark.parametrize("name", ["best.safetensors", "final.safetensors", "metrics.jsonl", "report.json",
+                                  "curves.png"])
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_a_new_run_replaces_nothing(name, resume, data, train, tmp_path):
     (tmp_path / "out").mkdir()
@@ -178,7 +179,7 @@ def test_the_plots_do_not_become_pictures_of_a_class(data, train):
     for out in (data / "train", data / "train/run", data / "test/class0"):
         assert "lies inside the pictures" in complaint(
             train("--data", data, "--model", "resnet20", *QUICK, out=out))
-    assert train("--data", data, "--model", "resnet20", *QUICK, out=data / "run")[0] == 0   # beside both parts
+    check_apart(data / "run", str(data), str(data))                     # beside both parts
 
 
 def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_path):
@@ -195,21 +196,18 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"epochs": None}, "epochs must be a whole number"), ({"data": 5}, "data '5'"), ({"new": 1}, "'new', which is"),
-    ({"batch_size": "x"}, "batch_size must be"), ({"seed": -1}, "seed '-1'"), ({"backend": "x"}, "backend 'x'"),
-    ({"lr": 5.0}, "another run")])
-def test_what_a_checkpoint_was_asked_for_is_checked(change, message, data, train, tmp_path):
-    from npresnet import read_weights
-    from npresnet.training.state import DIGEST, TRAINING, digest
-    out = tmp_path / "out"
-    assert train("--data", data, "--model", "resnet20", *QUICK)[0] == 0
-    found = read_weights(out / "checkpoint.safetensors")
-    metadata = dict(found.metadata)
-    state = json.loads(metadata[TRAINING])
-    metadata[TRAINING] = json.dumps({**state, "about": {**state["about"], **change}})
-    metadata[DIGEST] = digest(found, metadata)
-    save_weights(dict(found), out / "checkpoint.safetensors", metadata=metadata)
-    assert message in complaint(train("--resume"))
+    ({"data": 5}, "data '5'"), ({"new": 1}, "'new', which is unknown"), ({"seed": -1}, "seed '-1'"),
+    ({"seed": True}, "seed 'True'"), ({"backend": "x"}, "backend 'x'"), ({"weights": []}, "weights"),
+    ({"strict": "yes"}, "strict 'yes'"), ({"recipe": None}, "recipe 'None'")])
+def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
+    about = {**RUN, "data": "photos", **vars(Recipe())}
+    assert checked(about, "out") == about
+    assert checked({key: value for key, value in about.items() if key != "precision"}, "out") == about  # before it was
+    with pytest.raises(WeightsError) as caught:
+        checked({**about, **change}, "out")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match="no epochs"):
+        checked({key: value for key, value in about.items() if key != "epochs"}, "out")
 
 
 @pytest.mark.parametrize("freeze", ["norm", "trunk", "nothing"])
