@@ -41,18 +41,27 @@ def locked(folder):
 def acquire(folder) -> int:
     """An open file that is locked and stands under its name."""
     for _ in range(TRIES):                                              # a run that ends may remove what was just made
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, "is no folder; choose another one for the run",
+                                     str(folder)) from None
         with suppress(FileNotFoundError):
-            handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-            try:
-                lock(handle, folder)
-                if os.path.samestat(os.fstat(handle), os.stat(folder / LOCK)):
-                    return handle
-            except BaseException:
-                os.close(handle)
-                raise
-            os.close(handle)
+            return open_locked(folder)
     raise busy(folder)
+
+
+def open_locked(folder) -> int:
+    """The same in one attempt.  Raises FileNotFoundError where the run before has just removed the file."""
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        lock(handle, folder)
+        if not os.path.samestat(os.fstat(handle), os.stat(folder / LOCK)):
+            raise FileNotFoundError(errno.ENOENT, "another file has this name now", str(folder / LOCK))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def release(folder, handle):
