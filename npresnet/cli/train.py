@@ -94,10 +94,8 @@ def run(args) -> int:
 
 def check_empty(folder):
     """A new run replaces nothing of another one, nor what somebody keeps there."""
-    from ..training.checkpoint import BEST, FINAL, METRICS
-    from ..training.report import CONFUSION, CURVES, REPORT
-    there = [name for name in (BEST, FINAL, METRICS, REPORT, CURVES, CONFUSION)
-             if os.path.lexists(os.path.join(folder, name))]
+    from ..training.checkpoint import WRITTEN
+    there = [name for name in WRITTEN if os.path.lexists(os.path.join(folder, name))]
     if there:
         raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to go on from; choose another --out")
 

@@ -16,6 +16,8 @@ from ..weights.write import plain
 from .state import DIGEST, TRAINING, VERSION, contradictions, digest, misfits, parse_state
 
 FILE, BEST, FINAL, METRICS = "checkpoint.safetensors", "best.safetensors", "final.safetensors", "metrics.jsonl"
+REPORT, CURVES, CONFUSION = "report.json", "curves.png", "confusion.png"
+WRITTEN = (FILE, BEST, FINAL, METRICS, REPORT, CURVES, CONFUSION)
 
 
 def save_checkpoint(trainer, folder):
@@ -110,6 +112,6 @@ def write_metrics(history, folder):
 
 def clear_leftovers(folder):
     """Remove what a killed process was writing when it died."""
-    for name in (FILE, BEST, FINAL, METRICS):
+    for name in WRITTEN:
         for leftover in Path(folder).glob(f"{name}.*.tmp"):
             leftover.unlink(missing_ok=True)

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..weights.atomic import replacing
+from .checkpoint import CONFUSION, CURVES, REPORT
 from .predict import predict
-
-REPORT, CURVES, CONFUSION = "report.json", "curves.png", "confusion.png"
 
 
 def evaluate(model, source) -> dict:
