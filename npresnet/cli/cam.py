@@ -9,6 +9,7 @@ import json
 
 from .backends import add_backend_argument, computing, placed
 from .models import add_model_arguments, open_model
+from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -22,6 +23,7 @@ def add_arguments(parser):
     parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
     parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
     add_backend_argument(parser)
+    add_force_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -30,7 +32,9 @@ def run(args) -> int:
     from ..data import preprocess
     from ..tools.cam import grad_cam, last_stage
     from ..tools.overlay import overlay, seen
+    from ..zoo import shipped
     kind = format_of(args.out)
+    check_output(args.out, args.image, args.weights or shipped(), force=args.force)
     model, about = open_model(args.model, args.weights)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
     with computing(args.backend):

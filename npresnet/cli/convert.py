@@ -12,6 +12,7 @@ or keras (OUT.h5, for model.load_weights).  It is refused where that library wou
 import sys
 
 from .models import open_model
+from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
   npresnet convert resnet20-12fca82f.th resnet20.safetensors
@@ -24,10 +25,12 @@ def add_arguments(parser):
     parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz or .pth")
     parser.add_argument("--model", metavar="NAME", help="what IN holds, where it does not tell")
     parser.add_argument("--to", metavar="DIALECT", help="the library that shall load OUT")
+    add_force_argument(parser)
 
 
 def run(args) -> int:
     from ..weights import WeightsError, export_weights, read_weights, save_weights
+    check_output(args.output, args.input, force=args.force)
     if args.to:
         model, _ = open_model(args.model, args.input)
         print(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")

@@ -5,7 +5,9 @@ where it stopped.  Nothing else in this package uses the network.
 """
 
 import json
+import os
 
+from .output import check_output
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -17,6 +19,7 @@ def add_arguments(parser):
     parser.add_argument("name", nargs="?", metavar="NAME", help="which weights; without it they are listed")
     parser.add_argument("--to", default=".", metavar="DIR", help="the folder to write into (default: this one)")
     parser.add_argument("--mirror", metavar="URL", help="fetch the same file from this address instead")
+    parser.add_argument("--force", action="store_true", help="replace a file of that name whose bytes are others")
     parser.add_argument("--json", action="store_true", help="list as JSON")
 
 
@@ -24,10 +27,21 @@ def run(args) -> int:
     if args.name is None:
         return show_catalogue(args.json)
     from ..weights import download
+    check_target(args.name, args.to, args.force)
     with progress(args.name, unit="bytes") as show:
         path = download(args.name, args.to, show, base_url=args.mirror)
     print(path)
     return 0
+
+
+def check_target(name, folder, force):
+    """A file of that name with other bytes than the published ones is replaced only with --force."""
+    from ..weights import catalogue
+    from ..weights.download import verified
+    entry = catalogue.find(name)
+    path = os.path.join(folder, entry.file)
+    if os.path.lexists(path) and not (os.path.isfile(path) and verified(path, entry)):
+        check_output(path, force=force)
 
 
 def show_catalogue(as_json):

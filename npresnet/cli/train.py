@@ -9,11 +9,12 @@ final.safetensors (weights), metrics.jsonl (a line for each epoch), report.json 
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
 
-from .backends import add_backend_argument, computing, placed
+from .backends import CHOICES, add_backend_argument, computing, placed
 from .models import positive, seed
 from .progress import progress
 
@@ -25,6 +26,13 @@ EXAMPLES = """examples:
 
 RUN = {"data": None, "test": None, "model": None, "weights": None, "recipe": "fast-cifar", "seed": 0, "backend": None,
        "strict": False}
+RIGHT = {   # what each of these may be in a checkpoint
+    **dict.fromkeys(("data", "recipe"), lambda value: type(value) is str),
+    **dict.fromkeys(("test", "model", "weights"), lambda value: value is None or type(value) is str),
+    "seed": lambda value: type(value) is int and value >= 0,
+    "backend": lambda value: value in (None, *CHOICES),
+    "strict": lambda value: value is None or type(value) is bool,
+}
 DETAILS = {   # the fields of training.Recipe: their type, and what they mean
     "epochs": (int, "passes over the training pictures"),
     "batch_size": (int, "pictures a step"),
@@ -72,12 +80,24 @@ def add_arguments(parser):
 
 def run(args) -> int:
     from ..training.checkpoint import read_checkpoint
-    checkpoint = read_checkpoint(args.out)
-    if checkpoint and not args.resume:
-        raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
-    about = settled(args, checkpoint)
-    with computing(about["backend"]):
-        return train(args, about, checkpoint)
+    from ..training.lock import locked
+    with locked(args.out):                                           # a command that fails leaves no folder
+        checkpoint = read_checkpoint(args.out)
+        if checkpoint is None:
+            check_empty(args.out)
+        elif not args.resume:
+            raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
+        about = settled(args, checkpoint)
+        with computing(about["backend"]):
+            return train(args, about, checkpoint)
+
+
+def check_empty(folder):
+    """A new run replaces nothing of another one, nor what somebody keeps there."""
+    from ..training.checkpoint import WRITTEN
+    there = [name for name in WRITTEN if os.path.lexists(os.path.join(folder, name))]
+    if there:
+        raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to go on from; choose another --out")
 
 
 def settled(args, checkpoint) -> dict:
@@ -85,7 +105,7 @@ def settled(args, checkpoint) -> dict:
     from ..training import recipe
     given = {name: getattr(args, name) for name in (*RUN, *DETAILS) if getattr(args, name) is not None}
     if checkpoint:
-        saved = checkpoint[1]["about"]
+        saved = checked(checkpoint[1]["about"], args.out)
         moved = {name: given.pop(name) for name in ("data", "test") if name in given}   # a fingerprint guards the data
         changed = [f"no {name}" if saved.get(name) is None else f"{name} {saved[name]}"
                    for name in given if saved.get(name) != given[name]]
@@ -101,30 +121,72 @@ def settled(args, checkpoint) -> dict:
     return {**about, **vars(recipe(about["recipe"], **changes))}
 
 
+def checked(about, folder) -> dict:
+    """What a checkpoint says that its run was asked for; the recipe checks its own details."""
+    from ..weights.errors import WeightsError, shown
+    about = {"precision": "float32", **about}                        # the one before there was a choice
+    known = {**dict.fromkeys(DETAILS, lambda value: True), **RIGHT}
+    odd = [f"no {name}" for name in known if name not in about]
+    odd += [f"{shown(name)}, which is unknown here" for name in about if name not in known]
+    odd += [f"{name} {shown(str(about[name]))}" for name in RIGHT if name in about and not RIGHT[name](about[name])]
+    if odd:
+        raise WeightsError(f"{folder}: its checkpoint has {', '.join(odd)}; it is damaged or of another version")
+    return about
+
+
 def train(args, about, checkpoint) -> int:
     from ..training import Recipe, Stopped, Trainer, restore, split
     from ..training.start import first_model, model_of, with_new_head
     from ..training.watch import watching
     recipe = Recipe(**{name: about[name] for name in DETAILS})
-    in_memory = recipe.augment != "photo"
+    in_memory, test = recipe.augment != "photo", test_path(about)
+    check_apart(args.out, about["data"], test)
     model = model_of(checkpoint) if checkpoint else first_model(about["model"], about["weights"], about["seed"])
     source = read_pictures(about["data"], "train", model, about, args.workers, in_memory=in_memory)
     if checkpoint is None:
         model = with_new_head(model, source.classes, about["seed"])
     parts = split(source, recipe.held_out, about["seed"])
+    if test:                                                         # read now, so that nothing is wrong at the end
+        test = read_pictures(test, "test", model, about, args.workers, in_memory=in_memory, classes=model.classes)
     trainer = Trainer(*placed(about["backend"], model), recipe, *parts, seed=about["seed"], workers=args.workers,
                       about=about)
     if checkpoint:
         restore(trainer, checkpoint, args.out)
+        check_best(trainer, args.out)
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
-    os.makedirs(args.out, exist_ok=True)                             # a command that fails above leaves no folder
     try:
         with watching() as watch:
             trainer.fit(args.out, watch)
     except Stopped as stop:
         print(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume", file=sys.stderr)
         return 128 + stop.args[0]
-    return finish(args, about, trainer, in_memory)
+    return finish(args, about, trainer, test)
+
+
+def test_path(about):
+    """Where the test pictures are, or None."""
+    from ..training.opening import has_part
+    if about["test"] and not os.path.exists(about["test"]):
+        raise FileNotFoundError(errno.ENOENT, "no such file or folder", about["test"])
+    return about["test"] or (about["data"] if has_part(about["data"], "test") else None)
+
+
+def check_apart(out, *sources):
+    """The plots of a run must not become pictures of a class."""
+    from ..training.opening import class_folder
+    here = os.path.realpath(out)
+    for source, part in zip(sources, ("train", "test")):
+        there = class_folder(source, part) if source else None
+        if there and os.path.commonpath([here, os.path.realpath(there)]) == os.path.realpath(there):
+            raise ValueError(f"--out {out} lies inside the pictures of {there}; choose a folder outside")
+
+
+def check_best(trainer, folder):
+    """The weights that were best so far are needed at the end: they must be there and readable."""
+    from ..training.checkpoint import BEST
+    from ..weights import read_weights
+    if trainer.history:
+        read_weights(os.path.join(folder, BEST))
 
 
 def read_pictures(path, part, model, about, workers, **options):
@@ -140,18 +202,14 @@ def read_pictures(path, part, model, about, workers, **options):
     return source
 
 
-def finish(args, about, trainer, in_memory) -> int:
+def finish(args, about, trainer, test) -> int:
     """Evaluate the best weights, once, and write what they are worth."""
-    from ..training.opening import has_part
     from ..training.report import as_text, evaluate, write_report
     from ..weights import load_weights
     model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
     load_weights(model, best)
-    test = about["test"] or (about["data"] if has_part(about["data"], "test") else None)
-    source, what = trainer.validation or trainer.train, "held-out training pictures"
-    if test:
-        source = read_pictures(test, "test", model, about, args.workers, in_memory=in_memory, classes=model.classes)
-        what = "test pictures"
+    source = test or trainer.validation or trainer.train
+    what = "test pictures" if test else "held-out training pictures"
     result = evaluate(model, source)
     written = write_report(trainer.history, result, args.out, weights=best, pictures=what, run=about)
     if args.json:

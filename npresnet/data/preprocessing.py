@@ -66,14 +66,18 @@ class Preprocessing:
 
     def resized(self, image: Image.Image) -> Image.Image:
         """The shorter side becomes ``resize``, the longer int(resize · long / short)."""
+        size = self.resized_size(image)
+        return image if size is None else image.resize(size, INTERPOLATIONS[self.interpolation])
+
+    def resized_size(self, image: Image.Image) -> tuple[int, int] | None:
+        """(width, height) after resizing, None where there is nothing to resize.  Raises ImageError."""
         if self.resize is None:
-            return image
+            return None
         short, long = sorted(image.size)
         other = int(self.resize * long / short)
         if self.resize * other > MAX_PIXELS:
             raise ImageError(f"an image of {image.width}x{image.height} is too long and thin to resize")
-        size = (self.resize, other) if image.width <= image.height else (other, self.resize)
-        return image.resize(size, INTERPOLATIONS[self.interpolation])
+        return (self.resize, other) if image.width <= image.height else (other, self.resize)
 
 
 def center_crop(image: Image.Image, side: int | None) -> Image.Image:

@@ -23,6 +23,7 @@ from ..weights.atomic import replacing
 from ..zoo import create_model
 from .batches import Batches
 from .checkpoint import read_checkpoint, restore
+from .lock import locked
 from .loop import Trainer
 from .opening import open_source
 from .recipes import recipe
@@ -49,11 +50,10 @@ def measure(name, source, chosen, seed, folder) -> dict:
     start = gradient_norms(model, fixed)
     trainer = Trainer(model, chosen, train, held_out, seed=seed,
                       probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())})
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = read_checkpoint(folder)
-    if checkpoint:
-        restore(trainer, checkpoint, folder)
-    with watching() as watch:
+    with locked(folder), watching() as watch:
+        checkpoint = read_checkpoint(folder)
+        if checkpoint:
+            restore(trainer, checkpoint, folder)
         history = trainer.fit(folder, watch)
     return {"model": name, "seed": seed, "pictures": len(train), "recipe": asdict(chosen), "history": history,
             "layers": list(start), "gradient_norms_at_start": list(start.values())}

@@ -1,6 +1,7 @@
 """The training loop: batches and steps; and after each epoch the validation and a checkpoint."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from ..backend import backend_of
 from ..weights import save_weights
 from .average import Average
 from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
+from .lock import locked
 from .precision import make_precision
 from .predict import judged
 from .recipes import freeze
 from .resident import batches_for
+from .start import check_start
 from .steps import make_step
 from .watch import Stopped, Watch
 
@@ -33,6 +36,7 @@ class Trainer:
                                    workers=workers)
         self.held_out = self.validation and batches_for(model, self.validation, recipe.batch_size, workers=workers)
         freeze(model, recipe.freeze)
+        check_start(model, recipe, train, self.batches.preprocessing.crop)
         self.precision = make_precision(recipe.precision, model)
         self.optimizer = recipe.make_optimizer(model)
         self.average = Average(model, recipe.average) if recipe.average else None
@@ -41,8 +45,9 @@ class Trainer:
     def settings(self) -> dict:
         """What must be equal for a run to go on from a checkpoint."""
         first = next(iter(self.model.parameters())).value
-        return {"model": str(self.model.spec), "data": self.train.fingerprint(), "seed": self.seed,
-                "backend": backend_of(first), "dtype": str(first.dtype), **asdict(self.recipe)}
+        return {"model": str(self.model.spec), "data": self.train.fingerprint(),
+                "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first),
+                "dtype": str(first.dtype), **asdict(self.recipe)}
 
     @property
     def totals(self) -> list:
@@ -56,9 +61,13 @@ class Trainer:
     def fit(self, out=None, watch=None):
         """Train to the end and return the history; with a folder ``out``, leave a checkpoint after every epoch.
 
-        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity.
+        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity;
+        BlockingIOError where another run is at work in ``out``.
         """
-        watch = watch or Watch()
+        with locked(out) if out else nullcontext():
+            return self.fit_alone(out, watch or Watch())
+
+    def fit_alone(self, out, watch):
         if out:
             clear_leftovers(out)
             save_checkpoint(self, out)                                  # a disk that is full shows before the work

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -34,19 +35,19 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     if recipe.crop is None:
         raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path)
-    look = partial(cropped, recipe) if in_memory else lambda image: None
-    good, pixels, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
+    look = partial(cropped if in_memory else croppable, recipe)
+    good, pixels, checks, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
     labels = folder.folders[good]
     if in_memory:
         return checked(Source(labels, folder.classes, pixels=np.stack(pixels)), path, classes), broken
-    return checked(Source(labels, folder.classes, numbers=good, folder=folder), path, classes), broken
+    return checked(Source(labels, folder.classes, numbers=good, folder=folder, checks=checks), path, classes), broken
 
 
 def checked(source, path, classes):
     """The source with labels for ``classes``; training on a single class is refused."""
     if classes is not None:
         index, _ = match_classes(source.classes, classes, len(classes))
-        return Source(index[source.labels], classes, source.numbers, source.pixels, source.folder)
+        return Source(index[source.labels], classes, source.numbers, source.pixels, source.folder, source.checks)
     if len(set(source.labels.tolist())) < 2:
         raise ImageError(f"{path}: all pictures are of one class ({source.classes[source.labels[0]]}); "
                          "training needs at least two class folders, such as cat/ and dog/")
@@ -62,35 +63,61 @@ def find_part(path, part):
     return str(zips[0]) if len(zips) == 1 else path
 
 
+def class_folder(path, part):
+    """The folder of class folders that ``open_source`` reads; None for a zip or an archive of CIFAR."""
+    found = None if is_cifar(path) else find_part(path, part)
+    return found if found and os.path.isdir(found) else None
+
+
 def has_part(path, part) -> bool:
     """Does ``path`` hold that part besides others?"""
     return is_cifar(path) or find_part(path, part) != path
 
 
 def read_all(folder, look, strict, workers, show):
-    """(indices of the good pictures, look(picture) of each, a line for each broken one).
+    """(indices of the good pictures, look(picture) of each, CRC-32 of every file, a line for each broken one).
 
     Every picture is decoded here, so that none breaks a run that has been going for hours.
     """
     def attempt(number):
         try:
-            return look(decoded(folder, number)), None
-        except ImageError as error:
+            with folder.open(number) as file:
+                check = checksum(file)
+            return look(decoded(folder, number)), check, None
+        except (ImageError, OSError) as error:                          # OSError: a dangling link, no permission
             if strict:
                 raise
-            return None, str(error)
+            name = os.path.join(folder.path, folder.names[number])
+            text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+            return None, 0, text if text.startswith(name) else f"{name}: {text}"
 
-    good, looked, broken = [], [], []
-    for number, (found, error) in enumerate(ahead(attempt, range(len(folder)), workers, depth=64 * workers)):
+    good, looked, broken, checks = [], [], [], np.zeros(len(folder), np.uint32)
+    for number, (found, check, error) in enumerate(ahead(attempt, range(len(folder)), workers, depth=64 * workers)):
         if error is None:
             good.append(number)
             looked.append(found)
+            checks[number] = check
         else:
             broken.append(error)
         show(number + 1, len(folder))
     if not good:
         raise ImageError(f"{folder.path}: none of its {len(folder)} pictures can be read; the first: {broken[0]}")
-    return np.array(good), looked, broken
+    return np.array(good), looked, checks, broken
+
+
+def checksum(file) -> int:
+    """CRC-32 of a file's bytes, which the decoder then finds in memory."""
+    check = 0
+    while part := file.read(1 << 20):
+        check = zlib.crc32(part, check)
+    return check
+
+
+def croppable(recipe, image):
+    """Nothing, where ``cropped`` would give a picture; the same error where it would not."""
+    width, height = recipe.resized_size(image) or image.size
+    if min(width, height) < recipe.crop:
+        raise ImageError(f"an image of {width}x{height} is smaller than the crop of {recipe.crop}x{recipe.crop}")
 
 
 def cropped(recipe, image):

@@ -37,6 +37,10 @@ class Optimizer:
     def updated(self, name, w, g, lr, decay):
         raise NotImplementedError(f"{type(self).__name__} needs an updated()")
 
+    def expected_state(self) -> dict:
+        """Arrays of the names, shapes and dtypes that the state has once a step has been made."""
+        return {}
+
     def state_dict(self) -> dict:
         return dict(self.state)
 
@@ -57,6 +61,9 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("Nesterov's step looks ahead along the momentum; give one above 0")
         self.momentum, self.nesterov = momentum, nesterov
+
+    def expected_state(self):
+        return {f"velocity/{name}": box.value for name, box in self.parameters.items() if self.momentum}
 
     def updated(self, name, w, g, lr, decay):
         if not self.momentum:
@@ -80,6 +87,11 @@ class AdamW(Optimizer):
     def __init__(self, model, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, decay_all=True):
         super().__init__(model, weight_decay, decay_all)
         self.betas, self.eps = betas, eps
+
+    def expected_state(self):
+        boxes = self.parameters.items()
+        return {f"{what}/{name}": np.array(0) if what == "steps" else box.value
+                for name, box in boxes for what in ("steps", "m", "v")}
 
     def updated(self, name, w, g, lr, decay):
         xp, (b1, b2) = array_namespace(w), self.betas

@@ -5,6 +5,9 @@
 """
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+
+import numpy as np
 
 from ..nn import freeze_batch_norm
 from .batches import AUGMENT
@@ -14,6 +17,8 @@ from .schedules import SCHEDULES, warm_up
 
 OPTIMIZERS = ("sgd", "adamw")
 FREEZE = ("nothing", "norm", "trunk")
+KINDS = {int: Integral, float: Real, bool: bool | np.bool_, str: str}
+NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,12 @@ class Recipe:
     held_out: float = 5000          # training pictures kept for validation: their number, or below 1 their share
 
     def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            truth = isinstance(value, bool | np.bool_)                  # a bool is an int to Python
+            if not isinstance(value, KINDS[field.type]) or (truth and field.type is not bool):
+                raise ValueError(f"{field.name} must be {NAMES[field.type]}, not {value!r}")
+            object.__setattr__(self, field.name, value.item() if isinstance(value, np.generic) else value)
         choices = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "augment": AUGMENT, "freeze": FREEZE,
                    "precision": PRECISIONS}
         for name, allowed in choices.items():

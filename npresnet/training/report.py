@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..weights.atomic import replacing
+from .checkpoint import CONFUSION, CURVES, REPORT
 from .predict import predict
 
 
@@ -41,7 +42,7 @@ def as_text(result) -> str:
 
 def write_report(history, result, folder, **about):
     """report.json, and curves.png and confusion.png where matplotlib is installed; their names."""
-    written = {"report.json": json.dumps({**about, **result}, indent=1).encode(), **plots(history, result)}
+    written = {REPORT: json.dumps({**about, **result}, indent=1).encode(), **plots(history, result)}
     for name, content in written.items():
         with replacing(Path(folder) / name) as file:
             file.write(content)
@@ -62,7 +63,7 @@ def plots(history, result) -> dict[str, bytes]:
                 axes.plot(epochs, [row[f"{part}_{what}"] for row in history], label=part)
         axes.set(xlabel="epoch", ylabel=what)
         axes.legend()
-    return {"curves.png": png(figure), "confusion.png": png(confusion_figure(result))}
+    return {CURVES: png(figure), CONFUSION: png(confusion_figure(result))}
 
 
 def confusion_figure(result):

@@ -12,10 +12,14 @@ class Source:
 
     labels   (N,) int64, indices into ``classes``
     numbers  (N,) int64: which picture of the whole data set each one is, whatever subset this is
+    pixels   all pictures, (…, H, W, 3) uint8, or grey ones, (…, H, W) or (…, H, W, 1)
+    folder   or the ImageFolder that holds them, and
+    checks   CRC-32 of the bytes of each picture in it, which the numbers index
     """
 
-    def __init__(self, labels, classes, numbers=None, pixels=None, folder=None):
-        self.labels, self.classes, self.pixels, self.folder = labels, tuple(classes), pixels, folder
+    def __init__(self, labels, classes, numbers=None, pixels=None, folder=None, checks=None):
+        self.labels, self.classes, self.folder, self.checks = labels, tuple(classes), folder, checks
+        self.pixels = None if pixels is None else with_colors(pixels)
         self.numbers = np.arange(len(labels)) if numbers is None else numbers
 
     def __len__(self):
@@ -29,7 +33,11 @@ class Source:
 
     def subset(self, indices):
         """The pictures at ``indices``; those in memory are shared, not copied."""
-        return Source(self.labels[indices], self.classes, self.numbers[indices], self.pixels, self.folder)
+        return Source(self.labels[indices], self.classes, self.numbers[indices], self.pixels, self.folder, self.checks)
+
+    def contents_fingerprint(self):
+        """A number that changes with the bytes of the photos on the disk; None where that is not known or needed."""
+        return None if self.checks is None else zlib.crc32(np.ascontiguousarray(self.checks[self.numbers]).data)
 
     def fingerprint(self):
         """A number that changes with the pictures (their names, for photos), the labels and the subset."""
@@ -39,6 +47,15 @@ class Source:
         for part in parts:
             check = zlib.crc32(part if isinstance(part, bytes) else np.ascontiguousarray(part).data, check)
         return check
+
+
+def with_colors(pixels):
+    """(N, H, W, 3), of grey pictures a view with three equal channels."""
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
+        raise ValueError(f"pictures are uint8, (N, H, W, 3), or grey (N, H, W): not {pixels.dtype} {pixels.shape}")
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
 
 
 def decoded(folder, number):

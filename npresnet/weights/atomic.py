@@ -5,6 +5,8 @@ import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LONGEST = 240            # bytes of a name that leave room for ours in the 255 that file systems take
+
 
 @contextmanager
 def replacing(path):
@@ -15,7 +17,8 @@ def replacing(path):
     then names ``path``.  A process that is killed leaves at most the neighbour, <name>.<random>.tmp.
     """
     path = Path(path)
-    neighbour = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    stem = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[:LONGEST // 4]
+    neighbour = path.with_name(f"{stem}.{secrets.token_hex(4)}.tmp")
     try:
         with open(neighbour, "xb") as file:
             yield file

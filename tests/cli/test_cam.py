@@ -53,6 +53,6 @@ def test_a_failed_write_leaves_the_old_picture(run, weights, photo, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    result = run("cam", photo, "--weights", weights, "--out", out)
+    result = run("cam", photo, "--weights", weights, "--out", out, "--force")
     assert result.status == 2 and result.complaint == f"npresnet: {out}: No space left on device"
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]

@@ -107,6 +107,16 @@ def test_download_that_fails(run, mirror, tmp_path):
     assert result.status == 2 and "404" in result.complaint
 
 
+def test_a_file_of_that_name_with_other_bytes_is_replaced_only_with_force(run, mirror, tmp_path):
+    address, entry, content = mirror
+    line, path = ("download", "resnet20", "--to", tmp_path, "--mirror", address), tmp_path / entry.file
+    path.write_bytes(b"tuned by me")
+    refused = run(*line)
+    assert refused.status == 2 and "--force" in refused.complaint and path.read_bytes() == b"tuned by me"
+    assert run(*line, "--force").status == 0 and path.read_bytes() == content
+    assert run(*line).status == 0                                       # the right bytes are there: nothing to do
+
+
 def test_the_catalogue_is_listed(run):
     text = run("download").out
     listed = json.loads(run("download", "--json").out)

@@ -61,7 +61,8 @@ def test_the_scores_are_those_of_the_cpu(command, line, run, cupy):  # noqa: F81
 
 
 def test_the_evidence_is_where_the_cpu_finds_it(line, run, cupy, tmp_path):  # noqa: F811
-    found, due = (json.loads(run(*line("cam", "--json", "--backend", backend)).out) for backend in ("cupy", "numpy"))
+    found, due = (json.loads(run(*line("cam", "--json", "--force", "--backend", backend)).out)
+                  for backend in ("cupy", "numpy"))
     assert flat(found) == pytest.approx(flat(due), rel=1e-3)
 
 

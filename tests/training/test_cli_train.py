@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet import create_model, load_model, save_weights
+from npresnet import WeightsError, create_model, load_model, save_weights
 from npresnet.cli import main
-from npresnet.cli.train import DETAILS
+from npresnet.cli.train import DETAILS, RUN, check_apart, checked
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe
 
@@ -135,6 +135,79 @@ def test_a_folder_that_cannot_be_made_is_named(data, train, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for out in (tmp_path / "file", tmp_path / "file/run"):
         assert str(out) in complaint(train("--data", data, "--model", "resnet20", *QUICK, out=out))
+
+
+def test_everything_that_is_missing_is_said_before_training(data, train, tmp_path, monkeypatch):
+    """A test set, its classes, its pictures: known at the start, and an error at the start."""
+    from npresnet.training import Trainer
+    monkeypatch.setattr(Trainer, "fit", None)                           # nothing gets as far as that
+    run = ["--data", data / "train", "--model", "resnet20", *QUICK]
+    assert "nowhere: no such file" in complaint(train(*run, "--test", tmp_path / "nowhere"))
+    (tmp_path / "test").mkdir()
+    assert str(tmp_path / "test") in complaint(train(*run, "--test", tmp_path / "test"))
+    (tmp_path / "test.zip").write_bytes(b"PK")
+    assert "test.zip" in complaint(train(*run, "--test", tmp_path / "test.zip"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "final.safetensors", "metrics.jsonl", "report.json",
+                                  "curves.png"])
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_new_run_replaces_nothing(name, resume, data, train, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"mine")
+    assert f"holds {name} and no checkpoint" in complaint(train("--data", data, "--model", "resnet20", *QUICK, *resume))
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "out").iterdir()] == [(name, b"mine")]
+
+
+def test_a_folder_where_another_run_is_at_work(data, train, tmp_path):
+    from threading import Thread
+
+    from npresnet.training.lock import locked
+    results = []
+    with locked(tmp_path / "out"):
+        for more in ([], ["--resume"]):
+            line = ["--data", data, "--model", "resnet20", *QUICK, *more]
+            thread = Thread(target=lambda line=line: results.append(train(*line)))      # a lock keeps other threads out
+            thread.start()
+            thread.join()
+    assert all("another run is at work in this folder" in complaint(result) for result in results) and len(results) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_plots_do_not_become_pictures_of_a_class(data, train):
+    for out in (data / "train", data / "train/run", data / "test/class0"):
+        assert "lies inside the pictures" in complaint(
+            train("--data", data, "--model", "resnet20", *QUICK, out=out))
+    check_apart(data / "run", str(data), str(data))                     # beside both parts
+
+
+def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_path):
+    assert train("--data", data, "--model", "resnet20", *QUICK)[0] == 0
+    best = tmp_path / "out/best.safetensors"
+    whole, before = best.read_bytes(), (tmp_path / "out/checkpoint.safetensors").read_bytes()
+    best.write_bytes(whole[:-9])
+    assert "best.safetensors" in complaint(train("--resume"))
+    best.unlink()
+    assert "best.safetensors: no such file" in complaint(train("--resume"))
+    assert (tmp_path / "out/checkpoint.safetensors").read_bytes() == before
+    best.write_bytes(whole)
+    assert train("--resume")[0] == 0
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"data": 5}, "data '5'"), ({"new": 1}, "'new', which is unknown"), ({"seed": -1}, "seed '-1'"),
+    ({"seed": True}, "seed 'True'"), ({"backend": "x"}, "backend 'x'"), ({"weights": []}, "weights"),
+    ({"strict": "yes"}, "strict 'yes'"), ({"recipe": None}, "recipe 'None'")])
+def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
+    about = {**RUN, "data": "photos", **vars(Recipe())}
+    assert checked(about, "out") == about
+    assert checked({key: value for key, value in about.items() if key != "precision"}, "out") == about  # before it was
+    with pytest.raises(WeightsError) as caught:
+        checked({**about, **change}, "out")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match="no epochs"):
+        checked({key: value for key, value in about.items() if key != "epochs"}, "out")
 
 
 @pytest.mark.parametrize("freeze", ["norm", "trunk", "nothing"])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from npresnet import WeightsError, read_weights, use
 from npresnet.training import Recipe, Stopped, Trainer, Watch, read_checkpoint, restore
-from npresnet.training.checkpoint import FILE
+from npresnet.training.checkpoint import FILE, WRITTEN
 
 from .conftest import drawn_source, small_model
 
@@ -123,7 +123,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
-    (tmp_path / f"{FILE}.0a1b2c3d.tmp").write_bytes(b"half")
+    for name in WRITTEN:
+        (tmp_path / f"{name}.0a1b2c3d.tmp").write_bytes(b"half")
     (tmp_path / "mine.tmp").write_bytes(b"kept")
     with use("numpy"), pytest.raises(Stopped):
         fresh().fit(tmp_path, StopAt(1))
