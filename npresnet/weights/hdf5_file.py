@@ -40,7 +40,7 @@ class File:
 
     def string(self, length, address, index):
         """One string of a global heap, III.E."""
-        self.budget.step(1 + collisions(len(self.heaps)), "the table of strings")
+        self.budget.step(1 + collisions(1, len(self.heaps)), "the table of strings")
         if address not in self.heaps:
             self.heaps[address] = self.heap(address)
         content = self.heaps[address][index][:length]

@@ -81,7 +81,7 @@ class Machine:
         keys = [checked_key(key) for key in keys]
         numbers = sum(type(key) is int for key in keys)
         if numbers:
-            self.charge(numbers * (len(container) + numbers) // 128)
+            self.charge(collisions(numbers, len(container)))
         return keys
 
     def push(self, value):
