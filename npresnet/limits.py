@@ -14,10 +14,11 @@ FLOOR = 16 * 2**20                     # bytes: a small file may always grow to 
 BYTES = 4                              # for each byte of the file
 STEPS = 1_000_000                      # a step is about a microsecond of work
 STEPS_PER_BYTE = 1 / 64
-ARCHIVE_FLOOR = 256 * 2**20            # an archive of images: CIFAR's largest inflates to 186 MB
+ARCHIVE_FLOOR = 640 * 2**20            # an archive of images: CIFAR's largest inflates to 186 MB, and is read thrice
+ARCHIVE_READ = 20                      # steps to read a header of it
 IMAGE_FLOOR, IMAGE_BYTES = 320 * 2**20, 100  # flat images pack well, photographs ten- to fortyfold
 PIXEL = 8                              # bytes: Pillow keeps 4, and conversion to RGB makes a copy
-MOST_SLENDER = 128                     # longer side : shorter side; resizing the shorter to 256 makes the other as long
+MOST_SLENDER, MOST_LONG = 128, 4096     # longer side : shorter side of a long image: resizing multiplies by it
 PROBES = 384                           # of a dictionary's table in one step
 STANDARD_INPUT = "-"
 
@@ -49,7 +50,7 @@ class Budget:
         """Pay for work that grows with what the file says, not with its size."""
         self.steps -= count
         if self.steps < 0:
-            raise self.error(f"{what} takes too many steps to be a file of weights")
+            raise self.error(f"{what} takes too many steps for a file of its size")
 
 
 def collisions(keys, present=0) -> int:
@@ -68,7 +69,7 @@ def open_file(path):
     """
     if os.fspath(path) == STANDARD_INPUT:
         return io.BytesIO(sys.stdin.buffer.read())
-    return open(path, "rb", buffering=0, opener=regular)
+    return open(path, "rb", opener=regular)
 
 
 def regular(path, flags):

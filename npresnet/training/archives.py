@@ -10,19 +10,24 @@ The tar is read as it is, packed or not, or as the folder that came out of it.
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import bz2
 import gzip
+import lzma
 import os
 import tarfile
-import zlib
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data import ImageError, class_names
+from ..limits import ARCHIVE_FLOOR, ARCHIVE_READ, Budget, open_file, size_of
 from ..weights import WeightsError
 from .pickled import PIXELS, unpickled
 
 MAX_BYTES = 1 << 28                       # of one member: the largest real one has 154 million
+MAX_HEADER = 1 << 20                      # of anything else in a tar, such as a long name
+PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 class Layout(NamedTuple):
@@ -51,7 +56,14 @@ def is_cifar(path) -> bool:
     """Is this a tar, or a folder with the files of one of the layouts?"""
     if os.path.isdir(path):
         return any(all(os.path.isfile(os.path.join(path, name)) for name in layout.train) for layout in LAYOUTS)
-    return os.path.isfile(path) and tarfile.is_tarfile(path)
+    if not os.path.isfile(path):
+        return False
+    try:
+        with unpacked(path) as file:
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except (ImageError, tarfile.HeaderError):
+        return False
+    return True
 
 
 def read_cifar(path, part="train"):
@@ -59,11 +71,9 @@ def read_cifar(path, part="train"):
 
     Raises ImageError for what is no CIFAR archive, or a damaged one.
     """
-    try:
+    with damage_of(path):
         layout, files = open_folder(path, part) if os.path.isdir(path) else open_tar(path, part)
         parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, WeightsError) as error:
-        raise ImageError(f"{path}: damaged archive ({error})") from error
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
@@ -77,14 +87,72 @@ def open_folder(path, part):
 
 
 def open_tar(path, part):
-    with tarfile.open(path) as archive:
+    with unpacked(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         members = {os.path.basename(member.name): member for member in archive if member.isreg()}
         layout = find_layout(path, members.keys())
         wanted = getattr(layout, part)
         missing = [name for name in wanted if name not in members]
         if missing:
             raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
-        return layout, [limited(archive.extractfile(members[name]), members[name].size) for name in wanted]
+        wanted = sorted(wanted, key=lambda name: members[name].offset_data)          # forwards, for it may be packed
+        return layout, [file.member(members[name]) for name in wanted]
+
+
+@contextmanager
+def damage_of(path):
+    """Whatever damaged bytes raise, in tarfile, in four decompressors and in pickles, becomes one ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except OSError as error:
+        if error.errno:                                                              # the system's own
+            raise
+        raise ImageError(f"{path}: damaged archive ({error})") from error
+    except Exception as error:
+        raise ImageError(f"{path}: damaged archive ({error or type(error).__name__})") from error
+
+
+@contextmanager
+def unpacked(path):
+    """The bytes of a tar that may be packed, as an Unpacked."""
+    with damage_of(path), open_file(path) as file:
+        start, size = file.read(2), size_of(file)
+        file.seek(0)
+        with PACKED[start](file) if start in PACKED else file as plain:
+            yield Unpacked(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
+
+
+class TarBudget(Budget):
+    error = ImageError
+
+
+class Unpacked:
+    """A file for tarfile, which trusts the sizes in headers: every byte is paid for, and only members are large."""
+
+    def __init__(self, file, budget, name):
+        self.file, self.budget, self.name = file, budget, name
+        self.tell = file.tell
+
+    def read(self, size, most=MAX_HEADER):
+        if size > most:
+            raise ImageError(f"{self.name}: {size:,} bytes in one piece are more than a CIFAR archive has")
+        self.budget.spend(size, f"{self.name}, unpacked,")
+        self.budget.step(ARCHIVE_READ, self.name)
+        return self.file.read(size)
+
+    def seek(self, position):
+        """Packed bytes are unpacked to be skipped, and once more from the start to go back."""
+        here = self.file.tell()
+        self.budget.spend(position - here if position >= here else position, f"{self.name}, unpacked,")
+        self.file.seek(position)
+
+    def member(self, info):
+        self.seek(info.offset_data)
+        data = self.read(info.size, MAX_BYTES)
+        if len(data) != info.size:
+            raise ImageError(f"{self.name}: damaged archive (it ends within {info.name})")
+        return data
 
 
 def find_layout(path, names):
@@ -95,14 +163,10 @@ def find_layout(path, names):
 
 
 def read_file(path):
-    with open(path, "rb") as file:
-        return limited(file, os.fstat(file.fileno()).st_size)
-
-
-def limited(file, size):
-    if size > MAX_BYTES:
-        raise ImageError(f"{file.name}: {size:,} bytes are more than a CIFAR file has")
-    return file.read()
+    with open_file(path) as file:
+        if size_of(file) > MAX_BYTES:
+            raise ImageError(f"{path}: {size_of(file):,} bytes are more than a CIFAR file has")
+        return file.read()
 
 
 def records(data, label):
