@@ -68,7 +68,7 @@ def open_file(path):
     A pipe or a device may never end and may wait for ever, so it is refused: OSError.
     """
     if os.fspath(path) == STANDARD_INPUT:
-        return io.BytesIO(sys.stdin.buffer.read())
+        return io.BytesIO(sys.stdin.buffer.read(machine_memory() // 4))
     return open(path, "rb", opener=regular)
 
 

@@ -15,7 +15,7 @@ import gzip
 import lzma
 import os
 import tarfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -59,9 +59,9 @@ def is_cifar(path) -> bool:
     if not os.path.isfile(path):
         return False
     try:
-        with unpacked(path) as file:
-            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-    except (ImageError, tarfile.HeaderError):
+        with open_file(path) as file, damage_of(path), unpacked(file, path) as plain:
+            tarfile.TarInfo.frombuf(plain.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except ImageError:                                                               # what a wrong header becomes
         return False
     return True
 
@@ -71,9 +71,21 @@ def read_cifar(path, part="train"):
 
     Raises ImageError for what is no CIFAR archive, or a damaged one.
     """
-    with damage_of(path):
-        layout, files = open_folder(path, part) if os.path.isdir(path) else open_tar(path, part)
-        parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
+    if os.path.isdir(path):
+        with damage_of(path):
+            return parsed(*open_folder(path, part), path)
+    with open_file(path) as file:
+        return read_archive(file, path, part)
+
+
+def read_archive(file, path, part="train"):
+    """The same of an open tar, packed or not."""
+    with damage_of(path), unpacked(file, path) as plain:
+        return parsed(*open_tar(plain, path, part), path)
+
+
+def parsed(layout, files, path):
+    parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
@@ -86,8 +98,8 @@ def open_folder(path, part):
     return layout, [read_file(os.path.join(path, name)) for name in getattr(layout, part)]
 
 
-def open_tar(path, part):
-    with unpacked(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+def open_tar(file, path, part):
+    with tarfile.open(fileobj=file, mode="r:") as archive:
         members = {os.path.basename(member.name): member for member in archive if member.isreg()}
         layout = find_layout(path, members.keys())
         wanted = getattr(layout, part)
@@ -114,13 +126,12 @@ def damage_of(path):
 
 
 @contextmanager
-def unpacked(path):
+def unpacked(file, path):
     """The bytes of a tar that may be packed, as an Unpacked."""
-    with damage_of(path), open_file(path) as file:
-        start, size = file.read(2), size_of(file)
-        file.seek(0)
-        with PACKED[start](file) if start in PACKED else file as plain:
-            yield Unpacked(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
+    start, size = file.read(2), size_of(file)
+    file.seek(0)
+    with PACKED[start](file) if start in PACKED else nullcontext(file) as plain:
+        yield Unpacked(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
 
 
 class TarBudget(Budget):
