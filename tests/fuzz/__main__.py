@@ -16,8 +16,8 @@ import warnings
 import atheris
 
 with atheris.instrument_imports(include=[
-        "npresnet.weights", "npresnet.limits", "npresnet.data", "npresnet.training.archives", "npresnet.training.pickled",
-        "PIL", "tarfile"]):
+        "npresnet.weights", "npresnet.limits", "npresnet.data", "npresnet.training.archives",
+        "npresnet.training.pickled", "PIL", "tarfile"]):
     from npresnet.training import archives  # noqa: F401
 
 from .mutate import mutate
