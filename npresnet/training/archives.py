@@ -106,8 +106,10 @@ def open_tar(file, path, part):
         missing = [name for name in wanted if name not in members]
         if missing:
             raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
-        wanted = sorted(wanted, key=lambda name: members[name].offset_data)          # forwards, for it may be packed
-        return layout, [file.member(members[name]) for name in wanted]
+        forwards = sorted(wanted, key=lambda name: members[name].offset_data)        # for it may be packed
+        found = {name: file.member(members[name]) for name in forwards}
+        file.finish()
+        return layout, [found[name] for name in wanted]
 
 
 @contextmanager
@@ -157,6 +159,11 @@ class Unpacked:
         here = self.file.tell()
         self.budget.spend(position - here if position >= here else position, f"{self.name}, unpacked,")
         self.file.seek(position)
+
+    def finish(self):
+        """Read to the end, where the checksum of what is packed stands."""
+        while self.read(MAX_HEADER):
+            pass
 
     def member(self, info):
         self.seek(info.offset_data)

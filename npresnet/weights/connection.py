@@ -27,7 +27,8 @@ class Redirects(request.HTTPRedirectHandler):
     """Follows a server's redirection, but not from an encrypted connection to another kind."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if scheme_of(req.full_url) == "https" != scheme_of(newurl):
+        scheme = scheme_of(newurl)
+        if scheme != "https" == scheme_of(req.full_url):
             raise WeightsError(f"{printable(req.full_url)}: redirects to {printable(newurl)}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

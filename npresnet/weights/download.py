@@ -41,7 +41,7 @@ def download(name: str, folder=".", progress: Callable[[int, int | None], None] 
             return target
         with own(part) as file, connections(total_timeout) as made:
             fetch_all(url, file, entry, progress, attempts, timeout, made)
-            os.replace(part, target)
+        os.replace(part, target)
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target
@@ -64,13 +64,9 @@ def matches(file, entry):
 @contextmanager
 def own(part):
     """The part, open for reading and writing, and locked; a link that somebody laid there goes unfollowed."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     if part.is_symlink():
         part.unlink()                                            # the link alone
-    with open(part, "r+b", opener=lambda path, _: os.open(path, flags, 0o666)) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise WeightsError(f"{part}: is not what an earlier download left; remove it")
+    with open(part, "r+b", opener=regular) as file:
         lock(file, part)
         try:
             yield file
@@ -78,6 +74,17 @@ def own(part):
             if file.seek(0, os.SEEK_END) == 0:
                 with suppress(OSError):
                     part.unlink()
+
+
+def regular(part, _):
+    """A descriptor for open(): of a new file, or of one that has no other name."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(part, flags | getattr(os, "O_BINARY", 0), 0o666)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(descriptor)
+        raise WeightsError(f"{part}: is not what an earlier download left; remove it")
+    return descriptor
 
 
 def lock(file, part):

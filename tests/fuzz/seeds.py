@@ -150,7 +150,7 @@ def cifar_files():
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     tree = {b"data": pixels, b"labels": [0, 1]}
     binary = [(f"a/{name}.bin", rows) for name in names]
-    pickled = [(f"a/{name}", pickle.dumps(tree, 2)) for name in names]
+    pickled = [(f"a/{name}", pickle.dumps(tree, 4)) for name in names]
     yield "cifar-binary", gzip.compress(pickles.tar(binary), mtime=0)
     yield "cifar-pickled", gzip.compress(pickles.tar(pickled), mtime=0)
 

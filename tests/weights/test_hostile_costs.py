@@ -16,6 +16,7 @@ from npresnet import limits
 from npresnet.weights import WeightsError, load_weights, read_weights, recognise, unpickle
 from npresnet.weights import read as reading
 
+from .. import oracles
 from .pickles import ORDERED, PROTO2, glob, num, program, pth, raw_zip, tensor, text, value
 
 COLLIDING = [k << 40 for k in range(1, 30_001)]                 # of one remainder by every table's size
@@ -110,7 +111,7 @@ def test_what_is_read_is_what_was_hashed(tmp_path, monkeypatch):
 
 def test_pages_are_given_back_only_where_nobody_reads_again(tmp_path):
     """Arrays of several pages, in another order than the file's, two of them over one storage."""
-    torch = pytest.importorskip("torch")
+    torch = oracles.torch()
     path, big = tmp_path / "w.pth", torch.arange(50_000.0)
     state = {"last": torch.full((30_000,), 3.0), "view": big[100:], "first": big, "turned": big.reshape(100, 500).T}
     for old in (False, True):
@@ -165,7 +166,7 @@ def test_whatever_the_keys_and_shapes_nothing_but_a_weights_error_is_raised():
 
 @pytest.mark.parametrize("field", ["stem_width", "stem", "eps", "momentum", "shortcut", "conv_bias", "stride_on",
                                    "softmax", "squeeze", "unbiased", "nonsense", "preprocessing", "name", "__class__"])
-@pytest.mark.parametrize("option", [0, -1, 10**9, 1e400, float("nan"), -0.5, True, "", "x", "deep", "A"])
+@pytest.mark.parametrize("option", [-1, 10**9, float("nan"), True, "x", "deep"])
 def test_metadata_are_of_a_model_that_can_be_or_are_refused(field, option, tmp_path):
     saved = npresnet.save_weights(npresnet.create_model("resnet20", num_classes=2), tmp_path / "w.npz")
     found = read_weights(saved)
