@@ -60,7 +60,7 @@ class ImageFolder:
         """One picture's bytes out of the zip."""
         info = self.archive.getinfo(name)
         if info.file_size > min(MAX_BYTES, FLOOR + BYTES * info.compress_size):
-            raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than a picture has that is "
+            raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than an image has that is "
                              f"packed into {info.compress_size:,}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unasked
             raise ImageError(f"{self.path}/{name}: is packed with a method other than deflate; pack it again")

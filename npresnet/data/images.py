@@ -47,7 +47,7 @@ def decode(file) -> Image.Image:
     with Image.open(file, formats=FORMATS) as image:
         short, long = sorted(image.size)
         if long > limits.MOST_SLENDER * short and long > limits.MOST_LONG:
-            raise ImageError(f"{image.width}x{image.height} pixels are too long and thin for a picture")
+            raise ImageError(f"{image.width}x{image.height} pixels are too long and thin for an image")
         budget.spend(limits.PIXEL * short * long, f"an image of {image.width}x{image.height}")
         return to_rgb(image)
 

@@ -22,6 +22,8 @@ from .torch_tar import read_torch_tar
 from .torch_zip import read_torch_zip
 from .zip_archive import ZipArchive
 
+# Without the flags Python shares the pages with processes forked off, and the system would keep what is given back.
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
 
@@ -87,7 +89,7 @@ class Memory:
                 raise WeightsError("the file is empty")
             if size > limits.machine_memory():
                 raise WeightsError(f"{size:,} bytes are more than this machine's memory")
-            self.pages, self.released = mmap.mmap(-1, size), 0
+            self.pages, self.released = mmap.mmap(-1, size, **PRIVATE), 0
             self.sha256 = self.fill(file).hexdigest()
         self.view = memoryview(self.pages).toreadonly()
         self.start = np.frombuffer(self.view, np.uint8).__array_interface__["data"][0]

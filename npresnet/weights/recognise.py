@@ -107,7 +107,7 @@ def from_shapes(shapes):
         (num_classes, features), in_channels = shapes["fc.weight"], shapes["conv1.weight"][1]
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise WeightsError("the keys are not those of a ResNet as torchvision names them; the first are "
-                           + ", ".join(list(shapes)[:3])) from error
+                           + ", ".join(printable(key, 60) for key in list(shapes)[:3])) from error
     expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
     names = [name for name, entry in FAMILY.items() if built(entry) == plan and features == expected]
     if not names:

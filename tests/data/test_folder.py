@@ -158,7 +158,7 @@ def test_the_cifar_zip():
     assert x.shape == (64, 3, 32, 32) and x.dtype == np.float32 and labels[0] == 0
 
 
-@pytest.mark.parametrize("method, size, words", [(zipfile.ZIP_DEFLATED, 30 << 20, "more than a picture has"),
+@pytest.mark.parametrize("method, size, words", [(zipfile.ZIP_DEFLATED, 30 << 20, "more than an image has"),
                                                  (zipfile.ZIP_LZMA, 1000, "other than deflate"),
                                                  (zipfile.ZIP_BZIP2, 1000, "other than deflate")])
 def test_a_zip_s_member_pays_for_what_it_unpacks_to(method, size, words, tmp_path):

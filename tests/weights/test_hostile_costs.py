@@ -109,6 +109,18 @@ def test_what_is_read_is_what_was_hashed(tmp_path, monkeypatch):
     assert read_weights(path)["w"].tolist() == [1, 1, 1, 1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pages may keep their bytes")
+def test_what_is_given_back_is_gone(tmp_path):
+    path, page = tmp_path / "file", mmap.PAGESIZE
+    path.write_bytes(b"x" * (3 * page + 5))
+    memory = reading.Memory(path)
+    memory.release(memory.start + page + 7)
+    assert bytes(memory.view) == bytes(page) + b"x" * (2 * page + 5)
+    for elsewhere in (0, memory.start, memory.start + page, memory.start + 10 * page):
+        memory.release(elsewhere)
+    assert bytes(memory.view) == bytes(page) + b"x" * (2 * page + 5) and memory.view.readonly
+
+
 def test_pages_are_given_back_only_where_nobody_reads_again(tmp_path):
     """Arrays of several pages, in another order than the file's, two of them over one storage."""
     torch = oracles.torch()
