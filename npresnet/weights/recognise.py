@@ -108,6 +108,8 @@ def from_shapes(shapes):
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise WeightsError("the keys are not those of a ResNet as torchvision names them; the first are "
                            + ", ".join(printable(key, 60) for key in list(shapes)[:3])) from error
+    if min(num_classes, in_channels) < 1:
+        raise WeightsError(f"no network has {num_classes} classes and {in_channels} input channels")
     expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
     names = [name for name, entry in FAMILY.items() if built(entry) == plan and features == expected]
     if not names:

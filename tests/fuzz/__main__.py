@@ -17,7 +17,7 @@ import atheris
 
 with atheris.instrument_imports(include=[
         "npresnet.weights", "npresnet.limits", "npresnet.data", "npresnet.training.archives",
-        "npresnet.training.pickled", "PIL", "tarfile"]):
+        "npresnet.training.pickled", "npresnet.training.unpacked", "PIL", "tarfile"]):
     from npresnet.training import archives  # noqa: F401
 
 from .mutate import mutate

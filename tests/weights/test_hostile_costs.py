@@ -176,6 +176,16 @@ def test_whatever_the_keys_and_shapes_nothing_but_a_weights_error_is_raised():
     assert refusals == 2000
 
 
+@pytest.mark.parametrize("name, shape", [
+    ("fc.weight", (0, 64)), ("conv1.weight", (16, 0, 3, 3)), ("fc.weight", (1, 64)), ("conv1.weight", (0, 3, 3, 3)),
+    ("layer1.0.conv2.weight", (0, 0, 3, 3))])
+def test_a_network_of_nothing_is_refused(name, shape, tmp_path):
+    state = {**npresnet.create_model("resnet20").state_dict(), name: np.zeros(shape, np.float32)}
+    path = npresnet.save_weights(state, tmp_path / "w.npz")
+    with pytest.raises(WeightsError):
+        npresnet.load_model(path)
+
+
 @pytest.mark.parametrize("field", ["stem_width", "stem", "eps", "momentum", "shortcut", "conv_bias", "stride_on",
                                    "softmax", "squeeze", "unbiased", "nonsense", "preprocessing", "name", "__class__"])
 @pytest.mark.parametrize("option", [-1, 10**9, float("nan"), True, "x", "deep"])
