@@ -18,6 +18,8 @@ import atheris
 with atheris.instrument_imports(include=[
         "npresnet.weights", "npresnet.limits", "npresnet.data", "npresnet.training.archives",
         "npresnet.training.pickled", "npresnet.training.unpacked", "PIL", "tarfile"]):
+    from PIL import ImageCms  # noqa: F401
+
     from npresnet.training import archives  # noqa: F401
 
 from .mutate import mutate
