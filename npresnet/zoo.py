@@ -5,8 +5,9 @@ from pathlib import Path
 from .data import class_names
 from .models import FAMILY, build, details
 from .nn import initialize, zero_last_gamma
-from .weights import WeightsError, load_weights, read_weights
+from .weights import WeightsError, read_weights
 from .weights.errors import describing
+from .weights.load import place
 from .weights.recognise import recognise
 
 SHIPPED = "resnet20"      # the network whose file lies in the checkout's weights/, in an installed package's shipped/
@@ -45,7 +46,7 @@ def create_model(name, *, weights=None, num_classes=None, dialect=None, seed=0, 
         asked, options = settled(found, dialect, options)
     model = build(name, num_classes or (found.num_classes if found else None),
                   in_channels=in_channels or (found.in_channels if found else 3), dialect=asked, **options)
-    return filled(model, checkpoint, found if found and found.name == name else None)
+    return filled(model, checkpoint, found if found and found.name == name else None, own=checkpoint is not weights)
 
 
 def load_model(path=None):
@@ -64,7 +65,7 @@ def load_model(path=None):
     with describing(path):                             # so that the error names the file
         found = recognise(checkpoint)
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
-    return filled(model, checkpoint, found)
+    return filled(model, checkpoint, found, own=True)
 
 
 def settled(found, dialect, options):
@@ -100,9 +101,9 @@ def recognised(checkpoint):
         return None
 
 
-def filled(model, checkpoint, found):
+def filled(model, checkpoint, found, own=False):
     """The model with the checkpoint's arrays, and with the preprocessing and the class names that belong to them."""
-    loaded = load_weights(model, checkpoint)
+    loaded = place(model, checkpoint, own=own)
     model.notes = list(loaded.notes)
     if found:
         model.preprocessing = found.preprocessing or model.preprocessing

@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from ..limits import BYTES, FLOOR, open_file
 from .errors import ImageError
 from .preprocessing import recipe_of
 
@@ -52,14 +53,17 @@ class ImageFolder:
     def open(self, k):
         """Picture ``k`` as a binary file with a name."""
         if self.archive is None:
-            return open(os.path.join(self.path, self.names[k]), "rb")
+            return open_file(os.path.join(self.path, self.names[k]))
         return NamedBytes(self.read_member(self.names[k]), f"{self.path}/{self.names[k]}")
 
     def read_member(self, name):
         """One picture's bytes out of the zip."""
-        size = self.archive.getinfo(name).file_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{self.path}/{name}: claims {size} bytes, more than a picture has")
+        info = self.archive.getinfo(name)
+        if info.file_size > min(MAX_BYTES, FLOOR + BYTES * info.compress_size):
+            raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than an image has that is "
+                             f"packed into {info.compress_size:,}")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unasked
+            raise ImageError(f"{self.path}/{name}: is packed with a method other than deflate; pack it again")
         try:
             return self.archive.read(name)
         except Exception as error:                        # zipfile has no one type for a damaged or encrypted member

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from .. import limits
 from .errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000")  # none of them starts another program
@@ -23,11 +24,11 @@ SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")                     # "I
 def read_image(source) -> Image.Image:
     """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W, 3), (H, W, 4) or (H, W).
 
-    Raises ImageError for what is no picture, is truncated or is larger than Pillow's limit against decompression
-    bombs, and OSError for a path that cannot be opened.
+    Raises ImageError for what is no picture, is truncated, or whose pixels would take far more memory than its file's
+    size lets expect, and OSError for a path that cannot be opened or is no regular file ("-" is standard input).
     """
     if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file, explained(name_of(source)):
+        with limits.open_file(source) as file, explained(name_of(source)):
             return decode(file)
     with explained(name_of(source)):
         if isinstance(source, Image.Image):
@@ -41,9 +42,18 @@ def read_image(source) -> Image.Image:
 
 
 def decode(file) -> Image.Image:
-    """Decode a binary file."""
+    """Decode a binary file, once its header tells of a size that it may have."""
+    budget = ImageBudget(limits.size_of(file), floor=limits.IMAGE_FLOOR, per_byte=limits.IMAGE_BYTES)
     with Image.open(file, formats=FORMATS) as image:
+        short, long = sorted(image.size)
+        if long > limits.MOST_SLENDER * short and long > limits.MOST_LONG:
+            raise ImageError(f"{image.width}x{image.height} pixels are too long and thin for an image")
+        budget.spend(limits.PIXEL * short * long, f"an image of {image.width}x{image.height}")
         return to_rgb(image)
+
+
+class ImageBudget(limits.Budget):
+    error = ImageError
 
 
 def name_of(source) -> str:

@@ -10,19 +10,17 @@ The tar is read as it is, packed or not, or as the folder that came out of it.
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-import gzip
 import os
 import tarfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data import ImageError, class_names
+from ..limits import open_file, size_of
 from ..weights import WeightsError
 from .pickled import PIXELS, unpickled
-
-MAX_BYTES = 1 << 28                       # of one member: the largest real one has 154 million
+from .unpacked import MAX_BYTES, damage_of, unpacked
 
 
 class Layout(NamedTuple):
@@ -51,7 +49,14 @@ def is_cifar(path) -> bool:
     """Is this a tar, or a folder with the files of one of the layouts?"""
     if os.path.isdir(path):
         return any(all(os.path.isfile(os.path.join(path, name)) for name in layout.train) for layout in LAYOUTS)
-    return os.path.isfile(path) and tarfile.is_tarfile(path)
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open_file(path) as file, damage_of(path), unpacked(file, path) as plain:
+            tarfile.TarInfo.frombuf(plain.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except ImageError:                                                               # what a wrong header becomes
+        return False
+    return True
 
 
 def read_cifar(path, part="train"):
@@ -59,11 +64,21 @@ def read_cifar(path, part="train"):
 
     Raises ImageError for what is no CIFAR archive, or a damaged one.
     """
-    try:
-        layout, files = open_folder(path, part) if os.path.isdir(path) else open_tar(path, part)
-        parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, WeightsError) as error:
-        raise ImageError(f"{path}: damaged archive ({error})") from error
+    if os.path.isdir(path):
+        with damage_of(path):
+            return parsed(*open_folder(path, part), path)
+    with open_file(path) as file:
+        return read_archive(file, path, part)
+
+
+def read_archive(file, path, part="train"):
+    """The same of an open tar, packed or not."""
+    with damage_of(path), unpacked(file, path) as plain:
+        return parsed(*open_tar(plain, path, part), path)
+
+
+def parsed(layout, files, path):
+    parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
@@ -76,15 +91,18 @@ def open_folder(path, part):
     return layout, [read_file(os.path.join(path, name)) for name in getattr(layout, part)]
 
 
-def open_tar(path, part):
-    with tarfile.open(path) as archive:
+def open_tar(file, path, part):
+    with tarfile.open(fileobj=file, mode="r:") as archive:
         members = {os.path.basename(member.name): member for member in archive if member.isreg()}
         layout = find_layout(path, members.keys())
         wanted = getattr(layout, part)
         missing = [name for name in wanted if name not in members]
         if missing:
             raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
-        return layout, [limited(archive.extractfile(members[name]), members[name].size) for name in wanted]
+        forwards = sorted(wanted, key=lambda name: members[name].offset_data)        # for it may be packed
+        found = {name: file.member(members[name]) for name in forwards}
+        file.finish()
+        return layout, [found[name] for name in wanted]
 
 
 def find_layout(path, names):
@@ -95,14 +113,10 @@ def find_layout(path, names):
 
 
 def read_file(path):
-    with open(path, "rb") as file:
-        return limited(file, os.fstat(file.fileno()).st_size)
-
-
-def limited(file, size):
-    if size > MAX_BYTES:
-        raise ImageError(f"{file.name}: {size:,} bytes are more than a CIFAR file has")
-    return file.read()
+    with open_file(path) as file:
+        if size_of(file) > MAX_BYTES:
+            raise ImageError(f"{path}: {size_of(file):,} bytes are more than a CIFAR file has")
+        return file.read()
 
 
 def records(data, label):

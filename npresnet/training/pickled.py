@@ -13,8 +13,10 @@ PIXELS = 3 * 32 * 32
 
 def unpickled(data, label):
     """The Python version: a dictionary with an array and a list."""
-    tree = unpickle(data, globals=NUMPY_GLOBALS, encoding=None, max_steps=2_000_000)
-    tree = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(tree).items()}
+    tree = unpickle(data, globals=NUMPY_GLOBALS, encoding=None)
+    if not isinstance(tree, dict):
+        raise WeightsError("the pickle holds no dictionary")
+    tree = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in tree.items()}
     pixels, labels = getattr(tree.get("data"), "value", None), tree.get(label)
     if not isinstance(labels, list) or any(type(value) is not int for value in labels):
         raise WeightsError(f"no list of numbers under {label!r}")

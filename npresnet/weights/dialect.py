@@ -9,9 +9,13 @@ from .keras import CONFIG, ends_in_scores
 
 def plain(shapes):
     """The shapes with a single stem convolution in the place of a deep stem's three, so that blocks can be counted."""
-    if "conv1.6.weight" not in shapes:
+    if not deep_stem(shapes):
         return shapes
     return {**shapes, "conv1.weight": (64, *shapes["conv1.0.weight"][1:2], 7, 7)}
+
+
+def deep_stem(shapes):
+    return "conv1.6.weight" in shapes and len(shapes.get("conv1.0.weight", ())) == 4
 
 
 def in_dialect(read, shapes, dialect, metadata):
@@ -40,7 +44,7 @@ def in_dialect(read, shapes, dialect, metadata):
 def stem_and_gates(shapes):
     """The details that show in the shapes, beyond those that every reader of torchvision's keys looks at."""
     seen = {}
-    if "conv1.6.weight" in shapes:
+    if deep_stem(shapes):
         seen |= {"stem": "deep", "stem_width": int(shapes["conv1.0.weight"][0])}
     if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes:
         seen["stem_bias"] = True

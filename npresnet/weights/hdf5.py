@@ -1,7 +1,6 @@
 """An HDF5 file as a tree of plain arrays.  Whatever would lead elsewhere or inflate is refused."""
 
 import math
-import re
 
 from .errors import WeightsError, describing, shown
 from .hdf5_attributes import element, shape
@@ -34,8 +33,9 @@ def walk(group, path, found, depth):
 
 def natural(name):
     """"conv2d_10" → ("conv2d_", 10): a first name without a number comes before its numbered ones."""
-    stem, number = re.fullmatch(r"(.*?)_?(\d*)", name, re.DOTALL).groups()
-    return stem, int(number or -1) if len(number) < 10 else 0, name
+    stem = name.rstrip("0123456789")
+    number = name[len(stem):]
+    return stem.removesuffix("_"), int(number or -1) if len(number) < 10 else 0, name
 
 
 def rank(dataset):

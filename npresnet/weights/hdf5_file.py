@@ -7,6 +7,7 @@ for from the Budget, and whatever could lead out of the file is refused.
 [H] HDF5 File Format Specification Version 3.0, the sections named below
 """
 
+from ..limits import collisions
 from .bounds import Stream
 from .errors import WeightsError
 
@@ -39,6 +40,7 @@ class File:
 
     def string(self, length, address, index):
         """One string of a global heap, III.E."""
+        self.budget.step(1 + collisions(1, len(self.heaps)), "the table of strings")
         if address not in self.heaps:
             self.heaps[address] = self.heap(address)
         content = self.heaps[address][index][:length]

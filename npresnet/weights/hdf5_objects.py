@@ -87,6 +87,7 @@ class Object:
         for _ in range(count):
             offset, header, cached = stream.unpack("<2QI20x")
             name = terminated(names[offset:offset + 1025])
+            self.file.budget.spend(8 * len(name), "the names of a group")  # and once more to sort them by
             if cached == 2 or header == NOWHERE:
                 raise WeightsError(f"{shown(name)} is a link to another place; save the weights into one file")
             yield name, header

@@ -12,8 +12,9 @@ from .errors import WeightsError
 
 STEM = "resnet.embedder.embedder."
 PART = {"convolution": ("conv", "downsample.0"), "normalization": ("bn", "downsample.1")}
-LAYER = re.compile(r"resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|shortcut)\.(\w+)\.(\w+)")
-OURS = re.compile(r"layer(\d+)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)")
+LAYER = re.compile(r"resnet\.encoder\.stages\.(\d{1,4})\.layers\.(\d{1,4})\.(?:layer\.(\d{1,4})|shortcut)"
+                   r"\.(\w+)\.(\w+)")
+OURS = re.compile(r"layer(\d{1,4})\.(\d{1,4})\.(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)")
 
 
 def is_huggingface(keys) -> bool:

@@ -6,10 +6,10 @@ as Keras lays them out (a convolution's kernel is HWIO); :mod:`keras_keys` trans
 [K] keras/src/legacy/saving/legacy_h5_format.py and keras/src/saving/saving_lib.py
 """
 
-import json
 import re
 from collections import Counter, defaultdict
 
+from .bounds import parse_json
 from .errors import WeightsError, shown
 from .hdf5 import rank, tensor, tree
 from .hdf5_attributes import attribute, strings, text
@@ -22,7 +22,9 @@ CONFIG = "keras_config"
 
 def read_keras(archive, budget):
     """(name → Tensor, metadata) of a .keras file."""
-    config = bytes(archive.read("config.json")).decode("utf-8")
+    config = archive.read("config.json")
+    budget.spend(5 * len(config), "the configuration, as text")
+    config = bytes(config).decode("utf-8")
     return read_hdf5(archive.read("model.weights.h5"), budget, config)
 
 
@@ -35,7 +37,7 @@ def read_hdf5(data, budget, config=None):
         config = config or text(root, "model_config")
         datasets = dict(legacy(found, top, prefix))
     else:
-        datasets = named_layers(found, config)
+        datasets = named_layers(found, config, budget)
     metadata = {key: value for key, value in ((KEY, text(root, KEY)), (CONFIG, config)) if value}
     return {name: tensor(dataset, name) for name, dataset in datasets.items()}, metadata
 
@@ -53,14 +55,14 @@ def legacy(found, top, prefix):
             yield f"{layer}/{weight.split(':')[0]}", dataset
 
 
-def named_layers(found, config):
+def named_layers(found, config, budget):
     """Every layer's arrays lie in a group ``vars`` as "0", "1" …; its name is an attribute there, or in the config."""
     layers = defaultdict(list)
     for path, member in found.items():
         layer = re.fullmatch(r"(.+)/vars/\d{1,2}", path)
         if layer and member.is_dataset and not path.startswith("optimizer/"):
             layers[layer[1]].append(member)
-    from_config = config_names(config) if config else {}
+    from_config = config_names(config, budget) if config else {}
     names = {path: text(found[f"{path}/vars"], "name") or from_config.get(path, path) for path in layers}
     if len(set(names.values())) != len(names):
         raise WeightsError("two of its layers have one name")
@@ -73,22 +75,19 @@ def named_layers(found, config):
     return datasets
 
 
-def config_names(config):
+def config_names(config, budget):
     """{"layers/conv2d_1": "conv2_block1_1_conv"}: the second Conv2D of a functional model, by its real name."""
     counts, names = Counter(), {}
-    for layer in config_layers(config):
+    for layer in config_layers(config, budget):
         kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"\W+", "", layer["class_name"])).lower()
         names[f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")] = layer["config"]["name"]
         counts[kind] += 1
     return names
 
 
-def config_layers(config):
+def config_layers(config, budget=None):
     """The layers of a functional model's configuration; none for another kind of model."""
-    try:
-        document = json.loads(config)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError("the model's configuration is no JSON") from error
+    document = parse_json(config, "the model's configuration", budget)
     if not isinstance(document, dict):
         raise WeightsError("the model's configuration is no JSON object")
     layers = part(part(document, "config", dict), "layers", list)

@@ -7,10 +7,12 @@ import numpy as np
 
 from ..backend import array_namespace
 from .checkpoint import Checkpoint
-from .errors import WeightsError, printable
+from .errors import WeightsError, guarding, printable
 from .keys import torchvision_keys
 from .read import read_weights
 from .recognise import recognise
+
+MOST_LINES = 1000
 
 
 def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> Checkpoint:
@@ -20,11 +22,21 @@ def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> C
     Strict: every missing, unexpected and misshapen key is listed in one WeightsError, and the model is then as it
     was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset="fc"``, or a tuple of names,
     leaves everything under ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
+
+    A mapping's arrays are copied; those that were just read from a file become the model's own where they need no
+    conversion, so that loading takes no more memory than reading.
     """
+    if isinstance(path_or_dict, Mapping):
+        return place(model, path_or_dict, reset)
+    return place(model, read_weights(path_or_dict), reset, own=True)
+
+
+def place(model, found, reset=(), own=False):
+    """The work of load_weights; ``own`` arrays belong to nobody else and need not be copied."""
     reset = (reset,) if isinstance(reset, str) else reset
-    found = path_or_dict if isinstance(path_or_dict, Mapping) else read_weights(path_or_dict)
     source = getattr(found, "path", None) or "these weights"
-    arrays, notes = torchvision_keys(found)
+    with guarding():
+        arrays, notes = torchvision_keys(found)
     boxes = dict(model.named_arrays())
     unmatched = [name for name in reset if not any(under(key, (name,)) for key in boxes)]
     if unmatched:
@@ -34,13 +46,20 @@ def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> C
     problems = list(mismatches(wanted, arrays))
     if problems:
         raise WeightsError(complaint(source, model, found, problems))
-    fresh = {key: array_namespace(wanted[key]).array(array, wanted[key].dtype) for key, array in arrays.items()}
+    fresh = {key: fitted(array, wanted[key], own) for key, array in arrays.items()}
     for key, array in fresh.items():                             # nothing below can fail
         boxes[key].value = array
     notes += [f"kept the model's own arrays under {name!r}" for name in reset]
     return Checkpoint(arrays, format=getattr(found, "format", "mapping"), metadata=getattr(found, "metadata", {}),
                       notes=[*getattr(found, "notes", ()), *notes], sha256=getattr(found, "sha256", ""),
                       path=getattr(found, "path", None))
+
+
+def fitted(array, wanted, own):
+    """``array`` as the model keeps it: on its device, of its dtype, in C order; a copy unless it is ``own``."""
+    if own and type(array) is type(wanted) and array.dtype == wanted.dtype and array.flags.c_contiguous:
+        return array
+    return array_namespace(wanted).array(array, wanted.dtype)
 
 
 def under(key, names):
@@ -71,7 +90,9 @@ def complaint(source, model, found, problems):
     """One line that sums up and says what would fit, then a line for each key."""
     counts = Counter(kind for kind, _ in problems)
     head = f"{source}: does not fit: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " key(s)"
-    lines = [f"  {kind:10}  {line}" for kind, line in problems[:10_000]]
+    lines = [f"  {kind:10}  {line}" for kind, line in problems[:MOST_LINES]]
+    if len(problems) > MOST_LINES:
+        lines.append(f"  and {len(problems) - MOST_LINES:,} more")
     return "\n".join([head + hint(model, found, problems), *lines])
 
 

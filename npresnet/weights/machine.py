@@ -4,6 +4,7 @@ import pickle  # for the numbers of its opcodes alone
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from ..limits import collisions
 from .errors import WeightsError, describing, shown
 
 
@@ -48,16 +49,40 @@ class Dict(OrderedDict, Built):
         self.attributes = state
 
 
+EMPTY = object()  # a place of the memo where nothing has been stored
+
+
 class Machine:
-    def __init__(self, stream, globals, persistent_load, encoding, max_steps, cure):
+    def __init__(self, stream, globals, persistent_load, encoding, budget, cure):
         self.stream, self.globals, self.persistent_load = stream, globals, persistent_load
-        self.encoding, self.steps, self.cure = encoding, max_steps, cure
-        self.stack, self.below, self.memo = [], [], {}  # ``below``: the stacks under each open MARK
+        self.encoding, self.budget, self.cure = encoding, budget, cure
+        self.stack, self.below = [], []                          # ``below``: the stacks under each open MARK
+        self.memo, self.stored = [], 0                           # a list, whose indices cannot collide
 
     def charge(self, steps):
-        self.steps -= steps
-        if self.steps < 0:
-            raise WeightsError("the pickle takes too many steps to be a file of weights")
+        self.budget.step(steps, "the pickle")
+
+    def store(self, index):
+        """Memoize the top.  A writer counts what it stores, so no honest index is beyond the bytes read so far."""
+        if not 0 <= index <= self.stream.position:
+            raise WeightsError(f"the pickle stores an item under {shown(index)}, beyond its own length")
+        self.charge(1)
+        self.memo.extend([EMPTY] * (index + 1 - len(self.memo)))
+        self.stored += self.memo[index] is EMPTY
+        self.memo[index] = self.top
+
+    def recall(self, index):
+        if not 0 <= index < len(self.memo) or self.memo[index] is EMPTY:
+            raise WeightsError(f"the pickle recalls item {shown(index)}, which it never stored")
+        return self.memo[index]
+
+    def checked_keys(self, keys, container):
+        """``keys`` for a dictionary or set, each one cheap to hash, all of them paid for together."""
+        keys = [checked_key(key) for key in keys]
+        numbers = sum(type(key) is int for key in keys)
+        if numbers:
+            self.charge(collisions(numbers, len(container)))
+        return keys
 
     def push(self, value):
         self.stack.append(value)
@@ -94,13 +119,14 @@ class Machine:
     def call(self, target, args):
         if type(target) is not Global or type(args) is not tuple:
             raise WeightsError("the pickle calls what is no global of the allow-list")
-        self.charge(3 + sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict, set))))
+        self.charge(3 + sum(len(a) for a in args if isinstance(a, (str, bytes)))
+                    + sum(len(a) + collisions(len(a)) for a in args if isinstance(a, (list, tuple, dict, set))))
         with describing(target.name.replace(" ", ".")):
             self.push(target.call(*args))
 
 
 def checked_key(key):
-    """A key that is cheap to hash: nested tuples hash in exponential time, huge integers collide at will."""
+    """A key that is cheap to hash: nested tuples hash in exponential time, huge integers take long to compare."""
     if type(key) in (str, bytes) or (type(key) is int and abs(key) < 2**60) or type(key) is bool or key is None:
         return key
     raise WeightsError(f"a dictionary key or set item must be a string, bytes or a small integer, not {shown(key)}")

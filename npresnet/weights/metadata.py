@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, is_dataclass
 
+from .bounds import parse_json
 from .errors import WeightsError
 
 KEY, VERSION = "npresnet", 1
@@ -50,10 +51,7 @@ def check_classes(classes, count):
 
 def parse_metadata(text) -> dict:
     """The fields of that JSON text, their types checked: a file may hold anything."""
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"the metadata under {KEY!r} is no JSON ({str(error)[:80]})") from error
+    fields = parse_json(text, f"the metadata under {KEY!r}")
     if type(fields) is not dict or fields.get("version") != VERSION:
         raise WeightsError(f"the metadata under {KEY!r} is not of version {VERSION}; a newer npresnet wrote it")
     if not valid(fields):

@@ -19,26 +19,27 @@ TORCH_NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if 
 LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
 
 
-def read_npz(archive):
+def read_npz(archive, budget):
     """(name → Tensor, metadata): entries of text are metadata."""
     tensors, metadata = {}, {}
     for member in archive.names():
         with describing(shown(member)):
             if not member.endswith(".npy"):
                 raise WeightsError("an .npz file holds .npy members only")
-            value = read_npy(archive.read(member))
+            value = read_npy(archive.read(member), budget)
         (metadata if isinstance(value, str) else tensors)[member.removesuffix(".npy")] = value
     return tensors, metadata
 
 
-def read_npy(data):
+def read_npy(data, budget):
     """A Tensor, or a string where the array is a single one."""
     order, kind, size, fortran, shape = parse_header(Stream(data[:16 + 10_000]))
     content = data[header_size(data):]
     if kind == "O":
         raise WeightsError("an array of Python objects is a pickle and is refused; save plain arrays")
     if kind == "U" and shape == () and int(size) * 4 == len(content):
-        return np.ndarray((), f"{order}U{size}", content).item()
+        budget.spend(2 * len(content), "a text")
+        return bytes(content).decode(f"utf-32-{'be' if order == '>' else 'le'}").rstrip("\0")  # code points checked
     dtype = TORCH_NAMES.get(kind + size)
     if dtype is None:
         raise WeightsError(f"the dtype {kind}{size} is not read; save it as a float or an integer array")

@@ -7,7 +7,7 @@ oldest call, is read far enough to name the global it asks for.
 
 from .errors import WeightsError, shown
 from .literals import LITERALS
-from .machine import Built, Dict, checked_key, registering
+from .machine import Built, Dict, registering
 
 OPERATIONS = dict(LITERALS)  # opcode → what it does to a Machine
 opcode = registering(OPERATIONS)
@@ -80,7 +80,7 @@ def _setitems(m):
 def _set_items(m, items):
     if type(m.top) not in (dict, Dict) or len(items) % 2:
         raise WeightsError(f"the pickle sets items of {shown(m.top)}, or a key has no value")
-    m.top.update((checked_key(key), value) for key, value in zip(items[::2], items[1::2]))
+    m.top.update(zip(m.checked_keys(items[::2], m.top), items[1::2]))
 
 
 @opcode("ADDITEMS")
@@ -88,7 +88,7 @@ def _additems(m):
     items = m.pop_to_mark()
     if type(m.top) is not set:
         raise WeightsError(f"the pickle adds items to {shown(m.top)}, which is no set")
-    m.top.update(checked_key(item) for item in items)
+    m.top.update(m.checked_keys(items, m.top))
 
 
 # --- stack and memo -------------------------------------------------------------------------------------------------
@@ -98,24 +98,13 @@ opcode("POP_MARK")(lambda m: m.pop_to_mark())
 opcode("DUP")(lambda m: m.push(m.top))
 opcode("PROTO")(lambda m: m.stream.read(1))
 opcode("FRAME")(lambda m: m.stream.peek(m.stream.unpack("<Q")[0]))  # a promise that so many bytes follow
-opcode("MEMOIZE")(lambda m: _put(m, len(m.memo)))
-opcode("PUT")(lambda m: _put(m, int(m.stream.line(24))))
-opcode("GET")(lambda m: _get(m, int(m.stream.line(24))))
+opcode("MEMOIZE")(lambda m: m.store(m.stored))
+opcode("PUT")(lambda m: m.store(int(m.stream.line(24))))
+opcode("GET")(lambda m: m.push(m.recall(int(m.stream.line(24)))))
 for _name, _layout in {"BINPUT": "<B", "LONG_BINPUT": "<I"}.items():
-    opcode(_name)(lambda m, layout=_layout: _put(m, m.stream.unpack(layout)[0]))
+    opcode(_name)(lambda m, layout=_layout: m.store(m.stream.unpack(layout)[0]))
 for _name, _layout in {"BINGET": "<B", "LONG_BINGET": "<I"}.items():
-    opcode(_name)(lambda m, layout=_layout: _get(m, m.stream.unpack(layout)[0]))
-
-
-def _put(m, index):
-    m.charge(1)
-    m.memo[index] = m.top
-
-
-def _get(m, index):
-    if index not in m.memo:
-        raise WeightsError(f"the pickle recalls item {index}, which it never stored")
-    m.push(m.memo[index])
+    opcode(_name)(lambda m, layout=_layout: m.push(m.recall(m.stream.unpack(layout)[0])))
 
 
 # --- names and calls ------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..models import DIALECTS, FAMILY, Dialect
+from ..models import DIALECTS, FAMILY, Dialect, details
+from ..models.registry import check_places
 from . import catalogue
 from .dialect import in_dialect, plain
-from .errors import WeightsError, describing, shown
+from .errors import WeightsError, describing, guarding, printable, shown
 from .keys import key_map_of, torchvision_keys
 from .metadata import KEY, parse_metadata
 
@@ -42,7 +43,12 @@ class Recognition:
 
 
 def recognise(checkpoint: Mapping) -> Recognition:
-    """Raises WeightsError where the arrays are of no network of the family."""
+    """Raises WeightsError, and nothing else, where the arrays are of no network of the family."""
+    with guarding():
+        return recognised(checkpoint)
+
+
+def recognised(checkpoint):
     shapes = {key: np.shape(array) for key, array in torchvision_keys(checkpoint)[0].items()}
     text = getattr(checkpoint, "metadata", {}).get(KEY)
     if text is not None:
@@ -67,7 +73,7 @@ def from_metadata(fields, shapes):
     if told != real or 0 in head + stem:
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
     with describing("the metadata"):
-        check_options(spec["dialect"], spec["options"])
+        check_options(spec["name"], spec["dialect"], spec["options"], shapes)
         recipe = fields.get("preprocessing")
         if type(recipe) is dict:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
@@ -76,13 +82,22 @@ def from_metadata(fields, shapes):
                        classes=None if classes is None else tuple(classes))
 
 
-def check_options(dialect, options):
+def check_options(name, dialect, options, shapes):
+    """Whether ``name`` can be built so: the options' kinds, their values, and the one that says a size."""
     if dialect not in DIALECTS:
         raise WeightsError(f"unknown dialect {shown(dialect)}; there are {', '.join(DIALECTS)}")
-    DIALECTS[dialect].but(**options)                             # names every unknown one
+    usual = Dialect()
     for key, value in options.items():
-        if type(value) is not type(getattr(Dialect(), key)):
-            raise WeightsError(f"the option {key} cannot be {shown(str(value))}")
+        if type(value) is not type(getattr(usual, key, value)) or (type(value) is float and not 0 <= value <= 1):
+            raise WeightsError(f"the option {printable(key)} cannot be {shown(str(value))}")
+    try:
+        flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})    # names every unknown one
+        check_places(name, FAMILY[name], flavour, options)
+    except ValueError as error:
+        raise WeightsError(str(error)) from None
+    stem = shapes.get("conv1.0.weight", ())[:1]
+    if flavour.stem == "deep" and stem != (flavour.stem_width,):
+        raise WeightsError(f"the metadata tell of a deep stem of width {flavour.stem_width}, the arrays of {stem}")
 
 
 def from_shapes(shapes):
@@ -92,7 +107,9 @@ def from_shapes(shapes):
         (num_classes, features), in_channels = shapes["fc.weight"], shapes["conv1.weight"][1]
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise WeightsError("the keys are not those of a ResNet as torchvision names them; the first are "
-                           + ", ".join(list(shapes)[:3])) from error
+                           + ", ".join(printable(key, 60) for key in list(shapes)[:3])) from error
+    if min(num_classes, in_channels) < 1:
+        raise WeightsError(f"no network has {num_classes} classes and {in_channels} input channels")
     expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
     names = [name for name, entry in FAMILY.items() if built(entry) == plan and features == expected]
     if not names:

@@ -3,10 +3,9 @@
 [S] https://github.com/huggingface/safetensors, README "Format", and its validation in safetensors/src/tensor.rs
 """
 
-import json
 import math
 
-from .bounds import Stream, natural
+from .bounds import Stream, natural, parse_json
 from .errors import WeightsError, describing, shown
 from .tensors import Storage, Tensor, itemsize
 
@@ -23,8 +22,7 @@ def read_safetensors(data, budget):
     if size > MAX_HEADER:
         raise WeightsError(f"the header takes {size:,} bytes, more than {MAX_HEADER:,}")
     text = stream.read(size)
-    budget.spend(32 * size, "the header, parsed")                # "[]," becomes 72 bytes of Python
-    header = parse_header(text)
+    header = parse_header(text, budget)
     metadata = header.pop("__metadata__", {})
     if type(metadata) is not dict or any(type(value) is not str for value in metadata.values()):
         raise WeightsError("__metadata__ must map strings to strings")
@@ -41,10 +39,11 @@ def read_safetensors(data, budget):
     return {name: tensors[name] for name in header}, metadata
 
 
-def parse_header(text):
+def parse_header(text, budget):
     if text[:1] != b"{":
         raise WeightsError("the header does not start with '{'")
-    header = json.loads(bytes(text).decode("utf-8"), object_pairs_hook=unique, parse_int=integer,
+    budget.spend(4 * len(text), "the header, as text")
+    header = parse_json(bytes(text).decode("utf-8"), "the header", budget, object_pairs_hook=unique, parse_int=integer,
                         parse_float=refuse_number, parse_constant=refuse_number)
     if type(header) is not dict:
         raise WeightsError("the header is no JSON object")

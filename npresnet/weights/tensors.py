@@ -84,11 +84,16 @@ class Tensor(Built):
                 raise WeightsError(f"the data of a Parameter must be a tensor, not {shown(state[0])}")
             vars(self).update(vars(state[0]))                    # data, …
 
+    def address(self):
+        """Where its storage's bytes start in this process's memory."""
+        data = self.storage.data
+        return np.frombuffer(data, np.uint8).__array_interface__["data"][0] if data else 0
+
     def array(self, budget, float32=False):
         """A fresh array of the machine's own byte order, in C order, float16 widened to float32 where asked."""
         widen = self.dtype == "bfloat16" or (float32 and self.dtype in HALVES)
         bytes_out = 4 if widen else itemsize(self.dtype)
-        budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {self.size}")
+        budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {shown(str(self.size))}")
         view = self._view()
         if self.dtype == "bfloat16":
             bits = view.astype(np.uint32, order="C")             # a bfloat16 is the upper half of a float32

@@ -9,7 +9,7 @@ from .unpickle import unpickle
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-def read_torch_legacy(data, allow):
+def read_torch_legacy(data, allow, budget):
     """magic, protocol, system, the object, the storage keys; for each key an int64 count and the elements.
 
     Persistent id: ("storage", type, key, location, count, view), the view None or (key, offset, count).  Storages are
@@ -29,7 +29,7 @@ def read_torch_legacy(data, allow):
         return root if view is None else viewed(root, view, views)
 
     def load(**options):
-        return unpickle(stream, globals=options.pop("globals", {}), cure=CURE, **options)
+        return unpickle(stream, globals=options.pop("globals", {}), cure=CURE, budget=budget, **options)
 
     if load() != MAGIC or load() != PROTOCOL:
         raise WeightsError("a pickle, but not one of torch.save; only arrays in a known container are read")

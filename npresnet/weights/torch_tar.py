@@ -25,15 +25,17 @@ def read_torch_tar(data, budget, allow):
             raise WeightsError(f"the persistent id {key} is no tensor of this file")
         return objects[key]
 
-    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE)
+    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE,
+                    budget=budget)
 
 
 def identity(value):
-    """A key: an integer, or its decimal digits (protocol 0 writes persistent ids as text)."""
+    """A key of an integer, or of its decimal digits (protocol 0 writes persistent ids as text); a text, as those do
+    not collide."""
     if type(value) is int and abs(value) < 2**64:
-        return value
+        return str(value)
     if type(value) is str and len(value) <= 20 and value.isdecimal():
-        return int(value)
+        return str(int(value))
     raise WeightsError(f"the key {shown(value)} is no integer; if the file holds a whole model, {CURE}")
 
 
@@ -41,10 +43,10 @@ def read_storages(stream, budget, allow):
     """A count; per storage a pickled (key, location, type), an int64 count and the elements; then the views."""
     storages = {}
     for _ in counted(stream, budget):
-        key, _, kind = triple(unpickle(stream, globals=allow, cure=CURE))
+        key, _, kind = triple(unpickle(stream, globals=allow, cure=CURE, budget=budget))
         storage = Storage(dtype_of(kind), stream.unpack("<q")[0])
         add(storages, key, storage.fill(stream.read(storage.nbytes)))
-    views = unpickle(stream, globals={})
+    views = unpickle(stream, globals={}, budget=budget)
     if type(views) is not list or any(type(view) is not tuple or len(view) != 4 for view in views):
         raise WeightsError("the views must be a list of (target, root, offset, count)")
     budget.spend(1024 * len(views), "the views")
@@ -58,7 +60,7 @@ def read_tensors(stream, storages, budget, allow):
     """A count; per tensor a pickled (key, storage, type), int32 ndim, 4 bytes, int64 sizes, strides and offset."""
     tensors = {}
     for _ in counted(stream, budget):
-        key, root, _ = triple(unpickle(stream, globals=allow, cure=CURE))
+        key, root, _ = triple(unpickle(stream, globals=allow, cure=CURE, budget=budget))
         ndim = natural(stream.unpack("<i4x")[0], "a tensor's number of dimensions")
         if ndim > 32:
             raise WeightsError(f"a tensor has {ndim} dimensions")
@@ -71,7 +73,7 @@ def read_tensors(stream, storages, budget, allow):
 
 def counted(stream, budget):
     """As many turns as the pickled count says; each makes an object or two."""
-    count = natural(unpickle(stream, globals={}), "a count")
+    count = natural(unpickle(stream, globals={}, budget=budget), "a count")
     budget.spend(1024 * count, f"{count:,} storages or tensors")
     return range(count)
 

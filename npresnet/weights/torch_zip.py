@@ -6,7 +6,7 @@ from .torch_globals import CURE, dtype_of
 from .unpickle import unpickle
 
 
-def read_torch_zip(archive, allow):
+def read_torch_zip(archive, allow, budget):
     """The pickled object, its tensors not yet read.
 
     Persistent id: ("storage", type, key, location, count); the count is of bytes for an UntypedStorage.
@@ -27,7 +27,8 @@ def read_torch_zip(archive, allow):
             raise WeightsError(f"the storage {shown(key)} is declared in two ways")
         return storages[key]
 
-    return unpickle(archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE)
+    return unpickle(archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE,
+                    budget=budget)
 
 
 def find_stem(names):

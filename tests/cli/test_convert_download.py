@@ -122,3 +122,11 @@ def test_the_catalogue_is_listed(run):
     listed = json.loads(run("download", "--json").out)
     assert len(listed) == 19 and all(entry["name"] in text and entry["file"] in text for entry in listed)
     assert {entry["preprocessing"] for entry in listed} == {"imagenet-v1", "imagenet-v2", "cifar10"}
+
+
+@pytest.mark.parametrize("name, words", [("resnet152:V2", "only the first 8 hex digits"), ("resnet50", "")])
+def test_a_download_says_where_only_a_part_of_the_hash_is_known(name, words, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(npresnet.weights, "download", lambda *args, **options: tmp_path / "w.pth")
+    done = run("download", name)
+    assert done.status == 0 and done.out == f"{tmp_path / 'w.pth'}\n"
+    assert words in done.err and ("note" in done.err) == bool(words)

@@ -156,3 +156,14 @@ def test_the_cifar_zip():
     np.testing.assert_array_equal(np.bincount(data.folders), [1000] * 10)
     x, labels = next(data.batches("cifar10", 64, limit=640))
     assert x.shape == (64, 3, 32, 32) and x.dtype == np.float32 and labels[0] == 0
+
+
+@pytest.mark.parametrize("method, size, words", [(zipfile.ZIP_DEFLATED, 30 << 20, "more than an image has"),
+                                                 (zipfile.ZIP_LZMA, 1000, "other than deflate"),
+                                                 (zipfile.ZIP_BZIP2, 1000, "other than deflate")])
+def test_a_zip_s_member_pays_for_what_it_unpacks_to(method, size, words, tmp_path):
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/1.png", bytes(size))
+    with pytest.raises(ImageError, match=words):
+        ImageFolder(path).open(0)

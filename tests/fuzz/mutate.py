@@ -4,6 +4,7 @@ Every function takes bytes, a random.Random and ``bend``, which changes bytes bl
 returns bytes; an exception means that the input is not of its kind any more, and then it is bent as a whole.
 """
 
+import gzip
 import io
 import json
 import pickletools
@@ -20,8 +21,9 @@ NAMES = ("archive/data.pkl", "archive/data/0", "archive/byteorder", "archive/con
          "config.json", "a.npy", "b/data.pkl", "../a", "npresnet.npy")
 DTYPES = ("F64", "F32", "F16", "BF16", "BOOL", "I64", "I8", "U16", "C64", "F8_E4M3", "")
 KEYS = ("state_dict", "model", "module.a", "fc.weight", "conv1.weight", "linear.weight", "npresnet",
-        "layer1.0.conv2.weight", "resnet.embedder.embedder.convolution.weight", "a/kernel", "x.identity_downsample.y",
-        "0")
+        "layer1.0.conv2.weight", "conv1.0.weight", "conv1.6.weight", "layer9.9999.conv1.weight", "9" * 5000,
+        "resnet.embedder.embedder.convolution.weight", "a/kernel", "x.identity_downsample.y", "0",
+        f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight")
 CODES = b"(tusaeRb02}])NQ\x81\x85\x86\x87\x88\x89\x8f\x90\x93\x94\x80.1"
 
 
@@ -39,6 +41,8 @@ def inside(data, rng, bend):
     """By what the bytes are."""
     if data[:4] == b"PK\3\4":
         return in_zip(data, rng, bend)
+    if data[:2] == b"\x1f\x8b":
+        return gzip.compress(inside(gzip.decompress(data), rng, bend), 1)
     if data[257:262] == b"ustar":
         return in_tar(data, rng, bend)
     if data[:1] == b"\x80" or b"\x80\2" in data[:64]:

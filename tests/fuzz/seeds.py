@@ -5,13 +5,16 @@
 The files are committed, so that fuzzing needs neither.  Their names say what they are and mean nothing to the readers.
 """
 
+import gzip
 import io
 import json
+import pickle
 import struct
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tests.weights import containers, pickles
 
@@ -22,6 +25,17 @@ SPEC = {"version": 1, "spec": {"name": "resnet18", "num_classes": 2, "in_channel
                                "options": {"conv_bias": True}}, "preprocessing": "imagenet-v1", "classes": ["a", "b"]}
 KERAS = {"conv1_conv/kernel": (1, 1, 3, 2), "conv1_conv/bias": (2,), "predictions/kernel": (2, 2)}
 KINDS = {"conv1_conv": "conv2d", "predictions": "dense"}
+
+
+DEEP = {**SPEC, "spec": {**SPEC["spec"], "dialect": "timm", "options": {"stem": "deep", "stem_width": 1}}}
+STAGES = "resnet.encoder.stages."
+
+
+def deep_stem(arrays):
+    """The thin network with three convolutions in the place of its first."""
+    stem = {f"conv1.{i}.weight": np.ones(shape, np.float16) for i, shape in
+            ((0, (1, 3, 3, 3)), (3, (1, 1, 3, 3)), (6, (2, 1, 3, 3)))}
+    return stem | {name: array for name, array in arrays.items() if name != "conv1.weight"}
 
 
 def thin_resnet18():
@@ -64,6 +78,11 @@ def pickle_files():
     others = (b"(lp0\nI5\naF1.5\naL7L\naS'a'\naVb\nag0\n0", b"\x95\x04\0\0\0\0\0\0\0\x8f(K\1\x90\x940",
               b"U\1aT\1\0\0\0bC\1cB\1\0\0\0d\x8c\1eccollections\nOrderedDict\n)\x81000000", b"(1N\x88\x89\x85\x8620")
     yield "torch-legacy-view", old
+    yield "torch-zip-integer-keys", pickles.pth(pickles.program(
+        {"w": pickles.tensor(), 0: "a", 12345: None, -1: (1, 2), "state": {1: [], 2**40: {}}}))
+    told = pickles.value({"npresnet": json.dumps(DEEP)})
+    yield "torch-zip-attributes", pickles.pth(
+        b"\x80\2" + pickles.ORDERED + pickles.text("w") + pickles.tensor() + b"s" + told + b"b.")
     for i, program in enumerate(others):
         yield f"torch-zip-opcodes-{i}", pickles.pth(b"\x80\4" + program + pickles.program({"w": pickles.tensor()})[2:])
 
@@ -72,7 +91,12 @@ def other_files():
     yield "npz", buffered(np.savez, **STATE, npresnet=np.array(json.dumps(SPEC)))
     yield "npz-packed", buffered(np.savez_compressed, big=np.arange(3, dtype=">f4"), order=np.ones((2, 3), order="F"),
                                flag=np.array([True]))
-    for name, state, metadata in (("told", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {})):
+    yield "npz-text", buffered(np.savez, w=np.ones(2), npresnet=np.array("a\U0010ffff"), end=np.array("b", ">U1"))
+    hugging = {f"{STAGES}{i}.layers.10.layer.0.convolution.weight": np.ones(1, np.float16) for i in range(2)}
+    hugging["resnet.embedder.embedder.convolution.weight"] = np.ones((1, 3, 7, 7), np.float16)
+    for name, state, metadata in (("told", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {}),
+                                  ("deep", deep_stem(thin_resnet18()), {}), ("huggingface", hugging, {}),
+                                  ("deep-told", deep_stem(thin_resnet18()), {"npresnet": json.dumps(DEEP)})):
         yield f"safetensors-{name}", safetensors(state, metadata)
 
 
@@ -120,9 +144,27 @@ def weights_h5(buffer, arrays):
             file[f"layers/{layer}/vars/{counts[layer]}"] = array
 
 
+def cifar_files():
+    """Archives of two images, in both versions."""
+    rows, pixels = bytes(2 * 3073), np.zeros((2, 3072), np.uint8)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    tree = {b"data": pixels, b"labels": [0, 1]}
+    binary = [(f"a/{name}.bin", rows) for name in names]
+    pickled = [(f"a/{name}", pickle.dumps(tree, 4)) for name in names]
+    yield "cifar-binary", gzip.compress(pickles.tar(binary), mtime=0)
+    yield "cifar-pickled", gzip.compress(pickles.tar(pickled), mtime=0)
+
+
+def image_files():
+    """Four by three pixels in every format."""
+    image = Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3))
+    for name in ("png", "jpeg", "gif", "bmp", "ppm", "webp", "tiff", "jpeg2000"):
+        yield f"image-{name}", buffered(image.save, name)
+
+
 def main():
     CORPUS.mkdir(exist_ok=True)
-    for files in (torch_files, tar_files, pickle_files, other_files, keras_files):
+    for files in (torch_files, tar_files, pickle_files, other_files, keras_files, cifar_files, image_files):
         for name, data in files():
             (CORPUS / name).write_bytes(data)
 

@@ -3,8 +3,11 @@
 Allowed are arrays within the bound or a WeightsError in good time; anything else is a Finding.
 """
 
+import io
+import lzma
 import struct
 import sys
+import tarfile
 import time
 import tracemalloc
 import zlib
@@ -12,6 +15,9 @@ from contextlib import suppress
 
 import numpy as np
 
+from npresnet.data import ImageError, images
+from npresnet.limits import IMAGE_FLOOR
+from npresnet.training import archives
 from npresnet.weights import WeightsError, recognise
 from npresnet.weights.bounds import Budget
 from npresnet.weights.errors import describing
@@ -22,7 +28,8 @@ SAMPLED = 64   # every so many inputs, the memory is traced; the limit on the ad
 EVENTS = ("open", "exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "socket.", "shutil.",
           "ctypes.", "tempfile.", "urllib.", "code.")
 DAMAGE = (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error, zlib.error, OSError, EOFError,
-          RuntimeError)  # what damaged bytes may raise inside; NameError, AttributeError, MemoryError … would be ours
+          RuntimeError, tarfile.TarError, lzma.LZMAError)  # what damaged bytes may raise inside; NameError,
+#                                                            AttributeError, MemoryError … would be ours
 
 
 class Finding(AssertionError):
@@ -59,9 +66,35 @@ def read(data):
     return found
 
 
-def check_error(error):
+def read_images(data):
+    """What read_image does with a file's bytes: the image or None."""
+    try:
+        return images.read_image(io.BytesIO(data))
+    except ImageError as error:
+        check_error(error, anything=True)                        # Pillow has no one type for bad bytes
+        return None
+
+
+def read_cifar(data):
+    """What train --data does with an archive's bytes: the arrays or None."""
+    try:
+        return archives.read_archive(io.BytesIO(data), "input")
+    except ImageError as error:
+        check_error(error)
+        return None
+
+
+READERS = {  # name: which seeds, and what reads them
+    "torch-zip": ("torch-zip-*", read), "torch-legacy": ("torch-legacy-*", read), "torch-tar": ("torch-tar-*", read),
+    "safetensors": ("safetensors-*", read), "npz": ("npz*", read), "hdf5": ("keras-*h5", read),
+    "keras": ("keras-zip", read), "weights": ("[!ci]*", read), "cifar": ("cifar-*", read_cifar),
+    "images": ("image-*", read_images),
+}
+
+
+def check_error(error, anything=False):
     """A WeightsError may stand for damage, not for a mistake of the reader, and takes one line."""
-    if error.__cause__ is not None and not isinstance(error.__cause__, DAMAGE):
+    if error.__cause__ is not None and not anything and not isinstance(error.__cause__, DAMAGE):
         raise Finding(f"not damage but a mistake: {error}") from error.__cause__
     if "\n" in str(error) or len(str(error)) > 1000:
         raise Finding(f"not one short line: {error}")
@@ -72,15 +105,16 @@ def bound(size):
     return 16 * 2**20 + 4 * size + 512 * size + 4 * size + 2**20
 
 
-def watched(data, watch):
+def watched(data, watch, reader=None):
     """read(data), and a Finding for time, memory or events that it must not cause; the checkpoint or None."""
+    reader = reader or read
     watch.count += 1
     sampled = watch.count % SAMPLED == 0
     if sampled:
         tracemalloc.start()
     start, watch.on = time.process_time(), True
     try:
-        found = read(data)
+        found = reader(data)
     finally:
         watch.on, seconds = False, time.process_time() - start
         peak = tracemalloc.get_traced_memory()[1]
@@ -89,6 +123,6 @@ def watched(data, watch):
         raise Finding(f"the input caused {watch.seen}")
     if seconds > SECONDS * (4 if sampled else 1):
         raise Finding(f"took {seconds:.1f} s")
-    if peak > bound(len(data)):
+    if peak > bound(len(data)) + (0 if reader is read else IMAGE_FLOOR):
         raise Finding(f"took {peak:,} bytes")
     return found

@@ -1,8 +1,12 @@
 """The official CIFAR archives, written here by hand in both versions."""
 
+import bz2
+import gzip
 import io
+import lzma
 import pickle
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,3 +145,64 @@ def test_other_bad_archives(tmp_path):
         read_cifar(others)
     (tmp_path / "train").mkdir()
     assert not is_cifar(tmp_path)                                        # a folder called train is no archive
+
+
+# --- archives that cost more than they are ---------------------------------------------------------------------------
+
+def header(kind, size, name="././@LongLink"):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+COSTLY = {
+    "a long name of gigabytes": header(tarfile.GNUTYPE_LONGNAME, 2 << 30) + bytes(4096),
+    "a pax header of gigabytes": header(tarfile.XHDTYPE, 1 << 30, "x") + bytes(4096),
+    "a global pax header of gigabytes": header(tarfile.XGLTYPE, 1 << 30, "x") + bytes(4096),
+    "a member of gigabytes": header(tarfile.REGTYPE, 6 << 30, "data_batch_1.bin") + bytes(4096),
+    "tens of thousands of members": header(tarfile.REGTYPE, 0, "a") * 30_000,
+}
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, bz2.compress, lzma.compress],
+                         ids=["plain", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("name", COSTLY)
+def test_an_archive_pays_for_what_it_unpacks_to(name, pack, tmp_path):
+    path = tmp_path / "a.tar"
+    path.write_bytes(pack(COSTLY[name]))
+    assert is_cifar(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"in one piece|past the bound|too many steps"):
+            read_cifar(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+@pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2],
+                                    lambda data: data[:len(data) // 2] + b"\xff" * 99 + data[len(data) // 2 + 99:]],
+                         ids=["cut", "changed"])
+def test_a_damaged_packing_is_one_clear_line(pack, damage, tmp_path):
+    whole = as_tar(tmp_path, python10(), ".tar")
+    path = tmp_path / "b.tar"
+    path.write_bytes(damage(pack(whole.read_bytes())))
+    words = r"damaged archive|none of the CIFAR archives|fetch the archive again"
+    with pytest.raises(ImageError, match=words) as caught:
+        read_cifar(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tree", [5, [1], None, {b"\xff\xfe": 1}, {b"data": 5, b"labels": [0]}, {b"labels": [2**70]}])
+def test_a_pickle_of_something_else_is_one_clear_line(tree, tmp_path):
+    path = as_tar(tmp_path, {name: pickle.dumps(tree, 2) for name in python10()})
+    with pytest.raises(ImageError, match="damaged archive"):
+        read_cifar(path)
+
+
+def test_reading_goes_forwards_however_the_members_lie(tmp_path):
+    files = python10()
+    turned = dict(reversed(files.items()))
+    for (one, other) in zip(read_cifar(as_tar(tmp_path, files)), read_cifar(as_tar(tmp_path, turned, ".tar"))):
+        np.testing.assert_array_equal(one, other)

@@ -1,16 +1,19 @@
 """The catalogue, and downloads from a server on the loopback that misbehaves in every way a server can."""
 
 import hashlib
+import os
 import re
 import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import Request
 
 import pytest
 
 from npresnet.weights import CATALOGUE, WeightsError, catalogue, download, find
 from npresnet.weights.catalogue import by_hash
+from npresnet.weights.connection import Redirects, connections
 
 from .. import oracles
 
@@ -216,3 +219,90 @@ def test_no_server_no_folder_and_no_such_name(tmp_path, fetch):
         download("tiny", tmp_path / "file", base_url=server.url)
     with pytest.raises(WeightsError, match="no published weights"):
         download("resnet9000", tmp_path)
+
+
+# --- what a server, or somebody else in the folder, may try ---------------------------------------------------------
+
+def test_a_link_in_the_place_of_the_part_is_not_followed(fetch, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    for target in (precious, tmp_path / "elsewhere"):
+        fetch.part.symlink_to(target)
+        fetch(Server(ranged()))
+        assert fetch.file.read_bytes() == CONTENT and not fetch.file.is_symlink() and not fetch.part.is_symlink()
+        fetch.file.unlink()
+    assert precious.read_bytes() == b"mine" and not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda part: os.link(part.parent / "precious", part)],
+                         ids=["a pipe", "a folder", "another name of a file"])
+def test_what_no_download_left_is_not_written_to(make, fetch, tmp_path):
+    (tmp_path / "precious").write_bytes(b"mine")
+    make(fetch.part)
+    with pytest.raises(WeightsError, match=r"remove it|Is a directory"):
+        fetch(Server(ranged()))
+    assert (tmp_path / "precious").read_bytes() == b"mine" and not fetch.file.exists()
+
+
+def test_two_downloads_do_not_write_one_part(fetch):
+    """The second is told, while the first is under way."""
+    told = []
+
+    def answer(handler):
+        with pytest.raises(WeightsError, match="another download is writing it"):
+            fetch(Server(ranged()))
+        told.append(True)
+        ranged()(handler)
+    fetch(Server(answer))
+    assert told and fetch.file.read_bytes() == CONTENT
+
+
+def test_https_is_never_left():
+    def redirected(start, to):
+        return Redirects().redirect_request(Request(start), None, 302, "Found", {}, to)
+    assert redirected("https://a/x", "https://b/x").full_url == "https://b/x"
+    assert redirected("http://a/x", "https://b/x").full_url == "https://b/x"
+    for to in ("http://a/x", "ftp://a/x", "file:///etc/passwd", "data:,x", "//["):
+        with pytest.raises(WeightsError, match=r"not https|only http and https|no address"):
+            redirected("https://a/x", to)
+    with connections(9) as made:
+        kinds = set(made.opener().handle_open)
+    assert kinds <= {"http", "https", "unknown"}
+
+
+def test_a_redirection_to_a_file_is_refused(fetch):
+    for place in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
+        with pytest.raises(WeightsError, match=r"not allowed|only http"):
+            fetch(Server(send(b"", 302, Location=place)))
+    assert not fetch.part.exists()
+
+
+def dripping(head):
+    """A server that sends a byte now and then: of its answer's head, or of its body."""
+    def answer(handler):
+        if not head:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3072000\r\n\r\n")
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            time.sleep(0.1)
+    return answer
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_server_that_drips_is_left_in_time(head, fetch):
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match="longer than the time that it was given"):
+        fetch(Server(dripping(head)), total_timeout=0.6)
+    assert time.monotonic() - start < 5
+
+
+def test_numbers_of_thousands_of_digits_are_no_numbers(fetch):
+    fetch(Server(send(CONTENT, length="9" * 5000), ranged()), attempts=2)
+    assert fetch.file.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:99999", "http://a b/", "gopher://a", ""])
+def test_what_is_no_address_is_one_clear_line(address, fetch, tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        download("tiny", tmp_path, base_url=address or "nothing", attempts=1)
+    assert "\n" not in str(caught.value) and not fetch.part.exists()
