@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from .data import class_names
-from .models import FAMILY, build, details
+from .models import FAMILY, Spec, build, details, rebuild
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, load_weights, read_weights
 from .weights.errors import describing
+from .weights.keys import torchvision_keys
 from .weights.recognise import recognise
 
 SHIPPED = "resnet20"      # the network whose file lies in the checkout's weights/, in an installed package's shipped/
@@ -43,9 +44,13 @@ def create_model(name, *, weights=None, num_classes=None, dialect=None, seed=0, 
     found = recognised(checkpoint)
     if found and found.name == name:
         asked, options = settled(found, dialect, options)
+    ours = found if found and found.name == name else None
+    if ours and (ours.changes or ours.frozen):
+        refuse_other_sizes(ours, num_classes, in_channels)
+        return filled(changed(ours, checkpoint, asked, options), checkpoint, ours)
     model = build(name, num_classes or (found.num_classes if found else None),
                   in_channels=in_channels or (found.in_channels if found else 3), dialect=asked, **options)
-    return filled(model, checkpoint, found if found and found.name == name else None)
+    return filled(model, checkpoint, ours)
 
 
 def load_model(path=None):
@@ -63,8 +68,27 @@ def load_model(path=None):
     checkpoint = read_weights(path)
     with describing(path):                             # so that the error names the file
         found = recognise(checkpoint)
+        if found.changes or found.frozen:
+            return filled(changed(found, checkpoint, found.dialect, found.options), checkpoint, found)
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
     return filled(model, checkpoint, found)
+
+
+def changed(found, checkpoint, dialect, options):
+    """The network that a file records, with the layers that were changed after it was built."""
+    spec = Spec(found.name, found.num_classes, found.in_channels, dialect, options)
+    shapes = {key: array.shape for key, array in torchvision_keys(checkpoint)[0].items()}
+    try:
+        return rebuild(spec, shapes, found.changes, found.frozen)
+    except ValueError as error:
+        raise WeightsError(f"the layers that the metadata tell of: {error}") from None
+
+
+def refuse_other_sizes(found, num_classes, in_channels):
+    """A network whose layers were changed is taken as it is."""
+    if num_classes not in (None, found.num_classes) or in_channels not in (None, found.in_channels):
+        raise WeightsError(f"the file holds a changed network of {found.num_classes} classes and {found.in_channels} "
+                           "input channels; leave out num_classes and in_channels, or use load_model()")
 
 
 def settled(found, dialect, options):
@@ -108,4 +132,6 @@ def filled(model, checkpoint, found):
         model.preprocessing = found.preprocessing or model.preprocessing
         model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
         model.notes += [f"its keys also fit {other}" for other in found.also]
+        model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
+        model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
     return model

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
+from .changes import apply
 from .cifar import CifarResNet
 from .plain import PlainBlock
 from .published import details
@@ -97,6 +98,29 @@ def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **opt
     model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels)
     model.spec = Spec(name, num_classes, in_channels, dialect, options)
     model.preprocessing, model.classes = flavour.preprocessing or entry.preprocessing, None
+    return model
+
+
+def rebuild(spec: Spec, shapes, changes=(), frozen=()):
+    """The model that ``spec`` and a list of changed layers tell of, with all weights zero, in eval mode.
+
+    ``shapes`` (key → shape) are those of the arrays it will be given, ``frozen`` the keys of parameters that do not
+    learn.  Raises ValueError where the list does not tell of such a network (see changes.py).
+    """
+    head, stem = shapes.get("fc.weight"), shapes.get("conv1.weight") or shapes.get("conv1.0.weight")
+    model = build(spec.name, head[0] if head else 1, in_channels=stem[1] if stem and len(stem) > 1 else 1,
+                  dialect=spec.dialect, **spec.options)          # as large as the arrays, whatever the spec says
+    model.spec = spec
+    apply(model, changes, shapes)
+    if model.spec != spec:
+        raise ValueError(f"the arrays are of {model.spec.num_classes} classes and {model.spec.in_channels} channels, "
+                         f"not of {spec.num_classes} and {spec.in_channels}")
+    boxes = dict(model.named_parameters())
+    unknown = [key for key in frozen if key not in boxes]
+    if unknown:
+        raise ValueError(f"there is no parameter {str(unknown[0])[:100]!r} to freeze")
+    for key in frozen:
+        boxes[key].trainable = False
     return model
 
 

@@ -12,7 +12,7 @@ from . import catalogue
 from .dialect import in_dialect, plain
 from .errors import WeightsError, describing, shown
 from .keys import key_map_of, torchvision_keys
-from .metadata import KEY, parse_metadata
+from .metadata import CHANGED, KEY, parse_metadata
 
 if TYPE_CHECKING:
     from ..data import Preprocessing
@@ -27,6 +27,8 @@ class Recognition:
     dataset        whose class names fit, where the hash proves it, else None
     source         "metadata", "catalogue" or "keys": what was believed
     also           other readings of the same keys and shapes, in words
+    changes        the layers that are other than the name and the options say, see models/changes.py
+    frozen         the keys of the parameters that do not learn
     """
 
     name: str
@@ -39,6 +41,8 @@ class Recognition:
     dataset: str | None = None
     source: str = "keys"
     also: tuple[str, ...] = ()
+    changes: tuple[dict, ...] = ()
+    frozen: tuple[str, ...] = ()
 
 
 def recognise(checkpoint: Mapping) -> Recognition:
@@ -64,7 +68,8 @@ def from_metadata(fields, shapes):
         raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
     told, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
-    if told != real or 0 in head + stem:
+    changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
+    if (told != real and not changes) or 0 in head + stem:       # of changed layers rebuild() asks it
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
     with describing("the metadata"):
         check_options(spec["dialect"], spec["options"])
@@ -73,7 +78,8 @@ def from_metadata(fields, shapes):
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
             recipe = Preprocessing(**recipe)
     return Recognition(**spec, preprocessing=recipe, source="metadata",
-                       classes=None if classes is None else tuple(classes))
+                       classes=None if classes is None else tuple(classes), changes=changes,
+                       frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else ())
 
 
 def check_options(dialect, options):
