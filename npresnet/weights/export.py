@@ -5,7 +5,7 @@ from pathlib import Path
 from ..models import FAMILY, details
 from ..nn import BatchNorm2d
 from .atomic import replacing
-from .errors import WeightsError, describing
+from .errors import WeightsError, checked_path, describing
 from .huggingface import huggingface_name
 from .keras_write import write_keras
 from .metadata import model_metadata, what_changed
@@ -23,7 +23,7 @@ def export_weights(model, path, dialect: str) -> Path:
 
     Raises WeightsError where that library would compute other numbers with these weights, and says why.
     """
-    path = Path(path)
+    path = checked_path(path)
     with describing(path):
         if getattr(model, "spec", None) is None:
             raise WeightsError("only a model of create_model or load_model is written for another library")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backend import array_namespace
+from ..nn import Module
 from .checkpoint import Checkpoint
 from .errors import WeightsError, printable
 from .keys import torchvision_keys
@@ -21,7 +22,11 @@ def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> C
     was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset="fc"``, or a tuple of names,
     leaves everything under ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
     """
+    if not isinstance(model, Module):
+        raise WeightsError(f"load_weights fills a model, not a {type(model).__name__}")
     reset = (reset,) if isinstance(reset, str) else reset
+    if not isinstance(reset, (tuple, list)) or not all(isinstance(name, str) for name in reset):
+        raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     found = path_or_dict if isinstance(path_or_dict, Mapping) else read_weights(path_or_dict)
     source = getattr(found, "path", None) or "these weights"
     arrays, notes = torchvision_keys(found)

@@ -73,7 +73,7 @@ def check_recipe(recipe):
 def check_classes(classes, count):
     if classes is None:
         return
-    if isinstance(classes, str) or not names_of_each(list(classes), count):
+    if not isinstance(classes, (list, tuple)) or not names_of_each(list(classes), count):
         raise WeightsError(f"model.classes must be None or {count} names, one for each class")
 
 

@@ -4,11 +4,10 @@ import hashlib
 import mmap
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from .bounds import Budget
 from .checkpoint import Checkpoint, find_state
-from .errors import WeightsError, describing, shown
+from .errors import WeightsError, checked_path, describing, shown
 from .hdf5_file import MAGIC
 from .keras import read_hdf5, read_keras
 from .npz import read_npz
@@ -38,9 +37,7 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
 
     Raises only WeightsError.
     """
-    if path == "":
-        raise WeightsError("the path is empty; name a file of weights")
-    path = Path(path)
+    path = checked_path(path)
     with describing(path):
         data = mapped(path)
         sha256 = hashlib.sha256(data).hexdigest()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..models import DIALECTS, FAMILY, Dialect
 from . import catalogue
+from .advice import advice
 from .dialect import in_dialect, plain
 from .errors import WeightsError, describing, shown
 from .keys import key_map_of, torchvision_keys
@@ -97,8 +98,7 @@ def from_shapes(shapes):
         plan = measured(shapes)
         (num_classes, features), in_channels = shapes["fc.weight"], shapes["conv1.weight"][1]
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise WeightsError("the keys are not those of a ResNet as torchvision names them; the first are "
-                           + ", ".join(list(shapes)[:3])) from error
+        raise WeightsError(advice(shapes, name_of)) from error
     expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
     names = [name for name, entry in FAMILY.items() if built(entry) == plan and features == expected]
     if not names:
@@ -110,6 +110,14 @@ def from_shapes(shapes):
     if f"{name}:V2" in catalogue.ENTRIES:
         also += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
     return Recognition(name, num_classes, in_channels, "torchvision", options, preset, also=also)
+
+
+def name_of(shapes):
+    """The network that shapes with a head belong to, or None."""
+    try:
+        return from_shapes(shapes).name
+    except (WeightsError, KeyError, IndexError, ValueError, ZeroDivisionError):
+        return None
 
 
 def measured(shapes):
