@@ -160,14 +160,14 @@ class Module:
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
         boxes = dict(self.named_arrays())
-        given = {key: state[key] for key in boxes if key in state}
+        given = {key: untied(state[key]) for key in boxes if key in state}
         missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in boxes]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
         problems += [f"shape       {key}: the model has {boxes[key].value.shape}, the state {np.shape(array)}"
                      for key, array in given.items() if np.shape(array) != boxes[key].value.shape]
-        dtypes = {key: dtype_of(array) for key, array in given.items()}
+        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in given.items()}
         problems += [f"dtype       {key}: {dtype} holds no real numbers"
                      for key, dtype in dtypes.items() if not real(dtype)]
         if problems:
@@ -179,10 +179,9 @@ class Module:
         return Mismatch(missing, unexpected)
 
 
-def dtype_of(array):
-    """NumPy's dtype of an array, or of what becomes one, such as a tensor of PyTorch on the CPU."""
-    dtype = getattr(array, "dtype", None)
-    return dtype if isinstance(dtype, np.dtype) else np.asarray(array).dtype
+def untied(array):
+    """A tensor of PyTorch as NumPy's array of its numbers; anything else as it is."""
+    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
 
 def real(dtype) -> bool:
