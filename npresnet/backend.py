@@ -180,11 +180,13 @@ def to_device(thing, device: str):
 
     What is on another GPU than the current one is computed with inside ``with cupy.cuda.Device(1)``.
     """
-    kind, _, index = device.partition(":")
+    kind, _, index = device.partition(":") if isinstance(device, str) else (device, "", "")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
     if hasattr(thing, "mapped"):
         return thing.mapped(lambda array: to_device(array, device))
+    if not hasattr(thing, "dtype"):
+        raise TypeError(f"an array or a model is moved to a device, not a {type(thing).__name__}")
     if kind == "cpu":
         return numpy.array(thing if array_namespace(thing) is numpy else thing.get())
     cupy = gpu()

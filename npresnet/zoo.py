@@ -1,12 +1,15 @@
 """Models with weights: the one place above both the family and the files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .data import class_names
-from .models import FAMILY, build, details
+from .models import FAMILY, Spec, build, details, rebuild
+from .models.registry import whole
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, read_weights
 from .weights.errors import describing
+from .weights.keys import torchvision_keys
 from .weights.load import place
 from .weights.recognise import recognise
 
@@ -32,21 +35,37 @@ def create_model(name, *, weights=None, num_classes=None, dialect=None, seed=0, 
                         of ``save_weights`` records for this name, else torchvision's
     zero_init_residual  every block starts as its shortcut
 
-    Raises ValueError for an unknown name, dialect or option, WeightsError for weights that do not fit.
+    Raises ValueError for an unknown name, dialect or option and for a number that cannot be, WeightsError for weights
+    that do not fit.
     """
-    asked = dialect or "torchvision"
+    asked, seed = "torchvision" if dialect is None else dialect, whole("seed", seed, least=0)
+    model = build(name, num_classes, in_channels=3 if in_channels is None else in_channels, dialect=asked, **options)
+    check_zero_init(model, zero_init_residual, weights)
     if weights is None:
-        model = build(name, num_classes, in_channels=in_channels or 3, dialect=asked, **options)
         initialize(model, seed)
         return zero_last_gamma(model) if zero_init_residual else model
-    build(name, 1, dialect=asked, **options)           # what is asked for must exist before anything is read
-    checkpoint = weights if isinstance(weights, dict) else read_weights(weights)
+    checkpoint = weights if isinstance(weights, Mapping) else read_weights(weights)
     found = recognised(checkpoint)
     if found and found.name == name:
         asked, options = settled(found, dialect, options)
-    model = build(name, num_classes or (found.num_classes if found else None),
-                  in_channels=in_channels or (found.in_channels if found else 3), dialect=asked, **options)
-    return filled(model, checkpoint, found if found and found.name == name else None, own=checkpoint is not weights)
+    ours = found if found and found.name == name else None
+    if ours and (ours.changes or ours.frozen):
+        refuse_other_sizes(ours, num_classes, in_channels)
+        return filled(changed(ours, checkpoint, asked, options), checkpoint, ours, own=checkpoint is not weights)
+    num_classes = num_classes or (found.num_classes if found else None)
+    in_channels = in_channels or (found.in_channels if found else 3)
+    model = build(name, num_classes, in_channels=in_channels, dialect=asked, **options)
+    return filled(model, checkpoint, ours, own=checkpoint is not weights)
+
+
+def check_zero_init(model, wanted, weights):
+    """Refuse to begin as the shortcuts where nothing begins, or where there is nothing to set to zero."""
+    if not isinstance(wanted, bool):
+        raise ValueError(f"zero_init_residual={wanted!r}: give True or False")
+    if wanted and weights is not None:
+        raise ValueError("zero_init_residual is for weights that are drawn; leave it out where weights are given")
+    if wanted and not any(hasattr(part, "last_norm") for part in model.modules()):
+        raise ValueError(f"no branch of a {model.spec.name} ends in a batch norm; leave out zero_init_residual")
 
 
 def load_model(path=None):
@@ -64,8 +83,27 @@ def load_model(path=None):
     checkpoint = read_weights(path)
     with describing(path):                             # so that the error names the file
         found = recognise(checkpoint)
+        if found.changes or found.frozen:
+            return filled(changed(found, checkpoint, found.dialect, found.options), checkpoint, found, own=True)
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
     return filled(model, checkpoint, found, own=True)
+
+
+def changed(found, checkpoint, dialect, options):
+    """The network that a file records, with the layers that were changed after it was built."""
+    spec = Spec(found.name, found.num_classes, found.in_channels, dialect, options)
+    shapes = {key: array.shape for key, array in torchvision_keys(checkpoint)[0].items()}
+    try:
+        return rebuild(spec, shapes, found.changes, found.frozen)
+    except ValueError as error:
+        raise WeightsError(f"the layers that the metadata tell of: {error}") from None
+
+
+def refuse_other_sizes(found, num_classes, in_channels):
+    """A network whose layers were changed is taken as it is."""
+    if num_classes not in (None, found.num_classes) or in_channels not in (None, found.in_channels):
+        raise WeightsError(f"the file holds a changed network of {found.num_classes} classes and {found.in_channels} "
+                           "input channels; leave out num_classes and in_channels, or use load_model()")
 
 
 def settled(found, dialect, options):
@@ -75,8 +113,8 @@ def settled(found, dialect, options):
     """
     recorded = found.source == "metadata"
     if recorded:
-        dialect, options = dialect or found.dialect, {**found.options, **options}
-    dialect = dialect or "torchvision"
+        dialect, options = found.dialect if dialect is None else dialect, {**found.options, **options}
+    dialect = "torchvision" if dialect is None else dialect
     if not recorded and found.dialect in ("torchvision", dialect):     # the first: keys without a mark of their own
         return dialect, options
     defaults = FAMILY[found.name].defaults
@@ -109,4 +147,6 @@ def filled(model, checkpoint, found, own=False):
         model.preprocessing = found.preprocessing or model.preprocessing
         model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
         model.notes += [f"its keys also fit {other}" for other in found.also]
+        model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
+        model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
     return model

@@ -2,6 +2,6 @@
 
 from .dialects import Dialect
 from .published import DIALECTS, details
-from .registry import FAMILY, Entry, Spec, build, list_models
+from .registry import FAMILY, Entry, Spec, build, list_models, rebuild
 
-__all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "details", "list_models"]
+__all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "details", "list_models", "rebuild"]

@@ -1,6 +1,8 @@
 """What every network of the family is: a chain that ends in scores, or in their softmax."""
 
-from ..nn import Chain, Sequential, Softmax
+from dataclasses import replace
+
+from ..nn import Chain, Conv2d, Linear, Sequential, Softmax
 
 
 class Classifier(Chain):
@@ -12,6 +14,21 @@ class Classifier(Chain):
 
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
+
+    @property
+    def spec(self):
+        """How it was built (a Spec), with as many classes and input channels as its layers have by now."""
+        if "built" not in vars(self):
+            raise AttributeError("this network was not built by name, so it has no spec")
+        head = [part for part in self.fc.modules() if isinstance(part, Linear)]
+        stem = next((part for part in self.modules() if isinstance(part, Conv2d)), None)
+        classes = len(head[-1].weight.value) if head else self.built.num_classes
+        channels = stem.weight.value.shape[1] * stem.groups if stem else self.built.in_channels
+        return replace(self.built, num_classes=classes, in_channels=channels)
+
+    @spec.setter
+    def spec(self, spec):
+        self.built = spec
 
     def finish(self, dialect):
         """Assign the last layer: a softmax, or nothing."""

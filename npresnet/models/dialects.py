@@ -14,7 +14,9 @@ At stride 1 an odd kernel's 'same' is p = (k − 1)/2.  At stride 2 on an even i
 a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see another picture.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from ..nn import (
     AvgPool2d,
@@ -38,6 +40,23 @@ CHOICES = {
     "padding": ("explicit", "same"),
     "stem": ("7x7", "deep", "pool-first", "bare"),
     "pool": ("padded", "ceil", "zeros", "same"),
+}
+
+
+class Kind(NamedTuple):
+    """What a detail may be, as a test and in words."""
+
+    suits: Callable
+    words: str
+
+
+FLAG = Kind(lambda value: type(value) is bool, "True or False")
+SHARE = Kind(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
+KINDS = {
+    "eps": SHARE, "momentum": SHARE,
+    "stem_width": Kind(lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
+    **dict.fromkeys(("conv_bias", "unbiased", "stem_bias", "avg_down", "squeeze", "relu_before_sum", "bare_bias",
+                     "softmax"), FLAG),
 }
 
 
@@ -70,6 +89,9 @@ class Dialect:
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field}={getattr(self, field)!r}: use one of {', '.join(map(repr, allowed))}")
+        for field, kind in KINDS.items():
+            if not kind.suits(getattr(self, field)):
+                raise ValueError(f"{field}={getattr(self, field)!r}: give {kind.words}")
 
     # -- layers ----------------------------------------------------------------------------------
 

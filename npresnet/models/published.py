@@ -55,7 +55,7 @@ def details(model, dialect, **options) -> Dialect:
 
     Raises ValueError where the dialect is unknown or was never published for such a model.
     """
-    if dialect not in DIALECTS:
+    if not isinstance(dialect, str) or dialect not in DIALECTS:
         raise ValueError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
     published = PUBLISHED_FOR.get(dialect)
     if published is not None and model not in published:

@@ -4,8 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from numbers import Integral
 
+import numpy as np
+
+from .changes import apply
 from .cifar import CifarResNet
+from .dialects import Dialect
 from .plain import PlainBlock
 from .published import details
 from .resnet import BasicBlock, Bottleneck, ResNet
@@ -89,14 +94,37 @@ def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **opt
     ``classes`` (their names, None until weights bring some).
     """
     entry = find(name)
+    options = {key: of_its_type(key, value) for key, value in options.items()}
     flavour = details(name, dialect, **{**entry.defaults, **options})
     check_places(name, entry, flavour, options)
-    num_classes = entry.num_classes if num_classes is None else num_classes
-    if min(num_classes, in_channels) < 1:
-        raise ValueError(f"a model needs at least one class and one channel, not {num_classes} and {in_channels}")
+    num_classes = whole("num_classes", entry.num_classes if num_classes is None else num_classes)
+    in_channels = whole("in_channels", in_channels)
     model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels)
     model.spec = Spec(name, num_classes, in_channels, dialect, options)
     model.preprocessing, model.classes = flavour.preprocessing or entry.preprocessing, None
+    return model
+
+
+def rebuild(spec: Spec, shapes, changes=(), frozen=()):
+    """The model that ``spec`` and a list of changed layers tell of, with all weights zero, in eval mode.
+
+    ``shapes`` (key → shape) are those of the arrays it will be given, ``frozen`` the keys of parameters that do not
+    learn.  Raises ValueError where the list does not tell of such a network (see changes.py).
+    """
+    head, stem = shapes.get("fc.weight"), shapes.get("conv1.weight") or shapes.get("conv1.0.weight")
+    model = build(spec.name, head[0] if head else 1, in_channels=stem[1] if stem and len(stem) > 1 else 1,
+                  dialect=spec.dialect, **spec.options)          # as large as the arrays, whatever the spec says
+    model.spec = spec
+    apply(model, changes, shapes)
+    if model.spec != spec:
+        raise ValueError(f"the arrays are of {model.spec.num_classes} classes and {model.spec.in_channels} channels, "
+                         f"not of {spec.num_classes} and {spec.in_channels}")
+    boxes = dict(model.named_parameters())
+    unknown = [key for key in frozen if key not in boxes]
+    if unknown:
+        raise ValueError(f"there is no parameter {str(unknown[0])[:100]!r} to freeze")
+    for key in frozen:
+        boxes[key].trainable = False
     return model
 
 
@@ -110,8 +138,21 @@ def check_places(name, entry, flavour, options):
         raise ValueError(f"{name} cannot begin with the stem {flavour.stem!r}, only with {' or '.join(net.stems)}")
 
 
+def of_its_type(key, value):
+    """A detail as JSON keeps it: no scalar of NumPy's, and 1.0 for 1 where numbers are not counted."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(value) if type(value) is int and type(getattr(Dialect, key, None)) is float else value
+
+
+def whole(name, value, least=1) -> int:
+    """An argument that counts something."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is a whole number of at least {least}, not {value!r}")
+    return int(value)
+
+
 def find(name) -> Entry:
-    if name not in FAMILY:
+    if not isinstance(name, str) or name not in FAMILY:
         from difflib import get_close_matches
         close = get_close_matches(str(name), FAMILY, n=3)
         raise ValueError(f"unknown model {name!r}; " + (f"did you mean {' or '.join(close)}? " if close else "")

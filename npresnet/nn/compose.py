@@ -2,7 +2,7 @@
 
 from .. import ops
 from .layers import BatchNorm2d, Conv2d, ReLU
-from .module import Module, once
+from .module import Module, needs_module, once
 
 
 class Identity(Module):
@@ -51,7 +51,12 @@ class Sequential(Chain):
     """A chain whose parts are named "0", "1", …"""
 
     def __init__(self, *layers):
+        for layer in layers:
+            needs_module(layer, "a chain")
         vars(self).update({str(i): layer for i, layer in enumerate(layers)})
+
+    def __getitem__(self, index):
+        return self.layers()[index]
 
 
 class Residual(Module):
@@ -66,6 +71,8 @@ class Residual(Module):
     """
 
     def __init__(self, branch, shortcut):
+        for path in (branch, shortcut):
+            needs_module(path, "a residual block")
         self.branch, self.shortcut = branch, shortcut
 
     def __call__(self, x):

@@ -7,6 +7,7 @@
 import numpy as np
 
 from .layers import BatchNorm2d, Conv2d, Linear
+from .module import needs_module
 
 
 def initialize(model, seed=0):
@@ -19,6 +20,7 @@ def initialize(model, seed=0):
     fan_out is filters · kh · kw: what each input value is read by.  The same seed gives the same
     weights on every machine.
     """
+    needs_module(model, "initialize")
     rng = np.random.default_rng(seed)
     for module in model.modules():
         if isinstance(module, Conv2d):
@@ -34,6 +36,7 @@ def initialize(model, seed=0):
 
 def zero_last_gamma(model):
     """γ = 0 in the last batch norm of each residual branch: every block starts as its shortcut.   [G] §5.1"""
+    needs_module(model, "zero_last_gamma")
     for module in model.modules():
         last = getattr(module, "last_norm", None)
         if isinstance(last, BatchNorm2d):

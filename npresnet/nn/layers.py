@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import array_namespace
-from .module import Buffer, Module, Parameter, once, recorded
+from .module import Buffer, Module, Parameter, needs_module, once, recorded
 
 
 class Conv2d(Module):
@@ -167,6 +167,7 @@ class AvgPool2d(Pool):
 
 def freeze_batch_norm(model):
     """Fix every batch norm inside: running statistics always, gamma and beta untrained.  Survives ``train()``."""
+    needs_module(model, "freeze_batch_norm")
     for module in model.modules():
         if isinstance(module, BatchNorm2d):
             module.frozen = True

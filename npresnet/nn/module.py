@@ -1,5 +1,6 @@
 """Modules: arrays with names, and functions that know their own pullback."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -28,6 +29,13 @@ class Buffer:
 
     def __init__(self, value):
         self.value = value
+
+
+def needs_module(thing, who):
+    """What is asked of a model cannot be asked of anything else."""
+    if not isinstance(thing, Module):
+        name = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+        raise TypeError(f"{who} takes a model, not {name}")
 
 
 class Mismatch(NamedTuple):
@@ -111,6 +119,8 @@ class Module:
     # -- state -----------------------------------------------------------------------------------
 
     def train(self, mode=True):
+        if not isinstance(mode, bool):
+            raise ValueError(f"train() takes True or False, not {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
@@ -132,7 +142,9 @@ class Module:
         return twin
 
     def astype(self, dtype):
-        """A new module whose floating-point arrays are ``dtype``."""
+        """A new module whose floating-point arrays are ``dtype``: float16, 32 or 64."""
+        if dtype is None or not floating(np.dtype(dtype)):
+            raise TypeError(f"a model's arrays are floating-point numbers, not {dtype!r}")
         return self.mapped(lambda array: array.astype(dtype) if floating(array.dtype) else array)
 
     def state_dict(self) -> dict:
@@ -145,8 +157,10 @@ class Module:
         Every missing, unexpected and misshapen key is named in one ValueError; ``strict=False``
         passes over the first two kinds.  ``num_batches_tracked`` may always be missing.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
         boxes = dict(self.named_arrays())
-        given = {key: state[key] for key in boxes if key in state}
+        given = {key: untied(state[key]) for key in boxes if key in state}
         missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in boxes]
         problems = [f"missing     {key}" for key in missing if strict]
@@ -163,6 +177,11 @@ class Module:
         for key, array in fresh.items():
             boxes[key].value = array
         return Mismatch(missing, unexpected)
+
+
+def untied(array):
+    """A tensor of PyTorch as NumPy's array of its numbers; anything else as it is."""
+    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
 
 def real(dtype) -> bool:

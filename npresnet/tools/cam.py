@@ -8,6 +8,7 @@
 import numpy as np
 
 from ..backend import array_namespace
+from ..nn.module import needs_module
 from .features import feature_gradients, one_hot, tapped
 
 
@@ -18,6 +19,7 @@ def grad_cam(model, x, classes, after=None):
 
     Shapes: x (N, 3, H, W), classes (N,) → (N, h, w), the size of A; ``resized`` brings it to the image's.
     """
+    needs_module(model, "grad_cam")
     after = last_stage(model) if after is None else after
     if not isinstance(after, str):
         raise ValueError(f"Grad-CAM looks after one layer, given by its name, not {after!r}")

@@ -56,6 +56,10 @@ def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradRepor
     Raises: TypeError where ``fn`` returns no pullback or does not stay in float64; ValueError where the pullback does
     not return one gradient for each floating-point argument.
     """
+    if not callable(fn) or isinstance(fn, type):
+        raise TypeError(f"gradcheck takes a model or a function that returns (y, pullback), not {fn!r}")
+    if not arrays:
+        raise TypeError("gradcheck needs the arrays that the function is checked at")
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
     rng = np.random.default_rng(seed)
     if isinstance(fn, Module):

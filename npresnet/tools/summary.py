@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 
 from ..nn import Parameter
+from ..nn.module import needs_module
 from .ledger import timed_rows
 from .shapes import by
 from .walk import Row, tree_rows
@@ -109,6 +110,7 @@ def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Su
     runs the model in eval on random numbers as well, and adds each layer's time.  Raises ValueError, naming the layer,
     for a shape that cannot pass.
     """
+    needs_module(model, "summary")
     tree = tree_rows(model, input_shape)
     if measure:
         tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape, model))

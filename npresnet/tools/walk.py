@@ -9,6 +9,7 @@ once: a convolution and the classifier keep x, batch norm x_hat, a ReLU its y, a
 
 from copy import copy
 from dataclasses import dataclass
+from numbers import Integral
 
 from ..backend import use
 from ..nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, MaxPool2d, Module, ReLU, Residual, Softmax
@@ -48,8 +49,8 @@ def tree_rows(model, input_shape) -> tuple[Row, ...]:
     The model is not changed, whatever mode it is in.  Raises ValueError, naming the layer, for a shape that cannot
     pass.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 4 or min(shape) < 1:
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if len(shape) != 4 or not all(isinstance(size, Integral) and size >= 1 for size in shape):
         raise ValueError(f"an input shape is (N, C, H, W), all at least 1, not {shape}: write 1x3x224x224")
     walk = Walk(model, batch=shape[0])
     with use("numpy"):

@@ -1,6 +1,8 @@
 """The one exception type of this package, and the one place where every other kind of failure becomes it."""
 
+import os
 from contextlib import contextmanager
+from pathlib import Path
 
 LINE = 600  # characters
 
@@ -64,3 +66,14 @@ def shown(name, width=100):
         name = name[:width + 1]                                  # before repr(), which may take tenfold
     text = repr(name) if isinstance(name, (str, bytes, int)) else f"a {type(name).__name__}"
     return text if len(text) <= width else text[:width] + "…"
+
+
+def checked_path(path) -> Path:
+    """The path of a file of weights; what cannot be one is a WeightsError."""
+    if not isinstance(path, str) and not (isinstance(path, os.PathLike) and isinstance(os.fspath(path), str)):
+        raise WeightsError(f"a file of weights is named by its path, not by a {type(path).__name__}")
+    if path == "":
+        raise WeightsError("the path is empty; name a file of weights")
+    if "\0" in os.fspath(path):
+        raise WeightsError(f"no file can be called {shown(os.fspath(path))}")
+    return Path(path)

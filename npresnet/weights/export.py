@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from ..models import FAMILY, details
+from ..nn import BatchNorm2d
 from .atomic import replacing
-from .errors import WeightsError, describing
+from .errors import WeightsError, checked_path, describing
 from .huggingface import huggingface_name
 from .keras_write import write_keras
-from .metadata import model_metadata
+from .metadata import model_metadata, what_changed
 from .write import save_weights
 
 RENAME = {
@@ -22,9 +23,12 @@ def export_weights(model, path, dialect: str) -> Path:
 
     Raises WeightsError where that library would compute other numbers with these weights, and says why.
     """
-    path = Path(path)
+    path = checked_path(path)
     with describing(path):
+        if getattr(model, "spec", None) is None:
+            raise WeightsError("only a model of create_model or load_model is written for another library")
         refuse_other_numbers(model.spec, dialect)
+        refuse_changed_layers(model, dialect)
         if dialect == "keras":
             if path.suffix != ".h5":
                 raise WeightsError("Keras loads these arrays from an .h5 file; change the suffix")
@@ -52,3 +56,16 @@ def refuse_other_numbers(spec, dialect):
     if other:
         raise WeightsError(f"a {spec.name} of {dialect} computes other numbers with these weights: {'; '.join(other)} "
                            f"(npresnet diff {spec.dialect} {dialect} --model {spec.name} explains)")
+
+
+def refuse_changed_layers(model, dialect):
+    """The other library builds its own layers, and knows nothing of those that were changed here."""
+    spec, plain = model.spec, model.mapped(lambda array: array)
+    usual = details(spec.name, spec.dialect, **{**FAMILY[spec.name].defaults, **spec.options})
+    for norm in plain.modules():
+        if isinstance(norm, BatchNorm2d):                        # what no score depends on does not count
+            norm.momentum, norm.unbiased, norm.frozen = usual.momentum, usual.unbiased, False
+    paths = [change["path"] for change in what_changed(plain).get("changes", ())]
+    if paths:
+        raise WeightsError(f"{dialect} would build these layers otherwise than they are now: {', '.join(paths[:6])}"
+                           + (", …" if len(paths) > 6 else "") + "; leave out --to")

@@ -44,6 +44,9 @@ def key_map_of(arrays: Mapping) -> KeyMap | None:
 
 def torchvision_keys(arrays: Mapping) -> tuple[dict, list[str]]:
     """(the arrays under torchvision's names, notes).  The arrays themselves are not touched."""
+    unnamed = next((key for key in arrays if not isinstance(key, str)), None)
+    if unnamed is not None:
+        raise WeightsError(f"an array is named by a {type(unnamed).__name__}, not by a string")
     key_map = key_map_of(arrays)
     if key_map is None:
         return dict(arrays), []

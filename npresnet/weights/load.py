@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backend import array_namespace
+from ..nn import Module
 from .checkpoint import Checkpoint
 from .errors import WeightsError, guarding, printable
 from .keys import torchvision_keys
@@ -33,7 +34,11 @@ def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> C
 
 def place(model, found, reset=(), own=False):
     """The work of load_weights; ``own`` arrays belong to nobody else and need not be copied."""
+    if not isinstance(model, Module):
+        raise WeightsError(f"load_weights fills a model, not a {type(model).__name__}")
     reset = (reset,) if isinstance(reset, str) else reset
+    if not isinstance(reset, (tuple, list)) or not all(isinstance(name, str) for name in reset):
+        raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     source = getattr(found, "path", None) or "these weights"
     with guarding():
         arrays, notes = torchvision_keys(found)

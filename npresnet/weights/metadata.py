@@ -3,10 +3,15 @@
 import json
 from dataclasses import asdict, is_dataclass
 
+import numpy as np
+
+from ..models import build, rebuild
+from ..models.changes import changes, refuse_shared
 from .bounds import parse_json
 from .errors import WeightsError
 
-KEY, VERSION = "npresnet", 1
+KEY = "npresnet"
+PLAIN, CHANGED = 1, 2       # versions: a network as it was built, and one that was changed afterwards
 
 
 def model_metadata(model) -> dict[str, str]:
@@ -15,7 +20,11 @@ def model_metadata(model) -> dict[str, str]:
         {"version": 1, "spec": {"name": "resnet50", "num_classes": 1000, …}, "preprocessing": "imagenet-v1",
          "classes": ["tench", …] or null}
 
-    Nothing for a model that was not built by name.  Raises WeightsError where nobody could use what it says.
+    A network that was changed after it was built has version 2, and beside these
+
+        {"changes": [{"path": "maxpool", "class": "Identity", "options": {}}, …], "frozen": ["conv1.weight", …]}
+
+    Nothing for a model that was not built by name.  Raises WeightsError where the model would not come back as it is.
     """
     spec = getattr(model, "spec", None)
     if spec is None:
@@ -24,12 +33,32 @@ def model_metadata(model) -> dict[str, str]:
     classes = getattr(model, "classes", None)
     check_recipe(recipe)
     check_classes(classes, spec.num_classes)
+    changed = what_changed(model)
     return {KEY: json.dumps({
-        "version": VERSION,
+        "version": CHANGED if changed else PLAIN,
         "spec": json.loads(spec.to_json()),
         "preprocessing": asdict(recipe) if is_dataclass(recipe) else recipe,
         "classes": None if classes is None else list(classes),
+        **changed,
     }, sort_keys=True, ensure_ascii=False)}
+
+
+def what_changed(model) -> dict:
+    """{"changes", "frozen"}, or nothing: how ``model`` differs from the network that its spec builds."""
+    spec = model.spec
+    try:
+        refuse_shared(model)
+        told = list(changes(model, build(spec.name, spec.num_classes, in_channels=spec.in_channels,
+                                         dialect=spec.dialect, **spec.options)))
+        frozen = [key for key, box in model.named_parameters() if not box.trainable]
+        if told:
+            shapes = {key: np.shape(array) for key, array in model.state_dict().items()}
+            again = rebuild(spec, shapes, told, frozen)
+            if list(changes(model, again)) or list(again.state_dict()) != list(shapes):
+                raise ValueError("its changed layers cannot be described")
+    except ValueError as error:
+        raise WeightsError(f"{error}; save_weights(model.state_dict(), path) writes the arrays alone") from None
+    return {"changes": told, "frozen": frozen} if told or frozen else {}
 
 
 def check_recipe(recipe):
@@ -45,21 +74,28 @@ def check_recipe(recipe):
 def check_classes(classes, count):
     if classes is None:
         return
-    if isinstance(classes, str) or not names_of_each(list(classes), count):
+    if not isinstance(classes, (list, tuple)) or not names_of_each(list(classes), count):
         raise WeightsError(f"model.classes must be None or {count} names, one for each class")
 
 
 def parse_metadata(text) -> dict:
     """The fields of that JSON text, their types checked: a file may hold anything."""
     fields = parse_json(text, f"the metadata under {KEY!r}")
-    if type(fields) is not dict or fields.get("version") != VERSION:
-        raise WeightsError(f"the metadata under {KEY!r} is not of version {VERSION}; a newer npresnet wrote it")
+    if type(fields) is not dict or fields.get("version") not in (PLAIN, CHANGED):
+        raise WeightsError(f"the metadata under {KEY!r} is of no version from {PLAIN} to {CHANGED}; a "
+                           "newer npresnet wrote it")
     if not valid(fields):
         raise WeightsError(f"the metadata under {KEY!r} does not describe a model")
     return fields
 
 
 def valid(fields):
+    return describes_a_model(fields) and (fields["version"] == PLAIN or (
+        type(fields.get("changes")) is list and type(fields.get("frozen")) is list
+        and all(type(key) is str for key in fields["frozen"])))
+
+
+def describes_a_model(fields):
     spec, recipe, classes = (fields.get(key) for key in ("spec", "preprocessing", "classes"))
     wanted = {"name": str, "num_classes": int, "in_channels": int, "dialect": str, "options": dict}
     return (type(spec) is dict and spec.keys() == wanted.keys()

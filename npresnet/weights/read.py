@@ -4,14 +4,13 @@ import hashlib
 import mmap
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from .. import limits
 from .bounds import Budget
 from .checkpoint import Checkpoint, find_state
-from .errors import WeightsError, describing, shown
+from .errors import WeightsError, checked_path, describing, shown
 from .hdf5_file import MAGIC
 from .keras import read_hdf5, read_keras
 from .npz import read_npz
@@ -47,9 +46,7 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
 
     Raises only WeightsError.
     """
-    if path == "":
-        raise WeightsError("the path is empty; name a file of weights")
-    path = Path(path)
+    path = checked_path(path)
     with describing(path):
         memory = Memory(path)
         sha256 = memory.sha256

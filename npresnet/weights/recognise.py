@@ -10,10 +10,11 @@ import numpy as np
 from ..models import DIALECTS, FAMILY, Dialect, details
 from ..models.registry import check_places
 from . import catalogue
+from .advice import advice
 from .dialect import in_dialect, plain
 from .errors import WeightsError, describing, guarding, printable, shown
 from .keys import key_map_of, torchvision_keys
-from .metadata import KEY, parse_metadata
+from .metadata import CHANGED, KEY, parse_metadata
 
 if TYPE_CHECKING:
     from ..data import Preprocessing
@@ -28,6 +29,8 @@ class Recognition:
     dataset        whose class names fit, where the hash proves it, else None
     source         "metadata", "catalogue" or "keys": what was believed
     also           other readings of the same keys and shapes, in words
+    changes        the layers that are other than the name and the options say, see models/changes.py
+    frozen         the keys of the parameters that do not learn
     """
 
     name: str
@@ -40,6 +43,8 @@ class Recognition:
     dataset: str | None = None
     source: str = "keys"
     also: tuple[str, ...] = ()
+    changes: tuple[dict, ...] = ()
+    frozen: tuple[str, ...] = ()
 
 
 def recognise(checkpoint: Mapping) -> Recognition:
@@ -70,7 +75,8 @@ def from_metadata(fields, shapes):
         raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
     told, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
-    if told != real or 0 in head + stem:
+    changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
+    if (told != real and not changes) or 0 in head + stem:       # of changed layers rebuild() asks it
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
     with describing("the metadata"):
         check_options(spec["name"], spec["dialect"], spec["options"], shapes)
@@ -79,7 +85,8 @@ def from_metadata(fields, shapes):
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
             recipe = Preprocessing(**recipe)
     return Recognition(**spec, preprocessing=recipe, source="metadata",
-                       classes=None if classes is None else tuple(classes))
+                       classes=None if classes is None else tuple(classes), changes=changes,
+                       frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else ())
 
 
 def check_options(name, dialect, options, shapes):
@@ -106,8 +113,7 @@ def from_shapes(shapes):
         plan = measured(shapes)
         (num_classes, features), in_channels = shapes["fc.weight"], shapes["conv1.weight"][1]
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise WeightsError("the keys are not those of a ResNet as torchvision names them; the first are "
-                           + ", ".join(printable(key, 60) for key in list(shapes)[:3])) from error
+        raise WeightsError(advice(shapes, name_of)) from error
     if min(num_classes, in_channels) < 1:
         raise WeightsError(f"no network has {num_classes} classes and {in_channels} input channels")
     expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
@@ -121,6 +127,14 @@ def from_shapes(shapes):
     if f"{name}:V2" in catalogue.ENTRIES:
         also += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
     return Recognition(name, num_classes, in_channels, "torchvision", options, preset, also=also)
+
+
+def name_of(shapes):
+    """The network that shapes with a head belong to, or None."""
+    try:
+        return from_shapes(shapes).name
+    except (WeightsError, KeyError, IndexError, ValueError, ZeroDivisionError):
+        return None
 
 
 def measured(shapes):

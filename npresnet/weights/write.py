@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..nn import Module
 from .atomic import replacing
-from .errors import WeightsError, describing
+from .errors import WeightsError, checked_path, describing, printable, shown
 from .metadata import KEY, model_metadata, parse_metadata
 from .recognise import from_metadata
 from .safetensors import DTYPES as SAFETENSORS_DTYPES
@@ -32,15 +33,22 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
     A model brings its metadata along (its spec, preprocessing and class names), and so does a Checkpoint; ``metadata``
     adds to it.  The file is there whole or not at all.  Raises WeightsError.
     """
-    path = Path(path)
-    arrays = model if isinstance(model, Mapping) else model.state_dict()
+    path = checked_path(path)
     with describing(path):
+        if not isinstance(model, (Mapping, Module)):
+            raise WeightsError(f"a model or a mapping name → array is written, not a {type(model).__name__}")
+        if not isinstance(metadata, (Mapping, type(None))):
+            raise WeightsError("metadata map strings to strings")
+        arrays = model if isinstance(model, Mapping) else model.state_dict()
         texts = dict(getattr(model, "metadata", None) or {}) if isinstance(model, Mapping) else told(model, arrays)
         texts |= metadata or {}
         if not path.parent.is_dir():
             raise WeightsError(f"there is no folder {path.parent}; make it first")
         if any(type(text) is not str for item in texts.items() for text in item):
             raise WeightsError("metadata map strings to strings")
+        lone = next((text for item in (*texts.items(), arrays) for text in item if not is_text(text)), None)
+        if lone is not None:
+            raise WeightsError(f"{shown(lone)} holds half a character (a lone surrogate), which no file can")
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
             raise WeightsError(f"weights are written as {', '.join(WRITERS)}, not {path.suffix!r}; change the suffix")
@@ -60,9 +68,17 @@ def told(model, arrays):
     return texts
 
 
+def is_text(value):
+    """Whether it can be written, where it is text at all."""
+    return type(value) is not str or value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
+
+
 def plain(name, value):
     """On the CPU, in C order, little-endian."""
-    array = np.asarray(value.get() if hasattr(value, "get") else value)
+    try:
+        array = np.asarray(value.get() if hasattr(value, "get") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{shown(name)} is no array: {printable(error)}") from None
     if type(name) is not str or array.dtype.newbyteorder("=") not in TORCH_NAMES:
         raise WeightsError(f"{name!r} is an array of {array.dtype}; only named arrays of numbers are written")
     if array.ndim > MAX_DIMENSIONS:

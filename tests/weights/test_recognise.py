@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from npresnet.models import FAMILY, build
-from npresnet.weights import CATALOGUE, Checkpoint, WeightsError, read_weights, recognise
+from npresnet.weights import CATALOGUE, Checkpoint, WeightsError, load_weights, read_weights, recognise
 
 PRETRAINED = Path(__file__).parents[2] / "../shared/data/pretrained"
 BIG = ("resnet1202", "preresnet1001")
@@ -107,3 +107,33 @@ def test_metadata_that_cannot_be_are_refused(bad):
 def test_what_is_of_no_network_of_the_family_is_said_to_be_none(state):
     with pytest.raises(WeightsError):
         recognise(state)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet20", "preresnet18"])
+def test_a_file_whose_head_alone_is_unknown_says_how_to_load_the_rest(name):
+    state = build(name, num_classes=3).state_dict()
+    trunk = {key: array for key, array in state.items() if not key.startswith("fc.")}
+    head = {"fc.1.weight": state["fc.weight"], "fc.1.bias": state["fc.bias"]}
+    for others, words in ((head, "only 'fc.1.weight', 'fc.1.bias'; rename it"), ({}, "no fc.weight; rename it")):
+        with pytest.raises(WeightsError, match=f"only the head is unknown: the rest is of {name},") as caught:
+            recognise(trunk | others)
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+        model = build(name, num_classes=5)                       # what the message says to do
+        load_weights(model, {key: array for key, array in (trunk | others).items()
+                             if key.startswith(("conv1.", "bn", "layer"))}, reset="fc")
+
+
+def test_a_prefix_is_named_and_how_to_take_it_off():
+    state = {f"net.{key}": array for key, array in build("resnet18", num_classes=3).state_dict().items()}
+    for more in ({}, {"loss.weight": np.ones(3)}):
+        with pytest.raises(WeightsError, match=r"begin with 'net\.' here; take that off: create_model\(name, weights="):
+            recognise(state | more)
+    assert recognise({key.removeprefix("net."): array for key, array in state.items()}).name == "resnet18"
+
+
+@pytest.mark.parametrize("shapes", [{"layer1.0.conv1.weight": ()}, {"a.conv1.weight": ()}, {"conv1.weight": (3,)},
+                                    {"layer1.0.conv1.weight": (), "layer1.0.conv2.weight": (0, 0, 0, 0),
+                                     "conv1.weight": (1, 2)}, {"layer9.x": (1,), "layer1.0.conv1.weight": (4,)}])
+def test_a_few_keys_of_a_network_are_refused_in_one_line(shapes):
+    with pytest.raises(WeightsError, match="not those of a ResNet"):
+        recognise({key: np.zeros(shape) for key, shape in shapes.items()})
