@@ -15,8 +15,8 @@ import npresnet
 ROOT = Path(npresnet.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # Each part may import those before it; models and data do not know each other, nor do engine and training.
-LAYERS = [{"backend", "limits"}, {"ops"}, {"nn"}, {"models", "data"}, {"weights"}, {"zoo"}, {"engine", "training"},
-          {"tools"}, {"cli"}]
+LAYERS = [{"backend", "limits", "printer"}, {"ops"}, {"nn"}, {"models", "data"}, {"weights"}, {"zoo"},
+          {"engine", "training"}, {"tools"}, {"cli"}]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer} | {"kernels": 2}
 HEAVY = ("numba", "scipy", "cupy", "torch", "PIL", "rich", "llvmlite", "h5py")
 

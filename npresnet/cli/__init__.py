@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from .. import __version__
+from ..printer import escaped, note
 
 COMMANDS = ("classify", "evaluate", "summary", "diff", "convert", "download", "train", "gradcheck", "verify", "cam",
             "bench")
@@ -23,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     """Bad usage is one line, like every other error."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, escaped(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,6 +79,7 @@ def quiet():
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")
+            warnings.showwarning = lambda message, *_: note(f"npresnet: warning: {one_line(message)}")
             yield
     finally:
         log.setLevel(level)
@@ -85,7 +87,7 @@ def quiet():
 
 def complain(message, status) -> int:
     """Say it on standard error."""
-    print(f"npresnet: {message}", file=sys.stderr)
+    note(f"npresnet: {message}")
     return status
 
 

@@ -5,8 +5,7 @@ we are faster).  A library that is not installed is left out by name.  Weights a
 depend on them.
 """
 
-import json
-
+from ..printer import say_report
 from .backends import add_backend_argument, computing
 from .models import positive
 
@@ -51,5 +50,5 @@ def run(args) -> int:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())
         else:
             report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
-    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    say_report(report, args.json)
     return 0

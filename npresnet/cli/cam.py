@@ -5,8 +5,8 @@ where the features after a layer argue for the class (Grad-CAM).  The class is t
 """
 
 import io
-import json
 
+from ..printer import say, say_json
 from .backends import add_backend_argument, computing, placed
 from .models import add_model_arguments, open_model
 from .output import add_force_argument, check_output
@@ -47,8 +47,10 @@ def run(args) -> int:
     name = model.classes[label] if model.classes else None
     report = {**about, "image": args.image, "out": args.out, "after": after, "class": label, "name": name,
               "probability": guess}
-    print(json.dumps(report, indent=2) if args.json else
-          f"{args.out}: the evidence after {after} for {name or f'class {label}'} ({100 * guess:.2f} %)")
+    if args.json:
+        say_json(report)
+    else:
+        say(f"{args.out}: the evidence after {after} for {name or f'class {label}'} ({100 * guess:.2f} %)")
     return 0
 
 

@@ -5,8 +5,7 @@ Prints the most probable classes of each picture: CIFAR-10's, by the network tha
 be read is reported, the others still count, and the exit status is then 2.
 """
 
-import json
-
+from ..printer import say, say_json
 from . import complain, one_line
 from .backends import add_backend_argument, computing
 from .models import add_model_arguments, open_model, positive
@@ -39,9 +38,10 @@ def run(args) -> int:
                 failed = complain(one_line(error), 2)
             show(done)
     if args.json:
-        print(json.dumps({**about, "images": results}, indent=2))
+        say_json({**about, "images": results})
     else:
-        print("\n".join(map(as_text, results)))
+        for result in results:
+            say(*as_lines(result))
     return failed
 
 
@@ -60,7 +60,7 @@ def predictions(model, run, image, top):
     return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]
 
 
-def as_text(result):
-    lines = [f"{100 * guess['probability']:6.2f} %  {guess['name'] or 'class ' + str(guess['class'])}"
-             for guess in result["predictions"]]
-    return "\n".join([result["image"], *lines])
+def as_lines(result):
+    yield result["image"]
+    for guess in result["predictions"]:
+        yield f"{100 * guess['probability']:6.2f} %  {guess['name'] or 'class ' + str(guess['class'])}"

@@ -9,8 +9,7 @@ unknown architecture are written as they are.
 or keras (OUT.h5, for model.load_weights).  It is refused where that library would compute other numbers.
 """
 
-import sys
-
+from ..printer import note, say
 from .models import open_model
 from .output import add_force_argument, check_output
 
@@ -33,7 +32,7 @@ def run(args) -> int:
     check_output(args.output, args.input, force=args.force)
     if args.to:
         model, _ = open_model(args.model, args.input)
-        print(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
+        say(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
         return 0
     try:
         content, _ = open_model(args.model, args.input)
@@ -43,7 +42,7 @@ def run(args) -> int:
         if args.model:
             raise                                                    # what was asked for is not what it holds
         arrays = len(content)
-        print(f"no known architecture, the arrays keep their names: {str(error).splitlines()[0]}", file=sys.stderr)
+        note(f"no known architecture, the arrays keep their names: {str(error).splitlines()[0]}")
     save_weights(content, args.output)
-    print(f"{args.output}: {arrays} arrays")
+    say(f"{args.output}: {arrays} arrays")
     return 0

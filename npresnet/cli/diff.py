@@ -5,9 +5,9 @@ pytorch-tutorial.  The effect of a detail is how far the scores move when it alo
 same weights, the same random picture.  Needs no files.  The exit status is 1 where they differ, as diff's.
 """
 
-import json
 import textwrap
 
+from ..printer import say, say_json
 from .backends import add_backend_argument, on_cpu
 
 EXAMPLES = """examples:
@@ -28,7 +28,10 @@ def run(args) -> int:
     from ..tools.diff import diff
     with on_cpu("diff", args.backend):
         found = diff(args.a, args.b, args.model)
-    print(json.dumps(found.to_dict(), indent=2) if args.json else "\n".join(lines(found)))
+    if args.json:
+        say_json(found.to_dict())
+    else:
+        say(*"\n".join(lines(found)).split("\n"))
     return 1 if found.details else 0
 
 

@@ -4,10 +4,9 @@ The file is checked against its SHA-256 and takes its name only when it is right
 where it stopped.  Nothing else in this package uses the network.
 """
 
-import json
 import os
-import sys
 
+from ..printer import note, say, say_json
 from .output import check_output
 from .progress import progress
 
@@ -31,10 +30,10 @@ def run(args) -> int:
     check_target(args.name, args.to, args.force)
     with progress(args.name, unit="bytes") as show:
         path = download(args.name, args.to, show, base_url=args.mirror)
-    print(path)
+    say(path)
     if not find(args.name).sha256:
-        print("npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
-              "damage and no forgery", file=sys.stderr)
+        note("npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
+             "damage and no forgery")
     return 0
 
 
@@ -52,12 +51,12 @@ def show_catalogue(as_json):
     """One line for each published file."""
     from ..weights.catalogue import ENTRIES
     if as_json:
-        print(json.dumps([{"name": name, "file": entry.file, "url": entry.url, "parameters": entry.parameters,
-                           "dataset": entry.dataset, "top1": entry.top1, "top5": entry.top5,
-                           "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
-                          for name, entry in ENTRIES.items()], indent=2))
+        say_json([{"name": name, "file": entry.file, "url": entry.url, "parameters": entry.parameters,
+                   "dataset": entry.dataset, "top1": entry.top1, "top5": entry.top5,
+                   "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
+                  for name, entry in ENTRIES.items()])
         return 0
-    print(f"{'name':20}  {'file':32}  {'parameters':>11}  {'data':8}  {'top-1':>6}")
+    say(f"{'name':20}  {'file':32}  {'parameters':>11}  {'data':8}  {'top-1':>6}")
     for name, entry in ENTRIES.items():
-        print(f"{name:20}  {entry.file:32}  {entry.parameters:>11,}  {entry.dataset:8}  {entry.top1:6.2f}")
+        say(f"{name:20}  {entry.file:32}  {entry.parameters:>11,}  {entry.dataset:8}  {entry.top1:6.2f}")
     return 0

@@ -4,9 +4,7 @@ The data is a folder of class folders or a zip of one (test/cat/0001.jpg).  Clas
 network's classes by name, or by number, or in sorted order; a line on standard error says how.
 """
 
-import json
-import sys
-
+from ..printer import note, say, say_json
 from .backends import add_backend_argument, computing
 from .models import add_model_arguments, open_model, positive
 from .progress import progress
@@ -33,7 +31,7 @@ def run(args) -> int:
     data = ImageFolder(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
-    print(f"class folders are matched {how}", file=sys.stderr)
+    note(f"class folders are matched {how}")
     wanted = min(len(data), args.limit or len(data))
     with computing(args.backend):
         run, total, right, right5 = scores(model, wanted, args.backend), 0, 0, 0
@@ -44,9 +42,9 @@ def run(args) -> int:
             show(total)
     if args.json:
         result = {"right": right, "total": total, "top1": right / total, "top5": right5 / total}
-        print(json.dumps({**result, **about, "matched": how}, indent=2))
+        say_json({**result, **about, "matched": how})
     else:
-        print(f"right on {right} of {total}: top-1 {100 * right / total:.2f} %, top-5 {100 * right5 / total:.2f} %")
+        say(f"right on {right} of {total}: top-1 {100 * right / total:.2f} %, top-5 {100 * right5 / total:.2f} %")
     return 0
 
 

@@ -4,8 +4,7 @@ Each layer is checked alone, in float64, at the values that a random input gives
 against its theorem; at last the whole net and the loss.  Exit status 1 where a gradient is wrong.
 """
 
-import json
-
+from ..printer import say_report
 from .backends import add_backend_argument, on_cpu
 from .models import positive, seed
 from .summary import parse_shape, usual_shape
@@ -44,5 +43,5 @@ def run(args) -> int:
         report = gradcheck(model, x, labels, seed=args.seed, layers=args.layer)
     if not report.rows:
         raise ValueError(f"no layer of {args.model} is called {args.layer!r}; npresnet summary lists their names")
-    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    say_report(report, args.json)
     return 0 if report else 1

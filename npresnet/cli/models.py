@@ -1,7 +1,8 @@
 """--model and --weights: the options that several subcommands share, and the network they mean."""
 
 import argparse
-import sys
+
+from ..printer import note
 
 
 def add_model_arguments(parser, without="the network that comes with npresnet"):
@@ -45,7 +46,7 @@ def open_model(name, weights):
                      "npresnet download resnet50, and --weights FILE")
     model = create_model(name, weights=weights) if name else load_model(weights)
     spec, notes = model.spec, notes + list(model.notes)
-    print(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *notes, sep="\n  ", file=sys.stderr)
+    note(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *(f"  {text}" for text in notes))
     return model, {"model": spec.name, "weights": str(weights), "notes": notes}
 
 

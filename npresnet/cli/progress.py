@@ -3,6 +3,8 @@
 import sys
 from contextlib import contextmanager
 
+from ..printer import console, escaped
+
 
 @contextmanager
 def progress(label, total=None, unit="images"):
@@ -11,9 +13,9 @@ def progress(label, total=None, unit="images"):
         yield lambda done, total=None: None
         return
     from rich import progress as bars
-    from rich.console import Console
+    from rich.markup import escape
     counter = (bars.DownloadColumn(), bars.TransferSpeedColumn()) if unit == "bytes" else (bars.MofNCompleteColumn(),)
     columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *counter, bars.TimeRemainingColumn())
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+    with bars.Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(escaped(label)), total=total)
         yield lambda done, total=None: bar.update(task, completed=done, **({"total": total} if total else {}))

@@ -4,9 +4,7 @@ The reference answers at once.  The engine is five to fifty times as fast a pict
 in the order it reads them, and compiles its kernels where this machine has never done so.
 """
 
-import sys
-
-from ..backend import without_numba
+from ..printer import note
 
 MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
 
@@ -18,13 +16,14 @@ def scores(model, pictures: int, backend=None):
     """
     if backend:
         return reference(model) if backend == "numpy" else fast(model, backend)
+    from ..backend import without_numba
     if pictures < MANY or without_numba():
         return reference(model)
     from ..engine import compiled, optimize
     if not compiled() and pictures < MANY_UNCOMPILED:
         return reference(model)
     if not compiled():
-        print("compiling the kernels for this machine: about 15 seconds, once", file=sys.stderr)
+        note("compiling the kernels for this machine: about 15 seconds, once")
     return optimize(model).logits
 
 

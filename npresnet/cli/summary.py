@@ -4,9 +4,9 @@ Needs no weights: a model's name is enough.  With --weights FILE the file says w
 too, and shows each layer's time beside its work.
 """
 
-import json
 import sys
 
+from ..printer import draw, escaped, say, say_report
 from .models import add_weights_argument, open_model, positive
 
 EXAMPLES = """examples:
@@ -35,12 +35,10 @@ def run(args) -> int:
     model = (open_model(args.model, args.weights)[0] if args.weights
              else named(args.model, args.num_classes, args.dialect))
     table = summary(model, parse_shape(args.input) if args.input else usual_shape(model), measure=args.time)
-    if args.json:
-        print(json.dumps(table.to_dict(), indent=2))
-    elif sys.stdout.isatty():
+    if sys.stdout.isatty() and not args.json:
         show(table)
     else:
-        print(table)
+        say_report(table, args.json)
     return 0
 
 
@@ -69,16 +67,14 @@ def usual_shape(model):
 
 def show(table):
     """The table on a terminal."""
-    from rich.console import Console
     from rich.table import Table
 
     from ..tools.summary import LEFT
     header, *body = table.cells()
-    grid = Table(title=table.model)
+    grid = Table(title=escaped(table.model))
     for i, name in enumerate(header):
         grid.add_column(name, justify="left" if i < LEFT else "right")
     for line in body:
-        grid.add_row(*line)
-    console = Console()
-    console.print(grid)
-    console.print("\n".join(table.totals()), highlight=False)
+        grid.add_row(*map(escaped, line))
+    draw(grid)
+    say(*table.totals())

@@ -10,10 +10,9 @@ final.safetensors (weights), metrics.jsonl (a line for each epoch), report.json 
 
 import argparse
 import errno
-import json
 import os
-import sys
 
+from ..printer import note, say, say_json
 from .backends import CHOICES, add_backend_argument, computing, placed
 from .models import positive, seed
 from .progress import progress
@@ -153,12 +152,12 @@ def train(args, about, checkpoint) -> int:
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         check_best(trainer, args.out)
-        print(f"going on after epoch {trainer.epoch}, step {trainer.step}", file=sys.stderr)
+        note(f"going on after epoch {trainer.epoch}, step {trainer.step}")
     try:
         with watching() as watch:
             trainer.fit(args.out, watch)
     except Stopped as stop:
-        print(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume", file=sys.stderr)
+        note(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume")
         return 128 + stop.args[0]
     return finish(args, about, trainer, test)
 
@@ -196,9 +195,9 @@ def read_pictures(path, part, model, about, workers, **options):
         source, broken = open_source(path, model, part=part, strict=about["strict"], workers=workers,
                                      show=show, **options)
     if broken:
-        print(*broken[:5], *["…"] * (len(broken) > 5), sep="\n", file=sys.stderr)
-        print(f"{path}: left out {len(broken)} of {len(source) + len(broken)} pictures, unreadable", file=sys.stderr)
-    print(f"{len(source)} {part} pictures of {len(source.classes)} classes", file=sys.stderr)
+        note(*broken[:5], *["…"] * (len(broken) > 5))
+        note(f"{path}: left out {len(broken)} of {len(source) + len(broken)} pictures, unreadable")
+    note(f"{len(source)} {part} pictures of {len(source.classes)} classes")
     return source
 
 
@@ -213,8 +212,8 @@ def finish(args, about, trainer, test) -> int:
     result = evaluate(model, source)
     written = write_report(trainer.history, result, args.out, weights=best, pictures=what, run=about)
     if args.json:
-        print(json.dumps({"weights": best, "pictures": what, **result}, indent=2))
+        say_json({"weights": best, "pictures": what, **result})
     else:
-        print(f"{best} on {what}: {as_text(result)}")
-        print(f"wrote {', '.join(written)} into {args.out}")
+        say(f"{best} on {what}: {as_text(result)}")
+        say(f"wrote {', '.join(written)} into {args.out}")
     return 0

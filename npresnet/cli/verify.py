@@ -5,8 +5,7 @@ of the dialects; needs no torch.  With --weights: compares your own checkpoint's
 statistics with those of the installed PyTorch.  Exit status 1 where anything differs by more than its bound.
 """
 
-import json
-
+from ..printer import say_report
 from .models import add_model_arguments, open_model, positive
 
 EXAMPLES = """examples:
@@ -41,5 +40,5 @@ def run(args) -> int:
         report = verify(args.backend, args.only)
         if not report.rows:
             raise ValueError(f"no case is called {args.only!r}; --only \"*\" lists them all")
-    print(json.dumps(report.to_dict(), indent=2) if args.json else report)
+    say_report(report, args.json)
     return 0 if report else 1

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..printer import say_json
 from ..zoo import create_model
 from . import bench, rivals
 
@@ -133,4 +134,4 @@ def _forget_peak():
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(json.loads(sys.argv[1]))))
+    say_json(measure(json.loads(sys.argv[1])))

@@ -6,6 +6,8 @@ from textwrap import dedent
 
 import numpy as np
 
+from ..printer import say
+
 FONT = {"style": "friendly",
         "prestyles": "font-family: monospace; font-size: 12px; line-height: 125%; white-space: pre; overflow-x: auto"}
 
@@ -69,7 +71,7 @@ def check(what, yours, expected, *, rtol=1e-9, atol=1e-12) -> None:
     if not np.allclose(yours, expected, rtol=rtol, atol=atol):
         worst = float(np.abs(yours - expected).max())
         raise NotYet(f"{what} is off by up to {worst:.2g}")
-    print(f"Right: {what}.")
+    say(f"Right: {what}.")
 
 
 PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "rocket", "retina", "moon", "hubble_deep_field")

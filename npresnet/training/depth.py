@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import ops
 from ..data import recipe_of
+from ..printer import note
 from ..weights.atomic import replacing
 from ..zoo import create_model
 from .batches import Batches
@@ -77,7 +78,7 @@ def main(argv=None):
     for name in args.networks:
         path = Path(args.out) / f"{name}.json"
         if not path.exists():
-            print(name, file=sys.stderr)
+            note(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             result = measure(name, source, chosen, args.seed, Path(args.runs) / name)
             with replacing(path) as file:

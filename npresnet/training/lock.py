@@ -2,10 +2,11 @@
 
 import errno
 import os
-import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ..printer import note
 
 LOCK, TRIES = "npresnet.lock", 100
 BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
@@ -81,7 +82,7 @@ def lock(handle, folder):
             raise busy(folder) from None
         if error.errno not in UNSUPPORTED:
             raise
-        print(f"{folder}: this file system has no locks; let no other run write there", file=sys.stderr)
+        note(f"{folder}: this file system has no locks; let no other run write there")
 
 
 def busy(folder):

@@ -5,6 +5,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+from ..printer import console, say
+
 
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop and has written its checkpoint."""
@@ -29,15 +31,15 @@ class Log(Watch):
         self.stream = stream or sys.stderr
 
     def epoch(self, trainer, row):
-        print(epoch_line(row, trainer.recipe.epochs), file=self.stream, flush=True)
+        say(epoch_line(row, trainer.recipe.epochs), to=self.stream)
 
 
 class Terminal(Log):
     """A bar under the lines of the epochs.  It moves ten times a second, because a GPU must be waited for to look."""
 
     def __init__(self, bar, task):
+        super().__init__()                                   # standard error, which rich writes above its bar
         self.bar, self.task, self.due = bar, task, 0.0
-        self.stream = bar.console.file
 
     def batch(self, trainer, images_per_second):
         if time.monotonic() < self.due:
@@ -50,9 +52,6 @@ class Terminal(Log):
         self.bar.update(self.task, completed=done, total=total, description=(
             f"epoch {trainer.epoch + 1}  loss {loss / n:.3f}  accuracy {100 * right / n:.1f} %  "
             f"{images_per_second:.0f} images/s  {clock(left)} left"))
-
-    def epoch(self, trainer, row):
-        self.bar.console.print(epoch_line(row, trainer.recipe.epochs), highlight=False)
 
 
 @contextmanager
@@ -67,9 +66,8 @@ def display():
     if not sys.stderr.isatty():
         yield Log()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+    with Progress(BarColumn(), TextColumn("{task.description}"), console=console(stderr=True), transient=True) as bar:
         yield Terminal(bar, bar.add_task("starting", total=None))
 
 

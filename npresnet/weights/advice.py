@@ -5,6 +5,7 @@ import re
 from .errors import shown
 
 STEM, BLOCK, HEAD = "conv1.weight", "layer1.0.conv1.weight", "fc.weight"
+FIRST = re.compile(r"layer[1-4]\.0\.(conv|bn)\d\.weight")
 TRUNK = re.compile(r"(conv1|bn1?|layer[1-4])\.")
 
 
@@ -38,5 +39,5 @@ def advice(shapes, name) -> str:
 def features(shapes):
     """The channels that the last stage leaves: those of its last batch norm, or of its last convolution."""
     last = max(key for key in shapes if key.startswith("layer"))[:6]
-    found = [shape for key, shape in shapes.items() if re.match(rf"{last}\.0\.(conv|bn)\d\.weight", key)]
+    found = [shape for key, shape in shapes.items() if key.startswith(last) and FIRST.match(key)]
     return max((shape[0] for shape in found if shape), default=0)

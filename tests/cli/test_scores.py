@@ -37,7 +37,7 @@ def test_the_road_depends_on_how_many_pictures_there_are(monkeypatch, capsys):
 
 
 def test_without_numba_there_is_one_road(monkeypatch):
-    monkeypatch.setattr("npresnet.cli.scores.without_numba", lambda: "numba is not installed")
+    monkeypatch.setattr("npresnet.backend.without_numba", lambda: "numba is not installed")
     assert not by_engine(scores(create_model("resnet20"), 10**6))
 
 

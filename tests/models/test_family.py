@@ -221,8 +221,8 @@ def test_a_spec_rebuilds_its_model():
     ("vgg", {}, r"unknown model 'vgg'; .*list_models\(\) names them all"),
     (None, {}, "unknown model None"),
     ("resnet18", {"dialect": "tenserflow"}, "unknown dialect 'tenserflow'; known: torchvision"),
-    ("resnet18", {"num_classes": 0}, "at least one class and one channel, not 0 and 3"),
-    ("resnet18", {"in_channels": -1}, "at least one class and one channel, not 1000 and -1"),
+    ("resnet18", {"num_classes": 0}, "num_classes is a whole number of at least 1, not 0"),
+    ("resnet18", {"in_channels": -1}, "in_channels is a whole number of at least 1, not -1"),
     ("resnet18", {"shortcut": "D"}, "shortcut='D': use one of 'A', 'A-appended', 'B'"),
     *[("resnet18", {"shortcut": kind, "stem": "deep", "stem_width": 64}, f"shortcut='{kind}' adds zero channels and "
        "cannot go from 128 to 64, .*use shortcut='B', or a smaller stem_width") for kind in ("A", "A-appended")],

@@ -1,0 +1,48 @@
+"""The one way by which text leaves for a terminal: a line stays a line, whatever names and messages it holds.
+
+A file may hold any text for a class, a key or a member.  Control characters would move the cursor or colour what
+follows, marks of direction would turn it round, line breaks would add lines of the file's own.
+"""
+
+import json
+import sys
+
+
+def escaped(text) -> str:
+    r"""Text in which every character that is not printable is written as Python does: "\x1b", "\u202e", "\n"."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def say(*lines, to=None):
+    """Print each of ``lines`` as one line, :func:`escaped`, to standard output or to the stream ``to``."""
+    for line in lines:
+        print(escaped(line), file=to or sys.stdout)
+
+
+def note(*lines):
+    """:func:`say` it on standard error: what a person wants to know and no program reads."""
+    say(*lines, to=sys.stderr)
+
+
+def say_json(value):
+    """Print a value as JSON, in ASCII, whose own escapes hide nothing from a program that reads it."""
+    print(json.dumps(value, indent=2))
+
+
+def say_report(report, as_json):
+    """Print what has ``to_dict()`` for programs and ``str()`` for people."""
+    if as_json:
+        say_json(report.to_dict())
+    else:
+        say(*str(report).split("\n"))
+
+
+def draw(table):
+    """Print a table of rich's, whose cells are :func:`escaped`."""
+    console().print(table)
+
+
+def console(stderr=False):
+    """A terminal as rich draws on it."""
+    from rich.console import Console
+    return Console(stderr=stderr)
