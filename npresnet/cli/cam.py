@@ -64,11 +64,11 @@ def format_of(path):
 
 
 def class_of(label, model):
-    """The number of a class given by its name or its number."""
+    """The number of a class given by its name or, where none is called so, by its number."""
     from ..data.labels import plain
-    if label.isdecimal() and int(label) < model.spec.num_classes:
-        return int(label)
     known = [plain(name) for name in model.classes or ()]
+    if plain(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
+        return int(label)
     if known.count(plain(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
         raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "

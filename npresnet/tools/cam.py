@@ -17,6 +17,8 @@ def grad_cam(model, x, classes, after=None):
 
         α_k = mean_{i,j} ∂s_c/∂A_k[i,j]          L = max(0, Σ_k α_k A_k)                    [GC] Eq. 1, 2
 
+    A layer that runs several times, as a block's ``relu``, is looked at after its last run, as a hook in PyTorch does.
+
     Shapes: x (N, 3, H, W), classes (N,) → (N, h, w), the size of A; ``resized`` brings it to the image's.
     """
     needs_module(model, "grad_cam")
@@ -24,7 +26,7 @@ def grad_cam(model, x, classes, after=None):
     if not isinstance(after, str):
         raise ValueError(f"Grad-CAM looks after one layer, given by its name, not {after!r}")
     values, grads = feature_gradients(model, x, after, classes)
-    a, da = values[after], grads[after]
+    a, da = (list(calls.values())[-1] for calls in (values, grads))
     if a.ndim != 4:
         raise ValueError(f"Grad-CAM needs feature maps; {after} gives {a.shape}")
     alpha = da.mean(axis=(2, 3))                                                            # α  (N, K)

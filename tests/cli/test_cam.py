@@ -2,12 +2,14 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import npresnet
+from npresnet.cli.cam import class_of
 from npresnet.tools.cam import grad_cam
 from npresnet.tools.overlay import overlay, seen
 
@@ -56,3 +58,11 @@ def test_a_failed_write_leaves_the_old_picture(run, weights, photo, tmp_path, mo
     result = run("cam", photo, "--weights", weights, "--out", out, "--force")
     assert result.status == 2 and result.complaint == f"npresnet: {out}: No space left on device"
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_class_is_called_by_its_name_before_its_number():
+    model = SimpleNamespace(classes=("0", "1", "10", "11", "2"), spec=SimpleNamespace(num_classes=5))
+    assert [model.classes[class_of(name, model)] for name in ("2", "10", "0")] == ["2", "10", "0"]
+    assert class_of("3", model) == 3                        # which is nobody's name
+    with pytest.raises(ValueError, match="no class"):
+        class_of("9" * 6000, model)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import npresnet
 from npresnet.models import build
 from npresnet.nn import Sequential, initialize
 from npresnet.tools.cam import grad_cam, occlusion, resized, saliency
@@ -126,3 +127,10 @@ def test_resized_maps_reach_one():
     heat = resized(np.array([[[0, 1], [2, 4]]]), (8, 6))
     assert heat.shape == (1, 8, 6) and heat.dtype == np.float32
     np.testing.assert_allclose([heat.max(), heat.min()], [1, 0], atol=1e-6)
+
+
+def test_grad_cam_looks_after_the_last_run_of_a_layer():
+    model = npresnet.create_model("resnet18", num_classes=3)
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    block, relu = (npresnet.grad_cam(model, x, [1], after=name) for name in ("layer4.1", "layer4.1.relu"))
+    np.testing.assert_array_equal(relu, block)              # whose output the second run is

@@ -117,6 +117,38 @@ def test_relu_at_zero_is_a_kink():
     assert kink.verdict == "kink" and kink.index == (1,) and kink.where == "x[1]"
 
 
+RNG = np.random.default_rng(0)
+
+
+def dropout(x):
+    mask = RNG.random(x.shape) > 0.5
+    return 2 * x * mask, lambda dy: 2 * dy * mask
+
+
+def dropout_with_a_mistake_where_masks_differ(x):
+    mask = RNG.random(x.shape) > 0.5
+    mask[:20] = True
+    return 2 * x * mask, lambda dy: 2 * dy * mask * np.where(np.arange(len(x)) < 20, 1, 7)
+
+
+def noisy_gradient(x):
+    return 2 * x, lambda dy: 2 * dy + 1e-10 * RNG.standard_normal(x.shape)
+
+
+@pytest.mark.parametrize("fn", [dropout, dropout_with_a_mistake_where_masks_differ, noisy_gradient])
+def test_a_function_that_answers_twice_differently_is_wrong(fn):
+    report = gradcheck(fn, np.random.default_rng(1).standard_normal(28))
+    assert not report and "two calls give two answers" in report.conclusion()
+    assert [row.verdict for row in report.rows] == ["WRONG"]
+
+
+def test_most_entries_must_have_a_derivative():
+    x = np.r_[np.zeros(6), 1.0, 2, 3, 4]
+    report = gradcheck(ops.relu, x)
+    assert not report and "x (most entries have no derivative)" in report.conclusion()
+    assert gradcheck(ops.relu, x[2:])
+
+
 def test_nothing_but_kinks():
     report = gradcheck(ops.relu, np.zeros(3))
     assert not report and not report.wrong and {row.verdict for row in report.rows} == {"kink"}
