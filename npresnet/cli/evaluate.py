@@ -31,7 +31,8 @@ def run(args) -> int:
     data = ImageFolder(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
-    note(f"class folders are matched {how}")
+    note(*data.notes(), f"class folders are matched {how}: {', '.join(data.classes[:10])}"
+         + ", …" * (len(data.classes) > 10))
     wanted = min(len(data), args.limit or len(data))
     with computing(args.backend):
         run, total, right, right5 = scores(model, wanted, args.backend), 0, 0, 0

@@ -197,13 +197,21 @@ def read_pictures(path, part, model, about, workers, **options):
     if broken:
         note(*broken[:5], *["…"] * (len(broken) > 5))
         note(f"{path}: left out {len(broken)} of {len(source) + len(broken)} pictures, unreadable")
-    note(f"{len(source)} {part} pictures of {len(source.classes)} classes")
+    note(*source.notes, f"{len(source)} {part} images of {counted(source)}")
     return source
+
+
+def counted(source, most=10):
+    """The classes and how many images each has: "2 classes: cat 40, dog 38"."""
+    import numpy as np
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    named = [f"{name} {count}" for name, count in zip(source.classes[:most], counts)]
+    return f"{len(counts)} classes: {', '.join(named)}{', …' if len(counts) > most else ''}"
 
 
 def finish(args, about, trainer, test) -> int:
     """Evaluate the best weights, once, and write what they are worth."""
-    from ..training.report import as_text, evaluate, write_report
+    from ..training.report import as_lines, evaluate, write_report
     from ..weights import load_weights
     model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
     load_weights(model, best)
@@ -214,6 +222,7 @@ def finish(args, about, trainer, test) -> int:
     if args.json:
         say_json({"weights": best, "pictures": what, **result})
     else:
-        say(f"{best} on {what}: {as_text(result)}")
+        first, *rest = as_lines(result)
+        say(f"{best} on {what}: {first}", *rest)
         say(f"wrote {', '.join(written)} into {args.out}")
     return 0

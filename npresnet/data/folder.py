@@ -5,8 +5,10 @@
       test/airplane/0002.jpg      cat/kitten/b.png
       test/bird/0001.jpg          dog/c.jpeg
 
-Leading folders that all pictures share are skipped; the next one names the class.  Hidden files, files that are not
-called like a picture, and the ``__MACOSX`` entries of zips are left out.
+Leading folders that all images share are skipped; the next one names the class.  Where all the folders there are
+called as the parts of a data set are (train/ and val/, Test/, training_set/) and hold folders themselves, they are its
+parts, and classes lie below.  Hidden files, files that are not called like an image, and the ``__MACOSX`` entries of
+zips are left out.
 """
 
 import io
@@ -14,6 +16,7 @@ import os
 import zipfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import PurePosixPath
 
@@ -23,29 +26,62 @@ from ..limits import BYTES, FLOOR, open_file
 from .errors import ImageError
 from .preprocessing import recipe_of
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2",
+            ".jfif", ".avif")
 MAX_BYTES = 1 << 28      # of one compressed picture: a zip member that claims more is refused before it is inflated
 
 
-class ImageFolder:
-    """The pictures under ``path``, sorted by name; nothing is decoded before it is asked for.
+PARTS = {"train": {"train", "training", "trainset", "trainingset"},
+         "val": {"val", "valid", "validation", "valset", "validationset", "dev"},
+         "test": {"test", "testing", "testset", "testingset"}}
 
+
+class ImageFolder:
+    """The images under ``path``, sorted by name; nothing is decoded before it is asked for.
+
+    part     which part to read where ``path`` holds several: "train", "val" or "test"; None: the test images, or the
+             validation images where there are none
+    parts    {part: its folder's name}, empty where ``path`` holds one set of images
     classes  the class folders' names, sorted
-    names    each picture's path inside ``path``
-    folders  the index into ``classes`` of each picture, (N,) int64
+    empty    the names of the class folders without an image
+    names    each image's path inside ``path``
+    folders  the index into ``classes`` of each image, (N,) int64
     """
 
-    def __init__(self, path):
+    def __init__(self, path, part=None):
         self.path = os.fspath(path)
         self.archive = open_zip(self.path) if os.path.isfile(self.path) else None
-        found = self.archive.namelist() if self.archive else walk(self.path)
+        found = list(self.archive.namelist() if self.archive else walk(self.path))
         self.names = sorted({name for name in found if is_picture(name)})
         if not self.names:
             raise ImageError(f"{self.path}: no images in class folders here (such as {self.path}/cat/1.jpg)")
-        labels = class_folders(self.names, self.path)
+        with naming(self.path):
+            level, self.parts = split(self.names)
+        if self.parts:
+            folder = self.chosen(part)
+            self.names = [name for name in self.names if PurePosixPath(name).parts[level] == folder]
+        labels, self.root = class_folders(self.names, self.path)
         self.classes = tuple(sorted(set(labels)))
+        self.empty = tuple(sorted(folders_in(found, self.root) - set(self.classes)))
         index = {name: k for k, name in enumerate(self.classes)}
         self.folders = np.array([index[label] for label in labels], np.int64)
+
+    def notes(self):
+        """What a person would want to know of how the folders were understood, a line each."""
+        if self.parts:
+            rest = [f"{name}/" for name in sorted(self.parts.values()) if name != PurePosixPath(self.root).name]
+            yield f"{self.path}: the images of {self.root}, those of {', '.join(rest)} left aside"
+        if self.empty:
+            shown = ", ".join(self.empty[:5]) + (", …" if len(self.empty) > 5 else "")
+            yield f"{self.path}: no images, and so no class, in {self.root}{{{shown}}}"
+
+    def chosen(self, part):
+        """The name of the folder of that part."""
+        part = part or next((part for part in ("test", "val") if part in self.parts), "train")
+        if part not in self.parts:
+            raise ImageError(f"{self.path} holds {' and '.join(f'{name}/' for name in sorted(self.parts.values()))}, "
+                             f"and no {part} images; name the folder that is meant")
+        return self.parts[part]
 
     def __len__(self):
         return len(self.names)
@@ -119,7 +155,10 @@ def open_zip(path):
 
 
 def walk(path):
-    """The files under a folder as paths relative to it, symbolic links followed once."""
+    """The files and folders under a folder as paths relative to it, symbolic links followed once.
+
+    A folder's path ends in "/", as in a zip.
+    """
     def fail(error):
         raise error
 
@@ -130,7 +169,8 @@ def walk(path):
             folders.clear()
             continue
         seen.add(real)
-        yield from (os.path.relpath(os.path.join(here, file), path).replace(os.sep, "/") for file in files)
+        inside = os.path.relpath(here, path).replace(os.sep, "/")
+        yield from (f"{inside}/{name}".removeprefix("./") for name in (*files, *(f"{name}/" for name in folders)))
 
 
 def is_picture(name):
@@ -139,13 +179,53 @@ def is_picture(name):
     return not hidden and name.lower().endswith(SUFFIXES)
 
 
-def class_folders(names, path):
-    """The class of each picture: the first folder below those that all of them share."""
+@contextmanager
+def naming(path):
+    """An ImageError from inside begins with the path."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
+def split(names):
+    """(how many folders all images share, {part: folder}) where the folders below those are the parts of a data set."""
     parents = [PurePosixPath(name).parts[:-1] for name in names]
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
+    level = shared_by(parents)
+    if any(len(parent) < level + 2 for parent in parents):                # no class folders below
+        return level, {}
+    tops = {parent[level] for parent in parents}
+    parts = {part: top for top in tops for part, called in PARTS.items() if squeezed(top) in called}
+    others = sorted(tops - set(parts.values()))
+    if len(parts) > 1 and others:
+        raise ImageError(f"beside {' and '.join(f'{name}/' for name in sorted(parts.values()))} there are images in "
+                         f"{others[0]}/: name the folder of class folders that is meant")
+    return level, {} if others else parts
+
+
+def squeezed(name):
+    """Test_Set → testset"""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def folders_in(found, root):
+    """The names of the folders right inside ``root``, hidden ones left out."""
+    below = (name[len(root):].split("/") for name in found if name.startswith(root))
+    return {first for first, *rest in below if rest and first[:1] not in ("", ".") and first != "__MACOSX"}
+
+
+def shared_by(parents):
+    """How many leading folders all images share."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
+
+
+def class_folders(names, path):
+    """The class of each image, the first folder below those that all of them share; and what leads to the classes."""
+    parents = [PurePosixPath(name).parts[:-1] for name in names]
+    shared = shared_by(parents)
     if any(len(parent) == shared for parent in parents):
         shared -= 1                                                   # one class alone, or a/1.jpg beside a/b/2.jpg
     if shared < 0:
         loose = next(name for name, parent in zip(names, parents) if not parent)
         raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<picture>, such as cat/1.jpg")
-    return [parent[shared] for parent in parents]
+    return [parent[shared] for parent in parents], "".join(f"{part}/" for part in parents[0][:shared])

@@ -1,6 +1,7 @@
 """The class names of the data sets that published weights were trained on, in the order of the logits; and how the
 folders of a data set meet them."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
+NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{1,9}")     # a class folder's name
 DATASETS = ("imagenet", "cifar10", "cifar100")
 
 
@@ -26,9 +28,10 @@ def class_names(dataset: str) -> tuple[str, ...]:
 def match_classes(folders, classes, num_classes):
     """Which of a model's classes each class folder means: (indices (len(folders),), how they were matched).
 
-    By name where all of them are names of the model's (case, hyphens and underscores do not matter); else by
-    number where they are all numbers; else in sorted order where there are as many folders as classes.  Raises
-    ImageError for anything less: a wrong match would look like a bad model.
+    By name where all of them are names of the model's (case, hyphens and underscores do not matter).  Where none is:
+    by number if they are all numbers; in sorted order if there are as many folders as classes, and the model's have
+    no names or the folders' are WordNet's (n01440764).  Raises ImageError for anything less, one odd folder among
+    names included: a wrong match would look like a bad model.
     """
     known = {}
     for k, name in enumerate(classes or ()):
@@ -36,13 +39,16 @@ def match_classes(folders, classes, num_classes):
     unknown = [folder for folder in folders if len(known.get(plain(folder), ())) != 1]
     if not unknown:
         return np.array([known[plain(folder)][0] for folder in folders]), "by name"
-    if all(folder.isdecimal() and int(folder) < num_classes for folder in folders):
+    some = len(unknown) < len(folders)
+    if not some and all(NUMBER.fullmatch(folder) and int(folder) < num_classes for folder in folders):
         return np.array([int(folder) for folder in folders]), "by number"
-    if len(folders) == num_classes:
+    coded = all(WORDNET.fullmatch(folder) for folder in folders)
+    if not some and len(folders) == num_classes and (coded or not classes):
         return np.arange(num_classes), f"in sorted order ({folders[0]} is class 0, {folders[-1]} is {num_classes - 1})"
     shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     raise ImageError(f"{len(folders)} class folders for a model of {num_classes} classes, and {shown} "
-                     "are not among its class names: rename them, or name each by its class number")
+                     f"{'are' if len(unknown) > 1 else 'is'} not among its class names: rename, or name every "
+                     "folder by its class number")
 
 
 def plain(name):

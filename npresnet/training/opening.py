@@ -31,16 +31,16 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
         return checked(Source(labels, names, pixels=pixels), path, classes), []
-    path, recipe = find_part(path, part), recipe_of(model_or_preset)
+    path, recipe = archive_of(path, part), recipe_of(model_or_preset)
     if recipe.crop is None:
         raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
-    folder = ImageFolder(path)
+    folder = ImageFolder(path, part)
     look = partial(cropped if in_memory else croppable, recipe)
     good, pixels, checks, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
-    labels = folder.folders[good]
-    if in_memory:
-        return checked(Source(labels, folder.classes, pixels=np.stack(pixels)), path, classes), broken
-    return checked(Source(labels, folder.classes, numbers=good, folder=folder, checks=checks), path, classes), broken
+    how = {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
+    source = checked(Source(folder.folders[good], folder.classes, **how), path, classes)
+    source.notes = tuple(folder.notes())
+    return source, broken
 
 
 def checked(source, path, classes):
@@ -54,24 +54,21 @@ def checked(source, path, classes):
     return source
 
 
-def find_part(path, part):
-    """What lies in that folder under the name of the part, train/ or a single *train*.zip; else ``path`` itself."""
-    inside = os.path.join(path, part)
+def archive_of(path, part):
+    """The zip of that part, where a folder holds a single one called so (cifar10-train-jpeg.zip); else ``path``."""
     zips = sorted(Path(path).glob(f"*{part}*.zip"))
-    if os.path.isdir(inside):
-        return inside
-    return str(zips[0]) if len(zips) == 1 else path
+    return str(zips[0]) if len(zips) == 1 and not os.path.isdir(os.path.join(path, part)) else path
 
 
 def class_folder(path, part):
     """The folder of class folders that ``open_source`` reads; None for a zip or an archive of CIFAR."""
-    found = None if is_cifar(path) else find_part(path, part)
-    return found if found and os.path.isdir(found) else None
+    found = None if is_cifar(path) else archive_of(path, part)
+    return os.path.join(found, ImageFolder(found, part).root) if found and os.path.isdir(found) else None
 
 
 def has_part(path, part) -> bool:
     """Does ``path`` hold that part besides others?"""
-    return is_cifar(path) or find_part(path, part) != path
+    return is_cifar(path) or archive_of(path, part) != path or part in ImageFolder(path).parts
 
 
 def read_all(folder, look, strict, workers, show):

@@ -27,7 +27,7 @@ def evaluate(model, source) -> dict:
             "classes": list(source.classes), "confusion": confusion.tolist()}
 
 
-def as_text(result) -> str:
+def as_lines(result) -> list[str]:
     """Accuracy, each class's accuracy and what it is most often taken for."""
     confusion = np.array(result["confusion"])
     np.fill_diagonal(confusion, 0)
@@ -37,7 +37,7 @@ def as_text(result) -> str:
         mistakes = f"   most often taken for {result['classes'][row.argmax()]} ({row.max()})" if row.any() else ""
         share = result["per_class"][name]
         lines.append(f"  {name:{width}}  " + ("     –" if share is None else f"{100 * share:6.2f} %{mistakes}"))
-    return "\n".join(lines)
+    return lines
 
 
 def write_report(history, result, folder, **about):

@@ -15,7 +15,10 @@ class Source:
     pixels   all pictures, (…, H, W, 3) uint8, or grey ones, (…, H, W) or (…, H, W, 1)
     folder   or the ImageFolder that holds them, and
     checks   CRC-32 of the bytes of each picture in it, which the numbers index
+    notes    what a person would want to know of how folders were understood, a line each
     """
+
+    notes = ()
 
     def __init__(self, labels, classes, numbers=None, pixels=None, folder=None, checks=None):
         self.labels, self.classes, self.folder, self.checks = labels, tuple(classes), folder, checks

@@ -101,6 +101,50 @@ def test_nothing_to_read(pack, files):
         ImageFolder(pack(files))
 
 
+def images_in(*folders):
+    return {f"{folder}/{k}.png": png(k) for folder in folders for k in range(2)}
+
+
+LAYOUTS = [  # folders of images, the part asked for, the part's folder or None, classes
+    (["cat", "dog"], "train", None, ["cat", "dog"]),
+    (["train/cat", "train/dog", "val/cat", "val/dog"], "train", "train", ["cat", "dog"]),
+    (["train/cat", "train/dog", "val/cat", "val/dog"], None, "val", ["cat", "dog"]),
+    (["Train/cat", "Train/dog", "Test/cat", "Test/dog"], "test", "Test", ["cat", "dog"]),
+    (["training_set/cat", "training_set/dog", "test_set/cat"], "train", "training_set", ["cat", "dog"]),
+    (["root/train/cat", "root/train/dog", "root/test/cat"], "train", "train", ["cat", "dog"]),
+    (["bus", "car", "train/diesel", "train/steam"], "train", None, ["bus", "car", "train"]),
+    (["control", "test"], "train", None, ["control", "test"]),
+    (["train", "test"], "train", None, ["test", "train"]),
+    (["train/cat", "train/dog"], "train", None, ["cat", "dog"]),
+    (["cat/kitten", "cat/tom", "dog/puppy"], None, None, ["cat", "dog"]),
+]
+
+
+@pytest.mark.parametrize("folders, part, chosen, classes", LAYOUTS)
+def test_parts_and_classes(pack, folders, part, chosen, classes):
+    data = ImageFolder(pack(images_in(*folders)), part)
+    assert list(data.classes) == classes and data.parts.get(part or "val") == chosen
+    assert len(data) == 2 * sum(f"{folder}/".startswith(data.root) for folder in folders)
+    assert bool(chosen) == any("left aside" in note for note in data.notes())
+
+
+@pytest.mark.parametrize("folders, part, line", [
+    (["train/cat", "train/dog", "test/cat", "etc/cat"], "train", r"beside test/ and train/ there are images in etc/"),
+    (["val/cat", "val/dog", "test/cat"], "train", r"holds test/ and val/, and no train images"),
+])
+def test_a_part_that_cannot_be_told_is_refused(pack, folders, part, line):
+    with pytest.raises(ImageError, match=line):
+        ImageFolder(pack(images_in(*folders)), part)
+
+
+def test_class_folders_without_an_image_are_named(tmp_path):
+    data = ImageFolder(as_folder(tmp_path, {**images_in("cat", "dog"), "cow/1.txt": b"", ".git/config": b""}))
+    (tmp_path / "horse").mkdir()
+    data = ImageFolder(tmp_path)
+    assert data.classes == ("cat", "dog") and data.empty == ("cow", "horse")
+    assert [note for note in data.notes() if "{cow, horse}" in note]
+
+
 def test_pictures_outside_class_folders(pack):
     with pytest.raises(ImageError, match=r"loose\.png lies in no class folder"):
         ImageFolder(pack({"loose.png": png(0), "a/1.png": png(1)}))

@@ -33,7 +33,9 @@ CIFAR = class_names("cifar10")
     (("Lawn Mower", "maple-tree"), class_names("cifar100"), 100, (41, 47), "by name"),
     (("0", "1", "10", "2"), None, 11, (0, 1, 10, 2), "by number"),
     (("n01440764", "n01443537"), None, 2, (0, 1), "sorted order"),
-    (("car", "plane"), ("red", "blue"), 2, (0, 1), "sorted order")])
+    (("car", "plane"), None, 2, (0, 1), "sorted order"),
+    (("n01440764", "n01443537"), ("red", "blue"), 2, (0, 1), "sorted order"),
+    (("2", "0", "10"), tuple(map(str, (0, 1, 10, 2))), 4, (3, 0, 2), "by name")])
 def test_matching(folders, classes, number, expected, how):
     found, explanation = match_classes(folders, classes, number)
     np.testing.assert_array_equal(found, tuple(expected))
@@ -41,7 +43,8 @@ def test_matching(folders, classes, number, expected, how):
 
 
 @pytest.mark.parametrize("folders, classes, number", [
-    (("cat", "tiger"), CIFAR, 10), (("n01440764",), None, 1000), (("0", "11"), None, 10),
+    (("cat", "tiger"), CIFAR, 10), (("n01440764",), None, 1000), (("0", "11"), None, 10), (("9" * 6000,), None, 10),
+    (("car", "plane"), ("red", "blue"), 2), ((*CIFAR[1:], "plane"), CIFAR, 10), (("ant", "dog"), ("cat", "dog"), 2),
     (("crane",), ("crane", "crane", "dog"), 3)])
 def test_no_match_is_refused_rather_than_guessed(folders, classes, number):
     with pytest.raises(ImageError, match="rename"):

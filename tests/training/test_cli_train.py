@@ -244,5 +244,5 @@ def test_real_pictures(train, tmp_path):
                     some.writestr(name, whole.read(name))
     status, out, err = train("--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20",
                              "--batch-size", "40")
-    assert status == 0 and "100 train pictures of 10 classes" in err and "40 test pictures of 10 classes" in err
+    assert status == 0 and "100 train images of 10 classes" in err and "40 test images of 10 classes" in err
     assert "right on" in out

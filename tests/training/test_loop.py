@@ -11,7 +11,7 @@ from PIL import Image
 from npresnet import load_model, read_weights, use
 from npresnet.data import Preprocessing
 from npresnet.training import Batches, Recipe, Source, Trainer, TrainingError, open_source, predict, recipe, split
-from npresnet.training.report import as_text, evaluate, plots
+from npresnet.training.report import as_lines, evaluate, plots
 
 from .conftest import drawn_source, small_model
 
@@ -182,7 +182,7 @@ def test_a_class_without_pictures_has_no_accuracy(model):
     source = drawn_source(12)
     result = evaluate(model, Source(source.labels % 2, source.classes, pixels=source.pixels))
     assert result["per_class"]["class2"] is None and None not in list(result["per_class"].values())[:2]
-    assert as_text(result).splitlines()[-1].split() == ["class2", "–"]
+    assert as_lines(result)[-1].split() == ["class2", "–"]
 
 
 def test_the_report_counts(tmp_path):
@@ -194,7 +194,7 @@ def test_the_report_counts(tmp_path):
         assert confusion[i, j] == ((source.labels == i) & (predicted == j)).sum()
     assert result["right"] == confusion.trace() and result["total"] == 48
     assert result["per_class"]["class1"] == confusion[1, 1] / 16
-    assert f"right on {result['right']} of 48" in as_text(result)
+    assert f"right on {result['right']} of 48" in as_lines(result)[0]
     pytest.importorskip("matplotlib")
     drawn = plots(trainer.history, result)
     assert set(drawn) == {"curves.png", "confusion.png"} and all(png[:4] == b"\x89PNG" for png in drawn.values())
