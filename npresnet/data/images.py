@@ -3,6 +3,7 @@
 - Grey, palette, CMYK and YCbCr are converted; an alpha channel is dropped, not blended: the recipes that the published
   weights were trained with do the same (``img.convert("RGB")``).
 - 16-bit grey keeps its high byte, v // 256, as Pillow does for 16-bit colour.  (Pillow's own conversion clips it.)
+  A TIFF of 10 to 14 bits keeps its highest eight.  Integers whose range is not known are refused.
 - Of an animation the first frame counts.
 - EXIF orientation is not applied: torchvision's loader ignores it too, and equal numbers come first.
   ``PIL.ImageOps.exif_transpose(image)`` turns a photo upright beforehand.
@@ -12,13 +13,15 @@ import os
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from .. import limits
 from .errors import ImageError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000")  # none of them starts another program
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")                     # "I" is how Pillow opens a 16-bit PGM
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000",  # none of them starts another program
+           *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+BITS = 258                                                                  # TIFF's tag BitsPerSample
 
 
 def read_image(source) -> Image.Image:
@@ -65,21 +68,30 @@ def name_of(source) -> str:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes to "RGB"; an RGB image comes back as it is."""
-    if image.mode in SIXTEEN_BITS:
-        return Image.fromarray(high_byte(np.asarray(image))).convert("RGB")
-    if image.mode == "F":
-        raise ImageError("its pixels are 32-bit floats, whose range is not known: save it with 8 or 16 bits")
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PPM", "PNG")):
+        return Image.fromarray(high_byte(np.asarray(image), bits_of(image))).convert("RGB")
+    if image.mode in ("I", "F"):
+        kind = "floats" if image.mode == "F" else "integers"
+        raise ImageError(f"its pixels are 32-bit {kind}, whose range is not known: save it with 8 or 16 bits")
     if image.mode == "P":
         image = image.convert("RGBA")         # the same colours; a transparent palette would only cause a warning
     image.load()                              # an RGB image is not converted, so that its errors would come later
     return image.convert("RGB")
 
 
-def high_byte(values: np.ndarray) -> np.ndarray:
-    """0 … 65535 to 0 … 255."""
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError("its pixels are integers beyond 16 bits: save it with 8 or 16 bits")
-    return (values // 256).astype(np.uint8)
+def bits_of(image) -> int:
+    """Bits of a grey value: what a TIFF says, else 16."""
+    bits = getattr(image, "tag_v2", {}).get(BITS, (16,))
+    return bits[0] if isinstance(bits, tuple) else bits
+
+
+def high_byte(values: np.ndarray, bits: int) -> np.ndarray:
+    """0 … 2^bits − 1 to 0 … 255."""
+    if not 8 <= bits <= 16 or values.min() < 0 or values.max() >= 2**bits:
+        raise ImageError(f"its pixels are integers beyond {min(bits, 16)} bits: save it with 8 or 16 bits")
+    if bits == 16 and 0 < values.max() < 256:
+        raise ImageError("none of its 16-bit values exceeds 255, so that it would be black: save it with 8 bits")
+    return (values >> (bits - 8)).astype(np.uint8)
 
 
 def from_array(array: np.ndarray) -> Image.Image:

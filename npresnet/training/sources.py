@@ -44,12 +44,17 @@ class Source:
 
     def fingerprint(self):
         """A number that changes with the pictures (their names, for photos), the labels and the subset."""
-        content = "\n".join(self.folder.names).encode() if self.folder else self.pixels
-        parts = (content, self.labels, self.numbers, "\n".join(self.classes).encode())
+        content = encoded(self.folder.names) if self.folder else self.pixels
+        parts = (content, self.labels, self.numbers, encoded(self.classes))
         check = 0
         for part in parts:
             check = zlib.crc32(part if isinstance(part, bytes) else np.ascontiguousarray(part).data, check)
         return check
+
+
+def encoded(names):
+    """Names as bytes, one to a line; those of files may hold bytes that are not UTF-8."""
+    return "\n".join(names).encode("utf-8", "surrogateescape")
 
 
 def with_colors(pixels):

@@ -2,12 +2,14 @@
 
 import io
 import os
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet.data import ImageError, read_image
+from npresnet.data import ImageError, ImageFolder, read_image
+from npresnet.data.images import FORMATS
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 10, 3), dtype=np.uint8)
@@ -145,3 +147,46 @@ def test_no_file_stays_open(tmp_path):
     for _ in range(20):
         read_image(path)
     assert before is None or len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def tiff_of_12_bits(path, values):
+    """A grey TIFF with two values in three bytes, which Pillow reads and does not write."""
+    (height, width), packed = values.shape, bytearray()
+    for a, b in values.reshape(-1, 2):
+        packed += bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255])
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8 + 2 + 9 * 12 + 4), (277, 1),
+            (278, height), (279, len(packed))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed)
+
+
+def test_twelve_bits_are_no_black_image(tmp_path):
+    values = np.arange(0, 4096, 64).reshape(8, 8)
+    tiff_of_12_bits(tmp_path / "a.tif", values)
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.tif"))[:, :, 0], values // 16)
+
+
+@pytest.mark.parametrize("array, line", [
+    (np.arange(64, dtype=np.int32).reshape(8, 8), "32-bit integers, whose range is not known"),
+    (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "32-bit floats, whose range is not known"),
+    (np.arange(64, dtype=np.uint16).reshape(8, 8), "none of its 16-bit values exceeds 255"),
+])
+def test_values_of_unknown_range_are_refused(tmp_path, array, line):
+    image = Image.fromarray(array)
+    image.save(tmp_path / "a.tif")
+    for source in (image, tmp_path / "a.tif"):
+        with pytest.raises(ImageError, match=line):
+            read_image(source)
+
+
+@pytest.mark.parametrize("suffix, kind", [("jfif", "JPEG"), ("avif", "AVIF")])
+def test_other_formats_that_pillow_reads(tmp_path, suffix, kind):
+    if kind not in FORMATS:
+        pytest.skip("this Pillow has no AVIF")
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / f"{name}/1.{suffix}", kind)
+    data = ImageFolder(tmp_path)
+    assert len(data) == 2
+    with data.open(0) as file:
+        assert abs(np.asarray(read_image(file)).astype(int) - [200, 100, 50]).max() < 8
