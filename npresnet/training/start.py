@@ -54,6 +54,9 @@ def check_start(model, recipe, source, side):
     if spec.in_channels != 3:
         raise ValueError(f"images have three channels (RGB; grey ones are repeated in each) and this network takes "
                          f"{spec.in_channels}: create it with in_channels=3")
+    for name in source.classes:
+        if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
+            raise ValueError(f"the name of the class folder {name!r} is not UTF-8, which files of weights need: rename it")
     if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
         raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")

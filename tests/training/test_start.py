@@ -69,6 +69,9 @@ def test_networks_and_labels_that_do_not_fit():
         Trainer(create_model("resnet20", in_channels=1), NARROW, drawn_source())
     with pytest.raises(ValueError, match="labels from 0 to 2 do not fit a network of 2 classes"):
         Trainer(small_model(classes=2), NARROW, drawn_source())
+    odd = Source(np.arange(6) % 3, ("chat\udce9", "b", "é"), pixels=np.zeros((6, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"'chat\\udce9' is not UTF-8"):
+        Trainer(small_model(), NARROW, odd)
     for pixels in (np.zeros((4, 8, 8, 3), np.float32), np.zeros((4, 8, 8, 4), np.uint8), np.zeros((4, 8), np.uint8)):
         with pytest.raises(ValueError, match="pictures are uint8"):
             Source(np.zeros(4, np.int64), "ab", pixels=pixels)
