@@ -4,8 +4,10 @@
 """
 
 from ..backend import namespace_for
+from .check import op
 
 
+@op
 def sigmoid(x):
     """s = 1 / (1 + e⁻ˣ);   dx = ds · s (1 − s).
 
@@ -20,6 +22,7 @@ def sigmoid(x):
     return s, lambda ds: ds * s * (1 - s)
 
 
+@op
 def scale_channels(x, s):
     """y[n,c,p,q] = s[n,c] · x[n,c,p,q];   dx = s · dy,   ds = Σ_{p,q} dy · x.                  [SE] Eq. 4
 

@@ -4,10 +4,10 @@
 [BN]  Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
-from ..backend import kernel
+from .check import op
 
 
-@kernel
+@op
 def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     """(w, v) after one step of stochastic gradient descent with momentum, as in PyTorch.
 
@@ -22,7 +22,7 @@ def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     return w - lr * (g + momentum * v if nesterov else v), v
 
 
-@kernel
+@op
 def moving_statistics(running_mean, running_var, mean, var, *, momentum, correction=1.0):
     """The next running (mean, variance) of a batch norm, [BN] §3.1 in PyTorch's convention.
 
