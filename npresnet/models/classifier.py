@@ -1,6 +1,6 @@
 """What every network of the family is: a chain that ends in scores, or in their softmax."""
 
-from ..nn import Chain, Sequential, Softmax
+from ..nn import Chain, Softmax
 
 
 class Classifier(Chain):
@@ -23,9 +23,3 @@ class Classifier(Chain):
 
     def layers(self):
         return self.features_and_scores() if self.softmax is None else (*self.features_and_scores(), self.softmax)
-
-    def logits(self, x):
-        return Sequential(*self.features_and_scores())(x)
-
-    def logits_vjp(self, x, input_grad=True):
-        return Sequential(*self.features_and_scores()).vjp(x, input_grad)

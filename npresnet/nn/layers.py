@@ -118,8 +118,7 @@ class Function(Module):
 
     def __init__(self, **static):
         signature(self.op).bind(None, **static)                 # a TypeError names what is missing or unknown
-        check.arguments(**{name: value for name, value in static.items() if name != "padding"},
-                        **_unless_same(static.get("padding", 0)))
+        check.arguments(**static)
         self.static = static
 
     def statics(self, x):
@@ -159,7 +158,8 @@ class Pool(Function):
     """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
 
     def __init__(self, kernel, stride, padding=0, **static):
-        super().__init__(kernel=kernel, stride=stride, padding=padding, **static)
+        super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
+        self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
 
     def statics(self, x):
         if _unless_same(self.static["padding"]):
