@@ -9,6 +9,7 @@ import json
 
 from .backends import add_backend_argument, computing, placed
 from .models import add_model_arguments, open_model
+from .scores import check_choice
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -32,6 +33,7 @@ def run(args) -> int:
     from ..tools.overlay import overlay, seen
     kind = format_of(args.out)
     model, about = open_model(args.model, args.weights)
+    check_choice(model)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
     with computing(args.backend):
         there, x = placed(args.backend, model, x)
