@@ -85,6 +85,7 @@ def test_a_model_of_one_class_is_refused(run, photo, tmp_path, command):
     file = npresnet.save_weights(create_model("resnet20", num_classes=1), tmp_path / "one.npz")
     (tmp_path / "data" / "cat").mkdir(parents=True)
     (tmp_path / "data" / "cat" / "1.png").write_bytes(photo.read_bytes())
-    where = {"classify": [photo], "cam": [photo, "--out", tmp_path / "cam.png"], "evaluate": ["--data", tmp_path / "data"]}
+    where = {"classify": [photo], "cam": [photo, "--out", tmp_path / "cam.png"],
+             "evaluate": ["--data", tmp_path / "data"]}
     status, out, err = run(*command, *where[command[0]], "--weights", file)
     assert status == 2 and not out and "100 %" in err.splitlines()[-1] and not (tmp_path / "cam.png").exists()
