@@ -113,6 +113,9 @@ class Dialect:
             return Identity()
         if not self.shortcut.startswith("A"):
             return self.projection(channels, out, stride)
+        if out < channels:
+            raise ValueError(f"shortcut {self.shortcut} adds channels of zeros and cannot lead from {channels} "
+                             f"channels to {out}; choose shortcut B or a narrower stem")
         before = (out - channels) // 2 if self.shortcut == "A" else 0
         return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
 

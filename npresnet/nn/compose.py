@@ -74,6 +74,9 @@ class Sequential(Chain):
     def __init__(self, *layers):
         vars(self).update({str(i): layer for i, layer in enumerate(layers)})
 
+    def __getitem__(self, i):
+        return self.layers()[i]
+
 
 class Residual(Module):
     """y = F(x) + S(x):  [R1] Eq. 1 where the shortcut S is the identity, Eq. 2 where it is a projection.

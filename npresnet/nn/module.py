@@ -146,16 +146,15 @@ class Module:
         passes over the first two kinds.  ``num_batches_tracked`` may always be missing.
         """
         boxes = dict(self.named_arrays())
-        given = {key: state[key] for key in boxes if key in state}
+        given = {key: as_array(state[key], key) for key in boxes if key in state}
         missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in boxes]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
         problems += [f"shape       {key}: the model has {boxes[key].value.shape}, the state {np.shape(array)}"
                      for key, array in given.items() if np.shape(array) != boxes[key].value.shape]
-        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in given.items()}
-        problems += [f"dtype       {key}: {dtype} holds no real numbers"
-                     for key, dtype in dtypes.items() if not real(dtype)]
+        problems += [f"dtype       {key}: {array.dtype} holds no real numbers"
+                     for key, array in given.items() if not real(array.dtype)]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
         olds = {key: boxes[key].value for key in given}
@@ -163,6 +162,17 @@ class Module:
         for key, array in fresh.items():
             boxes[key].value = array
         return Mismatch(missing, unexpected)
+
+
+def as_array(value, key):
+    """NumPy's and CuPy's arrays as they are; lists and other libraries' tensors as NumPy's."""
+    if hasattr(getattr(value, "dtype", None), "kind"):
+        return value
+    try:
+        return np.asarray(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{key} is a {type(value).__name__} that NumPy cannot read; detach it, move it to the CPU and "
+                        "convert it to float32") from None
 
 
 def real(dtype) -> bool:

@@ -47,6 +47,9 @@ def pair(value, name="a size", least=1) -> tuple[int, int]:
 
 def padding(value, name="padding") -> tuple[tuple[int, int], tuple[int, int]]:
     """``1 → ((1, 1), (1, 1))``;  ``(1, 2) → ((1, 1), (2, 2))``;  ((top, bottom), (left, right)) as it is."""
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be an integer, a pair or ((top, bottom), (left, right)), not {shown(value)}; "
+                        "'valid' is 0, and only layers know 'same'")
     return tuple(pair(v, name, 0) for v in _two(value, name))
 
 

@@ -229,6 +229,14 @@ def test_the_table_names_every_composition():
     assert {"nothing", "sequential", "residual", "nested", "a part twice"} <= TABLE.keys()
 
 
+def test_parts_of_a_sequential_are_numbered():
+    chain = Sequential(Identity(), ReLU(), Softmax())
+    assert chain[0] is chain.layers()[0] and chain[-1] is chain.layers()[2] and chain[1:] == chain.layers()[1:]
+    assert [type(part) for part in chain] == [Identity, ReLU, Softmax]
+    with pytest.raises(IndexError):
+        chain[3]
+
+
 ROWS = np.random.default_rng(1).standard_normal((3, 4))
 ENDS = {
     "plain": lambda head: Sequential(head, Softmax()),
