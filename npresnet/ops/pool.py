@@ -113,8 +113,10 @@ def _positions(xp, i, o, k, s, padding, d, count_include_pad):
 
 
 def _fitting(window, shape):
-    if len(shape) != 4 or shape[1] == 0:
+    if len(shape) != 4:
         raise ValueError(f"pooling takes images (N, C, H, W), not {shape}")
+    if shape[1] == 0:
+        raise ValueError(f"pooling takes images with a channel at least, not {shape}")
     if any(max(p) > (d * (k - 1) + 1) // 2 for k, p, d in zip(window.kernel, window.padding, window.dilation)):
         raise ValueError(f"padding of more than half the window leaves windows without a pixel: {window}")
     return window

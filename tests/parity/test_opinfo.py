@@ -198,3 +198,22 @@ def test_pytorchs_own_samples(name, backend, dtype):
             except OutOfScope as reason:
                 reasons[str(reason)] += 1
     assert counted >= IN_SCOPE[name], f"{counted} in scope; {dict(reasons)}"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_pytorch_refuses_is_refused(backend):
+    """Each of its wrong arguments, by one line of ours."""
+    from torch.testing._internal.common_methods_invocations import op_db
+    wrong = [(op.name.split(".")[-1], error.sample_input) for op in op_db
+             if op.name.split(".")[-1] in IN_SCOPE and op.error_inputs_func for error in op.error_inputs("cpu")]
+    refused = 0
+    for name, sample in wrong:
+        args, kwargs = in_float(sample, torch.float32, array)
+        kwargs.pop("return_indices", None)
+        try:
+            with use(backend), pytest.raises((ValueError, TypeError), match=r"\A[^\n]+\Z"):
+                globals()[name](*args, **kwargs)
+            refused += 1
+        except OutOfScope:
+            pass
+    assert refused >= 19, f"{refused} of {len(wrong)}"
