@@ -101,6 +101,13 @@ def images(x, name):
         raise ValueError(f"{name} takes images (N, C, H, W), not {getattr(x, 'shape', shown(x))}")
 
 
+def one_shape(**arrays):
+    """Arrays of one shape (None is ignored): another would be stretched."""
+    shapes = {name: a.shape for name, a in arrays.items() if a is not None}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"one shape is needed, but {', '.join(f'{name} is {s}' for name, s in shapes.items())}")
+
+
 def shown(value) -> str:
     """A wrong value in a message of one line: itself, or its type where that would be long."""
     text = repr(value)

@@ -148,6 +148,20 @@ def test_a_convolution_of_no_channels_is_its_bias(groups, backend):
         ops.conv2d(x, full(0, 0, 3, 3))
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("size", [8, 8192])
+def test_steps_of_arrays_of_other_shapes_raise(size, backend):
+    w, other = full(size), full(1)
+    with use(backend):
+        for arrays in ((w, other, w), (w, w, other), (other, w, None)):
+            with pytest.raises(ValueError, match=r"one shape is needed, but w is \(\d+,\), g is \(\d+,\)"):
+                ops.momentum_step(*arrays, 0.1, momentum=0.9)
+        for i in range(4):
+            arrays = [other if j == i else w for j in range(4)]
+            with pytest.raises(ValueError, match="one shape is needed, but running_mean is"):
+                ops.moving_statistics(*arrays, momentum=0.1)
+
+
 def test_sizes_are_integers_of_any_kind():
     due = ops.conv2d(X, W, stride=2, padding=1, groups=1)[0]
     for kind in (np.int8, np.int64, np.uint16):
