@@ -9,12 +9,13 @@ that value and gradient always come from the same code, whichever thread runs th
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import Parameter, signature
 
 import numpy
 
@@ -132,6 +133,8 @@ class Kernel:
         update_wrapper(self, reference)
         self.reference = reference
         self.faster: dict[str, Callable] = {}
+        parameters = signature(reference).parameters.values()
+        self.positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
 
     def register(self, backend: str):
         def decorate(function):
@@ -152,24 +155,43 @@ class Kernel:
         result = self.faster.get(backend, self.reference)(x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
-            return y, like(y, pullback), *more
+            return y, like(y, pullback, self.positional), *more
         return result
 
 
-def like(y, pullback):
-    """``pullback``, for a dy of y's shape and dtype: another would be stretched, or read past its end by a kernel."""
-    shape, dtype = y.shape, y.dtype
-    if shape == ():                                             # a loss, whose dy is a number
-        return pullback
+def like(y, pullback, arguments=()):
+    """``pullback``, for a dy of y's shape and dtype: another would be stretched, or read past its end by a kernel.
 
-    def checked(dy, *args, **kwargs):
-        if dy.shape != shape:
-            raise ValueError(f"dy must have the shape of y, {shape}, not {dy.shape}")
+    What is to be skipped must be one of the op's ``arguments``.
+    """
+    shape, dtype, xp = y.shape, y.dtype, array_namespace(y)
+
+    def checked(dy, *skips, **skip):
+        if getattr(dy, "shape", None) != shape:
+            raise ValueError(f"dy must have the shape of y, {shape}, not {getattr(dy, 'shape', type(dy).__name__)}")
         if dy.dtype != dtype:
             raise TypeError(f"dy must be {dtype}, as y is, not {dy.dtype}; convert it with dy.astype(y.dtype)")
-        return pullback(dy, *args, **kwargs)
+        if array_namespace(dy) is not xp:
+            raise TypeError("dy and y live on different devices; move dy with to_device()")
+        for names in (*skips, *skip.values()):
+            check_skip(names, arguments)
+        return pullback(dy, *skips, **skip)
 
-    return checked
+    def scaled(*dloss):                                         # a loss, whose dy is a number
+        if any(not isinstance(d, int | float) and getattr(d, "shape", None) != () for d in dloss):
+            raise TypeError(f"the dy of a loss must be a number, not a {type(dloss[0]).__name__}")
+        return pullback(*dloss)
+
+    return checked if shape else scaled
+
+
+def check_skip(names, arguments):
+    """Raise unless ``names`` is a collection of some of the ``arguments``."""
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise TypeError(f"skip must be a set of names such as {{{arguments[0]!r}}}, not a {type(names).__name__}")
+    unknown = sorted(map(str, set(names).difference(arguments)))
+    if unknown:
+        raise ValueError(f"skip must name arguments among {', '.join(arguments)}, not {', '.join(unknown)}")
 
 
 kernel = Kernel

@@ -47,6 +47,7 @@ TABLE = {  # name: (a function that makes the module, the shape of its input)
     "conv asymmetric": (lambda: Conv2d(4, 3, 3, stride=2, padding=((0, 1), (2, 0))), IMAGE),
     "batch norm": (lambda: BatchNorm2d(4), IMAGE),
     "batch norm in training": (lambda: BatchNorm2d(4, eps=0.1).train(), IMAGE),
+    "batch norm without a momentum": (lambda: BatchNorm2d(4, momentum=None).train(), IMAGE),
     "batch norm frozen": (lambda: freeze_batch_norm(BatchNorm2d(4)).train(), IMAGE),
     "linear": (lambda: Linear(5, 7), (3, 5)),
     "linear without bias": (lambda: Linear(5, 7, bias=False), (3, 5)),

@@ -10,6 +10,7 @@ from ..printer import say, say_json
 from .backends import add_backend_argument, computing, placed
 from .models import add_model_arguments, open_model
 from .output import add_force_argument, check_output
+from .scores import check_choice
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -36,6 +37,7 @@ def run(args) -> int:
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)
     model, about = open_model(args.model, args.weights)
+    check_choice(model)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
     with computing(args.backend):
         there, x = placed(args.backend, model, x)

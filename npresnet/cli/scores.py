@@ -14,6 +14,7 @@ def scores(model, pictures: int, backend=None):
 
     A line on standard error says where that compiles.
     """
+    check_choice(model)
     if backend:
         return reference(model) if backend == "numpy" else fast(model, backend)
     from ..backend import without_numba
@@ -25,6 +26,13 @@ def scores(model, pictures: int, backend=None):
     if not compiled():
         note("compiling the kernels for this machine: about 15 seconds, once")
     return optimize(model).logits
+
+
+def check_choice(model):
+    """Raise ValueError for a model of one class: a softmax over one score is 1, whatever the image."""
+    if model.spec.num_classes == 1:
+        raise ValueError("this model has a single score, which its softmax turns into 100 % for any image; "
+                         "read the score itself with npresnet.load_model(file).logits(x)")
 
 
 def fast(model, backend):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..nn import Chain, Conv2d, Linear, Sequential, Softmax
+from ..nn import Chain, Conv2d, Linear, Softmax
 
 
 class Classifier(Chain):
@@ -40,9 +40,3 @@ class Classifier(Chain):
 
     def layers(self):
         return self.features_and_scores() if self.softmax is None else (*self.features_and_scores(), self.softmax)
-
-    def logits(self, x):
-        return Sequential(*self.features_and_scores())(x)
-
-    def logits_vjp(self, x, input_grad=True):
-        return Sequential(*self.features_and_scores()).vjp(x, input_grad)

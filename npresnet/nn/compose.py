@@ -1,7 +1,7 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
 from .. import ops
-from .layers import BatchNorm2d, Conv2d, ReLU
+from .layers import BatchNorm2d, Conv2d, ReLU, Softmax
 from .module import Module, needs_module, once
 
 
@@ -45,6 +45,27 @@ class Chain(Module):
             return dy if input_grad else None
 
         return x, once(pullback)
+
+    def logits(self, x):
+        parts = before_softmax(self.layers())
+        return self(x) if parts is None else Sequential(*parts)(x)
+
+    def logits_vjp(self, x, input_grad=True):
+        parts = before_softmax(self.layers())
+        return self.vjp(x, input_grad) if parts is None else Sequential(*parts).vjp(x, input_grad)
+
+
+def before_softmax(layers):
+    """The parts up to a softmax at their end, which may end a chain that is the last part; None where there is none."""
+    for i, layer in reversed(list(enumerate(layers))):
+        if isinstance(layer, Softmax):
+            return layers[:i]
+        if isinstance(layer, Chain):
+            inner = before_softmax(layer.layers())
+            return None if inner is None else (*layers[:i], *inner)
+        if not isinstance(layer, Identity):
+            return None
+    return None
 
 
 class Sequential(Chain):

@@ -1,9 +1,12 @@
 """The ops with their arrays: layers named and keyed as in PyTorch."""
 
+from inspect import signature
+
 import numpy as np
 
 from .. import ops
 from ..backend import array_namespace
+from ..ops import check
 from .module import Buffer, Module, Parameter, needs_module, once, recorded
 
 
@@ -15,8 +18,12 @@ class Conv2d(Module):
     """
 
     def __init__(self, channels, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=False):
+        check.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
+                        groups=groups, bias=bias, **_unless_same(padding))
+        if channels % groups or filters % groups:
+            raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.weight = Parameter(np.zeros((filters, channels // groups, *ops.window.pair(kernel)), np.float32))
+        self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
     def vjp(self, x, input_grad=True):
@@ -28,9 +35,9 @@ class Conv2d(Module):
         return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
 
     def pads(self, x):
-        if self.padding != "same":
-            return self.padding
-        return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
+        if not _unless_same(self.padding):
+            return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
+        return self.padding
 
 
 class BatchNorm2d(Module):
@@ -40,13 +47,15 @@ class BatchNorm2d(Module):
 
         running ← (1 − momentum) · running + momentum · batch
 
-    with the unbiased batch variance σ² m/(m−1) unless ``unbiased`` is False.  A ``frozen`` batch
-    norm uses running statistics always (see :func:`freeze_batch_norm`).
+    with the unbiased batch variance σ² m/(m−1) unless ``unbiased`` is False.  With ``momentum`` None it is 1/t at
+    the t-th batch, so that running is the mean over all batches.  A ``frozen`` batch norm uses running statistics
+    always (see :func:`freeze_batch_norm`).
     """
 
     frozen = False
 
     def __init__(self, channels, eps=1e-5, momentum=0.1, unbiased=True):
+        check.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
         self.weight = Parameter(np.ones(channels, np.float32))
         self.bias = Parameter(np.zeros(channels, np.float32))
@@ -80,17 +89,20 @@ class BatchNorm2d(Module):
         return y, recorded(op_pullback, input_grad, **boxes)
 
     def track(self, mean, var, m):
-        self.running_mean.value, self.running_var.value = ops.moving_statistics(
-            self.running_mean.value, self.running_var.value, mean, var, momentum=self.momentum,
-            correction=m / (m - 1) if self.unbiased else 1.0)
         seen = self.num_batches_tracked.value
-        self.num_batches_tracked.value = array_namespace(seen).asarray(seen + 1)
+        seen = array_namespace(seen).asarray(seen + 1)
+        momentum = (1 / seen).astype(mean.dtype) if self.momentum is None else self.momentum
+        self.running_mean.value, self.running_var.value = ops.moving_statistics(
+            self.running_mean.value, self.running_var.value, mean, var, momentum=momentum,
+            correction=m / (m - 1) if self.unbiased else 1.0)
+        self.num_batches_tracked.value = seen
 
 
 class Linear(Module):
     """y = x Wᵀ + b."""
 
     def __init__(self, inputs, outputs, bias=True):
+        check.arguments(inputs=inputs, outputs=outputs, bias=bias)
         self.weight = Parameter(np.zeros((outputs, inputs), np.float32))
         self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
 
@@ -105,6 +117,8 @@ class Function(Module):
     op = None   # in a subclass: staticmethod(the op)
 
     def __init__(self, **static):
+        signature(self.op).bind(None, **static)                 # a TypeError names what is missing or unknown
+        check.arguments(**static)
         self.static = static
 
     def statics(self, x):
@@ -144,12 +158,14 @@ class Pool(Function):
     """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
 
     def __init__(self, kernel, stride, padding=0, **static):
-        super().__init__(kernel=kernel, stride=stride, padding=padding, **static)
+        super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
+        self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
 
     def statics(self, x):
-        if self.static["padding"] != "same":
+        if _unless_same(self.static["padding"]):
             return self.static
-        padding = ops.same_padding(x.shape[2:], self.static["kernel"], self.static["stride"])
+        padding = ops.same_padding(x.shape[2:], self.static["kernel"], self.static["stride"],
+                                   self.static.get("dilation", 1))
         return {**self.static, "padding": padding}
 
 
@@ -163,6 +179,11 @@ class AvgPool2d(Pool):
     """The mean of each window; options ``ceil_mode`` and ``count_include_pad`` as in the op."""
 
     op = staticmethod(ops.avg_pool2d)
+
+
+def _unless_same(padding) -> dict:
+    """{"padding": padding}, to be checked as the op does; empty where it says "same", which only a layer knows."""
+    return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
 
 
 def freeze_batch_norm(model):

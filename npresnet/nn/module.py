@@ -160,16 +160,15 @@ class Module:
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
         boxes = dict(self.named_arrays())
-        given = {key: untied(state[key]) for key in boxes if key in state}
+        given = {key: as_array(state[key], key) for key in boxes if key in state}
         missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in boxes]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
         problems += [f"shape       {key}: the model has {boxes[key].value.shape}, the state {np.shape(array)}"
                      for key, array in given.items() if np.shape(array) != boxes[key].value.shape]
-        dtypes = {key: a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for key, a in given.items()}
-        problems += [f"dtype       {key}: {dtype} holds no real numbers"
-                     for key, dtype in dtypes.items() if not real(dtype)]
+        problems += [f"dtype       {key}: {array.dtype} holds no real numbers"
+                     for key, array in given.items() if not real(array.dtype)]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
         olds = {key: boxes[key].value for key in given}
@@ -179,9 +178,15 @@ class Module:
         return Mismatch(missing, unexpected)
 
 
-def untied(array):
-    """A tensor of PyTorch as NumPy's array of its numbers; anything else as it is."""
-    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
+def as_array(value, key):
+    """NumPy's and CuPy's arrays as they are; lists and other libraries' tensors as NumPy's."""
+    if hasattr(getattr(value, "dtype", None), "kind"):
+        return value
+    try:
+        return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{key} is a {type(value).__name__} that NumPy cannot read; detach it, move it to the CPU and "
+                        "convert it to float32") from None
 
 
 def real(dtype) -> bool:

@@ -1,9 +1,10 @@
 """Functions of one value, and the softmax of a row."""
 
-from ..backend import array_namespace, kernel, namespace_for
+from ..backend import array_namespace, namespace_for
+from .check import op
 
 
-@kernel
+@op
 def relu(x):
     """y = max(x, 0);   dx = dy · [y > 0].
 
@@ -16,6 +17,7 @@ def relu(x):
     return y, lambda dy: array_namespace(dy).where(y > 0, dy, 0)
 
 
+@op
 def softmax(z):
     """p[n,k] = e^{z[n,k]} / Σ_j e^{z[n,j]};   dz = p · (dp − Σ_k dp·p).
 
@@ -23,7 +25,11 @@ def softmax(z):
 
     Shapes: z (N, K) → p (N, K).
     Saves: p.
+    Raises: ValueError for other axes, and where there is no class.
     """
-    e = namespace_for(z=z).exp(z - z.max(axis=1, keepdims=True))
+    xp = namespace_for(z=z)
+    if z.ndim != 2 or z.shape[1] == 0:
+        raise ValueError(f"softmax takes z (N, K) with at least one class, not {z.shape}")
+    e = xp.exp(z - z.max(axis=1, keepdims=True))
     p = e / e.sum(axis=1, keepdims=True)
     return p, lambda dp: p * (dp - (dp * p).sum(axis=1, keepdims=True))

@@ -1,9 +1,10 @@
 """The sum of two paths."""
 
-from ..backend import kernel, namespace_for
+from ..backend import namespace_for
+from .check import array, op
 
 
-@kernel
+@op
 def add(a, b):
     """y = a + b;   da = dy,   db = dy.
 
@@ -11,6 +12,7 @@ def add(a, b):
     Saves: nothing.
     Raises: ValueError where the shapes differ, TypeError where dtypes or devices do.
     """
+    array(b, "b")
     namespace_for(a=a, b=b)
     if a.shape != b.shape:
         raise ValueError(f"the two paths of a sum need one shape, not {a.shape} and {b.shape}")

@@ -3,10 +3,12 @@
 [MP] Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740, §3
 """
 
-from ..backend import kernel
+from ..backend import namespace_for
+from .check import op
 from .norm import batch_norm_eval, batch_norm_train
 
 
+@op
 def cast(x, dtype):
     """y = x in another precision;   dx = dy in x's own.
 
@@ -15,11 +17,12 @@ def cast(x, dtype):
     Shapes: any.
     Saves: nothing.
     """
+    namespace_for(x=x)
     own = x.dtype
     return x.astype(dtype, copy=False), lambda dy: dy.astype(own, copy=False)
 
 
-@kernel
+@op
 def batch_norm_train_cast(x, gamma, beta, *, eps):
     """Batch norm in gamma's precision of images in x's: cast, :func:`batch_norm_train`, cast back.    [MP] §3.3
 
@@ -31,6 +34,7 @@ def batch_norm_train_cast(x, gamma, beta, *, eps):
     return *_cast_back(y, pullback, x.dtype, narrow), extras
 
 
+@op
 def batch_norm_eval_cast(x, gamma, beta, mean, var, *, eps):
     """As :func:`batch_norm_train_cast`, by stored statistics."""
     wide, narrow = cast(x, gamma.dtype)

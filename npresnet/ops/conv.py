@@ -3,14 +3,15 @@
 [CL] Chellapilla, Puri & Simard 2006, High performance convolutional neural networks for document processing, §3
 """
 
-from ..backend import array_namespace, kernel, namespace_for
+from ..backend import array_namespace, namespace_for
+from .check import op
 from .total import total
 from .window import Window, frame, interior
 
 WORKSPACE = 2**26   # bytes of columns in memory at a time (64 MiB), or one image's columns where they are more
 
 
-@kernel
+@op
 def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlate images with filters.
 
@@ -28,15 +29,16 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     Raises: ValueError where shapes do not fit, TypeError where dtypes or devices differ.
     """
     xp = namespace_for(x=x, w=w, b=b)
-    _check_shapes(x, w, b, groups)
+    check_shapes(x, w, b, groups)
     window = Window.of(w.shape[2:], stride, padding, dilation)
     n, f, g, size = len(x), len(w), groups, window.output_size(x.shape[2:])
-    w_mat = w.reshape(g, f // g, -1)                                    # W  (G, F/G, C/G·kh·kw)
+    w_mat = w.reshape(g, f // g, w[0].size)                             # W  (G, F/G, C/G·kh·kw)
     slices = _slices(n, w_mat[:, 0].size * size[0] * size[1] * x.itemsize)
     biased = b is not None
 
     def columns(images):                                                # X̃  (G, C/G·kh·kw, n·oh·ow)
-        return im2col(x[images], window).reshape(g, w_mat.shape[2], -1)
+        cols = im2col(x[images], window)
+        return cols.reshape(g, w_mat.shape[2], cols.shape[3] * size[0] * size[1])
 
     y = xp.empty((n, f, *size), x.dtype)
     for images in slices:
@@ -93,10 +95,13 @@ def _slices(n, bytes_per_image):
     return [slice(start, start + step) for start in range(0, n, step)]
 
 
-def _check_shapes(x, w, b, groups):
+def check_shapes(x, w, b, groups=1):
+    """Raise ValueError where images, filters and bias do not fit."""
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(f"conv2d takes x (N, C, H, W) and w (F, C/G, kh, kw), not {x.shape} and {w.shape}")
-    if groups < 1 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+    if min(w.shape[2:] + w.shape[:1]) < 1:
+        raise ValueError(f"conv2d needs at least one filter of at least one tap; w is {w.shape}")
+    if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
         raise ValueError(f"filters {w.shape} in {groups} group(s) expect {w.shape[1] * groups} channels "
                          f"and divide by the groups; x has {x.shape[1]} channels")
     if b is not None and b.shape != w.shape[:1]:

@@ -1,12 +1,15 @@
 """Neighbours in one op.  The math is the plain ops'; a kernel may pass over the images once for all of them."""
 
-from ..backend import kernel, namespace_for
+from ..backend import namespace_for
 from .activation import relu
+from .check import op
 from .conv import conv2d
 from .norm import batch_norm_train
 
+NORM = frozenset({"x", "gamma", "beta"})      # what batch norm's pullback may skip
 
-@kernel
+
+@op
 def batch_norm_relu(x, gamma, beta, *, eps):
     """y = σ(BN(x)), σ the ReLU and BN :func:`batch_norm_train`;   dx = BN′ᵀ σ′ᵀ dy.
 
@@ -18,7 +21,7 @@ def batch_norm_relu(x, gamma, beta, *, eps):
     return y, lambda dy, skip=(): norm_pullback(relu_pullback(dy), skip), moments
 
 
-@kernel
+@op
 def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
     """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` behind :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
 
@@ -33,12 +36,12 @@ def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
 
     def pullback(dy, skip=()):
         dz, dw, db = conv_pullback(dy, skip={"w", "b"}.intersection(skip))
-        return *norm_pullback(dz, skip), dw, db
+        return *norm_pullback(dz, NORM.intersection(skip)), dw, db
 
     return y, pullback, moments
 
 
-@kernel
+@op
 def batch_norm_add_relu(x, gamma, beta, s, *, eps):
     """y = σ(BN(x) + s), the end of a residual block;   ds = σ′ᵀ dy,   dx = BN′ᵀ ds.
 
@@ -46,11 +49,13 @@ def batch_norm_add_relu(x, gamma, beta, s, *, eps):
     Saves: x_hat, inv_std, gamma, y.
     """
     namespace_for(x=x, s=s)
+    if x.shape != s.shape:
+        raise ValueError(f"the two paths of a sum need one shape, not {x.shape} and {s.shape}")
     z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
     y, relu_pullback = relu(z + s)
 
     def pullback(dy, skip=()):
         ds = relu_pullback(dy)
-        return *norm_pullback(ds, skip), None if "s" in skip else ds
+        return *norm_pullback(ds, NORM.intersection(skip)), None if "s" in skip else ds
 
     return y, pullback, moments

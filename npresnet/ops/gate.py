@@ -4,9 +4,11 @@
 """
 
 from ..backend import namespace_for
+from .check import op
 from .total import total
 
 
+@op
 def sigmoid(x):
     """s = 1 / (1 + e⁻ˣ);   dx = ds · s (1 − s).
 
@@ -21,6 +23,7 @@ def sigmoid(x):
     return s, lambda ds: ds * s * (1 - s)
 
 
+@op
 def scale_channels(x, s):
     """y[n,c,p,q] = s[n,c] · x[n,c,p,q];   dx = s · dy,   ds = Σ_{p,q} dy · x.                  [SE] Eq. 4
 

@@ -1,10 +1,11 @@
 """The classifier's matrix product."""
 
-from ..backend import kernel, namespace_for
+from ..backend import namespace_for
+from .check import op
 from .total import total
 
 
-@kernel
+@op
 def linear(x, w, b=None):
     """Y = X Wᵀ + 1 bᵀ;   dX = dY W,   dW = dYᵀ X,   db = dYᵀ 1.
 

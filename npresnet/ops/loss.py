@@ -5,10 +5,11 @@
 
 import numpy
 
-from ..backend import array_namespace, kernel, namespace_for
+from ..backend import array_namespace, namespace_for
+from .check import op
 
 
-@kernel
+@op
 def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     """The mean surprise at the labels, under the softmax of the logits.
 

@@ -3,14 +3,15 @@
 [BN] Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
-from ..backend import kernel, namespace_for
+from ..backend import namespace_for
+from .check import op
 from .total import total
 
 CHANNEL = (None, slice(None), None, None)  # broadcasts a (C,) array over (N, C, H, W)
 BATCH = (0, 2, 3)                          # the axes a channel's statistics are taken over
 
 
-@kernel
+@op
 def batch_norm_train(x, gamma, beta, *, eps):
     """Normalize each channel by its own batch statistics.                        [BN] Algorithm 1
 
@@ -53,7 +54,7 @@ def batch_norm_train(x, gamma, beta, *, eps):
     return y, pullback, (mean, var)
 
 
-@kernel
+@op
 def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
     """Normalize by stored statistics: one affine map per channel.       [BN] Algorithm 2, line 11
 

@@ -1,9 +1,12 @@
 """Zeros around images and between channels, and pixels left out: the parts of shortcut A."""
 
 from ..backend import array_namespace, namespace_for
-from .window import Window, frame, interior, pair
+from . import check
+from .check import op
+from .window import frame, interior
 
 
+@op
 def zero_pad2d(x, padding):
     """A frame of zeros around each image;  dx is dy without the frame.
 
@@ -11,22 +14,27 @@ def zero_pad2d(x, padding):
     Saves: nothing.
     """
     namespace_for(x=x)
-    padding = Window.of(1, padding=padding).padding
+    check.images(x, "zero_pad2d")
+    padding = check.padding(padding)
     return frame(x, padding), lambda dy: interior(dy, padding)
 
 
+@op
 def zero_pad_channels(x, before, after):
     """y = [0, x, 0] along the channels;  dx is dy without the zeros.
 
     Shapes: x (N, C, H, W) → y (N, before + C + after, H, W).
     Saves: nothing.
     """
+    xp = namespace_for(x=x)
+    check.images(x, "zero_pad_channels")
     n, c, h, w = x.shape
-    y = namespace_for(x=x).zeros_like(x, shape=(n, before + c + after, h, w))      # in x's order of axes in memory
+    y = xp.zeros_like(x, shape=(n, before + c + after, h, w))      # in x's order of axes in memory
     y[:, before:before + c] = x
     return y, lambda dy: dy[:, before:before + c]
 
 
+@op
 def subsample(x, stride):
     """y[n,c,p,q] = x[n, c, s·p, s·q];  dx is zero at the pixels left out.
 
@@ -34,7 +42,8 @@ def subsample(x, stride):
     Saves: nothing.
     """
     namespace_for(x=x)
-    (sh, sw), shape = pair(stride), x.shape
+    check.images(x, "subsample")
+    (sh, sw), shape = check.pair(stride, "stride"), x.shape
 
     def pullback(dy):
         dx = array_namespace(dy).zeros_like(dy, shape=shape)

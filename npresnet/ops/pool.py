@@ -3,12 +3,13 @@
 Both pools walk over the taps of the window, a strided view of the image each, instead of over pixels.
 """
 
-from ..backend import array_namespace, kernel, namespace_for
+from ..backend import array_namespace, namespace_for
+from .check import images, op
 from .total import total
 from .window import Window, frame, interior
 
 
-@kernel
+@op
 def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
     """The largest value in each window.
 
@@ -45,7 +46,7 @@ def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
     return y, pullback
 
 
-@kernel
+@op
 def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window.
 
@@ -76,7 +77,7 @@ def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_p
     return y, pullback
 
 
-@kernel
+@op
 def global_avg_pool2d(x):
     """y[n,c] = mean_{p,q} x[n,c,p,q];  every position gets dx = dy / (H·W).
 
@@ -84,6 +85,9 @@ def global_avg_pool2d(x):
     Saves: nothing.
     """
     xp, shape = namespace_for(x=x), x.shape
+    images(x, "global_avg_pool2d")
+    if 0 in shape[2:]:
+        raise ValueError(f"there is no mean over images without pixels: {shape}")
 
     def pullback(dy):
         return xp.broadcast_to(dy[:, :, None, None] / (shape[2] * shape[3]), shape)
@@ -113,6 +117,8 @@ def _positions(xp, i, o, k, s, padding, d, count_include_pad):
 def _fitting(window, shape):
     if len(shape) != 4:
         raise ValueError(f"pooling takes images (N, C, H, W), not {shape}")
+    if shape[1] == 0:
+        raise ValueError(f"pooling takes images with a channel at least, not {shape}")
     if any(max(p) > (d * (k - 1) + 1) // 2 for k, p, d in zip(window.kernel, window.padding, window.dilation)):
         raise ValueError(f"padding of more than half the window leaves windows without a pixel: {window}")
     return window

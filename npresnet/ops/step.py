@@ -4,10 +4,10 @@
 [BN]  Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
-from ..backend import kernel
+from .check import one_shape, op
 
 
-@kernel
+@op
 def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     """(w, v) after one step of stochastic gradient descent with momentum, as in PyTorch.
 
@@ -16,13 +16,14 @@ def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     ``v`` None is the first step's: v is then g itself.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch
     keeps it outside, so that a change of η acts on the whole velocity at once.
     """
+    one_shape(w=w, g=g, v=v)
     if decay:
         g = g + decay * w                                               # g ← g + λ w
     v = g if v is None else momentum * v + g                            # v ← μ v + g
     return w - lr * (g + momentum * v if nesterov else v), v
 
 
-@kernel
+@op
 def moving_statistics(running_mean, running_var, mean, var, *, momentum, correction=1.0):
     """The next running (mean, variance) of a batch norm, [BN] §3.1 in PyTorch's convention.
 
@@ -30,5 +31,6 @@ def moving_statistics(running_mean, running_var, mean, var, *, momentum, correct
 
     The batch's variance is multiplied by ``correction`` first: m/(m−1) makes it unbiased.
     """
+    one_shape(running_mean=running_mean, running_var=running_var, mean=mean, var=var)
     var = var * correction
     return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace
+from . import check
+from .check import pair
 
 
 class Window(NamedTuple):
@@ -20,10 +22,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, kernel, stride=1, padding=0, dilation=1) -> "Window":
-        window = cls(pair(kernel), pair(stride), tuple(pair(p) for p in pair(padding)), pair(dilation))
-        if min(window.kernel + window.stride + window.dilation) < 1 or min(sum(window.padding, ())) < 0:
-            raise ValueError(f"kernel, stride and dilation must be at least 1, padding at least 0: {window}")
-        return window
+        return cls(pair(kernel, "kernel"), pair(stride, "stride"), check.padding(padding), pair(dilation, "dilation"))
 
     def output_size(self, size) -> tuple[int, int]:
         """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""
@@ -54,19 +53,11 @@ class Window(NamedTuple):
         return self._replace(padding=tuple(padding))
 
 
-def pair(value) -> tuple:
-    """``3 → (3, 3)``;  ``(3, 5) → (3, 5)``."""
-    if not isinstance(value, tuple | list):
-        return (value, value)
-    if len(value) != 2:
-        raise ValueError(f"expected one value or a (vertical, horizontal) pair, not {value!r}")
-    return tuple(value)
-
-
 def same_padding(size, kernel, stride, dilation=1):
     """TensorFlow's 'same': ((top, bottom), (left, right)) so that o = ⌈i/s⌉; the odd pixel goes bottom and right."""
     total = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
-             for i, k, s, d in zip(size, pair(kernel), pair(stride), pair(dilation)))
+             for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
+                                      pair(dilation, "dilation")))
     return tuple((t // 2, t - t // 2) for t in total)
 
 

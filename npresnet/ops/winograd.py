@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace, namespace_for
+from .check import images, op
+from .conv import check_shapes
 from .total import total
 from .window import Window, frame, interior
 
@@ -37,6 +39,7 @@ F = {  # the matrices of [LG]: §4.1 for F(2×2, 3×3), points 0, ±1, ∞; §4.
 }
 
 
+@op
 def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
     """The same map as ``conv2d(x, w, b, padding=padding)`` for 3×3 filters, through m×m tiles, m = ``tile``.
 
@@ -59,8 +62,10 @@ def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
     Raises: ValueError for filters that are not 3×3 and for tiles without transforms.
     """
     xp = namespace_for(x=x, w=w, b=b)
-    if w.shape[2:] != (3, 3) or x.shape[1] != w.shape[1]:
+    images(x, "winograd_conv2d")
+    if w.shape[1:] != (x.shape[1], 3, 3):
         raise ValueError(f"Winograd takes filters (F, {x.shape[1]}, 3, 3) for this x, not {w.shape}; use conv2d")
+    check_shapes(x, w, b)
     if tile not in F:
         raise ValueError(f"no transforms for tiles of {tile}; use one of {', '.join(map(str, F))}")
     bt, g, at = (xp.asarray(matrix, x.dtype) for matrix in F[tile])

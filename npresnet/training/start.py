@@ -56,7 +56,7 @@ def check_start(model, recipe, source, side):
                          f"{spec.in_channels}: create it with in_channels=3")
     for name in source.classes:
         if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
-            raise ValueError(f"the name of the class folder {name!r} is not UTF-8, which files of weights need: rename it")
+            raise ValueError(f"the name of the class folder {name!r} is not UTF-8, as files of weights need: rename it")
     if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
         raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")

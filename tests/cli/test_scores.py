@@ -77,3 +77,15 @@ def test_nowhere_to_keep_kernels_is_one_warning(weights, photo):
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1 and "Traceback" not in done.stderr
     done = python("-m", "npresnet", "classify", photo, "--weights", weights, **NOWHERE)
     assert done.returncode == 0 and "%" in done.stdout and "NUMBA_CACHE_DIR" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["classify"], ["cam"], ["evaluate"]])
+def test_a_model_of_one_class_is_refused(run, photo, tmp_path, command):
+    """Its softmax says 100 % of every image, and it is right on all of them."""
+    file = npresnet.save_weights(create_model("resnet20", num_classes=1), tmp_path / "one.npz")
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "cat" / "1.png").write_bytes(photo.read_bytes())
+    where = {"classify": [photo], "cam": [photo, "--out", tmp_path / "cam.png"],
+             "evaluate": ["--data", tmp_path / "data"]}
+    status, out, err = run(*command, *where[command[0]], "--weights", file)
+    assert status == 2 and not out and "100 %" in err.splitlines()[-1] and not (tmp_path / "cam.png").exists()

@@ -209,6 +209,14 @@ def test_a_softmax_at_the_end_is_kept_apart():
     assert abs(engine.logits(x) - wanted).max() < BOUND * abs(wanted).max()
 
 
+@pytest.mark.parametrize("tail", [[nn.Softmax()], [nn.Sequential(nn.Softmax()), nn.Identity()], []])
+def test_logits_are_the_models_whatever_ends_it(tail):
+    model, x = nn.Sequential(nn.GlobalAvgPool2d(), *tail), images(2)
+    engine = optimize(model)
+    np.testing.assert_allclose(engine.logits(x), model.logits(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(engine(x), model(x), rtol=1e-5, atol=1e-6)
+
+
 def test_plan_prints_as_a_table():
     engine = optimize(filled(build("resnet18")), profile=True)
     engine(images(1, 64, 64))

@@ -88,3 +88,10 @@ def test_value_and_recording_agree_and_the_pullback_is_the_adjoint(dialect):
     h = 1e-6
     slope = (model.logits(x + h * dx) - model.logits(x - h * dx)) / (2 * h)
     np.testing.assert_allclose((pullback(u) * dx).sum(), (u * slope).sum(), rtol=1e-5, atol=1e-8 * abs(slope).max())
+
+
+@pytest.mark.parametrize("shortcut", ["A", "A-appended"])
+def test_shortcut_a_cannot_lose_channels(shortcut):
+    with pytest.raises(ValueError, match=r"cannot go from 128 to 64.*use shortcut='B'"):
+        build("resnet18", stem="deep", stem_width=64, shortcut=shortcut)
+    build("resnet18", stem="deep", stem_width=32, shortcut=shortcut)

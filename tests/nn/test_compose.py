@@ -7,7 +7,18 @@ import weakref
 import numpy as np
 import pytest
 
-from npresnet.nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, Module, ReLU, Residual, Sequential
+from npresnet.nn import (
+    BatchNorm2d,
+    Chain,
+    Conv2d,
+    Identity,
+    Linear,
+    Module,
+    ReLU,
+    Residual,
+    Sequential,
+    Softmax,
+)
 
 from .. import laws
 from ..modules import TABLE, fill, made
@@ -216,3 +227,38 @@ def test_a_vjp_that_fails_leaves_the_module_as_it_was():
 
 def test_the_table_names_every_composition():
     assert {"nothing", "sequential", "residual", "nested", "a part twice"} <= TABLE.keys()
+
+
+def test_parts_of_a_sequential_are_numbered():
+    chain = Sequential(Identity(), ReLU(), Softmax())
+    assert chain[0] is chain.layers()[0] and chain[-1] is chain.layers()[2] and chain[1:] == chain.layers()[1:]
+    assert [type(part) for part in chain] == [Identity, ReLU, Softmax]
+    with pytest.raises(IndexError):
+        chain[3]
+
+
+ROWS = np.random.default_rng(1).standard_normal((3, 4))
+ENDS = {
+    "plain": lambda head: Sequential(head, Softmax()),
+    "in a chain": lambda head: Sequential(head, Sequential(Identity(), Softmax())),
+    "behind it": lambda head: Sequential(Sequential(head, Softmax(), Identity()), Identity()),
+    "one of two": lambda head: Sequential(Softmax(), head, Softmax()),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_logits_are_what_a_softmax_at_the_end_is_given(end):
+    head = fill(Linear(4, 5)).astype(np.float64)
+    chain = ENDS[end](head)
+    z, pullback = chain.logits_vjp(ROWS)
+    np.testing.assert_array_equal(z, head(Softmax()(ROWS) if end == "one of two" else ROWS))
+    np.testing.assert_array_equal(chain.logits(ROWS), z)
+    np.testing.assert_array_equal(chain(ROWS), Softmax()(z))
+    assert pullback(z).shape == ROWS.shape and head.weight.grad is not None
+    assert chain.logits_vjp(ROWS, input_grad=False)[1](z) is None
+
+
+@pytest.mark.parametrize("chain", [Sequential(), Sequential(Identity()), Sequential(Softmax(), ReLU()),
+                                   Sequential(Residual(Sequential(Softmax()), Identity()))])
+def test_without_a_softmax_at_the_end_logits_are_the_value(chain):
+    np.testing.assert_array_equal(chain.logits(ROWS), chain(ROWS))

@@ -116,9 +116,20 @@ def test_running_statistics_move_as_in_pytorch(unbiased):
         assert count == step and count.dtype == np.int64 and isinstance(count, np.ndarray)
 
 
+def test_without_a_momentum_the_statistics_are_means_over_all_batches():
+    norm, batches = BatchNorm2d(4, momentum=None).astype(np.float64).train(), [X, X + 1, 3 * X]
+    for x in batches:
+        norm(x)
+    m = X.size // 4
+    mean, var = (np.mean([f(x, axis=(0, 2, 3)) for x in batches], axis=0) for f in (np.mean, np.var))
+    np.testing.assert_allclose(norm.running_mean.value, mean, rtol=1e-13)
+    np.testing.assert_allclose(norm.running_var.value, var * m / (m - 1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_statistics_keep_their_dtype(dtype):
-    norm = BatchNorm2d(4).astype(dtype).train()
+def test_statistics_keep_their_dtype(dtype, momentum):
+    norm = BatchNorm2d(4, momentum=momentum).astype(dtype).train()
     norm(X.astype(dtype))
     assert norm.running_mean.value.dtype == norm.running_var.value.dtype == dtype
 

@@ -252,6 +252,29 @@ def test_nothing_is_loaded_where_an_array_holds_no_real_numbers(array):
         assert net.state_dict()[key] is old
 
 
+class Tensor:
+    """Another library's array: NumPy reads it, or is refused."""
+
+    dtype = "torch.float32"
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        if self.values is None:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        return np.array(self.values, dtype or np.float32)
+
+
+def test_lists_and_other_libraries_tensors_are_loaded():
+    net = Linear(2, 2)
+    net.load_state_dict({"weight": [[1, 2], [3, 4]], "bias": Tensor([5, 6])})
+    assert net.weight.value.tolist() == [[1, 2], [3, 4]] and net.bias.value.tolist() == [5, 6]
+    with pytest.raises(TypeError, match="bias is a Tensor that NumPy cannot read; detach it"):
+        net.load_state_dict({"weight": [[0, 0], [0, 0]], "bias": Tensor(None)})
+    assert net.weight.value.tolist() == [[1, 2], [3, 4]]
+
+
 def test_what_is_passed_over_may_hold_anything():
     net = Linear(2, 2)
     state = net.state_dict() | {"note": np.array("a text")}

@@ -99,13 +99,13 @@ def test_gates_that_do_not_fit_raise(x, s):
 
 def test_pads_and_strides_that_cannot_be_raise():
     x = np.ones((1, 2, 3, 4))
-    with pytest.raises(ValueError, match="padding at least 0"):
+    with pytest.raises(ValueError, match="padding must be at least 0, not -1"):
         zero_pad2d(x, -1)
     with pytest.raises(ValueError, match="pair"):
         subsample(x, (1, 2, 3))
-    with pytest.raises(ValueError, match="zero"):
+    with pytest.raises(ValueError, match="stride must be at least 1, not 0"):
         subsample(x, 0)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="before must be at least 0, not -3"):
         zero_pad_channels(x, -3, 0)
 
 

@@ -40,6 +40,6 @@ def conv_fits(x, w, b, groups, dilation) -> bool:
     arrays = [a for a in (x, w, b) if a is not None]
     if any(not isinstance(a, np.ndarray) or a.dtype != np.float32 for a in arrays) or x.ndim != 4 or w.ndim != 4:
         return False
-    shapes = x.shape[1] == w.shape[1] and (b is None or b.shape == w.shape[:1]) and min(x.shape) > 0
+    shapes = x.shape[1] == w.shape[1] and (b is None or b.shape == w.shape[:1]) and min(x.shape + w.shape) > 0
     whole = len(w) % LANES == 0 and (x.shape[1] % LANES == 0 or x.shape[1] <= 4)
     return shapes and len(x) > 1 and whole and groups == 1 and dilation in (1, (1, 1)) and max(w.shape[:2]) <= 8192

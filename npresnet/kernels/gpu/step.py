@@ -26,7 +26,7 @@ def momentum_step_cupy(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
 def moving_statistics_cupy(running_mean, running_var, mean, var, *, momentum, correction=1.0):
     """Equals :func:`npresnet.ops.moving_statistics`."""
     given = running_mean, running_var, mean, var
-    if not fits(*given) or len({a.shape for a in given}) > 1:
+    if not fits(*given) or len({a.shape for a in given}) > 1 or not isinstance(momentum, int | float):
         return moving_statistics.reference(*given, momentum=momentum, correction=correction)
     xp = array_namespace(*given)
     given = [xp.ascontiguousarray(a) for a in given]

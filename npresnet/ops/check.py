@@ -1,0 +1,127 @@
+"""What every op is held to before it computes: one rule for each static argument, by its name.
+
+The same name means the same in every op, so that the rules stand here and not between the equations.  Shapes, which
+depend on each other, are checked where the equation uses them; a window's numbers by :meth:`Window.of`, too, and a
+layer's when it is made.
+"""
+
+from functools import partial
+
+import numpy
+
+from ..backend import Kernel, array_namespace, floating
+
+LONGEST = 60        # characters of a wrong value that a message repeats
+
+
+class Op(Kernel):
+    """A function of arrays whose static arguments are checked, whichever backend then runs it."""
+
+    def __call__(self, *args, **kwargs):
+        arguments(**dict(zip(self.positional, args)), **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+op = Op
+
+
+def arguments(**named):
+    """Check each value by the rule for its name; names without a rule pass."""
+    for name, value in named.items():
+        if name in RULES:
+            RULES[name](value, name)
+
+
+def integer(value, name, least) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | numpy.integer):
+        raise TypeError(f"{name} must be an integer, not {shown(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
+    return int(value)
+
+
+def pair(value, name="a size", least=1) -> tuple[int, int]:
+    """``3 → (3, 3)``;  ``(3, 5) → (3, 5)``: integers for (vertical, horizontal)."""
+    return tuple(integer(v, name, least) for v in _two(value, name))
+
+
+def padding(value, name="padding") -> tuple[tuple[int, int], tuple[int, int]]:
+    """``1 → ((1, 1), (1, 1))``;  ``(1, 2) → ((1, 1), (2, 2))``;  ((top, bottom), (left, right)) as it is."""
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be an integer, a pair or ((top, bottom), (left, right)), not {shown(value)}; "
+                        "'valid' is 0, and only layers know 'same'")
+    return tuple(pair(v, name, 0) for v in _two(value, name))
+
+
+def _two(value, name):
+    if not isinstance(value, tuple | list):
+        return value, value
+    if len(value) != 2:
+        raise ValueError(f"{name} must be one value or a (vertical, horizontal) pair, not {shown(value)}")
+    return value
+
+
+def number(value, name, least=-numpy.inf, most=numpy.inf):
+    if getattr(value, "shape", None) == () and array_namespace(value) is not numpy:
+        return                                                          # looking at it would make a GPU wait
+    if isinstance(value, bool) or not isinstance(value, int | float | numpy.integer | numpy.floating):
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
+    if not least <= value <= most:                                      # nor is NaN
+        span = f"lie in {least} … {most}" if most < numpy.inf else f"be at least {least}"
+        raise ValueError(f"{name} must {span}, not {shown(value)}")
+
+
+def flag(value, name):
+    if not isinstance(value, bool | numpy.bool_):
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
+
+
+def array(value, name):
+    if not hasattr(value, "dtype"):
+        raise TypeError(f"{name} must be an array, not {shown(value)}")
+
+
+def class_numbers(value, name):
+    if not isinstance(value, numpy.ndarray) and array_namespace(value) is numpy:
+        raise TypeError(f"{name} must be an array of integers, not a {type(value).__name__}; use np.asarray({name})")
+
+
+def float_dtype(value, name):
+    try:
+        known = floating(numpy.dtype(value))
+    except TypeError:
+        known = False
+    if not known or value is None:
+        raise TypeError(f"{name} must be a floating-point dtype, not {shown(value)}")
+
+
+def images(x, name):
+    """Four axes, which is how an op called ``name`` takes images."""
+    if getattr(x, "ndim", None) != 4:
+        raise ValueError(f"{name} takes images (N, C, H, W), not {getattr(x, 'shape', shown(x))}")
+
+
+def one_shape(**arrays):
+    """Arrays of one shape (None is ignored): another would be stretched."""
+    shapes = {name: a.shape for name, a in arrays.items() if a is not None}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"one shape is needed, but {', '.join(f'{name} is {s}' for name, s in shapes.items())}")
+
+
+def shown(value) -> str:
+    """A wrong value in a message of one line: itself, or its type where that would be long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST and text.isprintable() else f"a {type(value).__name__}"
+
+
+SIZE, ONE, COUNT = partial(pair, least=1), partial(integer, least=1), partial(integer, least=0)
+RULES = {
+    "kernel": SIZE, "stride": SIZE, "dilation": SIZE, "padding": padding, "groups": ONE, "tile": ONE,
+    "before": COUNT, "after": COUNT,
+    "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
+    "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
+    "eps": partial(number, least=0), "momentum": number, "decay": number, "correction": number,
+    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
+    **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
+                     "logits"), array),
+}
