@@ -74,6 +74,10 @@ def test_networks_and_labels_that_do_not_fit():
     odd = Source(np.arange(6) % 3, ("chat\udce9", "b", "é"), pixels=np.zeros((6, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"'chat\\udce9' is not UTF-8"):
         Trainer(small_model(), NARROW, odd)
+    grey = small_model()
+    grey.preprocessing = Preprocessing(8, 8, (0.5,), (0.5,))
+    with pytest.raises(ValueError, match="a preprocessing of three means"):
+        Trainer(grey, NARROW, drawn_source())
     for pixels in (np.zeros((4, 8, 8, 3), np.float32), np.zeros((4, 8, 8, 4), np.uint8), np.zeros((4, 8), np.uint8)):
         with pytest.raises(ValueError, match="pictures are uint8"):
             Source(np.zeros(4, np.int64), "ab", pixels=pixels)
