@@ -32,6 +32,8 @@ def read_image(source) -> Image.Image:
     size lets expect, and OSError for a path that cannot be opened or is no regular file ("-" is standard input).
     """
     if isinstance(source, (str, os.PathLike)):
+        if os.fspath(source) in ("", b"") or "\0" in os.fsdecode(source):
+            raise ImageError(f"no image can be called {os.fspath(source)!r}")
         with limits.open_file(source) as file, explained(name_of(source)):
             return decode(file)
     with explained(name_of(source)):

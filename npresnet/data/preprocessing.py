@@ -45,7 +45,11 @@ class Preprocessing:
 
     def __post_init__(self):
         for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
+            try:
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
+            except (TypeError, ValueError):
+                raise ValueError(f"a recipe's {name} is one number a channel, such as (0.5, 0.5, 0.5): not "
+                                 f"{getattr(self, name)!r}") from None
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or not all(self.std):
             raise ValueError("mean and std are three numbers each, or one for grey images, and no std is 0: "
                              f"not {self.mean} and {self.std}")
@@ -54,7 +58,7 @@ class Preprocessing:
         if any(side is not None and (type(side) is not int or side < 1) for side in (self.resize, self.crop)):
             raise ValueError(f"resize and crop are None or count pixels: not {self.resize!r} and {self.crop!r}")
         for name, allowed in (("scale", SCALES), ("interpolation", INTERPOLATIONS), ("channels", ("RGB", "BGR"))):
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in tuple(allowed):
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
     def __call__(self, source) -> np.ndarray:

@@ -159,6 +159,12 @@ def test_arrays_of_every_dtype_and_shape_are_read_or_refused_in_one_line(dtype, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_what_no_file_can_be_called(path):
+    with pytest.raises(ImageError, match="no image can be called"):
+        read_image(path)
+
+
 def test_bytes_are_no_file():
     with pytest.raises(ImageError, match=r"the image: bytes is neither .* io\.BytesIO"):
         read_image(png_bytes())

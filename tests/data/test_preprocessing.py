@@ -133,7 +133,8 @@ def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
     ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
     ({"mean": (0.5,)}, "three"), ({"mean": (1, 1), "std": (1, 1)}, "three"),
     ({"std": (1, 1, np.nan)}, "finite"), ({"std": (1, 0, 1)}, "std"),
-    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop")])
+    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number a channel"),
+    ({"mean": 0.5}, "one number a channel"), ({"std": "abc"}, "one number a channel"), ({"scale": []}, "unit")])
 def test_impossible_recipes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)
