@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     """Bad usage is one line, like every other error."""
 
     def error(self, message):
-        self.exit(2, escaped(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
+        self.exit(2, escaped(f"{self.prog}: {shortened(message)} (see {self.prog} --help)") + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +67,15 @@ def run(argv) -> int:
         args = parser().parse_args(argv)
     except SystemExit as stop:                                       # --help, --version, bad usage
         return stop.code or 0
+    refuse_empty(args)
     return args.run(args)
+
+
+def refuse_empty(args):
+    """No name and no path is empty; taken for "not given", an empty --out would lose a whole run."""
+    for option, value in vars(args).items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise ValueError(f"{option.replace('_', '-')}: the name or the path is empty")
 
 
 @contextmanager
@@ -99,4 +107,9 @@ def one_line(error, limit=500) -> str:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
     text = "; ".join(lines[:4] + ["…"] * (len(lines) > 4)) or type(error).__name__
-    return text if len(text) <= limit else text[:limit] + " …"
+    return shortened(text, limit)
+
+
+def shortened(text, limit=500) -> str:
+    """The text without its middle, where it is long."""
+    return text if len(text) <= limit else f"{text[:limit - 100]} … {text[-100:]}"

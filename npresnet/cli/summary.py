@@ -53,8 +53,8 @@ def named(name, num_classes, dialect):
 def parse_shape(text):
     """"1x3x224x224" → (1, 3, 224, 224)"""
     sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
-    if len(sizes) != 4 or not all(size.strip().isdecimal() for size in sizes):
-        raise ValueError(f"--input {text}: write batch, channels, height and width, such as 1x3x224x224")
+    if len(sizes) != 4 or not all(size.strip().isdecimal() and len(size) < 10 for size in sizes):
+        raise ValueError(f"--input {text[:80]}: write batch, channels, height and width, such as 1x3x224x224")
     return tuple(map(int, sizes))
 
 

@@ -6,9 +6,9 @@
       test/bird/0001.jpg          dog/c.jpeg
 
 Leading folders that all images share are skipped; the next one names the class.  Where all the folders there are
-called as the parts of a data set are (train/ and val/, Test/, training_set/) and hold folders themselves, they are its
-parts, and classes lie below.  Hidden files, files that are not called like an image, and the ``__MACOSX`` entries of
-zips are left out.
+called as the parts of a data set are (train/ and val/, Test/, training_set/) and one holds folders itself, they are
+its parts, and classes lie below; what could be parts or classes is refused.  Hidden files, files that are not called
+like an image, and the ``__MACOSX`` entries of zips are left out.
 """
 
 import io
@@ -31,9 +31,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".
 MAX_BYTES = 1 << 28      # of one compressed picture: a zip member that claims more is refused before it is inflated
 
 
-PARTS = {"train": {"train", "training", "trainset", "trainingset"},
-         "val": {"val", "valid", "validation", "valset", "validationset", "dev"},
-         "test": {"test", "testing", "testset", "testingset"}}
+PARTS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
+CURE = "name the folder of class folders that is meant"
+KINDS = ("dataset", "set", "data", "images")       # what may follow: test-images/, training_set/
 
 
 class ImageFolder:
@@ -59,7 +59,10 @@ class ImageFolder:
             level, self.parts = split(self.names)
         if self.parts:
             folder = self.chosen(part)
-            self.names = [name for name in self.names if PurePosixPath(name).parts[level] == folder]
+            self.names = [name for name in self.names if PurePosixPath(name).parts[level:level + 1] == (folder,)]
+            loose = [name for name in self.names if len(PurePosixPath(name).parts) == level + 2]
+            if loose:
+                raise ImageError(f"{self.path}: {loose[0]} lies in no class folder of that part: {CURE}")
         labels, self.root = class_folders(self.names, self.path)
         self.classes = tuple(sorted(set(labels)))
         self.empty = tuple(sorted(folders_in(found, self.root) - set(self.classes)))
@@ -190,22 +193,30 @@ def naming(path):
 
 def split(names):
     """(how many folders all images share, {part: folder}) where the folders below those are the parts of a data set."""
-    parents = [PurePosixPath(name).parts[:-1] for name in names]
-    level = shared_by(parents)
-    if any(len(parent) < level + 2 for parent in parents):                # no class folders below
+    parents = [parent for parent in (PurePosixPath(name).parts[:-1] for name in names) if parent]
+    if not parents:
+        return 0, {}
+    level, inside = class_level(parents), {}                              # folder → the folders in it that hold images
+    for parent in parents:
+        inside.setdefault(parent[level], set()).update(parent[level + 1:level + 2])
+    called = {top: part_called(top) for top in sorted(inside) if part_called(top)}
+    others = sorted(inside.keys() - called.keys())
+    alike = any(inside[top] & inside[other] for top in called for other in others)
+    shown = " and ".join(f"{name}/" for name in called)
+    if others and (alike or len(called) > 1):
+        raise ImageError(f"beside {shown} there are images in {others[0]}/: {CURE}")
+    if others or not any(inside.values()):
         return level, {}
-    tops = {parent[level] for parent in parents}
-    parts = {part: top for top in tops for part, called in PARTS.items() if squeezed(top) in called}
-    others = sorted(tops - set(parts.values()))
-    if len(parts) > 1 and others:
-        raise ImageError(f"beside {' and '.join(f'{name}/' for name in sorted(parts.values()))} there are images in "
-                         f"{others[0]}/: name the folder of class folders that is meant")
-    return level, {} if others else parts
+    if len(set(called.values())) < len(called):
+        raise ImageError(f"of {shown} two are the same part: {CURE}")
+    return level, {part: top for top, part in called.items()}
 
 
-def squeezed(name):
-    """Test_Set → testset"""
-    return "".join(c for c in name.lower() if c.isalnum())
+def part_called(name):
+    """The part that a name means: Test_Set → test; or None."""
+    word = "".join(c for c in name.lower() if c.isalnum())
+    words = {word, *(word.removesuffix(kind) for kind in KINDS)}
+    return next((part for part, known in PARTS.items() if words & known), None)
 
 
 def folders_in(found, root):
@@ -214,18 +225,17 @@ def folders_in(found, root):
     return {first for first, *rest in below if rest and first[:1] not in ("", ".") and first != "__MACOSX"}
 
 
-def shared_by(parents):
-    """How many leading folders all images share."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
+def class_level(parents):
+    """How many leading folders all images share, of those that do not name a class; −1 where one lies in no folder."""
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
+    return shared - any(len(parent) == shared for parent in parents)      # one class alone, or a/1.jpg beside a/b/2.jpg
 
 
 def class_folders(names, path):
     """The class of each image, the first folder below those that all of them share; and what leads to the classes."""
     parents = [PurePosixPath(name).parts[:-1] for name in names]
-    shared = shared_by(parents)
-    if any(len(parent) == shared for parent in parents):
-        shared -= 1                                                   # one class alone, or a/1.jpg beside a/b/2.jpg
-    if shared < 0:
+    level = class_level(parents)
+    if level < 0:
         loose = next(name for name, parent in zip(names, parents) if not parent)
         raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<picture>, such as cat/1.jpg")
-    return [parent[shared] for parent in parents], "".join(f"{part}/" for part in parents[0][:shared])
+    return [parent[level] for parent in parents], "".join(f"{part}/" for part in parents[0][:level])

@@ -3,7 +3,8 @@
 - Grey, palette, CMYK and YCbCr are converted; an alpha channel is dropped, not blended: the recipes that the published
   weights were trained with do the same (``img.convert("RGB")``).
 - 16-bit grey keeps its high byte, v // 256, as Pillow does for 16-bit colour.  (Pillow's own conversion clips it.)
-  A TIFF of 10 to 14 bits keeps its highest eight.  Integers whose range is not known are refused.
+  A TIFF of 10 to 14 bits keeps its highest eight.  Integers whose range is not known are refused, and so is 16-bit
+  grey that ends where 12 bits do.
 - Of an animation the first frame counts.
 - EXIF orientation is not applied: torchvision's loader ignores it too, and equal numbers come first.
   ``PIL.ImageOps.exif_transpose(image)`` turns a photo upright beforehand.
@@ -25,12 +26,14 @@ BITS = 258                                                                  # TI
 
 
 def read_image(source) -> Image.Image:
-    """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W, 3), (H, W, 4) or (H, W).
+    """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W[, 1, 3 or 4]).
 
     Raises ImageError for what is no picture, is truncated, or whose pixels would take far more memory than its file's
     size lets expect, and OSError for a path that cannot be opened or is no regular file ("-" is standard input).
     """
     if isinstance(source, (str, os.PathLike)):
+        if os.fspath(source) in ("", b"") or "\0" in os.fsdecode(source):
+            raise ImageError(f"no image can be called {os.fspath(source)!r}")
         with limits.open_file(source) as file, explained(name_of(source)):
             return decode(file)
     with explained(name_of(source)):
@@ -69,7 +72,7 @@ def name_of(source) -> str:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes to "RGB"; an RGB image comes back as it is."""
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PPM", "PNG")):
-        return Image.fromarray(high_byte(np.asarray(image), bits_of(image))).convert("RGB")
+        return Image.fromarray(high_byte(np.asarray(image), *bits_of(image))).convert("RGB")
     if image.mode in ("I", "F"):
         kind = "floats" if image.mode == "F" else "integers"
         raise ImageError(f"its pixels are 32-bit {kind}, whose range is not known: save it with 8 or 16 bits")
@@ -79,27 +82,30 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def bits_of(image) -> int:
-    """Bits of a grey value: what a TIFF says, else 16."""
+def bits_of(image) -> tuple[int, bool]:
+    """Bits of a grey value, what a TIFF says or else 16; and whether the file says them (PPM does, scaled to 16)."""
     bits = getattr(image, "tag_v2", {}).get(BITS, (16,))
-    return bits[0] if isinstance(bits, tuple) else bits
+    bits = bits[0] if isinstance(bits, tuple) else bits
+    return bits, bits != 16 or image.format == "PPM"
 
 
-def high_byte(values: np.ndarray, bits: int) -> np.ndarray:
+def high_byte(values: np.ndarray, bits: int, told: bool) -> np.ndarray:
     """0 … 2^bits − 1 to 0 … 255."""
     if not 8 <= bits <= 16 or values.min() < 0 or values.max() >= 2**bits:
         raise ImageError(f"its pixels are integers beyond {min(bits, 16)} bits: save it with 8 or 16 bits")
-    if bits == 16 and 0 < values.max() < 256:
-        raise ImageError("none of its 16-bit values exceeds 255, so that it would be black: save it with 8 bits")
+    if not told and 0 < values.max() < 4096:                           # 12 bits are often kept in 16, and 8 sometimes
+        raise ImageError(f"none of its 16-bit values exceeds {values.max()}, so that it would be black: scale them to "
+                         "0 … 65535, or save it with 8 bits")
     return (values >> (bits - 8)).astype(np.uint8)
 
 
 def from_array(array: np.ndarray) -> Image.Image:
     """A PIL image of a uint8 array; floats are refused, since nothing says whether they end at 1 or at 255."""
     channels = array.shape[2:]
-    if array.dtype != np.uint8 or array.size == 0 or array.ndim not in (2, 3) or channels not in ((), (3,), (4,)):
-        raise ImageError(f"an image array is uint8 and (H, W, 3), (H, W, 4) or (H, W), not {array.dtype} {array.shape}")
-    return Image.fromarray(np.ascontiguousarray(array))
+    if array.dtype != np.uint8 or array.size == 0 or array.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)):
+        raise ImageError("an image array is uint8 and (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), not "
+                         f"{array.dtype} {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if channels == (1,) else array))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
-NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{1,9}")     # a class folder's name
+NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{8}")     # a class folder's name
 DATASETS = ("imagenet", "cifar10", "cifar100")
 
 
@@ -28,27 +28,40 @@ def class_names(dataset: str) -> tuple[str, ...]:
 def match_classes(folders, classes, num_classes):
     """Which of a model's classes each class folder means: (indices (len(folders),), how they were matched).
 
-    By name where all of them are names of the model's (case, hyphens and underscores do not matter).  Where none is:
-    by number if they are all numbers; in sorted order if there are as many folders as classes, and the model's have
-    no names or the folders' are WordNet's (n01440764).  Raises ImageError for anything less, one odd folder among
-    names included: a wrong match would look like a bad model.
+    By name where each is the name of one class, as it is written or else but for case, hyphens and underscores.  Where
+    none is: by number if each is another class's number; in sorted order if there are as many folders as classes and
+    no name could tell: the model has none and the folders are no numbers, or the folders are WordNet's names
+    (n01440764) of ImageNet's 1000 classes.  Raises ImageError for anything less, one odd folder among names included:
+    a wrong match would look like a bad model.
     """
-    known = {}
-    for k, name in enumerate(classes or ()):
-        known.setdefault(plain(name), []).append(k)
-    unknown = [folder for folder in folders if len(known.get(plain(folder), ())) != 1]
+    exact, loose = places(classes or (), str), places(classes or (), plain)
+    found = [exact.get(folder) or loose.get(plain(folder), ()) for folder in folders]
+    unknown = [folder for folder, where in zip(folders, found) if len(where) != 1]
     if not unknown:
-        return np.array([known[plain(folder)][0] for folder in folders]), "by name"
-    some = len(unknown) < len(folders)
-    if not some and all(NUMBER.fullmatch(folder) and int(folder) < num_classes for folder in folders):
-        return np.array([int(folder) for folder in folders]), "by number"
-    coded = all(WORDNET.fullmatch(folder) for folder in folders)
-    if not some and len(folders) == num_classes and (coded or not classes):
+        return np.array([k for k, in found]), "by name"
+    none = len(unknown) == len(folders)
+    numbers = [int(folder) for folder in folders if NUMBER.fullmatch(folder)]
+    if none and len(set(numbers)) == len(folders) and max(numbers) < num_classes:
+        return np.array(numbers), "by number"
+    if none and len(folders) == num_classes and (sorts_as_imagenet(folders, classes) if classes else not numbers):
         return np.arange(num_classes), f"in sorted order ({folders[0]} is class 0, {folders[-1]} is {num_classes - 1})"
     shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     raise ImageError(f"{len(folders)} class folders for a model of {num_classes} classes, and {shown} "
                      f"{'are' if len(unknown) > 1 else 'is'} not among its class names: rename, or name every "
                      "folder by its class number")
+
+
+def sorts_as_imagenet(folders, classes):
+    """Whether these are the WordNet names of 1000 classes that the model calls otherwise: their order is ImageNet's."""
+    return len(classes) == 1000 and all(map(WORDNET.fullmatch, folders)) and not any(map(WORDNET.fullmatch, classes))
+
+
+def places(names, key):
+    """{key(name): where it stands in ``names``}"""
+    found = {}
+    for k, name in enumerate(names):
+        found.setdefault(key(name), []).append(k)
+    return found
 
 
 def plain(name):

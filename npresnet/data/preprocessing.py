@@ -29,35 +29,45 @@ class Preprocessing:
 
     resize         the shorter side after resizing (the longer keeps the ratio, rounded down), or None
     crop           the side of the central square, or None for the whole image
-    mean, std      one number a channel, in the order ``channels``, applied after ``scale``
+    mean, std      one number a channel, in the order ``channels``, applied after ``scale``; a single one makes grey
+                   images (BT.601 luma) of one channel
     scale          "unit": v / 255;  "caffe": v as it is;  "tf": v / 127.5 − 1
     interpolation  "bilinear", "bicubic" or "nearest", as Pillow computes them (antialiased when shrinking)
     """
 
     resize: int | None = 256
     crop: int | None = 224
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     channels: str = "RGB"
     scale: str = "unit"
     interpolation: str = "bilinear"
 
     def __post_init__(self):
         for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(self.std):
-            raise ValueError(f"mean and std are three numbers each, and no std is 0: not {self.mean} and {self.std}")
+            try:
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
+            except (TypeError, ValueError):
+                raise ValueError(f"a recipe's {name} is one number a channel, such as (0.5, 0.5, 0.5): not "
+                                 f"{getattr(self, name)!r}") from None
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or not all(self.std):
+            raise ValueError("mean and std are three numbers each, or one for grey images, and no std is 0: "
+                             f"not {self.mean} and {self.std}")
+        if not np.isfinite(self.mean + self.std).all():
+            raise ValueError(f"mean and std are finite numbers: not {self.mean} and {self.std}")
         if any(side is not None and (type(side) is not int or side < 1) for side in (self.resize, self.crop)):
             raise ValueError(f"resize and crop are None or count pixels: not {self.resize!r} and {self.crop!r}")
         for name, allowed in (("scale", SCALES), ("interpolation", INTERPOLATIONS), ("channels", ("RGB", "BGR"))):
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in tuple(allowed):
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
     def __call__(self, source) -> np.ndarray:
-        """One picture (whatever :func:`read_image` takes) to a float32 array (3, H, W)."""
+        """One image (whatever :func:`read_image` takes) to a float32 array (3, H, W), or (1, H, W) of a single mean."""
         image = read_image(source)
+        if len(self.mean) == 1:
+            image = image.convert("L")
         with explained(name_of(source)):
-            pixels = np.asarray(center_crop(self.resized(image), self.crop))           # (H, W, 3) uint8
+            pixels = np.atleast_3d(center_crop(self.resized(image), self.crop))        # (H, W, 3 or 1) uint8
         if self.channels == "BGR":
             pixels = pixels[:, :, ::-1]
         x = SCALES[self.scale](pixels.astype(np.float32))
@@ -125,7 +135,7 @@ def from_fields(values) -> Preprocessing:
 
 
 def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
-    """Pictures to a network's input, (N, 3, H, W) float32.
+    """Images to a network's input, (N, 3, H, W) float32; (N, 1, H, W) where its recipe has a single mean.
 
     ``images`` is a path, a PIL image, a uint8 array (H, W, 3), or a list of these or an array (N, H, W, 3);
     ``model_or_preset`` a model, a :class:`Preprocessing` or the name of a preset.
@@ -133,14 +143,16 @@ def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
     >>> preprocess("cat.jpg", "imagenet-v1").shape
     (1, 3, 224, 224)
 
-    Raises ImageError, which names the picture, where one cannot be read; ValueError for a model of other than three
-    channels.
+    Raises ImageError, which names the image, where one cannot be read; ValueError for a model of other channels than
+    its recipe makes.
     """
     recipe = recipe_of(model_or_preset)
-    channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", 3)
-    if channels != 3:
-        raise ValueError(f"pictures become three colours, but this model's in_channels is {channels}: make its input, "
-                         f"float32 of shape (N, {channels}, H, W), yourself")
+    made = len(recipe.mean)
+    channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", made)
+    if channels != made:
+        grey = ", or set its preprocessing to one of a single mean and std, for grey images" if channels == 1 else ""
+        raise ValueError(f"images become {made} channel(s) here, but this model's in_channels is {channels}: make its "
+                         f"input, float32 of shape (N, {channels}, H, W), yourself{grey}")
     many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
     arrays = [recipe(image) for image in (images if many else [images])]
     if not arrays:

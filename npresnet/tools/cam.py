@@ -8,6 +8,7 @@
 import numpy as np
 
 from ..backend import array_namespace
+from ..models.registry import whole
 from ..nn.module import needs_module
 from .features import feature_gradients, one_hot, tapped
 
@@ -55,19 +56,25 @@ def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
     """How much of the score a grey patch takes away, wherever it is put.                    [ZF] §4.2
 
     Shapes: x (N, C, H, W), classes (N,) → (N, ⌈H/stride⌉, ⌈W/stride⌉), positive where the patch hurts.
+    Raises ValueError for other shapes, a class that the model does not have, or a patch or stride below 1.
     """
+    if getattr(x, "ndim", 0) != 4 or np.shape(classes) != x.shape[:1]:
+        raise ValueError(f"images are (N, C, H, W), with one class for each: not {np.shape(x)} and {np.shape(classes)}")
+    patch, stride, batch = (whole(name, value) for name, value in
+                            (("patch", patch), ("stride", stride), ("batch", batch)))
     xp = array_namespace(x)
     n, _, h, w = x.shape
     corners = [(top, left) for top in range(0, h, stride) for left in range(0, w, stride)]
     drops = []
     for image, label in zip(x, classes):
-        whole = model.logits(image[None])[0, label]
+        score = model.logits(image[None])
+        one_hot(score, [label])                                         # refuses a class that the model does not have
         for start in range(0, len(corners), batch):
             part = corners[start:start + batch]
             covered = xp.stack([image] * len(part))
             for one, (top, left) in zip(covered, part):
                 one[:, top:top + patch, left:left + patch] = fill
-            drops.append(whole - model.logits(covered)[:, label])
+            drops.append(score[0, label] - model.logits(covered)[:, label])
     return xp.concatenate(drops).reshape(n, -(-h // stride), -(-w // stride))
 
 
@@ -75,5 +82,8 @@ def resized(heat, size):
     """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear: what one lays over the picture."""
     from PIL import Image
     heat = np.asarray(heat, np.float32)
+    if heat.ndim != 3 or not np.isfinite(heat).all():
+        raise ValueError(f"heat maps are finite and (N, h, w), not of shape {heat.shape}" if heat.ndim != 3 else
+                         "a heat map holds NaN or infinity: are the weights damaged?")
     heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     return np.stack([Image.fromarray(one).resize((size[1], size[0]), Image.BILINEAR) for one in heat])

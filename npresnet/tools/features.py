@@ -5,6 +5,7 @@ import numpy as np
 from ..backend import array_namespace
 from ..nn import Module
 from ..nn.compose import record
+from ..nn.module import needs_module
 
 
 class Tap(Module):
@@ -73,7 +74,10 @@ def one_hot(scores, classes):
 
 def tapped(model, layers):
     """(a twin of the model with taps, {name: tap}); the twin shares the arrays and wants no parameter's gradient."""
+    needs_module(model, "looking inside")
     layers = [layers] if isinstance(layers, str) else layers
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(name, str) for name in layers):
+        raise ValueError(f"layers are given by their names, such as [\"layer1.0.conv1\"], not {layers!r}")
     unknown = sorted(set(layers) - {name for name, _ in model.named_modules() if name})
     if unknown:
         raise ValueError(f"no layer {', '.join(unknown)}; the model's own: "

@@ -54,12 +54,16 @@ def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradRepor
     such as ReLU's at 0, is left out and counted.  A value or a slope that is not finite is wrong.
 
     Raises: TypeError where ``fn`` returns no pullback or does not stay in float64; ValueError where the pullback does
-    not return one gradient for each floating-point argument.
+    not return one gradient for each floating-point argument, or for a ``tolerance`` outside [0, 1).
     """
     if not callable(fn) or isinstance(fn, type):
         raise TypeError(f"gradcheck takes a model or a function that returns (y, pullback), not {fn!r}")
     if not arrays:
         raise TypeError("gradcheck needs the arrays that the function is checked at")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance bounds a relative error: at least 0 and below 1, not {tolerance!r}")
+    if isinstance(fn, Module) and len(arrays) > 2:
+        raise TypeError(f"beside a model gradcheck takes its input and the labels of a loss, not {len(arrays)} arrays")
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
     rng = np.random.default_rng(seed)
     if isinstance(fn, Module):

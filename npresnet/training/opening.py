@@ -2,13 +2,14 @@
 
 import errno
 import os
+import re
 import zlib
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from ..data import ImageError, ImageFolder, match_classes, recipe_of
+from ..data.folder import part_called
 from ..data.preprocessing import center_crop
 from .ahead import ahead
 from .archives import is_cifar, read_cifar
@@ -37,6 +38,8 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     folder = ImageFolder(path, part)
     look = partial(cropped if in_memory else croppable, recipe)
     good, pixels, checks, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
+    if classes is None:
+        check_readable(folder, set(folder.folders[good].tolist()))
     how = {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
     source = checked(Source(folder.folders[good], folder.classes, **how), path, classes)
     source.notes = tuple(folder.notes())
@@ -54,10 +57,31 @@ def checked(source, path, classes):
     return source
 
 
+def check_readable(folder, labels):
+    """A class to learn needs an image that can be read."""
+    lost = [name for k, name in enumerate(folder.classes) if k not in labels]
+    if lost:
+        raise ImageError(f"{folder.path}: none of the images of {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''} "
+                         "can be read: mend them, or remove the folder")
+
+
 def archive_of(path, part):
-    """The zip of that part, where a folder holds a single one called so (cifar10-train-jpeg.zip); else ``path``."""
-    zips = sorted(Path(path).glob(f"*{part}*.zip"))
-    return str(zips[0]) if len(zips) == 1 and not os.path.isdir(os.path.join(path, part)) else path
+    """The zip that is called like the part, where a folder holds one (cifar10-train-jpeg.zip); else ``path``."""
+    if not os.path.isdir(path):
+        return path
+    zips = [name for name in sorted(os.listdir(path)) if part_of_zip(name) == part]
+    if not zips or any(part_called(entry.name) == part and entry.is_dir() for entry in os.scandir(path)):
+        return path
+    if len(zips) > 1:
+        raise ImageError(f"{path}: {', '.join(zips)} are all called {part}: name the one that is meant")
+    return os.path.join(path, zips[0])
+
+
+def part_of_zip(name):
+    """The part of a data set that a word in the name of a zip means; or None."""
+    stem, suffix = os.path.splitext(name)
+    parts = {part_called(word) for word in re.split("[^a-z0-9]+", stem.lower())} - {None}
+    return parts.pop() if suffix.lower() == ".zip" and len(parts) == 1 else None
 
 
 def class_folder(path, part):
@@ -67,8 +91,10 @@ def class_folder(path, part):
 
 
 def has_part(path, part) -> bool:
-    """Does ``path`` hold that part besides others?"""
-    return is_cifar(path) or archive_of(path, part) != path or part in ImageFolder(path).parts
+    """Does ``path`` hold that part besides the one to train on?"""
+    if is_cifar(path) or archive_of(path, part) != path:
+        return True
+    return archive_of(path, "train") == path and part in ImageFolder(path, "train").parts
 
 
 def read_all(folder, look, strict, workers, show):

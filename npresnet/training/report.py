@@ -2,13 +2,17 @@
 
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from ..printer import escaped
 from ..weights.atomic import replacing
 from .checkpoint import CONFUSION, CURVES, REPORT
 from .predict import predict
+
+LONGEST = 40      # characters of a class name in a figure
 
 
 def evaluate(model, source) -> dict:
@@ -74,8 +78,9 @@ def confusion_figure(result):
     axes.imshow(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="taken for", ylabel="is")
     if len(classes) <= 20:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        names = [escaped(name)[:LONGEST] for name in classes]                    # no formulas, and nothing past drawing
+        axes.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
         for (i, j), count in np.ndenumerate(confusion):
             axes.text(j, i, count, ha="center", va="center", fontsize=6)
     return figure
@@ -83,5 +88,7 @@ def confusion_figure(result):
 
 def png(figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")           # a name's script that the font does not have
+        figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -16,14 +16,19 @@ class Source:
     folder   or the ImageFolder that holds them, and
     checks   CRC-32 of the bytes of each picture in it, which the numbers index
     notes    what a person would want to know of how folders were understood, a line each
+
+    Raises ValueError where pixels are no images, or there is not one whole number as the label of each.
     """
 
     notes = ()
 
     def __init__(self, labels, classes, numbers=None, pixels=None, folder=None, checks=None):
-        self.labels, self.classes, self.folder, self.checks = labels, tuple(classes), folder, checks
+        self.labels, self.classes, self.folder, self.checks = integers("labels", labels), tuple(classes), folder, checks
         self.pixels = None if pixels is None else with_colors(pixels)
-        self.numbers = np.arange(len(labels)) if numbers is None else numbers
+        self.numbers = np.arange(len(labels)) if numbers is None else integers("numbers", numbers)
+        images = len(self.numbers) if pixels is None or numbers is not None else len(self.pixels)
+        if images != len(labels):
+            raise ValueError(f"{len(labels)} labels for {images} images: each image needs one")
 
     def __len__(self):
         return len(self.labels)
@@ -57,8 +62,17 @@ def encoded(names):
     return "\n".join(names).encode("utf-8", "surrogateescape")
 
 
+def integers(what, values):
+    """(N,) int64 of labels, or of numbers of images."""
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(f"{what} are whole numbers, one for each image: not {values.dtype} {values.shape}")
+    return values.astype(np.int64, copy=False)
+
+
 def with_colors(pixels):
     """(N, H, W, 3), of grey pictures a view with three equal channels."""
+    pixels = np.asarray(pixels)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):

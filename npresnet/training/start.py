@@ -60,6 +60,8 @@ def check_start(model, recipe, source, side):
     if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
         raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")
+    if len(recipe_of(model).mean) != 3:
+        raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
     if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return
     first = next(iter(model.parameters())).value

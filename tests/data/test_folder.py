@@ -115,6 +115,10 @@ LAYOUTS = [  # folders of images, the part asked for, the part's folder or None,
     (["bus", "car", "train/diesel", "train/steam"], "train", None, ["bus", "car", "train"]),
     (["control", "test"], "train", None, ["control", "test"]),
     (["train", "test"], "train", None, ["test", "train"]),
+    (["train/cat", "train/dog", "test"], "train", "train", ["cat", "dog"]),        # test/ is not labelled
+    (["train-images/cat", "train-images/dog", "Test images/cat"], "train", "train-images", ["cat", "dog"]),
+    (["train/train/cat", "train/train/dog", "test/test/cat"], "train", "train", ["cat", "dog"]),
+    (["trainer/cat", "tester/cat"], "train", None, ["tester", "trainer"]),
     (["train/cat", "train/dog"], "train", None, ["cat", "dog"]),
     (["cat/kitten", "cat/tom", "dog/puppy"], None, None, ["cat", "dog"]),
 ]
@@ -131,10 +135,18 @@ def test_parts_and_classes(pack, folders, part, chosen, classes):
 @pytest.mark.parametrize("folders, part, line", [
     (["train/cat", "train/dog", "test/cat", "etc/cat"], "train", r"beside test/ and train/ there are images in etc/"),
     (["val/cat", "val/dog", "test/cat"], "train", r"holds test/ and val/, and no train images"),
+    (["train/cat", "train/dog", "training/cat"], "train", r"of train/ and training/ two are the same part"),
+    (["train/cat", "train/dog", "extra/cat"], "train", r"beside train/ there are images in extra/"),
+    (["train/cat", "train/dog", "test"], "test", r"test/0.png lies in no class folder of that part"),
 ])
 def test_a_part_that_cannot_be_told_is_refused(pack, folders, part, line):
     with pytest.raises(ImageError, match=line):
         ImageFolder(pack(images_in(*folders)), part)
+
+
+def test_an_image_beside_the_parts_is_in_none(pack):
+    data = ImageFolder(pack({**images_in("train/cat", "train/dog", "test/cat"), "sample.png": png(0)}), "train")
+    assert data.classes == ("cat", "dog") and len(data) == 4
 
 
 def test_class_folders_without_an_image_are_named(tmp_path):

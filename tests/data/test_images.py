@@ -131,6 +131,40 @@ def test_floats_and_wide_integers_have_no_known_range(tmp_path):
             read_image(array)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_twelve_bits_in_sixteen_are_not_taken_for_black(suffix, tmp_path):
+    path = saved(tmp_path / f"a{suffix}", Image.fromarray(GREY.astype(np.uint16) * 16))
+    with pytest.raises(ImageError, match="none of its 16-bit values exceeds 4080, so that it would be black: scale"):
+        read_image(path)
+    black = saved(tmp_path / f"b{suffix}", Image.fromarray(np.zeros((4, 4), np.uint16)))
+    assert pixels(black).max() == 0
+
+
+def test_a_pgm_tells_its_largest_value(tmp_path):
+    for largest, values in ((4095, GREY.astype(">u2") * 16), (65535, GREY.astype(">u2"))):
+        (tmp_path / "a.pgm").write_bytes(b"P5 10 12 %d\n" % largest + values.astype(">u2").tobytes())
+        due = values.astype(float) * 255 / largest
+        assert abs(pixels(tmp_path / "a.pgm") - repeated(due)).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [*np.typecodes["AllInteger"], *np.typecodes["AllFloat"], "?", "O", "U1", "M8[s]"])
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), (4, 4, 1), (3, 5, 7), (4,), (), (0, 4, 3), (2, 4, 4, 3)])
+def test_arrays_of_every_dtype_and_shape_are_read_or_refused_in_one_line(dtype, shape):
+    array = np.zeros(shape, dtype)
+    if array.dtype == np.uint8 and shape in ((4, 4), (4, 4, 3), (4, 4, 1)):
+        assert read_image(array).size == (4, 4)
+        return
+    with pytest.raises(ImageError, match="an image array is uint8") as caught:
+        read_image(array)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_what_no_file_can_be_called(path):
+    with pytest.raises(ImageError, match="no image can be called"):
+        read_image(path)
+
+
 def test_bytes_are_no_file():
     with pytest.raises(ImageError, match=r"the image: bytes is neither .* io\.BytesIO"):
         read_image(png_bytes())
@@ -169,7 +203,7 @@ def test_twelve_bits_are_no_black_image(tmp_path):
 @pytest.mark.parametrize("array, line", [
     (np.arange(64, dtype=np.int32).reshape(8, 8), "32-bit integers, whose range is not known"),
     (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "32-bit floats, whose range is not known"),
-    (np.arange(64, dtype=np.uint16).reshape(8, 8), "none of its 16-bit values exceeds 255"),
+    (np.arange(64, dtype=np.uint16).reshape(8, 8), "none of its 16-bit values exceeds 63"),
 ])
 def test_values_of_unknown_range_are_refused(tmp_path, array, line):
     image = Image.fromarray(array)

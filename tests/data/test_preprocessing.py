@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from npresnet import load_model, save_weights
 from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, recipe_of
 from npresnet.models import build
 
@@ -102,12 +103,38 @@ def test_a_model_brings_its_recipe():
 def test_a_model_of_other_than_three_channels_is_told():
     with pytest.raises(ValueError, match=r"in_channels is 1: make its input, float32 of shape \(N, 1, H, W\)"):
         preprocess(picture((32, 32)), build("resnet20", in_channels=1))
+    with pytest.raises(ValueError, match=r"images become 1 channel\(s\) here, but this model's in_channels is 3"):
+        model = build("resnet20")
+        model.preprocessing = GREY
+        preprocess(picture((32, 32)), model)
+
+
+GREY = Preprocessing(32, 32, (0.45,), (0.23,))
+
+
+def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
+    model = build("resnet20", in_channels=1)
+    model.preprocessing = GREY
+    values = picture((32, 32))[..., 0]
+    x = preprocess([values, Image.fromarray(values), np.dstack([values] * 3)], model)
+    assert x.shape == (3, 1, 32, 32) and x.dtype == np.float32
+    np.testing.assert_array_equal(x[1], (values[None].astype(np.float32) / np.float32(255) - np.float32(0.45))
+                                  / np.float32(0.23))
+    np.testing.assert_array_equal(x[0], x[1])
+    np.testing.assert_array_equal(x[2], x[1])
+    luma = preprocess(np.uint8([[[255, 0, 0]]]), Preprocessing(None, None, (0,), (1,), scale="caffe"))
+    assert luma.ravel() == [76]                                             # 0.299 · 255
+    assert model(x).shape == (3, 10)
+    saved = load_model(save_weights(model, tmp_path / "grey.safetensors"))
+    np.testing.assert_array_equal(preprocess(values, saved), x[:1])
 
 
 @pytest.mark.parametrize("options, message", [
     ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
-    ({"mean": (0.5,)}, "three"), ({"std": (1, 0, 1)}, "std"),
-    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop")])
+    ({"mean": (0.5,)}, "three"), ({"mean": (1, 1), "std": (1, 1)}, "three"),
+    ({"std": (1, 1, np.nan)}, "finite"), ({"std": (1, 0, 1)}, "std"),
+    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number a channel"),
+    ({"mean": 0.5}, "one number a channel"), ({"std": "abc"}, "one number a channel"), ({"scale": []}, "unit")])
 def test_impossible_recipes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)

@@ -123,6 +123,35 @@ def test_occlusion_is_the_loss_of_score(model, x):
     assert drops.shape == (2, 2, 2)
 
 
+@pytest.mark.parametrize("classes, options, message", [
+    ([4], {}, "one class for each"), ([4, 99], {}, r"one class of 0 … \d+"), ([4, -1], {}, r"one class of 0 … \d+"),
+    ([4, 4], {"patch": 0}, "patch is a whole number"), ([4, 4], {"stride": 0}, "stride is a whole number"),
+    ([4, 4], {"stride": 1.5}, "stride is a whole number"), ([4, 4], {"batch": -1}, "batch is a whole number")])
+def test_occlusion_refuses_what_it_cannot_do(model, x, classes, options, message):
+    with pytest.raises(ValueError, match=message):
+        occlusion(model, x, classes, **options)
+    with pytest.raises(ValueError, match="images are"):
+        occlusion(model, x[0], classes)
+
+
+@pytest.mark.parametrize("layers", [None, 3, [3], [None, "layer1"]])
+def test_layers_are_given_by_their_names(model, x, layers):
+    with pytest.raises(ValueError, match="layers are given by their names"):
+        features(model, x, layers)
+
+
+def test_only_a_model_can_be_looked_into(model, x):
+    for look in (lambda: features(model.logits, x, "layer1"), lambda: saliency(model.logits, x, [1, 2])):
+        with pytest.raises(TypeError, match="takes a model, not method"):
+            look()
+
+
+def test_heat_maps_that_cannot_be_shown():
+    for heat, message in ((np.zeros((2, 2)), "finite and"), (np.full((1, 2, 2), np.nan), "NaN or infinity")):
+        with pytest.raises(ValueError, match=message):
+            resized(heat, (4, 4))
+
+
 def test_resized_maps_reach_one():
     heat = resized(np.array([[[0, 1], [2, 4]]]), (8, 6))
     assert heat.shape == (1, 8, 6) and heat.dtype == np.float32

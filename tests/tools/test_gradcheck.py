@@ -406,3 +406,14 @@ def test_a_whole_resnet152_in_train_mode():
     report = gradcheck(model, normal(2, 3, 64, 64), np.array([1, 2]))
     assert report, report.conclusion()
     assert len(report.rows) > 900
+
+
+@pytest.mark.parametrize("tolerance", [-1, 1, float("nan"), float("inf")])
+def test_a_tolerance_that_would_pass_everything_or_nothing_is_refused(tolerance):
+    with pytest.raises(ValueError, match="tolerance bounds a relative error"):
+        gradcheck(lambda x: (x, lambda dy: 7 * dy), np.ones(3), tolerance=tolerance)
+
+
+def test_a_model_has_one_input_and_labels():
+    with pytest.raises(TypeError, match="not 3 arrays"):
+        gradcheck(npresnet.create_model("resnet20"), np.zeros((1, 3, 8, 8)), np.array([0]), np.array([0]))

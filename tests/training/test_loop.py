@@ -248,3 +248,12 @@ def test_recipes_refuse_what_cannot_work(change, message):
 def test_unknown_recipes_are_named():
     with pytest.raises(ValueError, match="paper-cifar, fast-cifar, finetune"):
         recipe("slow-cifar")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$\\frac{$", "caf\udce9", "鱼", "\x1b[2J", "a\nb", "x" * 5000, ""])
+def test_no_class_name_spoils_the_plots_at_the_end_of_a_run(name):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    result = {"classes": [name, "cat"], "confusion": [[1, 0], [0, 1]]}
+    history = [{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]
+    assert all(content.startswith(b"\x89PNG") for content in plots(history, result).values())

@@ -1,6 +1,7 @@
 """What can be known before the first step is said before the first step."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from npresnet import create_model, use
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe, Source, Trainer, open_source, recipe
+from npresnet.training.opening import archive_of, has_part
 from npresnet.training.start import smallest_part
 
 from .conftest import drawn_source, small_model
@@ -72,6 +74,10 @@ def test_networks_and_labels_that_do_not_fit():
     odd = Source(np.arange(6) % 3, ("chat\udce9", "b", "é"), pixels=np.zeros((6, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"'chat\\udce9' is not UTF-8"):
         Trainer(small_model(), NARROW, odd)
+    grey = small_model()
+    grey.preprocessing = Preprocessing(8, 8, (0.5,), (0.5,))
+    with pytest.raises(ValueError, match="a preprocessing of three means"):
+        Trainer(grey, NARROW, drawn_source())
     for pixels in (np.zeros((4, 8, 8, 3), np.float32), np.zeros((4, 8, 8, 4), np.uint8), np.zeros((4, 8), np.uint8)):
         with pytest.raises(ValueError, match="pictures are uint8"):
             Source(np.zeros(4, np.int64), "ab", pixels=pixels)
@@ -89,6 +95,41 @@ def test_files_that_cannot_be_used_are_left_out_by_name(in_memory, tmp_path):
         assert line.startswith(f"{tmp_path}/{name}: ") and line.count(str(tmp_path)) == 1
     with pytest.raises(OSError, match=r"lost\.png"):
         open_source(tmp_path, Preprocessing(16, 16), in_memory=in_memory, strict=True)
+
+
+def test_a_class_of_which_no_image_can_be_read_is_named(tmp_path):
+    for path in photos(tmp_path).glob("class1/*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="none of the images of class1 can be read"):
+        open_source(tmp_path, Preprocessing(16, 16))
+    source, broken = open_source(tmp_path, Preprocessing(16, 16), classes=("class0", "class1"))
+    assert set(source.labels) == {0} and len(broken) == 6                   # a test part may lack a class
+
+
+@pytest.mark.parametrize("labels, message", [
+    (np.zeros(3, int), "3 labels for 4 images"), (np.zeros(5, int), "5 labels for 4 images"),
+    (np.zeros(4), "labels are whole numbers"), (np.zeros((4, 1), int), "labels are whole numbers")])
+def test_labels_that_do_not_belong_to_the_images(labels, message):
+    with pytest.raises(ValueError, match=message):
+        Source(labels, "ab", pixels=np.zeros((4, 8, 8, 3), np.uint8))
+
+
+def test_a_zip_is_a_part_by_a_word_of_its_name(tmp_path):
+    (tmp_path / "x").mkdir()
+    photos(tmp_path / "x")
+    names = ("cifar10-Train-jpeg", "test", "constraints", "training-and-test")
+    for name in names:
+        shutil.make_archive(tmp_path / name, "zip", tmp_path / "x")
+    shutil.rmtree(tmp_path / "x")
+    assert [archive_of(tmp_path, part) for part in ("train", "test", "val")] == [
+        f"{tmp_path}/{names[0]}.zip", f"{tmp_path}/test.zip", tmp_path]
+    assert open_source(tmp_path, Preprocessing(16, 16))[0].classes == ("class0", "class1")
+    assert has_part(tmp_path, "test") and not has_part(tmp_path, "val")
+    os.rename(tmp_path / "test.zip", tmp_path / "other.zip")
+    assert not has_part(tmp_path, "test")                                   # the one to train on is there alone
+    os.rename(tmp_path / "constraints.zip", tmp_path / "training.ZIP")
+    with pytest.raises(ValueError, match=r"cifar10-Train-jpeg\.zip, training\.ZIP are all called train"):
+        open_source(tmp_path, Preprocessing(16, 16))
 
 
 def test_small_photos_that_the_validation_could_not_crop_are_left_out(tmp_path):
