@@ -92,10 +92,10 @@ def conv_window(node, x) -> Window:
 
 def pool_window(pool, height, width) -> Window:
     """The window of a max-pool over an image."""
-    static = dict(pool.static)
+    static = {"dilation": 1, **pool.static}
     if static["padding"] == "same":
-        static["padding"] = same_padding((height, width), static["kernel"], static["stride"])
-    window = Window.of(static["kernel"], static["stride"], static["padding"], static.get("dilation", 1))
+        static["padding"] = same_padding((height, width), static["kernel"], static["stride"], static["dilation"])
+    window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"])
     return window.ceil_mode((height, width)) if static.get("ceil_mode") else window
 
 

@@ -281,3 +281,28 @@ def test_a_number_of_threads_is_positive(threads):
 def test_an_engine_is_not_copied(function):
     with pytest.raises(TypeError, match=r"copy the model and optimize\(\) the copy"):
         function(optimize(filled(build("resnet20"))))
+
+
+def double(module):
+    """The module with a vjp of its own, which gives twice the value."""
+    plain = module.vjp
+
+    def vjp(x, input_grad=True):
+        y, pullback = plain(x, input_grad)
+        return 2 * y, lambda dy: pullback(2 * dy)
+
+    module.vjp = vjp
+    return module
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: double(model.conv1), lambda model: double(model.layer1[0].bn1), lambda model: double(model.relu),
+    lambda model: vars(model.relu).update(op=lambda x: (2 * x, lambda dy: 2 * dy)),
+])
+def test_a_layer_that_was_given_its_own_vjp_or_op_is_run_as_it_is(change):
+    model = filled(build("resnet20"))
+    usual = optimize(model)(images())
+    change(model)
+    x = images()
+    np.testing.assert_allclose(optimize(model)(x), model(x), rtol=1e-3, atol=1e-3 * abs(usual).max())
+    assert abs(optimize(model)(x) - usual).max() > 1e-2 * abs(usual).max()

@@ -154,7 +154,7 @@ def test_networks_that_cannot_be_are_refused(model, words):
 
 
 def test_channels_are_not_taken_away():
-    with pytest.raises(ValueError, match="channels can be added, not taken away"):
+    with pytest.raises(ValueError, match="before must be at least 0, not -1"):
         optimize(nn.Sequential(nn.Subsample(stride=2), nn.ZeroPadChannels(before=-1, after=3)))
 
 
