@@ -36,6 +36,7 @@ class Conv2d(Module):
 
     def pads(self, x):
         if not _unless_same(self.padding):
+            check.images(x, "a convolution")
             return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
         return self.padding
 
@@ -69,6 +70,7 @@ class BatchNorm2d(Module):
         return self.training and not self.frozen
 
     def vjp(self, x, input_grad=True):
+        check.images(x, "a batch norm")
         mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # halves between layers, statistics in full
         if self.batchwise:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
@@ -85,7 +87,7 @@ class BatchNorm2d(Module):
         boxes = {"gamma": self.weight, "beta": self.bias} | dict(after)
         values = (box and box.value for box in boxes.values())
         y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
-        self.track(mean, var, x.size // len(mean))
+        self.track(mean, var, len(x) * x.shape[2] * x.shape[3])
         return y, recorded(op_pullback, input_grad, **boxes)
 
     def track(self, mean, var, m):
@@ -164,6 +166,7 @@ class Pool(Function):
     def statics(self, x):
         if _unless_same(self.static["padding"]):
             return self.static
+        check.images(x, "a pool")
         padding = ops.same_padding(x.shape[2:], self.static["kernel"], self.static["stride"],
                                    self.static.get("dilation", 1))
         return {**self.static, "padding": padding}

@@ -11,25 +11,33 @@ import numpy
 
 from ..backend import Kernel, array_namespace, floating
 
-LONGEST = 60        # characters of a wrong value that a message repeats
+LONGEST = 60            # characters of a wrong value that a message repeats
+LARGEST = 2**31 - 1     # the integers that every kernel can count with
 
 
 class Op(Kernel):
     """A function of arrays whose static arguments are checked, whichever backend then runs it."""
 
     def __call__(self, *args, **kwargs):
-        arguments(**dict(zip(self.positional, args)), **kwargs)
-        return super().__call__(*args, **kwargs)
+        args = (*map(checked, self.positional, args), *args[len(self.positional):])
+        return super().__call__(*args, **{name: checked(name, value) for name, value in kwargs.items()})
 
 
 op = Op
 
 
+def checked(name, value):
+    """The value as the rule for its name gives it, a number as Python's; values whose name has no rule pass.
+
+    NumPy's own numbers have a precision: a float64 among float32 arrays would make the result float64.
+    """
+    return RULES[name](value, name) if name in RULES else value
+
+
 def arguments(**named):
-    """Check each value by the rule for its name; names without a rule pass."""
+    """Check each value by the rule for its name."""
     for name, value in named.items():
-        if name in RULES:
-            RULES[name](value, name)
+        checked(name, value)
 
 
 def integer(value, name, least) -> int:
@@ -37,6 +45,8 @@ def integer(value, name, least) -> int:
         raise TypeError(f"{name} must be an integer, not {shown(value)}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
+    if value > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, not {shown(value)}")
     return int(value)
 
 
@@ -61,29 +71,33 @@ def _two(value, name):
     return value
 
 
-def number(value, name, least=-numpy.inf, most=numpy.inf):
+def number(value, name, least=-numpy.inf, most=numpy.inf) -> float:
     if getattr(value, "shape", None) == () and array_namespace(value) is not numpy:
-        return                                                          # looking at it would make a GPU wait
+        return value                                                    # looking at it would make a GPU wait
     if isinstance(value, bool) or not isinstance(value, int | float | numpy.integer | numpy.floating):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
-    if not least <= value <= most:                                      # nor is NaN
-        span = f"lie in {least} … {most}" if most < numpy.inf else f"be at least {least}"
+    if not (least <= value <= most and abs(value) < numpy.inf):         # nor is NaN
+        span = f"lie in {least} … {most}" if most < numpy.inf else f"be finite and at least {least}"
         raise ValueError(f"{name} must {span}, not {shown(value)}")
+    return float(value)
 
 
-def flag(value, name):
+def flag(value, name) -> bool:
     if not isinstance(value, bool | numpy.bool_):
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
+    return bool(value)
 
 
 def array(value, name):
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name} must be an array, not {shown(value)}")
+    return value
 
 
 def class_numbers(value, name):
     if not isinstance(value, numpy.ndarray) and array_namespace(value) is numpy:
         raise TypeError(f"{name} must be an array of integers, not a {type(value).__name__}; use np.asarray({name})")
+    return value
 
 
 def float_dtype(value, name):
@@ -93,6 +107,7 @@ def float_dtype(value, name):
         known = False
     if not known or value is None:
         raise TypeError(f"{name} must be a floating-point dtype, not {shown(value)}")
+    return numpy.dtype(value)
 
 
 def images(x, name):
@@ -120,7 +135,7 @@ RULES = {
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
-    "eps": partial(number, least=0), "momentum": number, "decay": number, "correction": number,
+    "eps": partial(number, least=0), "momentum": number, "decay": number, "correction": number, "lr": number,
     "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
     **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
                      "logits"), array),

@@ -4,6 +4,7 @@
 [BN]  Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
+from ..backend import namespace_for
 from .check import one_shape, op
 
 
@@ -16,6 +17,8 @@ def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
     ``v`` None is the first step's: v is then g itself.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch
     keeps it outside, so that a change of η acts on the whole velocity at once.
     """
+    namespace_for(w=w)
+    namespace_for(g=g, v=v)
     one_shape(w=w, g=g, v=v)
     if decay:
         g = g + decay * w                                               # g ← g + λ w
@@ -31,6 +34,8 @@ def moving_statistics(running_mean, running_var, mean, var, *, momentum, correct
 
     The batch's variance is multiplied by ``correction`` first: m/(m−1) makes it unbiased.
     """
+    namespace_for(running_mean=running_mean, running_var=running_var)
+    namespace_for(mean=mean, var=var)
     one_shape(running_mean=running_mean, running_var=running_var, mean=mean, var=var)
     var = var * correction
     return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var

@@ -23,9 +23,10 @@ norm, norm_eval = partial(ops.batch_norm_train, X, C, C), partial(ops.batch_norm
 loss = partial(ops.softmax_cross_entropy, Z)
 step = partial(ops.momentum_step, C, C, C, 0.1)
 
-NOT_SIZES = (0, -1, 2.0, 0.5, None, "2", True, np.array([2, 2]), (1, 2, 3), (2, 1.5), (0, 1), {}, float("nan"))
-NOT_PADDINGS = (-1, 0.5, None, "same", "valid", True, (1, -1), ((0, 1), (2, -1)), (1, 2, 3), ((1, 2, 3), 0), np.ones(2))
-NOT_NUMBERS = ("1e-5", None, float("nan"), True, [0.1], 1j)
+NOT_SIZES = (0, -1, 2**31, 2.0, 0.5, None, "2", True, np.array([2, 2]), (1, 2, 3), (2, 1.5), (0, 1), {}, float("nan"))
+NOT_PADDINGS = (-1, 2**31, 0.5, None, "same", "valid", True, (1, -1), ((0, 1), (2, -1)), (1, 2, 3), ((1, 2, 3), 0),
+                np.ones(2))
+NOT_NUMBERS = ("1e-5", None, float("nan"), float("inf"), -float("inf"), True, [0.1], np.array(0.1), 1j)
 NOT_FLAGS = (1, "yes", None, 0.0)
 NOT_ARRAYS = (None, 1.0, "x", [[1.0]])
 
@@ -52,6 +53,8 @@ TABLE = [
                                                   partial(ops.batch_norm_relu, X, C, C))),
     (partial(nn.BatchNorm2d, 8), "momentum", [v for v in NOT_NUMBERS if v is not None]),
     (partial(ops.moving_statistics, C, C, C, C), "momentum", NOT_NUMBERS), (step, "momentum", NOT_NUMBERS),
+    (partial(step, momentum=0.9), "decay", NOT_NUMBERS),
+    (partial(ops.momentum_step, C, C, C, momentum=0), "lr", NOT_NUMBERS),
     (partial(loss, LABELS), "label_smoothing", (*NOT_NUMBERS, -0.1, 1.5, np.float32(2))),
     (loss, "labels", ([0, 1], (0, 1), 1, None, "01", np.array([0, 3]), np.array([-1, 0]), np.array([0.0, 1.0]),
                       np.array([True, False]), np.array([0]), np.array([[0, 1]]))),
@@ -160,6 +163,50 @@ def test_steps_of_arrays_of_other_shapes_raise(size, backend):
             arrays = [other if j == i else w for j in range(4)]
             with pytest.raises(ValueError, match="one shape is needed, but running_mean is"):
                 ops.moving_statistics(*arrays, momentum=0.1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("size", [8, 8192])
+def test_steps_of_what_are_no_floats_raise(size, backend):
+    w, bad = full(size), (full(size).tolist(), "text", 3.0, full(size).astype(int), full(size).astype(complex))
+    with use(backend):
+        for other in bad:
+            for arrays in ((w, other, w), (w, w, other), (other, w, None)):
+                with pytest.raises(TypeError, match=r"must be an array|floating-point arrays are needed"):
+                    ops.momentum_step(*arrays, 0.1, momentum=0.9)
+            for i in range(4):
+                with pytest.raises(TypeError, match=r"must be an array|floating-point arrays are needed"):
+                    ops.moving_statistics(*(other if j == i else w for j in range(4)), momentum=0.1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_number_of_numpy_does_not_widen_the_result(backend):
+    wide, w = np.float64(0.1), full(8192)
+    with use(backend):
+        found = [norm(eps=wide)[0], norm_eval(eps=wide)[0], loss(LABELS, label_smoothing=wide)[0],
+                 *ops.momentum_step(w, w, w, wide, momentum=wide, decay=wide),
+                 *ops.moving_statistics(C, C, C, C, momentum=wide, correction=wide)]
+    assert {a.dtype for a in found} == {X.dtype}
+
+
+LAYERS = [nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, padding="same"), nn.BatchNorm2d(8), nn.BatchNorm2d(8).train(),
+          nn.Linear(8, 3), nn.ReLU(), nn.Softmax(), nn.GlobalAvgPool2d(), nn.MaxPool2d(3, 2),
+          nn.MaxPool2d(3, 2, "same"), nn.AvgPool2d(3, 2, "same"), nn.ZeroPad2d(padding=1), nn.Subsample(stride=2)]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("x", [None, 3, "text", [[1.0]], X.astype(int), X[0], X[0, 0, 0], X[..., None]], ids=str)
+def test_a_layer_says_what_it_takes(layer, x):
+    if type(layer) is nn.ReLU and getattr(x, "dtype", None) == np.float32:
+        return
+    with pytest.raises((TypeError, ValueError), match=r"array|takes"):
+        layer(x)
+
+
+def test_a_batch_norm_of_no_channels_trains():
+    norm = nn.BatchNorm2d(0).train()
+    y, pullback = norm.vjp(full(2, 0, 3, 3))
+    assert y.shape == pullback(y).shape == (2, 0, 3, 3) and norm.num_batches_tracked.value == 1
 
 
 def test_sizes_are_integers_of_any_kind():
