@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import array_namespace
-from ..ops import check
+from ..ops import check, rules
 from .module import Buffer, Module, Parameter, needs_module, once, recorded
 
 
@@ -18,7 +18,7 @@ class Conv2d(Module):
     """
 
     def __init__(self, channels, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=False):
-        check.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
+        rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
                         groups=groups, bias=bias, **_unless_same(padding))
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
@@ -56,7 +56,7 @@ class BatchNorm2d(Module):
     frozen = False
 
     def __init__(self, channels, eps=1e-5, momentum=0.1, unbiased=True):
-        check.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
+        rules.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
         self.weight = Parameter(np.ones(channels, np.float32))
         self.bias = Parameter(np.zeros(channels, np.float32))
@@ -104,7 +104,7 @@ class Linear(Module):
     """y = x Wᵀ + b."""
 
     def __init__(self, inputs, outputs, bias=True):
-        check.arguments(inputs=inputs, outputs=outputs, bias=bias)
+        rules.arguments(inputs=inputs, outputs=outputs, bias=bias)
         self.weight = Parameter(np.zeros((outputs, inputs), np.float32))
         self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
 
@@ -120,7 +120,7 @@ class Function(Module):
 
     def __init__(self, **static):
         signature(self.op).bind(None, **static)                 # a TypeError names what is missing or unknown
-        check.arguments(**static)
+        rules.arguments(**static)
         self.static = static
 
     def statics(self, x):

@@ -1,7 +1,7 @@
 """Functions of one value, and the softmax of a row."""
 
 from ..backend import array_namespace, namespace_for
-from .check import op
+from .rules import op
 
 
 @op

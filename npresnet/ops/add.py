@@ -1,7 +1,8 @@
 """The sum of two paths."""
 
 from ..backend import namespace_for
-from .check import array, op
+from .check import array
+from .rules import op
 
 
 @op

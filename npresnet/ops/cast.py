@@ -4,8 +4,8 @@
 """
 
 from ..backend import namespace_for
-from .check import op
 from .norm import batch_norm_eval, batch_norm_train
+from .rules import op
 
 
 @op

@@ -1,43 +1,11 @@
-"""What every op is held to before it computes: one rule for each static argument, by its name.
-
-The same name means the same in every op, so that the rules stand here and not between the equations.  Shapes, which
-depend on each other, are checked where the equation uses them; a window's numbers by :meth:`Window.of`, too, and a
-layer's when it is made.
-"""
-
-from functools import partial
+"""Checks of single values: each raises one line that names the argument, or returns the value as Python's own."""
 
 import numpy
 
-from ..backend import Kernel, array_namespace, floating
+from ..backend import array_namespace, floating
 
 LONGEST = 60            # characters of a wrong value that a message repeats
 LARGEST = 2**31 - 1     # the integers that every kernel can count with
-
-
-class Op(Kernel):
-    """A function of arrays whose static arguments are checked, whichever backend then runs it."""
-
-    def __call__(self, *args, **kwargs):
-        args = (*map(checked, self.positional, args), *args[len(self.positional):])
-        return super().__call__(*args, **{name: checked(name, value) for name, value in kwargs.items()})
-
-
-op = Op
-
-
-def checked(name, value):
-    """The value as the rule for its name gives it, a number as Python's; values whose name has no rule pass.
-
-    NumPy's own numbers have a precision: a float64 among float32 arrays would make the result float64.
-    """
-    return RULES[name](value, name) if name in RULES else value
-
-
-def arguments(**named):
-    """Check each value by the rule for its name."""
-    for name, value in named.items():
-        checked(name, value)
 
 
 def integer(value, name, least) -> int:
@@ -127,16 +95,3 @@ def shown(value) -> str:
     """A wrong value in a message of one line: itself, or its type where that would be long."""
     text = repr(value)
     return text if len(text) <= LONGEST and text.isprintable() else f"a {type(value).__name__}"
-
-
-SIZE, ONE, COUNT = partial(pair, least=1), partial(integer, least=1), partial(integer, least=0)
-RULES = {
-    "kernel": SIZE, "stride": SIZE, "dilation": SIZE, "padding": padding, "groups": ONE, "tile": ONE,
-    "before": COUNT, "after": COUNT,
-    "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
-    "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
-    "eps": partial(number, least=0), "momentum": number, "decay": number, "correction": number, "lr": number,
-    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
-    **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
-                     "logits"), array),
-}

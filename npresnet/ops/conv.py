@@ -4,7 +4,7 @@
 """
 
 from ..backend import array_namespace, namespace_for
-from .check import op
+from .rules import op
 from .total import total
 from .window import Window, frame, interior
 

@@ -2,9 +2,9 @@
 
 from ..backend import namespace_for
 from .activation import relu
-from .check import op
 from .conv import conv2d
 from .norm import batch_norm_train
+from .rules import op
 
 NORM = frozenset({"x", "gamma", "beta"})      # what batch norm's pullback may skip
 

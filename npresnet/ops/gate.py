@@ -4,7 +4,7 @@
 """
 
 from ..backend import namespace_for
-from .check import op
+from .rules import op
 from .total import total
 
 

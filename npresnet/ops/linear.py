@@ -1,7 +1,7 @@
 """The classifier's matrix product."""
 
 from ..backend import namespace_for
-from .check import op
+from .rules import op
 from .total import total
 
 

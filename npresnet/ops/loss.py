@@ -6,7 +6,7 @@
 import numpy
 
 from ..backend import array_namespace, namespace_for
-from .check import op
+from .rules import op
 
 
 @op

@@ -2,7 +2,7 @@
 
 from ..backend import array_namespace, namespace_for
 from . import check
-from .check import op
+from .rules import op
 from .window import frame, interior
 
 

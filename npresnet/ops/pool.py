@@ -4,7 +4,8 @@ Both pools walk over the taps of the window, a strided view of the image each, i
 """
 
 from ..backend import array_namespace, namespace_for
-from .check import images, op
+from .check import images
+from .rules import op
 from .total import total
 from .window import Window, frame, interior
 

@@ -5,7 +5,8 @@
 """
 
 from ..backend import namespace_for
-from .check import one_shape, op
+from .check import one_shape
+from .rules import op
 
 
 @op

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace, namespace_for
-from .check import images, op
+from .check import images
 from .conv import check_shapes
+from .rules import op
 from .total import total
 from .window import Window, frame, interior
 
