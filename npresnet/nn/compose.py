@@ -1,7 +1,7 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
 from .. import ops
-from .layers import BatchNorm2d, Conv2d, ReLU, Softmax
+from .layers import BatchNorm2d, Conv2d, ReLU
 from .module import Module, needs_module, once
 
 
@@ -47,25 +47,24 @@ class Chain(Module):
         return x, once(pullback)
 
     def logits(self, x):
-        parts = before_softmax(self.layers())
-        return self(x) if parts is None else Sequential(*parts)(x)
+        return self.scoring()(x)
 
     def logits_vjp(self, x, input_grad=True):
-        parts = before_softmax(self.layers())
-        return self.vjp(x, input_grad) if parts is None else Sequential(*parts).vjp(x, input_grad)
+        return self.scoring().vjp(x, input_grad)
+
+    def scoring(self):
+        """The chain up to its scores: this one, or where it ends in a softmax what comes before."""
+        parts = in_a_row(self)
+        return Sequential(*parts[:-1]) if parts and parts[-1].after_scores else self
 
 
-def before_softmax(layers):
-    """The parts up to a softmax at their end, which may end a chain that is the last part; None where there is none."""
-    for i, layer in reversed(list(enumerate(layers))):
-        if isinstance(layer, Softmax):
-            return layers[:i]
-        if isinstance(layer, Chain):
-            inner = before_softmax(layer.layers())
-            return None if inner is None else (*layers[:i], *inner)
-        if not isinstance(layer, Identity):
-            return None
-    return None
+def in_a_row(layer) -> list:
+    """The layers that run one after another, those of chains inside included; an Identity is none."""
+    if isinstance(layer, Identity):
+        return []
+    if not isinstance(layer, Chain) or type(layer).__call__ is not Chain.__call__:      # it does something of its own
+        return [layer]
+    return [part for inner in layer.layers() for part in in_a_row(inner)]
 
 
 class Sequential(Chain):

@@ -138,6 +138,7 @@ class ReLU(Function):
 
 class Softmax(Function):
     op = staticmethod(ops.softmax)
+    after_scores = True
 
 
 class GlobalAvgPool2d(Function):

@@ -55,6 +55,7 @@ class Module:
     """
 
     training = False
+    after_scores = False        # whether, at the end of a model, it only makes probabilities of the scores
 
     def __call__(self, x):
         return self.vjp(x)[0]

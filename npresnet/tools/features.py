@@ -33,6 +33,10 @@ class Tap(Module):
 
         return y, pullback
 
+    @property
+    def after_scores(self):
+        return self.inner.after_scores
+
 
 def features(model, x, layers) -> dict:
     """The output of each named layer for the input x, by name: ``features(model, x, ["layer3.5.conv2"])``.
