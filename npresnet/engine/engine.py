@@ -140,6 +140,8 @@ class Engine:
             raise ValueError(f"this model takes images (N, {self.in_channels or 'C'}, H, W), not {x.shape}")
         if x.dtype != np.float32:
             raise TypeError(f"the engine works in float32, not {x.dtype}; convert with astype(np.float32)")
+        if 0 in x.shape[1:]:
+            raise ValueError(f"there is no pixel in these images: {x.shape}")
         return np.ascontiguousarray(x)
 
 

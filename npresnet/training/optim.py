@@ -9,6 +9,7 @@ A value is replaced by a new array and never written into, so a state dict taken
 import numpy as np
 
 from ..backend import array_namespace
+from ..nn.module import needs_module
 from ..ops import momentum_step
 
 
@@ -20,6 +21,7 @@ class Optimizer:
     """
 
     def __init__(self, model, weight_decay=0.0, decay_all=True):
+        needs_module(model, "an optimizer")
         self.parameters = {name: box for name, box in model.named_parameters() if box.trainable}
         self.weight_decay, self.decay_all = weight_decay, decay_all
         self.state = {}                                                 # "velocity/conv1.weight" → array

@@ -226,7 +226,9 @@ def test_plan_prints_as_a_table():
 
 @pytest.mark.parametrize("x, error, words", [
     (np.zeros((1, 3, 8, 8)), TypeError, "float32"), (np.zeros((3, 8, 8), np.float32), ValueError, r"\(N, 3, H, W\)"),
-    (np.zeros((1, 4, 8, 8), np.float32), ValueError, "3")])
+    (np.zeros((1, 4, 8, 8), np.float32), ValueError, "3"),
+    (np.zeros((2, 3, 0, 8), np.float32), ValueError, r"no pixel in these images: \(2, 3, 0, 8\)"),
+    (np.zeros((2, 3, 8, 0), np.float32), ValueError, "no pixel in these images")])
 def test_bad_inputs_are_refused(x, error, words):
     with pytest.raises(error, match=words):
         optimize(build("resnet20"))(x)

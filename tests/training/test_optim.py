@@ -168,3 +168,10 @@ def test_the_average_is_the_weighted_sum_of_what_was():
     np.testing.assert_allclose(twin.fc.weight.value, expected, rtol=1e-12)
     assert twin.bn.num_batches_tracked.value.dtype == np.int64
     assert not np.allclose(twin.fc.weight.value, model.fc.weight.value)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+@pytest.mark.parametrize("model", [[], None, "resnet18"])
+def test_an_optimizer_takes_a_model(optimizer, model):
+    with pytest.raises(TypeError, match="an optimizer takes a model, not"):
+        optimizer(model)
