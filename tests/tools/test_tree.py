@@ -49,7 +49,7 @@ def test_the_tutorials_resnet34_at_224():
     assert table.parameters == 21810472
 
 
-@pytest.mark.parametrize("name, shape", [("resnet18", (4, 3, 64, 64)), ("resnet50", (2, 3, 64, 64)),
+@pytest.mark.parametrize("name, shape", [("resnet18", (4, 3, 64, 64)), ("resnet50", (2, 3, 96, 96)),
                                          ("resnet20", (16, 3, 32, 32)), ("preresnet110", (4, 3, 32, 32))])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_saved_bytes_are_what_a_training_step_holds(name, shape, frozen):
