@@ -24,9 +24,9 @@ def note(*lines):
     say(*lines, to=sys.stderr)
 
 
-def say_json(value):
-    """Print a value as JSON, in ASCII, whose own escapes hide nothing from a program that reads it."""
-    print(json.dumps(value, indent=2))
+def say_json(value, indent: int | None = 2):
+    """Print a value as JSON, in ASCII, whose own escapes hide nothing from a program that reads it; None: on one line."""
+    print(json.dumps(value, indent=indent))
 
 
 def say_report(report, as_json):

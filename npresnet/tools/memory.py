@@ -134,4 +134,4 @@ def _forget_peak():
 
 
 if __name__ == "__main__":
-    say_json(measure(json.loads(sys.argv[1])))
+    say_json(measure(json.loads(sys.argv[1])), indent=None)
