@@ -25,7 +25,7 @@ def note(*lines):
 
 
 def say_json(value, indent: int | None = 2):
-    """Print a value as JSON, in ASCII, whose own escapes hide nothing from a program that reads it; None: on one line."""
+    """Print a value as JSON in ASCII, whose own escapes a program undoes; on one line where ``indent`` is None."""
     print(json.dumps(value, indent=indent))
 
 
