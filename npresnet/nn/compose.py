@@ -62,7 +62,7 @@ def in_a_row(layer) -> list:
     """The layers that run one after another, those of chains inside included; an Identity is none."""
     if isinstance(layer, Identity):
         return []
-    if not isinstance(layer, Chain) or type(layer).__call__ is not Chain.__call__:      # it does something of its own
+    if type(layer).__call__ is not Chain.__call__:      # no chain, or one that does something of its own
         return [layer]
     return [part for inner in layer.layers() for part in in_a_row(inner)]
 

@@ -3,7 +3,20 @@
 import numpy as np
 import pytest
 
-from npresnet.nn import BatchNorm2d, Buffer, Conv2d, Linear, Module, Parameter, ReLU, Sequential
+from npresnet.nn import (
+    BatchNorm2d,
+    Buffer,
+    Conv2d,
+    Linear,
+    Module,
+    Parameter,
+    ReLU,
+    Residual,
+    Sequential,
+    freeze_batch_norm,
+    initialize,
+    zero_last_gamma,
+)
 from npresnet.nn.module import once
 
 from ..modules import Leaf, fill, made
@@ -266,10 +279,24 @@ class Tensor:
         return np.array(self.values, dtype or np.float32)
 
 
+class Elsewhere:
+    """Another library's array, which NumPy may read when it is detached from its graph and on the CPU."""
+
+    def __init__(self, values, steps=("detach", "cpu", "numpy")):
+        self.values, self.steps = values, steps
+
+    def __getattr__(self, name):
+        if name not in self.steps[:1]:
+            raise AttributeError(name)
+        return lambda: Elsewhere(self.values, self.steps[1:]) if self.steps[1:] else np.array(self.values)
+
+
 def test_lists_and_other_libraries_tensors_are_loaded():
     net = Linear(2, 2)
-    net.load_state_dict({"weight": [[1, 2], [3, 4]], "bias": Tensor([5, 6])})
-    assert net.weight.value.tolist() == [[1, 2], [3, 4]] and net.bias.value.tolist() == [5, 6]
+    for bias in (Tensor([5, 6]), Elsewhere([5, 6])):
+        net.load_state_dict({"weight": [[1, 2], [3, 4]], "bias": bias})
+        assert net.weight.value.tolist() == [[1, 2], [3, 4]] and net.bias.value.tolist() == [5, 6]
+        net.bias.value = np.zeros_like(net.bias.value)
     with pytest.raises(TypeError, match="bias is a Tensor that NumPy cannot read; detach it"):
         net.load_state_dict({"weight": [[0, 0], [0, 0]], "bias": Tensor(None)})
     assert net.weight.value.tolist() == [[1, 2], [3, 4]]
@@ -279,3 +306,27 @@ def test_what_is_passed_over_may_hold_anything():
     net = Linear(2, 2)
     state = net.state_dict() | {"note": np.array("a text")}
     assert net.load_state_dict(state, strict=False).unexpected == ["note"]
+
+
+@pytest.mark.parametrize("who, function", [
+    ("a chain", Sequential), ("a chain", lambda thing: Sequential(ReLU(), thing)),
+    ("a residual block", lambda thing: Residual(thing, "not looked at")),
+    ("a residual block", lambda thing: Residual(ReLU(), thing)),
+    ("initialize", initialize), ("zero_last_gamma", zero_last_gamma), ("freeze_batch_norm", freeze_batch_norm)])
+def test_what_is_no_model_raises(who, function):
+    for thing, name in ((ReLU, "the class ReLU"), (np.ones(3), "ndarray"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"^{who} takes a model, not {name}$"):
+            function(thing)
+
+
+def test_what_a_model_cannot_do_raises():
+    model = Linear(2, 3)
+    for mode in (None, 0, 1, "eval"):
+        with pytest.raises(ValueError, match=rf"^train\(\) takes True or False, not {mode!r}$"):
+            model.train(mode)
+    for dtype in (None, int, "int8", np.complex64):
+        with pytest.raises(TypeError, match=r"^a model's arrays are floating-point numbers, not "):
+            model.astype(dtype)
+    for state in (None, [("weight", np.ones((3, 2)))], "weights.pth", np.ones(3)):
+        with pytest.raises(TypeError, match=r"^load_state_dict takes a mapping key → array, not \w+$"):
+            model.load_state_dict(state)

@@ -34,6 +34,13 @@ def test_softmax_of_huge_scores(dtype):
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(2, 0), (0,), (2, 3, 4)])
+def test_a_softmax_without_classes_raises(shape):
+    with pytest.raises(ValueError, match=r"softmax takes z \(N, K\) with at least one class"):
+        softmax(np.ones(shape))
+    assert (softmax(np.ones((2, 1)))[0] == 1).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_loss_of_huge_scores(dtype):
     with np.errstate(over="raise", invalid="raise"):
