@@ -10,9 +10,9 @@ from functools import partial
 from ..backend import Kernel
 from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
 
-SIZE, ONE, COUNT = partial(pair, least=1), partial(integer, least=1), partial(integer, least=0)
+ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
 RULES = {
-    "kernel": SIZE, "stride": SIZE, "dilation": SIZE, "padding": padding, "groups": ONE, "tile": ONE,
+    "kernel": pair, "stride": pair, "dilation": pair, "padding": padding, "groups": ONE, "tile": ONE,
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,

@@ -1,5 +1,6 @@
 """Wrong arguments: each op answers with one line that names the argument, whichever backend runs."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from npresnet import ops
 from npresnet.backend import use
+from npresnet.ops import check
 from npresnet.ops.winograd import winograd_conv2d
 
 from .. import laws
@@ -161,3 +163,80 @@ def test_sizes_are_integers_of_any_kind():
     due = ops.conv2d(X, W, stride=2, padding=1, groups=1)[0]
     for kind in (np.int8, np.int64, np.uint16):
         np.testing.assert_array_equal(ops.conv2d(X, W, stride=[kind(2)] * 2, padding=kind(1), groups=kind(1))[0], due)
+
+
+@pytest.mark.parametrize("name, call", [
+    ("zero_pad2d", lambda x: ops.zero_pad2d(x, 1)), ("zero_pad_channels", lambda x: ops.zero_pad_channels(x, 1, 1)),
+    ("subsample", lambda x: ops.subsample(x, 2)), ("global_avg_pool2d", ops.global_avg_pool2d),
+    ("winograd_conv2d", lambda x: winograd_conv2d(x, W))])
+def test_what_are_no_images_is_said_by_shape(name, call):
+    for shape in ((8, 6, 6), (2, 8, 6, 6, 1), ()):
+        with pytest.raises(ValueError, match=rf"^{name} takes images \(N, C, H, W\), not {re.escape(str(shape))}$"):
+            call(np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize("kernel", [(0, 3), (3, 0)])
+def test_a_filter_has_a_tap(kernel):
+    for filters, channels in ((1, 1), (4, 8)):
+        with pytest.raises(ValueError, match="at least one filter of at least one tap"):
+            ops.conv2d(full(2, channels, 6, 6), full(filters, channels, *kernel))
+
+
+def test_a_sum_takes_two_arrays():
+    with pytest.raises(TypeError, match=r"^b must be an array, not None$"):
+        ops.add(X, None)
+
+
+@pytest.mark.parametrize("x", [X.astype(int), X.astype(complex)])
+def test_a_cast_is_from_a_precision_of_floats(x):
+    with pytest.raises(TypeError, match=r"^floating-point arrays are needed, but x is "):
+        ops.cast(x, np.float32)
+
+
+def test_the_largest_integer_and_what_a_string_cannot_be():
+    assert check.integer(2**31 - 1, "groups", 1) == 2**31 - 1
+    with pytest.raises(ValueError, match=r"^groups must be at most 2147483647, not 2147483648$"):
+        check.integer(2**31, "groups", 1)
+    with pytest.raises(TypeError, match=r"^padding must be .*, not 'same'; 'valid' is 0, and only layers know 'same'$"):
+        check.padding("same")
+    with pytest.raises(TypeError, match=r"^stride must be an integer, not '22'$"):
+        check.pair("22", "stride")
+
+
+def test_a_number_lies_where_it_should():
+    with pytest.raises(ValueError, match=r"^label_smoothing must lie in 0 … 1, not 2$"):
+        check.number(2, "label_smoothing", 0, 1)
+    with pytest.raises(ValueError, match=r"^eps must be finite and at least 0, not -1$"):
+        check.number(-1, "eps", 0)
+    for least, most in ((0, 1), (0, np.inf)):
+        assert check.number(0, "a", least, most) == 0 and check.number(1, "a", least, most) == 1
+
+
+def test_a_long_or_unprintable_value_is_shown_by_its_type():
+    assert check.shown("x" * 58) == repr("x" * 58) and check.shown("x" * 59) == "a str"
+    assert check.shown("a\x1b") == repr("a\x1b") and check.shown(Unprintable()) == "a Unprintable"
+
+
+class Unprintable:
+    def __repr__(self):
+        return "two\nlines"
+
+
+class Elsewhere:
+    """An array of no dimension on another device, as CuPy has them."""
+
+    shape = ()
+
+
+def test_a_number_on_a_gpu_is_not_looked_at(monkeypatch):
+    monkeypatch.setattr(check, "array_namespace", lambda value: np if type(value) is not Elsewhere else "cupy")
+    rate, labels = Elsewhere(), Elsewhere()
+    assert check.number(rate, "lr") is rate and check.class_numbers(labels, "labels") is labels
+    Elsewhere.shape = (1,)
+    with pytest.raises(TypeError, match=r"^lr must be a number, not "):
+        check.number(rate, "lr")
+    for value in (np.array(0.1), np.ones(1), [0.1]):
+        with pytest.raises(TypeError, match=r"^lr must be a number, not "):
+            check.number(value, "lr")
+    with pytest.raises(TypeError, match=r"^labels must be an array of integers, not a list"):
+        check.class_numbers([1], "labels")

@@ -110,3 +110,17 @@ def test_global_average_gives_every_position_the_same():
     _, pullback = global_avg_pool2d(x)
     dy = np.arange(6.0).reshape(2, 3)
     np.testing.assert_allclose(pullback(dy), np.tile((dy / 20)[:, :, None, None], (1, 1, 4, 5)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 3, 4, 0), (0, 3, 0, 0)])
+def test_there_is_no_mean_over_no_pixels(shape):
+    with pytest.raises(ValueError, match=r"^there is no mean over images without pixels: \("):
+        global_avg_pool2d(np.ones(shape))
+    assert global_avg_pool2d(np.ones((2, 0, 1, 1)))[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+def test_images_without_a_channel_are_not_pooled(pool):
+    with pytest.raises(ValueError, match=r"^pooling takes images with a channel at least, not "):
+        pool(np.ones((2, 0, 4, 4)), 2, stride=2)
+    assert pool(np.ones((0, 3, 4, 4)), 2, stride=2)[0].shape == (0, 3, 2, 2)
