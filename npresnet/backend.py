@@ -21,6 +21,8 @@ import numpy
 
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
 
+PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
+
 _chosen = ContextVar("cpu_backend", default=None)
 _tf32 = ContextVar("tf32", default=False)
 
@@ -28,7 +30,9 @@ _tf32 = ContextVar("tf32", default=False)
 def array_namespace(*arrays):
     """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
     cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
-    on_gpu = {cupy is not None and isinstance(a, cupy.ndarray) for a in arrays if a is not None}
+    if cupy is None:
+        return numpy
+    on_gpu = {isinstance(a, cupy.ndarray) for a in arrays if a is not None}
     if len(on_gpu) > 1:
         raise TypeError("these arrays live on different devices; move them with to_device()")
     return cupy if on_gpu == {True} else numpy
@@ -39,6 +43,8 @@ def namespace_for(**arrays):
 
     bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
     """
+    if len(found := {getattr(a, "dtype", None) for a in arrays.values() if a is not None}) == 1 and found <= PLAIN:
+        return array_namespace(*arrays.values())                                # in short, since every op asks
     dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
     listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
     known = all(map(floating, dtypes.values()))

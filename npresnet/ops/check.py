@@ -9,6 +9,8 @@ LARGEST = 2**31 - 1     # the integers that every kernel can count with
 
 
 def integer(value, name, least) -> int:
+    if type(value) is int and least <= value <= LARGEST:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | numpy.integer):
         raise TypeError(f"{name} must be an integer, not {shown(value)}")
     if value < least:
@@ -40,6 +42,8 @@ def _two(value, name):
 
 
 def number(value, name, least=-numpy.inf, most=numpy.inf) -> float:
+    if type(value) is float and least <= value <= most and abs(value) < numpy.inf:
+        return value
     if getattr(value, "shape", None) == () and array_namespace(value) is not numpy:
         return value                                                    # looking at it would make a GPU wait
     if isinstance(value, bool) or not isinstance(value, int | float | numpy.integer | numpy.floating):
@@ -86,9 +90,9 @@ def images(x, name):
 
 def one_shape(**arrays):
     """Arrays of one shape (None is ignored): another would be stretched."""
-    shapes = {name: a.shape for name, a in arrays.items() if a is not None}
-    if len(set(shapes.values())) > 1:
-        raise ValueError(f"one shape is needed, but {', '.join(f'{name} is {s}' for name, s in shapes.items())}")
+    given = {name: a for name, a in arrays.items() if a is not None}
+    if len({a.shape for a in given.values()}) > 1:
+        raise ValueError(f"one shape is needed, but {', '.join(f'{name} is {a.shape}' for name, a in given.items())}")
 
 
 def shown(value) -> str:

@@ -39,7 +39,8 @@ def checked(name, value):
 
     NumPy's own numbers have a precision: a float64 among float32 arrays would make the result float64.
     """
-    return RULES[name](value, name) if name in RULES else value
+    rule = RULES.get(name)
+    return rule(value, name) if rule else value
 
 
 def arguments(**named):

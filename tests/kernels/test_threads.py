@@ -1,6 +1,7 @@
 """How many threads there are, how they wait, and what becomes of them in a fork."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -59,21 +60,27 @@ def test_a_user_who_has_asked_for_threads_gets_them(monkeypatch):
 
 def python(code, **env):
     clean = {name: value for name, value in os.environ.items()
-             if name not in (*threads.WAITING, "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")}
+             if name not in (*threads.WAITING, "KMP_BLOCKTIME", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")}
     done = subprocess.run([sys.executable, "-c", code], env=clean | env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done
 
 
-LOAD = "import os, npresnet.kernels.cpu, numba.np.ufunc.omppool; print([k for k in os.environ if 'WAIT' in k])"
+LOAD = """
+import os, npresnet.kernels.cpu, numba.np.ufunc.omppool
+print([name for name in os.environ if "WAIT" in name or "SPIN" in name])
+"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP is Linux's")
-@pytest.mark.parametrize("env, policy", [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_wants_otherwise(env, policy):
+@pytest.mark.parametrize("env, policy, turns", [
+    ({}, "PASSIVE", "30000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", r"\d{6,}"),
+    ({"GOMP_SPINCOUNT": "7"}, ".*", "7")])
+def test_waiting_threads_sleep_soon_unless_the_user_wants_otherwise(env, policy, turns):
     pytest.importorskip("numba.np.ufunc.omppool")
-    done = python(LOAD, OMP_DISPLAY_ENV="TRUE", **env)
-    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    done = python(LOAD, OMP_DISPLAY_ENV="VERBOSE", **env)
+    assert re.search(f"OMP_WAIT_POLICY = '{policy}'", done.stderr), done.stderr
+    assert re.search(f"GOMP_SPINCOUNT = '{turns}'", done.stderr), done.stderr
     assert done.stdout.strip() == str(list(env))                     # and no other library is told
 
 
