@@ -8,8 +8,8 @@ from .models import FAMILY, Spec, build, details, rebuild
 from .models.registry import whole
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, read_weights
-from .weights.errors import describing
-from .weights.keys import torchvision_keys
+from .formats.errors import describing
+from .weights.keys.maps import torchvision_keys
 from .weights.load import place
 from .weights.recognise import recognise
 

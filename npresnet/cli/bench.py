@@ -7,7 +7,7 @@ depend on them.
 
 from ..printer import say_report
 from .backends import add_backend_argument, computing
-from .models import positive
+from .arguments import positive
 
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
@@ -35,8 +35,8 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..tools.bench import bench, cores
-    from ..tools.memory import peaks
+    from ..bench.cpu import bench, cores
+    from ..bench.memory import peaks
     from ..zoo import create_model
     from .summary import usual_shape
     model = create_model(args.model)
@@ -44,7 +44,7 @@ def run(args) -> int:
     size = args.size or usual_shape(model)[2]
     with computing(args.backend):
         if args.backend == "cupy":
-            from ..tools.bench_gpu import bench_gpu
+            from ..bench.gpu import bench_gpu
             report = bench_gpu(model, args.batch, args.mode, size, args.precision, args.rounds)
         elif args.memory:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())

@@ -8,9 +8,9 @@ import io
 
 from ..printer import say, say_json
 from .backends import add_backend_argument, computing, placed
-from .models import add_model_arguments, open_model
+from .arguments import add_model_arguments, open_model
 from .output import add_force_argument, check_output
-from .scores import check_choice
+from .inference import check_choice
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -31,8 +31,8 @@ def add_arguments(parser):
 def run(args) -> int:
     from ..backend import to_device
     from ..data import preprocess
-    from ..tools.cam import grad_cam, last_stage
-    from ..tools.overlay import overlay, seen
+    from ..analysis.cam import grad_cam, last_stage
+    from ..analysis.overlay import overlay, seen
     from ..zoo import shipped
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)
@@ -86,7 +86,7 @@ def probability(scores, label):
 
 
 def write(image, path, kind):
-    from ..weights.atomic import replacing
+    from ..formats.atomic import replacing
     content = io.BytesIO()                                           # Pillow does not say that a disk is full
     image.save(content, format=kind)
     with replacing(path) as file:

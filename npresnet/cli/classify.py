@@ -8,9 +8,9 @@ be read is reported, the others still count, and the exit status is then 2.
 from ..printer import say, say_json
 from . import complain, one_line
 from .backends import add_backend_argument, computing
-from .models import add_model_arguments, open_model, positive
+from .arguments import add_model_arguments, open_model, positive
 from .progress import progress
-from .scores import scores
+from .inference import scores
 
 EXAMPLES = """examples:
   npresnet classify cat.jpg

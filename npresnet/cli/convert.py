@@ -10,7 +10,7 @@ or keras (OUT.h5, for model.load_weights).  It is refused where that library wou
 """
 
 from ..printer import note, say
-from .models import open_model
+from .arguments import open_model
 from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:

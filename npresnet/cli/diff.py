@@ -25,7 +25,7 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..tools.diff import diff
+    from ..analysis.diff import diff
     with on_cpu("diff", args.backend):
         found = diff(args.a, args.b, args.model)
     if args.json:

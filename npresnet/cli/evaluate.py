@@ -6,9 +6,9 @@ network's classes by name, or by number, or in sorted order; a line on standard 
 
 from ..printer import note, say, say_json
 from .backends import add_backend_argument, computing
-from .models import add_model_arguments, open_model, positive
+from .arguments import add_model_arguments, open_model, positive
 from .progress import progress
-from .scores import scores
+from .inference import scores
 
 EXAMPLES = """examples:
   npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th

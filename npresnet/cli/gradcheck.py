@@ -6,7 +6,7 @@ against its theorem; at last the whole net and the loss.  Exit status 1 where a 
 
 from ..printer import say_report
 from .backends import add_backend_argument, on_cpu
-from .models import positive, seed
+from .arguments import positive, seed
 from .summary import parse_shape, usual_shape
 
 EXAMPLES = """examples:
@@ -33,7 +33,7 @@ def add_arguments(parser):
 def run(args) -> int:
     import numpy as np
 
-    from ..tools.gradcheck import gradcheck
+    from ..verify.gradcheck import gradcheck
     from ..zoo import create_model
     model = create_model(args.model, num_classes=args.num_classes, seed=args.seed).train(not args.eval)
     shape = parse_shape(args.input) if args.input else (4, *usual_shape(model)[1:])

@@ -7,7 +7,7 @@ too, and shows each layer's time beside its work.
 import sys
 
 from ..printer import draw, escaped, say, say_report
-from .models import add_weights_argument, open_model, positive
+from .arguments import add_weights_argument, open_model, positive
 
 EXAMPLES = """examples:
   npresnet summary resnet50
@@ -27,7 +27,7 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..tools.summary import summary
+    from ..analysis.summary import summary
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
     if args.weights and args.dialect != "torchvision":
@@ -69,7 +69,7 @@ def show(table):
     """The table on a terminal."""
     from rich.table import Table
 
-    from ..tools.summary import LEFT
+    from ..analysis.summary import LEFT
     header, *body = table.cells()
     grid = Table(title=escaped(table.model))
     for i, name in enumerate(header):

@@ -14,7 +14,7 @@ import os
 
 from ..printer import note, say, say_json
 from .backends import CHOICES, add_backend_argument, computing, placed
-from .models import positive, seed
+from .arguments import positive, seed
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -122,7 +122,7 @@ def settled(args, checkpoint) -> dict:
 
 def checked(about, folder) -> dict:
     """What a checkpoint says that its run was asked for; the recipe checks its own details."""
-    from ..weights.errors import WeightsError, shown
+    from ..formats.errors import WeightsError, shown
     about = {"precision": "float32", **about}                        # the one before there was a choice
     known = {**dict.fromkeys(DETAILS, lambda value: True), **RIGHT}
     odd = [f"no {name}" for name in known if name not in about]
@@ -136,7 +136,7 @@ def checked(about, folder) -> dict:
 def train(args, about, checkpoint) -> int:
     from ..training import Recipe, Stopped, Trainer, restore, split
     from ..training.start import first_model, model_of, with_new_head
-    from ..training.watch import watching
+    from ..training.progress import watching
     recipe = Recipe(**{name: about[name] for name in DETAILS})
     in_memory, test = recipe.augment != "photo", test_path(about)
     check_apart(args.out, about["data"], test)
@@ -164,7 +164,7 @@ def train(args, about, checkpoint) -> int:
 
 def test_path(about):
     """Where the test pictures are, or None."""
-    from ..training.opening import has_part
+    from ..data.open_dataset import has_part
     if about["test"] and not os.path.exists(about["test"]):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", about["test"])
     return about["test"] or (about["data"] if has_part(about["data"], "test") else None)
@@ -172,7 +172,7 @@ def test_path(about):
 
 def check_apart(out, *sources):
     """The plots of a run must not become pictures of a class."""
-    from ..training.opening import class_folder
+    from ..data.open_dataset import class_folder
     here = os.path.realpath(out)
     for source, part in zip(sources, ("train", "test")):
         there = class_folder(source, part) if source else None
@@ -211,7 +211,7 @@ def counted(source, most=10):
 
 def finish(args, about, trainer, test) -> int:
     """Evaluate the best weights, once, and write what they are worth."""
-    from ..training.report import as_lines, evaluate, write_report
+    from ..training.evaluate import as_lines, evaluate, write_report
     from ..weights import load_weights
     model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
     load_weights(model, best)

@@ -6,7 +6,7 @@ statistics with those of the installed PyTorch.  Exit status 1 where anything di
 """
 
 from ..printer import say_report
-from .models import add_model_arguments, open_model, positive
+from .arguments import add_model_arguments, open_model, positive
 
 EXAMPLES = """examples:
   npresnet verify
@@ -24,12 +24,12 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..tools.golden import verify, verify_model
+    from ..verify.golden import verify, verify_model
     if args.model and not args.weights:
         raise ValueError("--model needs --weights; --only picks among the stored answers")
     if args.weights:
         from ..backend import use
-        from ..tools.in_torch import import_torch
+        from ..verify.torch_model import import_torch
         import_torch()                                               # say what is missing before reading anything
         if args.backend == "cupy":
             raise ValueError("--weights compares on the CPU: choose --backend numpy or numba")

@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ..limits import BYTES, FLOOR, open_file
+from ..formats.limits import BYTES, FLOOR, open_file
 from .errors import ImageError
 from .preprocessing import recipe_of
 

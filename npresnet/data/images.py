@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, features
 
-from .. import limits
+from ..formats import limits
 from .errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000",  # none of them starts another program

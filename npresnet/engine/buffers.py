@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.cpu.memory import addresses
+from ..kernels.cpu.arrays import addresses
 
 ALIGN = 64
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace, floating
-from . import show
+from . import repr as show
 
 
 class Parameter:

@@ -20,7 +20,7 @@ from .loss import softmax_cross_entropy
 from .norm import batch_norm_eval, batch_norm_train
 from .pad import subsample, zero_pad2d, zero_pad_channels
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
-from .step import momentum_step, moving_statistics
+from .update import momentum_step, moving_statistics
 from .window import Window, same_padding
 
 __all__ = [

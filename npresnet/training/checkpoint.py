@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..backend import array_namespace
 from ..weights import WeightsError, read_weights, save_weights
-from ..weights.atomic import replacing
-from ..weights.errors import describing
+from ..formats.atomic import replacing
+from ..formats.errors import describing
 from ..weights.metadata import KEY, model_metadata, parse_metadata
-from ..weights.write import plain
+from ..weights.save import plain
 from .state import DIGEST, TRAINING, VERSION, contradictions, digest, misfits, parse_state
 
 FILE, BEST, FINAL, METRICS = "checkpoint.safetensors", "best.safetensors", "final.safetensors", "metrics.jsonl"

@@ -4,8 +4,8 @@ import numpy as np
 
 from .. import ops
 from ..backend import array_namespace, to_device
-from .batches import on_device_of
-from .resident import batches_for
+from ..data.batches import on_device_of
+from ..data.gpu_batches import batches_for
 
 
 def predict(model, source, batch_size=128, workers=2):

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from ..nn import freeze_batch_norm
-from .batches import AUGMENT
+from ..data.batches import AUGMENT
 from .optim import SGD, AdamW
 from .precision import PRECISIONS
 from .schedules import SCHEDULES, warm_up

@@ -4,7 +4,7 @@ from ..backend import array_namespace
 from ..data import recipe_of
 from ..models import Spec, rebuild
 from ..nn import BatchNorm2d
-from ..weights.errors import describing
+from ..formats.errors import describing
 from ..zoo import create_model, load_model
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from ..weights import WeightsError
-from ..weights.errors import shown
+from ..formats.errors import shown
 from ..weights.metadata import KEY
 
 VERSION = 2                              # 1 had no version, no digest and no checksum of photos

@@ -3,13 +3,13 @@
 from .catalogue import CATALOGUE, find
 from .checkpoint import Checkpoint
 from .download import download
-from .errors import WeightsError
+from ..formats.errors import WeightsError
 from .export import export_weights
 from .load import load_weights
 from .read import read_weights
 from .recognise import Recognition, recognise
-from .unpickle import unpickle
-from .write import save_weights
+from ..formats.unpickle.unpickle import unpickle
+from .save import save_weights
 
 __all__ = ["CATALOGUE", "Checkpoint", "Recognition", "WeightsError", "download", "export_weights", "find",
            "load_weights", "read_weights", "recognise", "save_weights", "unpickle"]

@@ -2,7 +2,7 @@
 
 import re
 
-from .errors import shown
+from ..formats.errors import shown
 
 STEM, BLOCK, HEAD = "conv1.weight", "layer1.0.conv1.weight", "fc.weight"
 FIRST = re.compile(r"layer[1-4]\.0\.(conv|bn)\d\.weight")

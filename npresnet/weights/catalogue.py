@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from .errors import WeightsError
+from ..formats.errors import WeightsError
 
 TORCHVISION = "https://download.pytorch.org/models/"
 CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/master/pretrained_models/"

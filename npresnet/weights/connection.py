@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from urllib import request
 from urllib.parse import urlsplit
 
-from .errors import WeightsError, printable
+from ..formats.errors import WeightsError, printable
 
 SCHEMES = ("https", "http")
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from ..models import FAMILY, details
 from ..nn import BatchNorm2d
-from .atomic import replacing
-from .errors import WeightsError, checked_path, describing
-from .huggingface import huggingface_name
-from .keras_write import write_keras
+from ..formats.atomic import replacing
+from ..formats.errors import WeightsError, checked_path, describing
+from .keys.huggingface import huggingface_name
+from .keys.keras_write import write_keras
 from .metadata import model_metadata, what_changed
-from .write import save_weights
+from .save import save_weights
 
 RENAME = {
     "torchvision": str, "paper": str, "caffe": str, "timm": str,

@@ -8,8 +8,8 @@ import numpy as np
 from ..backend import array_namespace
 from ..nn import Module
 from .checkpoint import Checkpoint
-from .errors import WeightsError, guarding, printable
-from .keys import torchvision_keys
+from ..formats.errors import WeightsError, guarding, printable
+from .keys.maps import torchvision_keys
 from .read import read_weights
 from .recognise import recognise
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..models import build, rebuild
 from ..models.changes import changes, refuse_shared
-from .bounds import parse_json
-from .errors import WeightsError
+from ..formats.stream import parse_json
+from ..formats.errors import WeightsError
 
 KEY = "npresnet"
 PLAIN, CHANGED = 1, 2       # versions: a network as it was built, and one that was changed afterwards

@@ -4,7 +4,7 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 
-from .errors import WeightsError
+from ..formats.errors import WeightsError
 
 
 @contextmanager

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import limits
-from .bounds import Budget
+from ..formats import limits
+from ..formats.stream import Budget
 from .checkpoint import Checkpoint, find_state
-from .errors import WeightsError, checked_path, describing, shown
-from .hdf5_file import MAGIC
-from .keras import read_hdf5, read_keras
-from .npz import read_npz
-from .safetensors import read_safetensors
-from .torch_globals import TORCH_GLOBALS
-from .torch_legacy import read_torch_legacy
-from .torch_tar import read_torch_tar
-from .torch_zip import read_torch_zip
-from .zip_archive import ZipArchive
+from ..formats.errors import WeightsError, checked_path, describing, shown
+from ..formats.hdf5.file import MAGIC
+from ..formats.keras import read_hdf5, read_keras
+from ..formats.npz import read_npz
+from ..formats.safetensors import read_safetensors
+from ..formats.torch.allowlist import TORCH_GLOBALS
+from ..formats.torch.legacy import read_torch_legacy
+from ..formats.torch.tar import read_torch_tar
+from ..formats.torch.zip import read_torch_zip
+from ..formats.zip_archive import ZipArchive
 
 # Without the flags Python shares the pages with processes forked off, and the system would keep what is given back.
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}

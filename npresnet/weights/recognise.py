@@ -11,9 +11,9 @@ from ..models import DIALECTS, FAMILY, Dialect, details
 from ..models.registry import check_places
 from . import catalogue
 from .advice import advice
-from .dialect import in_dialect, plain
-from .errors import WeightsError, describing, guarding, printable, shown
-from .keys import key_map_of, torchvision_keys
+from .recognise_dialect import in_dialect, plain
+from ..formats.errors import WeightsError, describing, guarding, printable, shown
+from .keys.maps import key_map_of, torchvision_keys
 from .metadata import CHANGED, KEY, parse_metadata
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from PIL import Image
 
 import npresnet
 from npresnet.cli.cam import class_of
-from npresnet.tools.cam import grad_cam
-from npresnet.tools.overlay import overlay, seen
+from npresnet.analysis.cam import grad_cam
+from npresnet.analysis.overlay import overlay, seen
 
 
 def test_the_picture_is_the_cam_over_what_the_network_sees(run, network, weights, photo, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from npresnet.models import build
-from npresnet.tools.summary import summary
+from npresnet.analysis.summary import summary
 
 
 def test_text_is_the_table(run):

@@ -69,7 +69,7 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(weights, photo, tmp_path
 def test_interruption_is_one_line(monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
-    monkeypatch.setattr("npresnet.tools.summary.summary", interrupt)
+    monkeypatch.setattr("npresnet.analysis.summary.summary", interrupt)
     assert main(["summary", "resnet18"]) == 130
     assert capsys.readouterr().err == "npresnet: interrupted\n"
 

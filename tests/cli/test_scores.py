@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 import npresnet.engine
 from npresnet import create_model
-from npresnet.cli.scores import MANY, MANY_UNCOMPILED, scores
+from npresnet.cli.inference import MANY, MANY_UNCOMPILED, scores
 from npresnet.engine import Engine, optimize
 
 

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("numba")
 
 from npresnet import nn, optimize
-from npresnet.engine import engine as module
-from npresnet.kernels.cpu import team
+from npresnet.engine.cpu import engine as module
+from npresnet.kernels.cpu.program import thread_pool as team
 
 from .test_engine import filled, images
 
@@ -36,7 +36,7 @@ def late(monkeypatch):
     """A team with one helper, who is late."""
     jobs, one = Late(), team.Team()
     one._jobs, one._helpers = jobs, [None]
-    monkeypatch.setattr("npresnet.engine.program.TEAM", one)
+    monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
     return jobs
 
 
@@ -176,7 +176,7 @@ def test_after_an_error_the_buffers_are_not_used_again(monkeypatch):
 def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
     one, engine, x = team.Team(), optimize(small(), threads=4), images(2, 8, 8)
     wanted = engine(x)
-    monkeypatch.setattr("npresnet.engine.program.TEAM", one)
+    monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")

@@ -16,11 +16,11 @@ import warnings
 import atheris
 
 with atheris.instrument_imports(include=[
-        "npresnet.weights", "npresnet.limits", "npresnet.data", "npresnet.training.archives",
-        "npresnet.training.pickled", "npresnet.training.unpacked", "PIL", "tarfile"]):
+        "npresnet.weights", "npresnet.formats.limits", "npresnet.data", "npresnet.data.cifar",
+        "npresnet.data.cifar_pickle", "npresnet.data.tar_stream", "PIL", "tarfile"]):
     from PIL import ImageCms  # noqa: F401
 
-    from npresnet.training import archives  # noqa: F401
+    from npresnet.data import cifar as archives  # noqa: F401
 
 from .mutate import mutate
 from .seeds import CORPUS

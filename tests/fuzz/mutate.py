@@ -12,9 +12,9 @@ import struct
 import zipfile
 import zlib
 
-from npresnet.weights.hdf5_file import MAGIC
-from npresnet.weights.torch_globals import TORCH_GLOBALS
-from tests.weights import pickles
+from npresnet.formats.hdf5.file import MAGIC
+from npresnet.formats.torch.allowlist import TORCH_GLOBALS
+from tests.support import pickles
 
 NUMBERS = (0, 1, -1, 2, 3, 4, 6, 7, 32, 33, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**60, 2**63 - 1, 2**63, 2**64)
 NAMES = ("archive/data.pkl", "archive/data/0", "archive/byteorder", "archive/constants.pkl", "model.weights.h5",

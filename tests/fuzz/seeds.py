@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.weights import containers, pickles
+from tests.support import containers, pickles
 
 CORPUS = Path(__file__).parent / "corpus"
 STATE = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1), "bn1.running_var": np.ones(2, np.float64),

@@ -16,11 +16,11 @@ from contextlib import suppress
 import numpy as np
 
 from npresnet.data import ImageError, images
-from npresnet.limits import IMAGE_FLOOR
-from npresnet.training import archives
+from npresnet.formats.limits import IMAGE_FLOOR
+from npresnet.data import cifar as archives
 from npresnet.weights import WeightsError, recognise
-from npresnet.weights.bounds import Budget
-from npresnet.weights.errors import describing
+from npresnet.formats.stream import Budget
+from npresnet.formats.errors import describing
 from npresnet.weights.read import read_memory
 
 SECONDS = 2.0

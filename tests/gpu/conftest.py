@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from .. import fake_cupy
-from . import emulate
+from ..support import fake_cupy
+from ..support.cuda import emulate
 
 
 def usable_gpu():
@@ -30,6 +30,6 @@ def cupy(request, monkeypatch):
         return
     if emulate.compiler is None:
         pytest.skip("no GPU, and no C++ compiler to run its kernels without one")
-    monkeypatch.setattr("npresnet.engine.gpu_convolutions.fastest", lambda cupy, runs: 0)
+    monkeypatch.setattr("npresnet.engine.gpu.convolutions.fastest", lambda cupy, runs: 0)
     with fake_cupy.installed(kernels=True) as found:
         yield found

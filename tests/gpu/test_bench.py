@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 
 from npresnet import create_model
-from npresnet.tools.bench_gpu import bench_gpu, check
+from npresnet.bench.gpu import bench_gpu, check
 
-from ..cli.conftest import run  # noqa: F401
-from . import table
+from ..support.commands import run  # noqa: F401
+from ..scripts import gpu_table as table
 
 
 @pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])

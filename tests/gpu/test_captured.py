@@ -6,11 +6,11 @@ import pytest
 from npresnet import create_model, ops, to_device, use
 from npresnet.nn import initialize
 from npresnet.training import SGD, AdamW, CapturedStep
-from npresnet.training.captured import Captured
-from npresnet.training.flat import Flat
+from npresnet.training.cuda_step import Captured
+from npresnet.training.flat_parameters import Flat
 from npresnet.training.precision import Mixed
 
-from .. import fake_cupy
+from ..support import fake_cupy
 
 
 def batches(count, n=4):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ..cli.conftest import network, photo, run, weights  # noqa: F401
+from ..support.commands import network, photo, run, weights  # noqa: F401
 from ..training.test_cli_train import QUICK, data  # noqa: F401
 from .conftest import usable_gpu
 
@@ -47,7 +47,7 @@ def test_without_cupy_one_line_says_what_to_install(command, line, run, monkeypa
 
 @pytest.mark.parametrize("command", ["classify", "verify"])
 def test_without_a_gpu_one_line_says_so(command, line, run, monkeypatch):  # noqa: F811
-    from .. import fake_cupy
+    from ..support import fake_cupy
     with fake_cupy.installed() as cupy:
         monkeypatch.setattr(cupy.cuda, "is_available", lambda: False)
         result = run(*line(command, "--backend", "cupy"))

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import direct, gradient, tiles
+from npresnet.kernels.gpu import implicit_gemm as direct, filter_gradient as gradient, tiles
 from npresnet.kernels.gpu.launch import ACCESS, DTYPES, options, source
 
-from . import emulate, nvrtc
+from ..support.cuda import emulate, nvrtc
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 NAMES = set(emulate.KERNEL.findall(source()))

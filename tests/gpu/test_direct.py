@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import direct as forward
-from npresnet.kernels.gpu import gradient
-from npresnet.kernels.gpu.columns import Columns, matrix
-from npresnet.kernels.gpu.direct import direct, suits
-from npresnet.kernels.gpu.gradient import direct_gradient
+from npresnet.kernels.gpu import implicit_gemm as forward
+from npresnet.kernels.gpu import filter_gradient as gradient
+from npresnet.kernels.gpu.im2col import Columns, matrix
+from npresnet.kernels.gpu.implicit_gemm import direct, suits
+from npresnet.kernels.gpu.filter_gradient import direct_gradient
 from npresnet.ops import conv2d
 from npresnet.ops.window import Window
 
-from .. import laws
+from ..support import laws
 
 WINDOWS = {      # x (N, C, H, W), w (F, C/G, kh, kw), and the rest
     "3x3": ((2, 16, 9, 7), (24, 16, 3, 3), {"padding": 1}),

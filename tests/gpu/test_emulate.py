@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import direct, tiles
-from npresnet.kernels.gpu.columns import Columns
+from npresnet.kernels.gpu import implicit_gemm as direct, tiles
+from npresnet.kernels.gpu.im2col import Columns
 from npresnet.kernels.gpu.conv import convolve
 from npresnet.kernels.gpu.launch import source
 from npresnet.ops.window import Window
 
-from .. import fake_cupy
-from . import emulate
+from ..support import fake_cupy
+from ..support.cuda import emulate
 
 REVERSE = """
 extern "C" __global__ void reverse(const float *x, float *y, int n)

@@ -7,7 +7,7 @@ from npresnet import create_model, nn, optimize, to_device, use
 from npresnet.backend import tf32
 from npresnet.nn import initialize
 
-from .. import fake_cupy, laws
+from ..support import fake_cupy, laws
 
 NETWORKS = [("resnet18", {}, 32), ("resnet20", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
 LARGE = [("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("preresnet110", {}, 32)]
@@ -39,7 +39,7 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
 @pytest.mark.parametrize("shape", [(2, 3, 16, 20), (1, 5, 9, 11)])
 def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
     """Whichever is measured to be the fastest, the answer is the same."""
-    from npresnet.engine import gpu_convolutions
+    from npresnet.engine.gpu.engine import convolutions as gpu_convolutions
     branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
     stem, tail = nn.Conv2d(shape[1], 64, 3, stride=2, padding=1), nn.Conv2d(64, 48, 5, padding=2, groups=2, bias=True)
     model = initialize(nn.Sequential(stem, nn.Residual(branch, nn.Identity()), nn.ReLU(), tail))
@@ -63,7 +63,7 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
 
 
 def test_the_fastest_is_measured(cupy):
-    from npresnet.engine.fastest import fastest
+    from npresnet.engine.gpu.engine.autotune import fastest
     if cupy is not fake_cupy.MODULE:
         x, small = cupy.ones(2**26, dtype=np.float32), cupy.ones(8, dtype=np.float32)
         ways = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]

@@ -8,8 +8,8 @@ import pytest
 from npresnet import ops
 from npresnet.backend import load_kernels
 
-from .. import fake_cupy, laws
-from ..cases import CASES, Case, conv, loss, norm_train, unary
+from ..support import fake_cupy, laws
+from ..support.cases import CASES, Case, conv, loss, norm_train, unary
 
 LARGER = [      # packs of every width, rows that fill several blocks, columns in several parts
     conv("many channels", (3, 16, 9, 10), (24, 16, 3, 3), padding=1),
@@ -185,7 +185,7 @@ def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
 
 @pytest.mark.parametrize("workspace", [1, 5000, 2**25])
 def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
-    from npresnet.kernels.gpu import columns
+    from npresnet.kernels.gpu import im2col as columns
     monkeypatch.setattr(columns, "WORKSPACE", workspace)
     test_a_kernel_equals_its_reference(cupy, LARGER[0], np.float32)
 

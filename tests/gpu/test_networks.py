@@ -8,14 +8,14 @@ import pytest
 from npresnet import create_model, ops, to_device, use
 from npresnet.backend import tf32
 from npresnet.nn import initialize
-from npresnet.tools.cam import grad_cam
-from npresnet.tools.features import features
-from npresnet.tools.golden import verify
+from npresnet.analysis.cam import grad_cam
+from npresnet.analysis.features import features
+from npresnet.verify.golden import verify
 from npresnet.training import Trainer
 from npresnet.training.precision import make_precision
 
-from .. import fake_cupy
-from ..training.conftest import drawn_source, small_model
+from ..support import fake_cupy
+from ..support.drawn import drawn_source, small_model
 from ..training.test_resume import RICH
 
 OPS = "conv2d batch_norm_train batch_norm_eval max_pool2d avg_pool2d relu softmax_cross_entropy linear".split()

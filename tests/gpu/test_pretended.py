@@ -14,7 +14,7 @@ pytestmark = pytest.mark.gpu
 def cupy():
     found = usable_gpu()
     if found is None or found.cuda.runtime.getDeviceProperties(0)["name"] != b"pretended GPU":
-        pytest.skip("no pretended GPU: -p tests.gpu.pretended makes one")
+        pytest.skip("no pretended GPU: -p tests.support.cuda.pretended makes one")
     return found
 
 
@@ -43,7 +43,7 @@ def test_what_a_capture_refuses(cupy, what):
 
 
 def test_work_outside_of_the_graph_fails_a_test_that_swallows_it(cupy):
-    from .pretended import failures
+    from ..support.cuda.pretended import failures
 
     def work():
         with cupy.cuda.Stream(non_blocking=True):

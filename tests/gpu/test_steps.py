@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore, steps
-from npresnet.training.resident import Resident
-from npresnet.training.steps import GraphStep, Step
+from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore, step as steps
+from npresnet.data.gpu_batches import Resident
+from npresnet.training.step import GraphStep, Step
 
-from .. import fake_cupy
-from ..training.conftest import drawn_source, small_model
+from ..support import fake_cupy
+from ..support.drawn import drawn_source, small_model
 from ..training.test_resume import ADAM, RICH, StopAt, assert_equal, files
 
 RECIPE = Recipe(epochs=3, batch_size=9, lr=0.1, schedule="one-cycle", label_smoothing=0.1, nesterov=True,

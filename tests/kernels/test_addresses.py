@@ -1,6 +1,6 @@
 """No kernel reads memory whose array is gone: how an address may be taken, held to the source.
 
-Python's side hands arrays to a kernel and :func:`npresnet.kernels.cpu.memory.addresses` turns them to addresses while
+Python's side hands arrays to a kernel and :func:`npresnet.kernels.cpu.arrays.addresses` turns them to addresses while
 the caller's list holds them.  Compiled code takes the address of a named array and ends with ``hold`` of that name.
 """
 

@@ -18,7 +18,7 @@ rng = np.random.default_rng(0)
 def walled():
     """Walls around every array that a kernel asks for; called, it looks whether they stand."""
     pytest.importorskip("numba")
-    from .walls import build, pull_down
+    from ..support.walls import build, pull_down
     walls, before = build()
 
     def stand():
@@ -103,7 +103,7 @@ def test_batch_norms(walled, op, c, size, last):
 @pytest.mark.parametrize("alive", [True, False])
 @pytest.mark.parametrize("number", [1, 2], ids=["at the end of its pages", "at their beginning"])
 def test_a_write_beside_an_array_is_found(number, alive):
-    from .walls import Walls
+    from ..support.walls import Walls
     walls = Walls()
     a = [walls.empty(3) for _ in range(number)][-1]
     walls.stand()
@@ -116,7 +116,7 @@ def test_a_write_beside_an_array_is_found(number, alive):
 
 READS = """
 import numpy as np
-from tests.kernels.walls import Walls
+from tests.support.walls import Walls
 walls = Walls()
 a = walls.empty(16)
 {}

@@ -8,8 +8,8 @@ pytest.importorskip("numba")
 from npresnet import create_model, ops
 from npresnet.backend import use
 from npresnet.kernels.cpu.activation import add_numba, relu_numba
-from npresnet.kernels.cpu.conv import conv2d_numba
-from npresnet.kernels.cpu.memory import IDLE, empty, give_back
+from npresnet.kernels.cpu.conv.op.op import conv2d_numba
+from npresnet.kernels.cpu.arrays import IDLE, empty, give_back
 from npresnet.kernels.cpu.norm import (
     batch_norm_add_relu_numba,
     batch_norm_relu_conv2d_numba,
@@ -17,10 +17,10 @@ from npresnet.kernels.cpu.norm import (
     batch_norm_train_numba,
 )
 from npresnet.kernels.cpu.pooling import max_pool2d_numba
-from npresnet.kernels.cpu.step import momentum_step_numba
-from npresnet.kernels.cpu.vector import LANES
+from npresnet.kernels.cpu.optimizer import momentum_step_numba
+from npresnet.kernels.cpu.codegen.vector import LANES
 
-from .. import laws
+from ..support import laws
 
 C, F = 2 * LANES, 5 * LANES
 DIRECT, WINOGRAD = 3e-6, 2e-5           # the largest error, as a part of the largest value
@@ -183,12 +183,12 @@ def test_arrays_of_many_sizes_leave_no_more_than_was_in_use_at_once():
 
 
 def bytes_held():
-    from npresnet.kernels.cpu import memory
+    from npresnet.kernels.cpu import arrays as memory
     return sum(size * len(blocks) for size, blocks in memory._free.items())
 
 
 def memory_held(size):
-    from npresnet.kernels.cpu import memory
+    from npresnet.kernels.cpu import arrays as memory
     return sum(len(blocks) for bytes_, blocks in memory._free.items() if bytes_ >= size)
 
 

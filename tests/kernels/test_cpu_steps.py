@@ -7,11 +7,12 @@ pytest.importorskip("numba")
 
 from npresnet import ops
 from npresnet.backend import use
-from npresnet.engine.weights import direct, in_lanes, padded_bias, transformed
-from npresnet.kernels.cpu import band, items, winograd
-from npresnet.kernels.cpu.pack import pack, round_up
-from npresnet.kernels.cpu.team import TEAM, kernel_at
-from npresnet.kernels.cpu.vector import LANES
+from npresnet.engine.cpu.packing import direct, in_lanes, padded_bias, transformed
+from npresnet.kernels.cpu.conv.op import band, winograd
+from npresnet.kernels.cpu.program import entry_points as items
+from npresnet.kernels.cpu.conv.op.pack import pack, round_up
+from npresnet.kernels.cpu.program.thread_pool import TEAM, kernel_at
+from npresnet.kernels.cpu.codegen.vector import LANES
 from npresnet.ops import Window
 
 THREADS = 3

@@ -7,7 +7,7 @@ from npresnet import create_model, list_models, ops, use
 from npresnet.models import FAMILY, Spec, build
 from npresnet.nn import BatchNorm2d, Conv2d, Identity, Residual, Sequential, Subsample, ZeroPadChannels, initialize
 
-from .. import oracles
+from ..support import oracles
 
 PARAMETERS = {  # as torchvision counts them; the CIFAR nets with option A
     "resnet18": 11689512, "resnet34": 21797672, "resnet50": 25557032, "resnet101": 44549160, "resnet152": 60192808,

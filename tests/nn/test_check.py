@@ -7,7 +7,7 @@ import pytest
 
 from npresnet import nn
 
-from ..wrong import NOT_COUNTS, NOT_FLAGS, NOT_GROUPS, NOT_NUMBERS, NOT_PADDINGS, NOT_SIZES, full, unspoken
+from ..support.wrong import NOT_COUNTS, NOT_FLAGS, NOT_GROUPS, NOT_NUMBERS, NOT_PADDINGS, NOT_SIZES, full, unspoken
 
 X = full(2, 8, 6, 6)
 conv, norm = partial(nn.Conv2d, 8, 8, 3), partial(nn.BatchNorm2d, 8)

@@ -20,8 +20,8 @@ from npresnet.nn import (
     Softmax,
 )
 
-from .. import laws
-from ..modules import TABLE, fill, made
+from ..support import laws
+from ..support.modules import TABLE, fill, made
 
 X = np.random.default_rng(0).standard_normal((2, 4, 6, 6))
 

@@ -5,8 +5,8 @@ import pytest
 
 from npresnet import to_device
 
-from .. import fake_cupy, laws
-from ..modules import TABLE, lock, made
+from ..support import fake_cupy, laws
+from ..support.modules import TABLE, lock, made
 
 every_module = pytest.mark.parametrize("name", TABLE)
 

@@ -20,7 +20,7 @@ from npresnet.nn import (
     freeze_batch_norm,
 )
 
-from ..modules import fill, made
+from ..support.modules import fill, made
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4, 6, 5))

@@ -19,7 +19,7 @@ from npresnet.nn import (
 )
 from npresnet.nn.module import once
 
-from ..modules import Leaf, fill, made
+from ..support.modules import Leaf, fill, made
 
 
 def model():

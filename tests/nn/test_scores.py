@@ -5,9 +5,9 @@ import pytest
 
 from npresnet import optimize
 from npresnet.nn import Chain, GlobalAvgPool2d, Identity, Linear, ReLU, Residual, Sequential, Softmax
-from npresnet.tools.features import feature_gradients, features
+from npresnet.analysis.features import feature_gradients, features
 
-from ..modules import fill
+from ..support.modules import fill
 
 
 class Halved(Chain):

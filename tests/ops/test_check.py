@@ -11,9 +11,9 @@ from npresnet.backend import use
 from npresnet.ops import check
 from npresnet.ops.winograd import winograd_conv2d
 
-from .. import laws
-from ..cases import CASES
-from ..wrong import (
+from ..support import laws
+from ..support.cases import CASES
+from ..support.wrong import (
     NOT_ARRAYS,
     NOT_COUNTS,
     NOT_FLAGS,

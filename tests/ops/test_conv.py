@@ -9,7 +9,7 @@ import pytest
 from npresnet.ops import Window, col2im, conv2d, im2col
 from npresnet.ops.winograd import winograd_conv2d
 
-from .. import loops
+from ..support import loops
 
 conv_module = import_module("npresnet.ops.conv")
 WINDOWS = [((5, 4), Window.of(3, padding=1)), ((6, 7), Window.of((2, 3), stride=(2, 1), padding=((0, 1), (2, 0)))),

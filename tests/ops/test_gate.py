@@ -6,7 +6,7 @@ import pytest
 from npresnet import ops
 from npresnet.models.squeeze import SqueezeExcite
 
-from .. import oracles
+from ..support import oracles
 
 rng = np.random.default_rng(3)
 

@@ -9,8 +9,8 @@ import pytest
 from npresnet import ops
 from npresnet.backend import Kernel
 
-from .. import laws
-from ..cases import CASES
+from ..support import laws
+from ..support.cases import CASES
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 DTYPES = [np.float32, np.float64]

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .. import laws, loops
-from ..cases import CASES, Case, conv
+from ..support import laws, loops
+from ..support.cases import CASES, Case, conv
 
 small = st.integers(1, 3)
 size = st.tuples(st.integers(1, 7), st.integers(1, 7))

@@ -5,8 +5,8 @@ import pytest
 
 from npresnet import ops
 
-from .. import laws
-from ..cases import CASES
+from ..support import laws
+from ..support.cases import CASES
 
 RELU = next(case for case in CASES if case.op == "relu")
 CONV = next(case for case in CASES if str(case) == "conv2d-bias")

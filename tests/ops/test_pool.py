@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from npresnet.ops import avg_pool2d, global_avg_pool2d, max_pool2d
 
-from .. import loops
+from ..support import loops
 
 OPTIONS = [{"kernel": 2, "stride": 2}, {"kernel": 3, "stride": 2, "padding": 1},
            {"kernel": 3, "stride": 1, "padding": 1},

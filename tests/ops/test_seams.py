@@ -5,7 +5,7 @@ import pytest
 
 from npresnet import ops
 
-from .. import fake_cupy
+from ..support import fake_cupy
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((3, 4, 5, 6), np.float32)

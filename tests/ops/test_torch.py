@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from .. import laws, oracles
-from ..cases import CASES
-from ..loops import pair
+from ..support import laws, oracles
+from ..support.cases import CASES
+from ..support.loops import pair
 
 
 def sides(padding):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from npresnet.ops.window import Window, frame, interior, pair, same_padding
 
-from .. import loops
+from ..support import loops
 
 small = st.integers(1, 4)
 axis = st.fixed_dictionaries({"i": st.integers(1, 12), "k": small, "s": small, "d": st.integers(1, 3),

@@ -6,10 +6,10 @@ import pytest
 from npresnet import create_model, use
 from npresnet.models import build
 
-from .. import oracles
-from ..weights import containers
-from .steps import batch, settled, spread
-from .twins import TORCHVISION, torchvision_forward
+from ..support import oracles
+from ..support import containers
+from ..support.steps import batch, settled, spread
+from ..support.torch_twins import TORCHVISION, torchvision_forward
 
 as_tensors, ZIP, LEGACY = containers.as_tensors, containers.write_torch_zip, containers.write_torch_legacy
 WRITERS = {

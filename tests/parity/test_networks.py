@@ -8,8 +8,8 @@ from npresnet.models import build, list_models
 from npresnet.models.registry import FAMILY
 from npresnet.nn import initialize, zero_last_gamma
 
-from .steps import BOUND, assert_parity, batch, jittered, our_losses, ours, rms, spread, their_losses, theirs
-from .twins import TORCHVISION, Twin, oracle
+from ..support.steps import BOUND, assert_parity, batch, jittered, our_losses, ours, rms, spread, their_losses, theirs
+from ..support.torch_twins import TORCHVISION, Twin, oracle
 
 DEEP = ("resnet1202", "preresnet1001")
 FAST = ("resnet18", "resnet50", "preresnet18", "plain18", "resnet20", "plain20", "resnet56", "preresnet110")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from npresnet.tools import golden, replay
+from npresnet.verify import golden, replay
 
-from .. import oracles
-from . import make_golden
+from ..support import oracles
+from ..scripts import make_golden
 
 QUICK = ("resnet20", "preresnet18", "resnet18 stem=pool-first")
 

@@ -11,7 +11,7 @@ from npresnet.training import SGD, AdamW, Recipe, Stopped, Trainer, read_checkpo
 from npresnet.training.checkpoint import FILE
 from npresnet.training.state import DIGEST, TRAINING, digest
 
-from .conftest import drawn_source, small_model
+from ..support.drawn import drawn_source, small_model
 from .test_resume import StopAt
 
 PLAIN = Recipe(epochs=3, batch_size=16, lr=0.05)

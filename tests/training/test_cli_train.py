@@ -16,7 +16,7 @@ from npresnet.cli.train import DETAILS, RUN, check_apart, checked
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe
 
-from .conftest import drawn_source
+from ..support.drawn import drawn_source
 
 CIFAR = Path(__file__).parents[2] / "../shared/data/cifar10"
 QUICK = ["--backend", "numpy", "--epochs", "1", "--batch-size", "8", "--held-out", "4"]

@@ -8,8 +8,8 @@ import pytest
 from npresnet import read_weights, to_device, use
 from npresnet.training import Recipe, Stopped, Trainer, predict, read_checkpoint, restore
 
-from .. import fake_cupy
-from .conftest import drawn_source, small_model
+from ..support import fake_cupy
+from ..support.drawn import drawn_source, small_model
 from .test_resume import ADAM, RICH, StopAt
 
 GRAPH = Recipe(epochs=2, batch_size=18, lr=0.05, schedule="cosine", label_smoothing=0.1, nesterov=True, decay_all=False)

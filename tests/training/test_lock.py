@@ -14,7 +14,7 @@ from npresnet import use
 from npresnet.training import Recipe, Trainer, lock
 from npresnet.training.lock import LOCK, locked
 
-from .conftest import drawn_source, small_model
+from ..support.drawn import drawn_source, small_model
 
 HOLD = """
 import sys, time

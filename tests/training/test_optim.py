@@ -7,7 +7,7 @@ from npresnet.nn import BatchNorm2d, Linear, Module
 from npresnet.training import SGD, AdamW, Average, clip_gradients, gradient_norm
 from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
 
-from .. import oracles
+from ..support import oracles
 
 
 class Toy(Module):

@@ -6,8 +6,8 @@ import pytest
 from npresnet import use
 from npresnet.training import Trainer, recipe
 
-from . import twin
-from .conftest import drawn_source, small_model
+from ..support import torch_training as twin
+from ..support.drawn import drawn_source, small_model
 
 FAST = recipe("fast-cifar", epochs=5, batch_size=12, label_smoothing=0.1, clip=2.0)
 PAPER = recipe("paper-cifar", epochs=5, batch_size=12)

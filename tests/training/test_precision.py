@@ -10,7 +10,7 @@ from npresnet.nn import BatchNorm2d, Parameter
 from npresnet.training import Stopped, Trainer, TrainingError, read_checkpoint, restore
 from npresnet.training.precision import Full, Mixed, half, make_precision
 
-from .conftest import drawn_source, small_model
+from ..support.drawn import drawn_source, small_model
 from .test_resume import RICH, StopAt
 
 HALVES = replace(RICH, epochs=1, precision="float16")

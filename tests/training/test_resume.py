@@ -17,7 +17,7 @@ from npresnet import WeightsError, read_weights, use
 from npresnet.training import Recipe, Stopped, Trainer, Watch, read_checkpoint, restore
 from npresnet.training.checkpoint import FILE, WRITTEN
 
-from .conftest import drawn_source, small_model
+from ..support.drawn import drawn_source, small_model
 
 RICH = Recipe(epochs=3, batch_size=12, lr=0.05, schedule="one-cycle", nesterov=True, average=0.9, mixup=0.3, jitter=0.2,
               clip=1.0, accumulate=2, label_smoothing=0.1)

@@ -11,11 +11,11 @@ from PIL import Image
 from npresnet import create_model, use
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe, Source, Trainer, open_source, recipe
-from npresnet.training.opening import archive_of, has_part
+from npresnet.data.open_dataset import archive_of, has_part
 from npresnet.training.start import smallest_part
 
-from .conftest import drawn_source, small_model
-from .test_loop import photos
+from ..support.drawn import drawn_source, small_model
+from .test_trainer import photos
 
 NARROW = Recipe(epochs=1, batch_size=8, augment="none", lr=0.01)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from npresnet.weights import WeightsError, read_weights
-from npresnet.weights.torch_globals import TORCH_GLOBALS
+from npresnet.formats.torch.allowlist import TORCH_GLOBALS
 
-from .. import oracles
-from . import containers
-from .pickles import call, program, pth, raw_zip, storage, tensor, value
+from ..support import oracles
+from ..support import containers
+from ..support.pickles import call, program, pth, raw_zip, storage, tensor, value
 
 PRETRAINED = Path(__file__).parents[2] / "../shared/data/pretrained"
 RNG = np.random.default_rng(0)

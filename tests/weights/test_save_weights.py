@@ -14,9 +14,9 @@ from npresnet.data import Preprocessing
 from npresnet.models import Spec, build
 from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
-from npresnet.weights.atomic import replacing
+from npresnet.formats.atomic import replacing
 
-from .. import oracles
+from ..support import oracles
 
 ROOT = str(Path(__file__).parents[2])
 SUFFIXES = (".safetensors", ".npz", ".pth")
@@ -193,7 +193,7 @@ def test_a_failed_write_names_the_file_and_not_its_neighbour(tmp_path):
 KILLED = """
 import os, sys
 import numpy as np
-import npresnet.weights.write as write
+import npresnet.weights.save as write
 from npresnet.weights import save_weights
 path, suffix = sys.argv[1:]
 writer = write.WRITERS[suffix]

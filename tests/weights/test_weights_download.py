@@ -15,7 +15,7 @@ from npresnet.weights import CATALOGUE, WeightsError, catalogue, download, find
 from npresnet.weights.catalogue import by_hash
 from npresnet.weights.connection import Redirects, connections
 
-from .. import oracles
+from ..support import oracles
 
 CONTENT = bytes(range(256)) * 12_000                             # 3 MB: several chunks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

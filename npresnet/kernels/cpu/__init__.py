@@ -24,6 +24,7 @@ from .threads import prepare
 
 prepare()                                                    # before anything imports Numba
 
-from . import activation, conv, norm, pooling, step  # noqa: E402
+from . import activation, norm, pooling, optimizer as step
+from .conv import op as conv  # noqa: E402
 
 __all__ = ["activation", "conv", "norm", "pooling", "step"]

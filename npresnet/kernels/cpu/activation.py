@@ -5,9 +5,9 @@ from numba import njit, prange
 
 from ...ops.activation import relu
 from ...ops.add import add
-from .compiled import parallel
-from .memory import empty_like
-from .vector import floats
+from .codegen.jit import parallel
+from .arrays import empty_like
+from .codegen.vector import floats
 
 PART = 16384           # floats in a work item
 

@@ -7,10 +7,10 @@ FLUSH lines and in float64 beyond.
 import numpy as np
 from numba import njit, prange
 
-from . import lines
-from .compiled import parallel
-from .memory import empty
-from .vector import address, doubles, floats, hold, prefetch
+from .codegen import lines
+from .codegen.jit import parallel
+from .arrays import empty
+from .codegen.vector import address, doubles, floats, hold, prefetch
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel

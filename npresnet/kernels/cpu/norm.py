@@ -10,12 +10,12 @@ from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_c
 from ...ops.norm import batch_norm_train
 from ...ops.total import total
 from ...ops.window import Window
-from .backward import filter_gradient, image_gradient
+from .conv.backward import filter_gradient, image_gradient
 from .channels import PARTS, combine, moments, normalized, slopes
-from .conv import conv_fits
-from .forward import bias_of, forward, last
-from .memory import empty
-from .vector import LANES
+from .conv.op import conv_fits
+from .conv.forward import bias_of, forward, last
+from .arrays import empty
+from .codegen.vector import LANES
 
 OPEN = float("-inf")      # the floor under every value, where no ReLU follows
 

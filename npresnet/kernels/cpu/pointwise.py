@@ -2,8 +2,8 @@
 
 from numba import njit, prange
 
-from .compiled import parallel
-from .vector import floats
+from .codegen.jit import parallel
+from .codegen.vector import floats
 
 
 @njit

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from .vector import floats
+from .codegen.vector import floats
 
 
 @njit

@@ -12,6 +12,6 @@
 Arrays are float16, bfloat16, float32 or float64; sums are taken in float32, or in float64 for float64.
 """
 
-from . import activation, affine, conv, linear, loss, norm, pool, step
+from . import activation, affine, conv, linear, loss, norm, pool, optimizer as step
 
 __all__ = ["activation", "affine", "conv", "linear", "loss", "norm", "pool", "step"]

@@ -1,0 +1,138 @@
+"""What a network is made of and what it costs: a tree of its layers, and the totals.
+
+The cost ledger is the same table with the time of each layer beside its work: ``summary(model, shape, measure=True)``.
+"""
+
+from dataclasses import asdict, dataclass
+from html import escape
+from math import prod
+
+import numpy as np
+
+from ..nn import Parameter
+from ..nn.module import needs_module
+from .ledger import timed_rows
+from .costs import by
+from .walk import Row, tree_rows
+
+LEFT = 5          # the first columns are text
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``tree`` in the order of execution, stages and blocks before their parts; ``rows`` are its leaves.
+
+    parameters = trainable + frozen are learned arrays; ``buffers`` counts the running means and variances, which
+    Keras calls non-trainable parameters.  Bytes are for float32: the weights, the input, every row's output held at
+    once, and ``saved_bytes``, what the pullbacks of a training step keep where the plain reference ops run.
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    tree: tuple[Row, ...]
+    parameters: int
+    trainable: int
+    buffers: int
+    macs: int
+    weight_bytes: int
+    input_bytes: int
+    output_bytes: int
+    saved_bytes: int
+    seconds: float | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.tree if not row.inside)
+
+    @property
+    def frozen(self) -> int:
+        return self.parameters - self.trainable
+
+    @property
+    def flops(self) -> int:
+        """Two for each multiply-accumulate."""
+        return 2 * self.macs
+
+    def to_dict(self) -> dict:
+        """Plain numbers, strings, lists and dicts, ready for json.dumps."""
+        plain = {name: value for name, value in asdict(self).items() if name != "tree"}
+        rows, tree = ([{**asdict(row), "flops": row.flops} for row in part] for part in (self.rows, self.tree))
+        return {**plain, "frozen": self.frozen, "flops": self.flops, "rows": rows, "tree": tree}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table as text: a header, then one line a row, indented as the tree is."""
+        header = ("layer", "kind", "kernel", "input", "output", "parameters", "MACs", "FLOPs", "saved bytes")
+        times = ("ms", "share", "GFLOP/s") if self.seconds else ()
+        return [header + times] + [self.cell(row) for row in self.tree]
+
+    def cell(self, row):
+        indent = "  " * row.name.count(".")
+        name = row.name.rpartition(".")[2]
+        text = (indent + name, row.kind, by(row.kernel), by(row.input_shape), by(row.output_shape))
+        if row.inside:
+            return text + ("",) * (7 if self.seconds else 4)
+        numbers = tuple(f"{n:,}" if n else "" for n in (row.parameters, row.macs, row.flops, row.saved_bytes))
+        if not self.seconds:
+            return text + numbers
+        return text + numbers + (f"{1e3 * row.seconds:.2f}", f"{row.seconds / self.seconds:.1%}",
+                                 f"{row.flops / row.seconds / 1e9:.1f}" if row.macs else "")
+
+    def totals(self) -> list[str]:
+        """The lines below the table."""
+        mb = [f"{count / 1e6:,.1f} MB" for count in (self.weight_bytes, self.input_bytes, self.output_bytes)]
+        time = [f"time        {1e3 * self.seconds:,.1f} ms for all layers, one after the other"] if self.seconds else []
+        return [f"parameters  {self.parameters:,} ({self.trainable:,} trainable, {self.frozen:,} frozen), "
+                f"and {self.buffers:,} running statistics; Keras says {self.parameters + self.buffers:,} in total, "
+                f"{self.frozen + self.buffers:,} non-trainable",
+                f"MACs        {self.macs:,} for an input of {by(self.input_shape)}, {self.flops:,} FLOPs",
+                f"memory      about {mb[0]} of weights, {mb[1]} of input, {mb[2]} for all outputs at once, "
+                f"{self.saved_bytes / 1e6:,.1f} MB saved for the backward pass (float32)", *time]
+
+    def __str__(self):
+        cells = self.cells()
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        lines = ["  ".join(text.ljust(width) if i < LEFT else text.rjust(width)
+                           for i, (text, width) in enumerate(zip(line, widths))).rstrip() for line in cells]
+        return "\n".join([self.model, "", lines[0], "-" * max(map(len, lines)), *lines[1:], "", *self.totals()])
+
+    def _repr_html_(self):
+        header, *body = [[escape(text).replace("  ", "&emsp;") for text in line] for line in self.cells()]
+        lines = ["<tr><th>" + "</th><th>".join(header) + "</th></tr>"]
+        lines += ["<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body]
+        return (f"<table><caption>{escape(self.model)}</caption>{''.join(lines)}</table>"
+                f"<pre>{escape(chr(10).join(self.totals()))}</pre>")
+
+
+def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Summary:
+    """Every layer's kernel, input and output shapes, parameters, MACs and saved bytes for inputs of ``input_shape``.
+
+    The model is not changed, whatever mode it is in, and nothing is convolved: this takes milliseconds.  ``measure``
+    runs the model in eval on random numbers as well, and adds each layer's time.  Raises ValueError, naming the layer,
+    for a shape that cannot pass.
+    """
+    needs_module(model, "summary")
+    tree = tree_rows(model, input_shape)
+    if measure:
+        tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape, model))
+    rows = [row for row in tree if not row.inside]
+    boxes = [box for _, box in model.named_arrays()]
+    learned = [box for box in boxes if isinstance(box, Parameter)]
+    return Summary(
+        model=getattr(getattr(model, "spec", None), "name", type(model).__name__),
+        input_shape=tuple(input_shape),
+        tree=tree,
+        parameters=sum(box.value.size for box in learned),
+        trainable=sum(box.value.size for box in learned if box.trainable),
+        buffers=sum(box.value.size for box in boxes if not isinstance(box, Parameter) and box.value.dtype.kind == "f"),
+        macs=sum(row.macs for row in rows),
+        weight_bytes=4 * sum(box.value.size for box in boxes),
+        input_bytes=4 * prod(input_shape),
+        output_bytes=4 * sum(prod(row.output_shape) for row in rows),
+        saved_bytes=sum(row.saved_bytes for row in rows),
+        seconds=sum(row.seconds for row in rows) if measure else None)
+
+
+def noise(shape, model):
+    """Random numbers of the model's dtype."""
+    dtype = next((box.value.dtype for box in model.parameters()), np.dtype(np.float32))
+    return np.random.default_rng(0).standard_normal(shape, np.float32).astype(dtype)

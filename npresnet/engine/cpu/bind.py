@@ -1,0 +1,70 @@
+"""A node bound to sizes: its step."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...kernels.cpu.program import entry_points as items
+from .convolutions import convolution
+from ..graph import stride_of
+from ..shapes import numbers, pool_window
+from .step import Step, over, read, stored, write
+
+
+def bind(node, images, n, threads, packed, zeros) -> Step:
+    """The step of ``node`` for ``n`` images at a time; ``packed(node, key, make)`` keeps packed weights."""
+    x, y = images[node.inputs[0]], images[node]
+    if node.kind == "conv":
+        return convolution(node, x, y, n, threads, packed, zeros)
+    make = {"affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool, "mean": _mean,
+            "subsample": _subsample, "call": _call}[node.kind]
+    return make(node, x, y)
+
+
+def _affine(node, x, y) -> Step:
+    scale, shift = np.ones(x.stored, np.float32), np.zeros(x.stored, np.float32)
+    if node.weight is not None:
+        scale[:x.channels], shift[:x.channels] = node.weight, node.bias
+    relu = node.kind == "relu" or node.floor == 0
+
+    def arguments(n, x_at, y_at, residual):
+        return x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at, 0
+
+    return Step(node, node.kind, x, y, items.affine, arguments, _pixel_items(x))
+
+
+def _add(node, x, y) -> Step:
+    def arguments(n, x_at, y_at, residual):
+        return x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at, 0, 0
+
+    return Step(node, node.kind, x, y, items.add, arguments, _pixel_items(x))
+
+
+def _pixel_items(x) -> Callable:
+    return lambda n: over(n * x.height * x.width, items.PIXELS)
+
+
+def _max_pool(node, x, y) -> Step:
+    window = numbers(pool_window(node.module, x.height, x.width))
+    return Step(node, node.kind, x, y, items.max_pool,
+                lambda n, x_at, y_at, residual: (x_at, stored(n, x), window, y_at, stored(n, y)),
+                lambda n: n * y.height)
+
+
+def _mean(node, x, y) -> Step:
+    return Step(node, node.kind, x, y, items.global_mean,
+                lambda n, x_at, y_at, residual: (x_at, x.height * x.width, x.stored, y_at), lambda n: n)
+
+
+def _subsample(node, x, y) -> Step:
+    def arguments(n, x_at, y_at, residual):
+        return x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y)
+
+    return Step(node, node.kind, x, y, items.subsample, arguments, lambda n: n * y.height)
+
+
+def _call(node, x, y) -> Step:
+    """Whatever has no kernel: the module itself, between two changes of layout."""
+    raw = node.inputs[0].kind == "input"
+    return Step(node, node.kind, x, y,
+                compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, raw)), y_at, y))

@@ -1,0 +1,137 @@
+"""The algorithm of a convolution, and the kernel's arguments."""
+
+import numpy as np
+
+from ...kernels.cpu.program import entry_points as items
+from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes
+from ...kernels.cpu.conv.cost_model import band_cut, rows_cut, winograd_cut
+from ...kernels.cpu.codegen.vector import LANES
+from ...kernels.cpu.conv.winograd import winograd_bytes
+from ..shapes import conv_window, numbers, pool_window
+from .step import Step, over, stored
+from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
+
+TILES = (4, 2)                 # Winograd tiles that may be chosen
+POOLED_ROWS = 4                # rows a band of the fused stem pools
+GROUPED = {4: items.grouped4, 8: items.grouped8, 16: items.grouped16}
+GROUPED_ROWS = 7               # rows of an item
+
+
+def convolution(node, x, y, n, threads, packed, zeros) -> Step:
+    """The step of a convolution for ``n`` images at a time."""
+    window = conv_window(node, x)
+    raw = node.inputs[0].kind == "input"                      # the net's input is channels first, unpadded
+    channels = x.channels if raw else x.stored
+    groups = getattr(node.module, "groups", 1)
+    bias = packed(node, "bias", lambda: padded_bias(node.bias))
+    if node.pool:
+        step = _pooled(node, x, y, window, channels, packed, bias)
+    elif window.kernel == (1, 1) and groups == 1 and not raw and not any(sum(window.padding, ())):
+        step = _rows(node, x, y, window, n, threads, packed, bias)
+    elif _fills_vectors(node, groups, window, raw):
+        step = _grouped(node, x, y, window, packed, bias, zeros)
+    else:
+        step = _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros)
+    step.macs = node.weight[0].size * y.height * y.width * len(node.weight) if not node.pool else \
+        node.weight.size * int(np.prod(window.output_size((x.height, x.width))))
+    return step
+
+
+def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
+    w, _ = packed(node, "direct", lambda: direct(node.weight, 1, x.stored))
+    cut = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
+                cut.splits)
+
+    return Step(node, _named("product", cut), x, y, items.product, arguments,
+                lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
+
+
+def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
+    """The cheapest of direct convolution and Winograd's, by the model in :mod:`.choose`."""
+    kh, kw = window.kernel
+    depth = kh * kw * channels // merged_groups(node.weight, groups)
+    direct_cut = band_cut(n, y.height, y.width, depth, y.stored, threads)
+    cuts = {0: direct_cut}
+    if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
+        for m in TILES:
+            tiles = n * -(-y.height // m) * -(-y.width // m)
+            cuts[m] = winograd_cut(m, tiles, x.stored, y.stored, threads)
+    m = min(cuts, key=lambda m: cuts[m].cost)
+    if m:
+        return _winograd(node, x, y, window, m, cuts[m], packed, bias, zeros)
+    return _direct(node, x, y, window, channels, groups, raw, direct_cut, packed, bias)
+
+
+def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Step:
+    w, merged = packed(node, "direct", lambda: direct(node.weight, groups, channels))
+    strides, size = _strides(x, channels, raw), band_bytes(cut.block, y.width, channels, numbers(window))
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at, stored(n, y),
+                residual, node.floor == 0, cut.block, cut.splits)
+
+    return Step(node, _named("direct", cut), x, y, items.convolution, arguments,
+                lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
+
+
+def _fills_vectors(node, groups, window, raw) -> bool:
+    """Whether several whole groups of a 3x3 convolution, as many filters as channels each, fill a vector."""
+    f, size = node.weight.shape[:2]
+    square = window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1)
+    return groups > 1 and f == size * groups and size in GROUPED and LANES % size == f % LANES == 0 and square \
+        and len(node.inputs) == 1 and not raw
+
+
+def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
+    w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), window.stride[0], numbers(window)[6:], w, bias, y_at, stored(n, y), node.floor == 0,
+                GROUPED_ROWS, zeros)
+
+    return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
+                lambda n: n * over(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
+
+
+def _pooled(node, x, y, window, channels, packed, bias) -> Step:
+    raw = channels != x.stored or node.inputs[0].kind == "input"
+    w, _ = packed(node, "direct", lambda: direct(node.weight, 1, channels))
+    middle = window.output_size((x.height, x.width))
+    pool = numbers(pool_window(node.pool, *middle))
+    strides = _strides(x, channels, raw)
+    size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, numbers(window), pool)
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle, node.floor == 0,
+                pool, y_at, stored(n, y), POOLED_ROWS)
+
+    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, items.pooled_convolution, arguments,
+                lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
+
+
+def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
+    u = packed(node, f"winograd {m}", lambda: transformed(node.weight, m, x.stored))
+    padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
+
+    def arguments(n, x_at, y_at, residual):
+        return (x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
+                cut.splits, zeros)
+
+    return Step(node, _named(f"winograd F({m}x{m})", cut), x, y, items.winograd2 if m == 2 else items.winograd4,
+                arguments, lambda n: over(n * tiles, cut.block) * cut.splits,
+                work_bytes=winograd_bytes(m, cut.block, x.stored))
+
+
+def _named(algorithm, cut) -> str:
+    return f"{algorithm} {cut.block}" + f"/{cut.splits}" * (cut.splits > 1)
+
+
+def _strides(image, channels, raw) -> tuple:
+    """Byte strides (image, channel, row, column)."""
+    h, w = image.height, image.width
+    if raw:
+        return channels * h * w * 4, h * w * 4, w * 4, 4
+    return channels * h * w * 4, 4, channels * w * 4, channels * 4

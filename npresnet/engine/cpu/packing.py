@@ -1,0 +1,59 @@
+"""The weights of a convolution in the order each algorithm reads them."""
+
+import numpy as np
+
+from ...kernels.cpu.conv.pack import element_panels, pack, round_up
+from ...kernels.cpu.codegen.vector import LANES
+from ...ops.winograd import F
+
+
+def padded_bias(bias) -> np.ndarray:
+    full = np.zeros(round_up(len(bias)), np.float32)
+    full[:len(bias)] = bias
+    return full
+
+
+def direct(weight, groups, channels):
+    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.
+
+    ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
+    groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
+    """
+    merged = merged_groups(weight, groups)
+    inputs = channels if merged == 1 else weight.shape[1] * groups // merged
+    features = round_up(len(weight)) if merged == 1 else len(weight) // merged
+    kh, kw = weight.shape[2:]
+    parts = []
+    for group in range(merged):
+        matrix = np.zeros((kh, kw, inputs, features), np.float32)
+        for small in range(groups // merged):
+            g, f, c = group * (groups // merged) + small, len(weight) // groups, weight.shape[1]
+            block = weight[g * f:(g + 1) * f].transpose(2, 3, 1, 0)
+            matrix[:, :, small * c:(small + 1) * c, small * f:(small + 1) * f] = block
+        parts.append(pack(matrix.reshape(-1, features)))
+    return np.concatenate(parts), merged
+
+
+def in_lanes(weight):
+    """(F, G, 3, 3) -> for each vector of filters its lanes, by kernel row, channel and kernel column."""
+    return np.ascontiguousarray(weight.reshape(-1, LANES, *weight.shape[1:]).transpose(0, 3, 2, 4, 1), np.float32)
+
+
+def merged_groups(weight, groups) -> int:
+    """How many groups are left once each has whole vectors of filters; 1 where that cannot be."""
+    filters = len(weight) // groups
+    if weight.shape[1] * groups % LANES:
+        return 1
+    merge = next((k for k in range(1, groups + 1) if groups % k == 0 and k * filters % LANES == 0), groups)
+    return groups // merge
+
+
+def transformed(weight, m, channels):
+    """U = G g G' of every filter, computed in float64, as panels: ((m+2)^2, C, F)."""
+    f, c = weight.shape[:2]
+    both = np.kron(F[m].g, F[m].g)                                   # vec(G g G') = (G ⊗ G) vec(g)
+    packed, parts = element_panels(len(both), channels, round_up(f))
+    for first, part in parts:
+        some = weight[first:first + part.shape[2]]
+        part[:, :c, :len(some)] = (both @ some.reshape(-1, 9).T).reshape(-1, len(some), c).swapaxes(1, 2)
+    return packed

@@ -1,0 +1,64 @@
+"""A step of a plan: a kernel with its arguments, or a call; and what lies in memory as an array."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Node
+from ..shapes import Image
+
+
+@dataclass
+class Step:
+    """One node's work on some images.
+
+    ``arguments(n, x, y, residual)`` for n images at these addresses are what the kernel in :mod:`~.kernels.cpu.items`
+    wants, the address of x first and arrays in the place of theirs; ``items(n)`` is how many items that makes,
+    ``work_bytes`` what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
+    """
+
+    node: Node
+    algorithm: str
+    x: Image
+    y: Image
+    kernel: Callable | None = None
+    arguments: Callable | None = None
+    items: Callable | None = None
+    compute: Callable | None = None
+    work_bytes: int = 0
+    macs: int = 0
+
+
+def over(total, part) -> int:
+    """How many parts."""
+    return -(-total // part)
+
+
+def stored(n, image) -> tuple:
+    return n, image.height, image.width, image.stored
+
+
+def read(where, n, image, raw=False) -> np.ndarray:
+    """The images at an address as a fresh (N, C, H, W) or (N, C) array."""
+    shape = (n, image.channels, image.height, image.width) if raw else (n, image.height, image.width, image.stored)
+    stored = _view(where, shape)
+    if raw:
+        return stored.copy()
+    if image.flat:
+        return stored[:, 0, 0, :image.channels].copy()
+    return stored[..., :image.channels].transpose(0, 3, 1, 2).copy()
+
+
+def write(array, where, image):
+    """Store (N, C, H, W) or (N, C) channels last, the channels beyond C zero."""
+    stored = _view(where, (len(array), image.height, image.width, image.stored))
+    stored[...] = 0
+    stored[..., :image.channels] = array.reshape(len(array), image.channels, image.height, image.width).transpose(
+        0, 2, 3, 1)
+
+
+def _view(where, shape) -> np.ndarray:
+    import ctypes
+    count = int(np.prod(shape))
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(where)).reshape(shape)

@@ -1,0 +1,32 @@
+"""Which of several ways to do the same is the fastest on this GPU."""
+
+from statistics import median
+
+from ...backend import captured
+
+REPEATS = 5              # in one graph, so that the time to start it is shared
+ROUNDS = 3
+
+
+def fastest(cupy, runs) -> int:
+    """The number of the run that takes the device the least time, by medians; 0 where there is no choice.
+
+    Each is launched once, which compiles it, and then timed as a graph: by itself a launch from Python takes longer
+    than what it launches.
+    """
+    if len(runs) == 1:
+        return 0
+    for run in runs:
+        run()
+    graphs = [captured(cupy, lambda run=run: [run() for _ in range(REPEATS)])[0] for run in runs]
+    times = [[] for _ in runs]
+    for _ in range(1 + ROUNDS):
+        for graph, found in zip(graphs, times):
+            start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+            start.record()
+            graph.launch()
+            stop.record()
+            stop.synchronize()
+            found.append(cupy.cuda.get_elapsed_time(start, stop))
+    medians = [median(found[1:]) for found in times]                 # the first round warms up
+    return medians.index(min(medians))

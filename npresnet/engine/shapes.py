@@ -1,0 +1,105 @@
+"""What each step's result looks like: channels last, channels padded to whole vector registers."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.cpu.conv.pack import round_up
+from ..nn import Linear
+from ..ops.window import Window, same_padding
+from .graph import stride_of
+
+
+class Image(NamedTuple):
+    """The result of a step for one image.  ``flat`` marks scores: (N, C) rather than (N, C, H, W) outside."""
+
+    height: int
+    width: int
+    channels: int
+    flat: bool = False
+
+    @property
+    def stored(self) -> int:
+        """Channels in memory."""
+        return round_up(self.channels)
+
+    @property
+    def nbytes(self) -> int:
+        return self.height * self.width * self.stored * 4
+
+
+def images(nodes, channels, height, width) -> dict:
+    """The :class:`Image` of every node, for inputs of this size."""
+    found = {}
+    for node in nodes:
+        first = found[node.inputs[0]] if node.inputs else Image(height, width, channels)
+        _check(node, first, found)
+        found[node] = _image(node, first)
+    return found
+
+
+def _image(node, x) -> Image:
+    if node.kind == "input":
+        return x
+    if node.kind == "conv":
+        size = conv_window(node, x).output_size((x.height, x.width))
+        if node.pool:
+            size = pool_window(node.pool, *size).output_size(size)
+        return Image(*size, len(node.weight), x.flat)
+    if node.kind == "max_pool":
+        return Image(*pool_window(node.module, x.height, x.width).output_size((x.height, x.width)), x.channels)
+    if node.kind == "mean":
+        return Image(1, 1, x.channels, flat=True)
+    if node.kind == "subsample":
+        size = (-(-length // s) for length, s in zip((x.height, x.width), stride_of(node)))
+        return Image(*size, node.before + x.channels + node.after)
+    if node.kind == "call":
+        y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), np.float32))
+        if len(y) != 1 or y.ndim not in (2, 4):
+            raise ValueError(f"{node.name} makes {y.shape} of one image: neither images (N, C, H, W) nor scores (N, C)")
+        return Image(1, 1, y.shape[1], flat=True) if y.ndim == 2 else Image(*y.shape[2:], y.shape[1])
+    return x
+
+
+def _check(node, x, found):
+    """Refuse what the layer itself would refuse: a kernel would read past the end of its images."""
+    scores = node.kind == "conv" and isinstance(node.module, Linear)
+    if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):       # which take either
+        raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
+    if node.weight is not None:
+        groups = getattr(node.module, "groups", 1)
+        expected = len(node.weight) if node.kind == "affine" else node.weight.shape[1] * groups
+        if expected != x.channels:
+            raise ValueError(f"{node.name} expects {expected} channels; its input has {x.channels}")
+    for other in node.inputs[1:]:
+        if found[other] != _image(node, x):
+            raise ValueError(f"the two paths of a sum need one shape, not {_image(node, x)} and {found[other]}")
+
+
+def _shape(flat) -> str:
+    return "scores (N, C)" if flat else "images (N, C, H, W)"
+
+
+def conv_window(node, x) -> Window:
+    """The window of a convolution (or of a linear layer: 1x1) over an image."""
+    kernel, conv = node.weight.shape[2:], node.module
+    stride, dilation = getattr(conv, "stride", 1), getattr(conv, "dilation", 1)
+    padding = getattr(conv, "padding", 0)
+    if padding == "same":
+        padding = same_padding((x.height, x.width), kernel, stride, dilation)
+    return Window.of(kernel, stride, padding, dilation)
+
+
+def pool_window(pool, height, width) -> Window:
+    """The window of a max-pool over an image."""
+    static = {"dilation": 1, **pool.static}
+    if static["padding"] == "same":
+        static["padding"] = same_padding((height, width), static["kernel"], static["stride"], static["dilation"])
+    window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"])
+    return window.ceil_mode((height, width)) if static.get("ceil_mode") else window
+
+
+def numbers(window) -> tuple:
+    """A window as the kernels take it: (kh, kw, stride h, w, dilation h, w, pad top, left)."""
+    (top, _), (left, _) = window.padding
+    return (*window.kernel, *window.stride, *window.dilation, top, left)

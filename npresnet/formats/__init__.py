@@ -1,0 +1,1 @@
+"""Bytes to named arrays, and back, trusting nothing in a file; no model is known here."""

@@ -1,0 +1,74 @@
+"""The .npz container: a zip of .npy files [N].  Arrays of Python objects, which are pickles, are refused.
+
+[N] numpy.lib.format.  NumPy writes a header's three keys in one fixed spelling, so a regular expression reads it and
+nothing has to be evaluated.
+"""
+
+import math
+import re
+
+import numpy as np
+
+from .stream import Stream
+from .errors import WeightsError, describing, shown
+from .tensors import DTYPES, Storage, Tensor
+
+HEADER = re.compile(r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
+                    r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n")
+TORCH_NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
+LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
+
+
+def read_npz(archive, budget):
+    """(name → Tensor, metadata): entries of text are metadata."""
+    tensors, metadata = {}, {}
+    for member in archive.names():
+        with describing(shown(member)):
+            if not member.endswith(".npy"):
+                raise WeightsError("an .npz file holds .npy members only")
+            value = read_npy(archive.read(member), budget)
+        (metadata if isinstance(value, str) else tensors)[member.removesuffix(".npy")] = value
+    return tensors, metadata
+
+
+def read_npy(data, budget):
+    """A Tensor, or a string where the array is a single one."""
+    order, kind, size, fortran, shape = parse_header(Stream(data[:16 + 10_000]))
+    content = data[header_size(data):]
+    if kind == "O":
+        raise WeightsError("an array of Python objects is a pickle and is refused; save plain arrays")
+    if kind == "U" and shape == () and int(size) * 4 == len(content):
+        budget.spend(2 * len(content), "a text")
+        return bytes(content).decode(f"utf-32-{'be' if order == '>' else 'le'}").rstrip("\0")  # code points checked
+    dtype = TORCH_NAMES.get(kind + size)
+    if dtype is None:
+        raise WeightsError(f"the dtype {kind}{size} is not read; save it as a float or an integer array")
+    if len(shape) > 32:
+        raise WeightsError(f"an array has {len(shape)} dimensions")
+    storage = Storage(dtype, math.prod(shape), ">" if order == ">" else "<").fill(content)
+    if not fortran:
+        return Tensor.contiguous(storage, shape)
+    stride = tuple(math.prod(shape[:i]) for i in range(len(shape)))
+    return Tensor(storage, 0, shape, stride)
+
+
+def header_size(data):
+    stream = Stream(data)
+    magic, *version = stream.unpack("<6s2B")
+    if magic != b"\x93NUMPY" or tuple(version) not in LENGTHS:
+        raise WeightsError("not an .npy file")
+    length = stream.unpack(LENGTHS[tuple(version)])[0]
+    return stream.position + length
+
+
+def parse_header(stream):
+    """(byte order, kind, item size, Fortran order, shape)"""
+    end = header_size(stream.data)
+    start = 10 if stream.data[6] == 1 else 12
+    if end > len(stream.data):
+        raise WeightsError("the header of the array is truncated or too long")
+    found = HEADER.fullmatch(bytes(stream.data[start:end]).decode("latin1"))
+    if not found:
+        raise WeightsError("the header of the array is not one that NumPy writes for a plain array")
+    order, kind, size, fortran, shape = found.groups()
+    return order, kind, size, fortran == "True", tuple(int(n) for n in shape.split(",") if n.strip())

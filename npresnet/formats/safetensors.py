@@ -1,0 +1,88 @@
+"""The safetensors container [S]: a JSON header that names each tensor's dtype, shape and bytes, then the bytes.
+
+[S] https://github.com/huggingface/safetensors, README "Format", and its validation in safetensors/src/tensor.rs
+"""
+
+import math
+
+from .stream import Stream, natural, parse_json
+from .errors import WeightsError, describing, shown
+from .tensors import Storage, Tensor, itemsize
+
+MAX_HEADER = 100_000_000
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool",
+          "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+          "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64"}
+
+
+def read_safetensors(data, budget):
+    """(name → Tensor, metadata).  The tensors' bytes must follow each other from 0 to the end of the file."""
+    stream = Stream(data)
+    size = stream.unpack("<Q")[0]
+    if size > MAX_HEADER:
+        raise WeightsError(f"the header takes {size:,} bytes, more than {MAX_HEADER:,}")
+    text = stream.read(size)
+    header = parse_header(text, budget)
+    metadata = header.pop("__metadata__", {})
+    if type(metadata) is not dict or any(type(value) is not str for value in metadata.values()):
+        raise WeightsError("__metadata__ must map strings to strings")
+    content, position, tensors = stream.data[stream.position:], 0, {}
+    for name, entry in sorted(header.items(), key=lambda item: span(*item)):
+        begin, end = entry["data_offsets"]
+        if begin != position:
+            raise WeightsError(f"the bytes of {shown(name)} start at {begin:,}; the last tensor ends at {position:,}")
+        with describing(shown(name)):
+            tensors[name] = tensor(entry, content[begin:end])
+        position = end
+    if position != len(content):
+        raise WeightsError(f"the tensors take {position:,} bytes, the file has {len(content):,}")
+    return {name: tensors[name] for name in header}, metadata
+
+
+def parse_header(text, budget):
+    if text[:1] != b"{":
+        raise WeightsError("the header does not start with '{'")
+    budget.spend(4 * len(text), "the header, as text")
+    header = parse_json(bytes(text).decode("utf-8"), "the header", budget, object_pairs_hook=unique, parse_int=integer,
+                        parse_float=refuse_number, parse_constant=refuse_number)
+    if type(header) is not dict:
+        raise WeightsError("the header is no JSON object")
+    return header
+
+
+def unique(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise WeightsError("a key appears twice in the header")
+    return found
+
+
+def integer(digits):
+    return int(digits) if len(digits) <= 20 else refuse_number(digits)
+
+
+def refuse_number(digits):
+    raise WeightsError(f"{shown(digits)} is no size or offset")
+
+
+def span(name, entry):
+    """The bytes [begin, end) of an entry, all of whose fields have been looked at."""
+    if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(f"{shown(name)} must have dtype, shape and data_offsets, nothing else")
+    offsets = entry["data_offsets"]
+    if type(offsets) is not list or len(offsets) != 2 or type(entry["shape"]) is not list:
+        raise WeightsError(f"{shown(name)} must have a shape and two data_offsets")
+    begin, end = (natural(offset, f"a data offset of {shown(name)}") for offset in offsets)
+    if begin > end:
+        raise WeightsError(f"{shown(name)} ends before it begins")
+    return begin, end
+
+
+def tensor(entry, data):
+    if type(entry["dtype"]) is not str or entry["dtype"] not in DTYPES:
+        raise WeightsError(f"the dtype {shown(entry['dtype'])} is not read; save it as F32, F16 or BF16")
+    dtype = DTYPES[entry["dtype"]]
+    shape = tuple(natural(n, "a size") for n in entry["shape"])
+    if len(shape) > 32 or math.prod(shape) * itemsize(dtype) != len(data):
+        raise WeightsError(f"the shape {shown(str(shape))} of {dtype} does not take the {len(data):,} bytes it has")
+    return Tensor.contiguous(Storage(dtype, math.prod(shape)).fill(data), shape)

@@ -1,0 +1,118 @@
+"""Storages and tensors as PyTorch pickles them: a tensor is a view (offset, size, stride) of a storage's elements.
+
+Nothing is allocated while a file is interpreted.  A Tensor only notes what it would be; ``array()`` then checks
+the view against the storage's real bytes, asks the budget, and copies.
+"""
+
+import math
+
+import numpy as np
+
+from .stream import natural
+from .errors import WeightsError, shown
+from .unpickle.stack_machine import Built
+
+DTYPES = {  # torch's name → NumPy's code; bfloat16 has none and is read as the upper half of a float32
+    "float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "u2", "bool": "?",
+    "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1",
+    "uint64": "u8", "uint32": "u4", "uint16": "u2", "uint8": "u1", "complex64": "c8", "complex128": "c16",
+}
+HALVES = ("float16", "bfloat16")
+
+
+def itemsize(dtype):
+    return np.dtype(DTYPES[dtype]).itemsize
+
+
+class Storage:
+    """A run of elements of one dtype.  ``data`` may arrive after the tensors that view it."""
+
+    __slots__ = ("byteorder", "data", "dtype", "numel")
+
+    def __init__(self, dtype, numel, byteorder="<"):
+        self.dtype, self.numel = dtype, natural(numel, "a storage's count")
+        self.byteorder, self.data = byteorder, None
+
+    @property
+    def nbytes(self):
+        return self.numel * itemsize(self.dtype)
+
+    def fill(self, data):
+        if len(data) != self.nbytes:
+            raise WeightsError(f"a storage declares {self.nbytes:,} bytes and has {len(data):,}")
+        self.data = memoryview(data)
+        return self
+
+    def part(self, offset, numel):
+        """The bytes of ``numel`` elements from ``offset``: a view of a root storage."""
+        stop = natural(offset, "a view's offset") + natural(numel, "a view's count")
+        if self.data is None or stop > self.numel:
+            raise WeightsError(f"a view ends at element {stop:,} of a storage of {self.numel:,}")
+        size = itemsize(self.dtype)
+        return self.data[offset * size:stop * size]
+
+
+class Tensor(Built):
+    """value[i, j, …] = elements[offset + i·stride[0] + j·stride[1] + …] of a storage."""
+
+    def __init__(self, storage, offset, size, stride, dtype=None):
+        self.set(storage, offset, size, stride, dtype)
+
+    @classmethod
+    def contiguous(cls, storage, size):
+        size = tuple(size)
+        return cls(storage, 0, size, tuple(math.prod(size[i + 1:]) for i in range(len(size))))
+
+    def set(self, storage, offset, size, stride, dtype=None):
+        if not isinstance(storage, Storage) or type(size) is not tuple or type(stride) is not tuple:
+            raise WeightsError("a tensor must be made of a storage, a size and a stride")
+        if len(size) != len(stride) or len(size) > 32:
+            raise WeightsError(f"a tensor has {len(size)} sizes and {len(stride)} strides")
+        self.size = tuple(natural(n, "a tensor's size") for n in size)
+        self.stride = tuple(natural(n, "a tensor's stride") for n in stride)
+        self.storage, self.offset = storage, natural(offset, "a tensor's offset")
+        self.dtype = storage.dtype if dtype is None else dtype
+
+    def build(self, state):
+        """The states of a Variable of 2017 [torch/_tensor.py, __setstate__]; only the data matters here."""
+        if type(state) is not tuple or len(state) not in (3, 4, 5):
+            raise WeightsError("the state of a tensor must have three to five items")
+        if len(state) == 4:
+            self.set(*state)                                     # storage, offset, size, stride
+        elif len(state) == 5:
+            if not isinstance(state[0], Tensor):
+                raise WeightsError(f"the data of a Parameter must be a tensor, not {shown(state[0])}")
+            vars(self).update(vars(state[0]))                    # data, …
+
+    def address(self):
+        """Where its storage's bytes start in this process's memory."""
+        data = self.storage.data
+        return np.frombuffer(data, np.uint8).__array_interface__["data"][0] if data else 0
+
+    def array(self, budget, float32=False):
+        """A fresh array of the machine's own byte order, in C order, float16 widened to float32 where asked."""
+        widen = self.dtype == "bfloat16" or (float32 and self.dtype in HALVES)
+        bytes_out = 4 if widen else itemsize(self.dtype)
+        budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {shown(str(self.size))}")
+        view = self._view()
+        if self.dtype == "bfloat16":
+            bits = view.astype(np.uint32, order="C")             # a bfloat16 is the upper half of a float32
+            bits <<= np.uint32(16)
+            return bits.view(np.float32)
+        if self.dtype == "bool":
+            return np.asarray(np.not_equal(view, 0, order="C"))
+        return view.astype(np.float32 if widen else view.dtype.newbyteorder("="), order="C")
+
+    def _view(self):
+        storage, size = self.storage, self.size
+        if storage.data is None:
+            raise WeightsError("a storage that a tensor needs is not in the file")
+        code = np.dtype("u1" if self.dtype == "bool" else storage.byteorder + DTYPES[self.dtype])
+        end = self.offset + sum((n - 1) * s for n, s in zip(size, self.stride)) + 1 if all(size) else 0
+        count = len(storage.data) // code.itemsize
+        if end > count:
+            raise WeightsError(f"a tensor reaches element {end:,} of a storage of {count:,}")
+        if not all(size):
+            return np.empty(size, code)
+        strides = [s * code.itemsize if n > 1 else 0 for n, s in zip(size, self.stride)]
+        return np.ndarray(size, code, storage.data, self.offset * code.itemsize, strides)

@@ -1,0 +1,1 @@
+"""PyTorch's three containers, and a writer of the newest."""

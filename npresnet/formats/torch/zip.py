@@ -1,0 +1,50 @@
+"""The container of torch.save since 1.6: a zip with <stem>/data.pkl and one member of raw bytes for each storage."""
+
+from ..errors import WeightsError, describing, shown
+from ..tensors import Storage
+from .allowlist import CURE, dtype_of
+from ..unpickle.unpickle import unpickle
+
+
+def read_torch_zip(archive, allow, budget):
+    """The pickled object, its tensors not yet read.
+
+    Persistent id: ("storage", type, key, location, count); the count is of bytes for an UntypedStorage.
+    """
+    stem = find_stem(archive.names())
+    byteorder = find_byteorder(archive, f"{stem}/byteorder")
+    storages = {}
+
+    def persistent_load(pid):
+        if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage" or type(pid[2]) is not str:
+            raise WeightsError("a persistent id must be ('storage', type, key, location, count)")
+        _, kind, key, _, numel = pid
+        dtype = dtype_of(kind)
+        if key not in storages:
+            with describing(f"storage {shown(key)}"):
+                storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}/data/{key}"))
+        if (storages[key].dtype, storages[key].numel) != (dtype, numel) or type(numel) is not int:
+            raise WeightsError(f"the storage {shown(key)} is declared in two ways")
+        return storages[key]
+
+    return unpickle(archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE,
+                    budget=budget)
+
+
+def find_stem(names):
+    """The folder that everything lies in; its name is free ("archive", or the file's own)."""
+    pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(pickles) != 1:
+        raise WeightsError(f"a checkpoint holds one data.pkl in one folder, this archive {len(pickles)}")
+    stem = pickles[0].removesuffix("/data.pkl")
+    if f"{stem}/constants.pkl" in names:
+        raise WeightsError("a TorchScript archive holds a program; save the loaded module's state_dict() instead")
+    return stem
+
+
+def find_byteorder(archive, name):
+    """Files from before the record existed are little-endian."""
+    told = bytes(archive.read(name)) if name in archive else b"little"
+    if told not in (b"little", b"big"):
+        raise WeightsError(f"unknown byte order {shown(told)}")
+    return "<" if told == b"little" else ">"

@@ -1,0 +1,54 @@
+"""An interpreter for pickles that can build plain containers and what an allow-list names, and nothing else.
+
+A pickle is a program for a small stack machine [P].  The dangerous instructions fetch a global of any module and
+call it.  Here a global is only a name to be looked up in a mapping that the caller passes: no module is imported, no
+attribute is read or set, and no class of the running program can be reached.  pickle.Unpickler is not involved.
+
+[P] the comments of CPython's Lib/pickletools.py
+"""
+
+import pickle  # for the names of its opcodes alone
+from collections.abc import Callable, Mapping
+
+from ..stream import Budget, Stream
+from ..errors import WeightsError, describing
+from .stack_machine import Machine
+from .opcodes import OPERATIONS
+
+NAMES = {getattr(pickle, name)[0]: name for name in pickle.__all__
+         if name.isupper() and isinstance(getattr(pickle, name), bytes)}
+
+
+def unpickle(data, *, globals: Mapping[str, Callable], persistent_load: Callable | None = None,
+             encoding: str | None = "utf-8", max_steps: int | None = None, cure: str = "",
+             budget: Budget | None = None):
+    """The object that the pickle at the start of ``data`` describes.
+
+    data             bytes, or a Stream, which is left behind the pickle's end
+    globals          "module name" → a callable that stands for that global, or a Refusal
+    persistent_load  called with each persistent id
+    encoding         of Python 2's byte strings; None keeps them bytes
+    max_steps        the bound on the instructions: by default a million and one for each 64 bytes
+    cure             a clause for the message that refuses a global
+    budget           of the file that the pickle is a part of, in the place of max_steps
+
+    Bounds: every instruction takes at least one byte and one step; a step allocates at most 128 bytes and a literal at
+    most 4 bytes a byte, so memory is at most 128·min(4·len(data), max_steps) + 4·len(data).  A container costs four
+    steps, a call one step for each item of its arguments.  Dictionary keys are strings, bytes and small integers;
+    integers may be chosen to collide, so that many of them in one dictionary cost as many steps as that takes.
+    Nothing recurses.
+
+    Raises only WeightsError.
+    """
+    stream = data if isinstance(data, Stream) else Stream(data)
+    with describing("pickle"):
+        if budget is None:
+            budget = Budget(len(stream.data))
+            budget.steps = budget.steps if max_steps is None else max_steps
+        machine = Machine(stream, globals, persistent_load, encoding, budget, cure)
+        while (code := stream.read(1)[0]) != pickle.STOP[0]:
+            if code not in OPERATIONS:
+                raise WeightsError(f"the opcode {NAMES.get(code, hex(code))} is refused; plain data never needs it")
+            machine.charge(1)
+            OPERATIONS[code](machine)
+        return machine.pop()

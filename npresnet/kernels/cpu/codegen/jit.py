@@ -1,0 +1,100 @@
+"""How kernels are compiled: once a machine, where a place to keep the machine code can be found."""
+
+import os
+from functools import cache, wraps
+from hashlib import sha256
+from pathlib import Path
+from threading import RLock
+
+from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
+
+from ....backend import give_up_numba
+from .disk_cache import CheckedCache, say_once
+from ..arrays import addresses
+from ..threads import layer
+
+FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
+          "multiprocessing's 'spawn' starts one that can")
+_turn = RLock()
+
+
+def parallel(function):
+    """Compile for all cores, and let other Python threads run meanwhile, but for kernels like this.
+
+    They take turns: two at a time, Numba's "workqueue" layer ends the process, others start more threads than cores.
+    The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
+    """
+    kernel = cached(njit, parallel=True, nogil=True)(function)
+
+    @wraps(function)
+    def call(*arguments):
+        with _turn:
+            return kernel(*addresses(arguments))
+
+    return call
+
+
+inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
+
+
+def cached(decorator, *signatures, **options):
+    """Numba's ``decorator``, with the machine code kept on disk; compiled for ``signatures`` at once.
+
+    Where no directory can be written (see NUMBA_CACHE_DIR) it is compiled again in every process.
+    """
+    def decorate(function):
+        function.__qualname__ = f"{function.__name__}-{_sources()}"      # which the code is kept under
+        kernel = decorator(**options)(function)
+        try:
+            kernel._cache = CheckedCache(function)                       # in the place of Numba's, cache=True
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            say_once("no writable directory to keep compiled kernels in, so each process compiles them anew; "
+                     "set NUMBA_CACHE_DIR to one")
+        for signature in signatures:
+            kernel.compile(signature)
+        return kernel
+
+    return decorate
+
+
+def source_files() -> list[Path]:
+    """This folder, and that of ``ops``: Winograd's matrices, which stand there, are numbers in machine code."""
+    here = Path(__file__).parent
+    return [path for folder in (here, here.parent.parent / "ops") for path in sorted(folder.glob("*.py"))]
+
+
+@cache
+def _sources() -> str:
+    """A digest of the sources: a kernel's machine code holds what it calls in other files, too.
+
+    Numba itself would look for changes only in the file where the kernel stands.
+    """
+    return sha256(b"".join(path.read_bytes() for path in source_files())).hexdigest()[:8]
+
+
+def _in_the_child():
+    """What another thread of the parent held, nobody gives back; and GNU's OpenMP ends a child that uses it."""
+    global _turn
+    global_compiler_lock.release()
+    _turn = RLock()
+    if layer() == "omp":
+        _turn = _NoTurn()
+        give_up_numba(FORKED)
+
+
+class _NoTurn:
+    """For a pullback that the parent has left behind."""
+
+    def __enter__(self):
+        raise RuntimeError(FORKED)
+
+    def __exit__(self, *error):
+        pass
+
+
+if hasattr(os, "register_at_fork"):     # a kernel that another thread compiles is waited for
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
+                        after_in_child=_in_the_child)

@@ -1,0 +1,107 @@
+"""One register tile of a matrix product, with everything a residual network does to the result on the way out.
+
+    y[r, :] = max(floor, Σ_t Σ_k a[r, t, k] · panel[t, k, :] + bias + residual[r, :])
+
+``a[r, t, k]`` lies at address ``rows[r] + taps[t] + k·a_step``: for a convolution t runs over the kernel's rows,
+and no column matrix is ever built [ICA].  ``panel`` is packed in the order it is read [GvG].
+
+[ICA] Dukhan 2019, The Indirect Convolution Algorithm, arXiv:1907.02129
+[GvG] Goto & van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3)
+"""
+
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import inlined
+from .vector import F32, I64, LANES, Emit, address, hold
+
+WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
+SHAPES = {WIDE: 6, 2: 12 if WIDE == 4 else 6, 1: 12}  # vectors a row: rows a tile
+PANEL = WIDE * LANES                  # columns of the widest panel
+ROWS = 12                             # every tile's rows divide this
+NONE = -2**62                         # no residual
+
+
+def make_tile(width: int, rows: int):
+    """An intrinsic for ``rows`` rows of ``width`` vectors; all but ``floor`` are addresses, distances or counts."""
+
+    @intrinsic
+    def tile(context, row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, floor):
+        def codegen(context, builder, signature, args):
+            row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, floor = args
+            e = Emit(builder)
+            acc = [[cgutils.alloca_once_value(builder, e.constant(0)) for _ in range(width)] for _ in range(rows)]
+            at = cgutils.alloca_once_value(builder, panel)
+            a = [e.load_i64(row, 8 * r) for r in range(rows)]
+            with cgutils.for_range(builder, ntaps) as tap:
+                start = e.load_i64(builder.add(taps, builder.mul(tap.index, I64(8))))
+                with cgutils.for_range(builder, depth) as k:
+                    here, b = builder.add(start, builder.mul(k.index, a_step)), builder.load(at)
+                    bs = [e.load(b, 4 * LANES * v) for v in range(width)]
+                    for r in range(rows):
+                        splat = e.splat(builder.load(e.at(builder.add(a[r], here), F32)))
+                        for v in range(width):
+                            builder.store(e.fma(splat, bs[v], builder.load(acc[r][v])), acc[r][v])
+                    builder.store(builder.add(b, b_step), at)
+            _epilogue(e, acc, bias, [builder.add(e.load_i64(out, 8 * r), column) for r in range(rows)], residual, floor)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 11, types.float32), codegen
+
+    return tile
+
+
+def _epilogue(e, acc, bias, out, residual, floor):
+    """y = max(floor, acc + bias + residual) at the addresses ``out``; ``residual`` is relative to them, or NONE."""
+    builder, floor = e.builder, e.splat(floor)
+    for v in range(len(acc[0])):
+        b = e.load(bias, 4 * LANES * v)
+        for line in acc:
+            builder.store(builder.fadd(builder.load(line[v]), b), line[v])
+    with builder.if_then(builder.icmp_signed("!=", residual, I64(NONE))):
+        for line, address in zip(acc, out):
+            for v, a in enumerate(line):
+                r = e.load(builder.add(address, residual), 4 * LANES * v)
+                builder.store(builder.fadd(builder.load(a), r), a)
+    for line, address in zip(acc, out):
+        for v, a in enumerate(line):
+            e.store(e.maximum(floor, builder.load(a)), address, 4 * LANES * v)
+
+
+_tiles = {width: make_tile(width, rows) for width, rows in SHAPES.items()}
+_wide, _half, _narrow = _tiles[WIDE], _tiles[2], _tiles[1]
+_WIDE_ROWS, _HALF_ROWS, _NARROW_ROWS = SHAPES[WIDE], SHAPES[2], SHAPES[1]
+_WIDE, _HALF = WIDE * LANES, 2 * LANES
+
+
+@inlined
+def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, floor):
+    """Multiply ``n`` rows by one packed panel of ``width`` columns.
+
+    ``rows`` and ``out`` hold addresses, and repeat the last one up to a multiple of ROWS.  ``column`` is added to every
+    address of ``out``; ``residual`` is the distance from an output to what is added to it, or NONE.
+    """
+    multiply_strided(rows, n, taps, depth, 4, panel, width * 4, width, bias, out, column, residual, floor)
+
+
+@njit
+def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, out, column, residual, floor):
+    """:func:`multiply` where k-th neighbours lie ``a_step`` bytes apart in a row and ``b_step`` in the panel."""
+    first, to, tap, ntaps = address(rows), address(out), address(taps), len(taps)
+    if width == _WIDE:
+        for m in range(0, n, _WIDE_ROWS):
+            _wide(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
+    elif width == _HALF:
+        for m in range(0, n, _HALF_ROWS):
+            _half(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
+    else:
+        for m in range(0, n, _NARROW_ROWS):
+            _narrow(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
+    hold(rows, out, taps)
+
+
+@inlined
+def panel_width(columns):
+    """Columns of the next panel when ``columns``, a multiple of LANES, are left."""
+    return _WIDE if columns >= _WIDE else _HALF if columns >= _HALF else LANES

@@ -1,0 +1,1 @@
+"""Convolutions, one algorithm to a file, and the choice among them."""

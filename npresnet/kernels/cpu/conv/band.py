@@ -1,0 +1,140 @@
+"""Convolutions with any window, stride, dilation and groups, over bands of output rows.
+
+    y[p, q, f] = max(floor, Σ_{i,j,c} x[s·p + d·i - pad, s·q + d·j - pad, c] · w[i, j, c, f] + bias[f] + r[p, q, f])
+
+Equals :func:`npresnet.ops.conv2d`, channels last, with a residual r.  A work item copies the rows its band sees into a
+padded scratch image small enough for the cache; there every receptive field is a few straight runs of floats (one for
+each kernel row, or for each tap where dilation or groups break the row), so no columns are built.  A band may also be
+max-pooled while it is in the cache, as the stem of an ImageNet net is.
+"""
+
+import numpy as np
+from numba import get_thread_id, njit, prange
+
+from ..codegen.jit import inlined, parallel
+from ..codegen.lines import affine as _affine
+from ..pool import pool_rows
+from ..codegen.tile import NONE, ROWS, multiply, panel_width
+from ..codegen.vector import clear, copy, floats
+
+
+@parallel
+def convolve(x, shape, strides, window, groups, w, bias, y, out_shape, residual, floor, rows, splits, work, work_step):
+    """Convolve ``shape`` = (n, h, w, c) with byte ``strides`` at address ``x`` into ``out_shape`` at ``y``.
+
+    ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).  ``work`` is the address of ``work_step``
+    bytes for each thread, see :func:`band_bytes`.  ``rows`` output rows make a band; panels are cut into ``splits``.
+    """
+    items = out_shape[0] * ((out_shape[1] + rows - 1) // rows) * splits
+    for item in prange(items):
+        band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, np.float32(floor), rows, splits,
+             np.int64(item), work + get_thread_id() * work_step)
+
+
+@inlined
+def band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, floor, rows, splits, item, scratch):
+    """Work item ``item`` of :func:`convolve`: one share of the panels for one band of one image."""
+    _, oh, ow, f = out_shape
+    bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
+    image, p = item // (bands * splits), item // splits % bands * rows
+    count = min(rows, oh - p)
+    _copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
+    _band(scratch, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta, floor,
+          item % splits, splits)
+
+
+@inlined
+def pooled_band(x, shape, strides, window, w, bias, middle, floor, pool, y, out_shape, rows, item, scratch):
+    """:func:`band`, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
+
+    Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.
+    """
+    _, oh, ow, f = out_shape
+    bands = (oh + rows - 1) // rows
+    image, p = item // bands, item % bands * rows
+    count, first = min(rows, oh - p), max(0, p * pool[2] - pool[6])
+    last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
+    half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
+    _copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
+    _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, floor, 0, 1)
+    pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
+              p + count)
+
+
+@inlined
+def row_floats(ow, c, window):
+    """Floats in one row of the scratch image: all that ``ow`` outputs see."""
+    return ((ow - 1) * window[3] + (window[1] - 1) * window[5] + 1) * c
+
+
+@inlined
+def band_rows(count, window):
+    """Input rows that ``count`` output rows see."""
+    return (count - 1) * window[2] + (window[0] - 1) * window[4] + 1
+
+
+@njit
+def _copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
+    """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
+
+    With ``bend`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x, which
+    then is channels last.
+    """
+    h, w, c = shape[1], shape[2], shape[3]
+    top, width = p * window[2] - window[6], row_floats(ow, c, window)
+    left = min(window[7], width // c)
+    inside = min(w, width // c - left)
+    for r in range(band_rows(count, window)):
+        row = scratch + r * width * 4
+        if not 0 <= top + r < h:
+            clear(row, width)
+            continue
+        clear(row, left * c)
+        clear(row + (left + inside) * c * 4, width - (left + inside) * c)
+        source, pixels = x + (top + r) * strides[2], row + left * c * 4
+        if bend != 0:
+            _affine(inside * c, (source, bend, bend + w * c * 4, bend + 2 * w * c * 4, pixels))
+            continue
+        if strides[1] == 4 and strides[3] == 4 * c:
+            copy(source, pixels, inside * c)
+            continue
+        pixels = floats(pixels, inside * c)
+        for k in range(c):
+            line = floats(source + k * strides[1], inside * strides[3] // 4)
+            for q in range(inside):
+                pixels[q * c + k] = line[q * strides[3] // 4]
+
+
+@njit
+def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor, split, splits):
+    kh, kw, c, width = window[0], window[1], shape[3], row_floats(ow, shape[3], window)
+    straight = groups == 1 and window[5] == 1                # the taps of a kernel row lie side by side
+    depth = kw * c if straight else c // groups
+    taps, pixels = np.empty(kh if straight else kh * kw, np.int64), count * ow
+    rows, outs = np.empty(pixels + ROWS, np.int64), np.empty(pixels + ROWS, np.int64)
+    for r in range(pixels + ROWS):
+        m = min(r, pixels - 1)
+        rows[r] = scratch + (m // ow * window[2] * width + m % ow * window[3] * c) * 4
+        outs[r] = y + m * f * 4
+    column, index = 0, 0
+    while column < f:
+        group = column // (f // groups)
+        columns = panel_width((group + 1) * (f // groups) - column)
+        if index % splits == split:
+            for t in range(len(taps)):
+                i, j = (t, 0) if straight else (t // kw, t % kw)
+                taps[t] = (i * window[4] * width + j * window[5] * c + group * (c // groups)) * 4
+            multiply(rows, pixels, taps, depth, w + column * len(taps) * depth * 4, columns, bias + column * 4, outs,
+                     column * 4, delta, floor)
+        column, index = column + columns, index + 1
+
+
+def band_bytes(rows: int, ow: int, channels: int, window) -> int:
+    """Workspace of one thread for :func:`convolve`."""
+    return band_rows.py_func(rows, window) * row_floats.py_func(ow, channels, window) * 4
+
+
+def pooled_band_bytes(rows: int, middle_width: int, channels: int, features: int, window, pool) -> int:
+    """Workspace of one thread for :func:`pooled_band`."""
+    middle_rows = band_rows.py_func(rows, pool)
+    return band_bytes(middle_rows, middle_width, channels, window) + middle_rows * middle_width * features * 4

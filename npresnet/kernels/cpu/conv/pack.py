@@ -1,0 +1,45 @@
+"""Weights in the order the kernels read them, laid out once."""
+
+import numpy as np
+
+from ..codegen.tile import PANEL
+from ..codegen.vector import LANES
+
+
+def panels(columns: int):
+    """(first column, columns) of each panel; ``columns`` is a multiple of LANES."""
+    first = 0
+    while first < columns:
+        left = columns - first
+        width = PANEL if left >= PANEL else 2 * LANES if left >= 2 * LANES else LANES
+        yield first, width
+        first += width
+
+
+GAP = 16     # floats after each transformed element, so that the elements of one place do not share a cache set
+
+
+def pack(matrix):
+    """(K, F) -> one flat array: each panel's (K, width) after the other."""
+    return np.concatenate([matrix[:, a:a + width].ravel() for a, width in panels(matrix.shape[1])])
+
+
+def element_panels(elements: int, rows: int, columns: int):
+    """A flat array of zeros with a place for (E, K, F), each panel's (E, K * width + GAP) after the other.
+
+    Returns it, and (first column, (E, K, width) view) of each panel.
+    """
+    sizes = [(first, width, elements * (rows * width + GAP)) for first, width in panels(columns)]
+    packed, start, parts = np.zeros(sum(size for *_, size in sizes), np.float32), 0, []
+    for first, width, size in sizes:
+        lines = packed[start:start + size].reshape(elements, -1)
+        parts.append((first, lines[:, :rows * width].reshape(elements, rows, width)))
+        start += size
+    return packed, parts
+
+
+def round_up(channels: int) -> int:
+    """The next multiple of LANES: what a channel count is padded to, with zero weights."""
+    return -(-channels // LANES) * LANES
+
+

@@ -1,0 +1,47 @@
+"""1x1 convolutions and linear layers: one matrix product whose rows are pixels.
+
+    y[m, f] = max(floor, Σ_c x[m, c] · w[c, f] + bias[f] + residual[m, f])
+
+Equals :func:`npresnet.ops.conv2d` with a 1x1 kernel, channels last, with a residual.  Each work item takes a block of
+pixels that stays in the core's cache while the packed panels of w pass by.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from ..codegen.jit import parallel
+from ..codegen.tile import NONE, ROWS, multiply, panel_width
+
+
+@parallel
+def product(x, shape, stride, w, bias, y, out_shape, residual, floor, block, splits):
+    """Convolve ``shape`` = (n, h, w, c) at address ``x`` into ``out_shape`` at ``y``; ``residual`` is an address or 0.
+
+    Pixels are cut into blocks of ``block``, panels into ``splits`` shares.
+    """
+    pixels = out_shape[0] * out_shape[1] * out_shape[2]
+    delta = residual - y if residual != 0 else NONE
+    blocks = (pixels + block - 1) // block
+    for item in prange(blocks * splits):
+        first = item // splits * block
+        product_block(x, shape, stride, w, bias, y, out_shape, delta, np.float32(floor), first,
+                      min(block, pixels - first), item % splits, splits)
+
+
+@njit
+def product_block(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
+    """``n`` pixels from ``first`` on, and every panel whose number is ``split`` modulo ``splits``."""
+    channels, features = shape[3], out_shape[3]
+    rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.zeros(1, np.int64)
+    for r in range(n + ROWS):
+        m = first + min(r, n - 1)
+        image, p, q = m // (out_shape[1] * out_shape[2]), m // out_shape[2] % out_shape[1], m % out_shape[2]
+        rows[r] = x + ((image * shape[1] + p * stride[0]) * shape[2] + q * stride[1]) * channels * 4
+        outs[r] = y + m * features * 4
+    column, index = 0, 0
+    while column < features:
+        width = panel_width(features - column)
+        if index % splits == split:
+            multiply(rows, n, taps, channels, w + column * channels * 4, width, bias + column * 4, outs, column * 4,
+                     delta, floor)
+        column, index = column + width, index + 1

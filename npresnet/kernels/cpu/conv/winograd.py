@@ -1,0 +1,114 @@
+"""3x3 convolutions of stride 1 by Winograd's F(m x m, 3 x 3), channels last.
+
+Equals :func:`npresnet.ops.winograd.winograd_conv2d`, where the equations stand.  A work item carries a block of tiles
+through the input transform, one matrix product for each transformed element, and the output transform with bias,
+residual sum and ReLU, so that the block stays in the core's cache.
+"""
+
+import numpy as np
+from numba import get_thread_id, njit, prange
+
+from ....ops.winograd import F
+from ..codegen.jit import inlined, parallel
+from .pack import GAP
+from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
+from ..codegen.transform import make_gather, make_scatter
+from ..codegen.vector import LANES, address, hold
+
+_gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
+_gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)
+
+
+@parallel
+def winograd(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block, splits, work, work_step, zeros):
+    """Convolve ``shape`` = (n, h, w, c) at address ``x`` into ``out_shape`` at ``y``; ``residual`` is an address or 0.
+
+    Tiles of m x m outputs are cut into blocks of ``block``, panels into ``splits`` shares.
+    ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = address of at least max(c, PANEL) zeros.
+    """
+    tiles = out_shape[0] * ((out_shape[1] + m - 1) // m) * ((out_shape[2] + m - 1) // m)
+    blocks = (tiles + block - 1) // block
+    for item in prange(blocks * splits):
+        winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, np.float32(floor), block, splits,
+                       np.int64(item), work + get_thread_id() * work_step, zeros)
+
+
+@inlined
+def winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block, splits, item, scratch, zeros):
+    """Work item ``item`` of :func:`winograd`: one share of the panels for one block of tiles."""
+    th, tw, first = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m, item // splits * block
+    n = min(block, out_shape[0] * th * tw - first)
+    _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros)
+    _multiply(m, shape[3], u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, item % splits,
+              splits)
+
+
+@njit
+def _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros):
+    """V = B' d B of n tiles; element e of a tile lies ``e * step`` bytes after its first."""
+    t, h, w, c = m + 2, shape[1], shape[2], shape[3]
+    places, step = np.empty(t * t, np.int64), n * c * 4 + 64
+    first_place = address(places)
+    for b in range(n):
+        image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
+        for e in range(t * t):
+            r, s = i * m - padding[0] + e // t, j * m - padding[1] + e % t
+            inside = 0 <= r < h and 0 <= s < w
+            places[e] = x + ((image * h + r) * w + s) * c * 4 if inside else zeros
+        for k in range(0, c * 4, LANES * 4):
+            if m == 2:
+                _gather2(first_place, k, scratch + b * c * 4 + k, step)
+            else:
+                _gather4(first_place, k, scratch + b * c * 4 + k, step)
+    hold(places)
+
+
+@njit
+def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, split, splits):
+    """M = U V for one panel of filters at a time, then its :func:`_leave`."""
+    area = (m + 2) * (m + 2)
+    f, v_step, m_step = out_shape[3], n * c * 4 + 64, n * PANEL * 4 + 64
+    products = scratch + area * v_step
+    rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.empty(1, np.int64)
+    for r in range(n + ROWS):
+        rows[r] = scratch + min(r, n - 1) * c * 4
+        outs[r] = products + min(r, n - 1) * PANEL * 4
+    column, index = 0, 0
+    while column < f:
+        width = panel_width(f - column)
+        if index % splits == split:
+            for e in range(area):
+                taps[0] = e * v_step
+                panel = u + ((column * area + e * width) * c + (index * area + e) * GAP) * 4
+                multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
+            _leave(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width)
+        column, index = column + width, index + 1
+
+
+@njit
+def _leave(m, products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
+    """Y = A' M A + bias + residual, cut off at zero or not; what falls outside the image goes to a dump."""
+    oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
+    outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + (m + 2) * (m + 2) * step
+    to, adds = address(outs), address(residuals) if residual != 0 else 0
+    for b in range(n):
+        image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
+        for e in range(m * m):
+            p, q = i * m + e // m, j * m + e % m
+            inside = p < oh and q < ow
+            offset = (((image * oh + p) * ow + q) * f + column) * 4
+            outs[e] = y + offset if inside else dump
+            residuals[e] = residual + offset if inside else zeros
+        for k in range(0, width * 4, LANES * 4):
+            source, b_here = products + b * PANEL * 4 + k, bias + column * 4 + k
+            if m == 2:
+                _scatter2(source, step, to, k, b_here, adds, floor)
+            else:
+                _scatter4(source, step, to, k, b_here, adds, floor)
+    hold(outs, residuals)
+
+
+def winograd_bytes(m: int, block: int, channels: int) -> int:
+    """Workspace of one thread: V, one panel of M, and the dump."""
+    return (m + 2) ** 2 * (block * (channels + PANEL) * 4 + 128) + PANEL * 4
+

@@ -1,0 +1,1 @@
+"""What lessons use: plots, exercises with hints, the depth experiment, networks that fail."""

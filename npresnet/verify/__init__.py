@@ -1,0 +1,1 @@
+"""Proofs: gradients against differences, whole networks against PyTorch."""

@@ -1,0 +1,132 @@
+"""Golden packs: what PyTorch once answered, replayed without PyTorch.
+
+``packs/ops.npz`` holds the arguments, value and gradients of every option of every op.  ``packs/networks.npz`` holds,
+for a narrow copy of every architecture and for every detail of the dialects, in train and in eval mode: the value of
+the stem and of every block, logits, loss, the gradient of the input and of every parameter, the running statistics
+after the step, and the loss over ten steps of descent.  Weights and inputs are drawn by :mod:`npresnet.verify.fixed_weights`.
+Of the deepest networks' arrays, and of all gradients in eval mode, eight random projections each are kept.
+
+tests/scripts/make_golden.py writes the packs, and a test there writes them again and compares.
+"""
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.resources import files
+
+import numpy as np
+
+from ..backend import use
+from .fixed_weights import draw
+from .replay import replay_network, replay_op, step
+from .report import Table, number
+
+OP_BOUNDS = {"float64": 1e-12, "float32": 2e-6}
+NETWORK_BOUNDS = {"float64": 1e-9, "float32": 2e-3}     # a case may state another: how far rounding carries it
+
+
+@dataclass(frozen=True)
+class Row:
+    """How far the answers of one kind lie from PyTorch's, in units of each array's largest entry."""
+
+    case: str
+    what: str
+    dtype: str
+    arrays: int
+    error: float
+    bound: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Verification(Table):
+    """Every comparison made; true where there were some and all hold."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+    def cells(self) -> list[tuple[str, ...]]:
+        return [("case", "what", "dtype", "arrays", "max error", "bound", "verdict")] + [
+            (row.case, row.what, row.dtype, str(row.arrays), number(row.error), number(row.bound), row.verdict)
+            for row in self.rows]
+
+    def conclusion(self) -> str:
+        if not self.rows:
+            return "nothing was compared"
+        arrays = sum(row.arrays for row in self.rows)
+        if not self.wrong:
+            return f"{len(self.rows)} comparisons of {arrays} arrays: all agree with PyTorch"
+        return (f"{len(self.wrong)} of {len(self.rows)} comparisons differ from PyTorch: "
+                + "; ".join(f"{row.case} {row.what}" for row in self.wrong))
+
+
+def verify(backend="numpy", only="*", dtypes=("float64", "float32")) -> Verification:
+    """Replay the packs on "numpy", "numba" or "cupy"; ``only`` is a pattern for the names of the cases."""
+    rows = []
+    with use(backend) if backend != "cupy" else nullcontext():
+        device = "cuda" if backend == "cupy" else "cpu"
+        for pack, replay, bounds in (("ops", replay_op, OP_BOUNDS), ("networks", replay_network, NETWORK_BOUNDS)):
+            for case, due in read_pack(pack):
+                for dtype in dtypes:
+                    if fnmatch(case["name"], only) and dtype in case["dtypes"]:
+                        found = replay(case, due, np.dtype(dtype), device)
+                        rows += compared(case, found, due, dtype, bounds[dtype])
+    return Verification(f"npresnet on {backend} against PyTorch's stored answers", tuple(rows))
+
+
+def read_pack(name):
+    """(case, its arrays by name) for every case of a pack."""
+    with files(__package__).joinpath(f"packs/{name}.npz").open("rb") as file, np.load(file) as pack:
+        for i, case in enumerate(json.loads(bytes(pack["cases"]))):
+            yield case, unflattened(case["arrays"], pack[f"case {i}"])
+
+
+def unflattened(layout, values):
+    sizes = [int(np.prod(shape)) for _, shape in layout]
+    parts = np.split(values, np.cumsum(sizes)[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts)}
+
+
+def compared(case, found, due, dtype, bound) -> list[Row]:
+    """A row for each kind of answer: what stands before the first colon of its name."""
+    kinds: dict[str, list[float]] = {}
+    gradients = [largest(a) for name, a in due.items() if name.startswith("gradient")]
+    for name, a in found.items():
+        kinds.setdefault(name.partition(":")[0], []).append(distance(a, due[name], max(gradients, default=0)))
+    rows = []
+    for what, errors in kinds.items():
+        allowed, worst = case.get("bounds", {}).get(what, bound) if dtype == "float64" else bound, max(errors)
+        rows.append(Row(case["name"], what, dtype, len(errors), worst, allowed, "ok" if worst <= allowed else "WRONG"))
+    return rows
+
+
+def distance(found, due, top) -> float:
+    """The largest difference, divided by the array's largest entry or 1e-9 of the largest gradient.
+
+    A bias in front of a training batch norm has the gradient 0, of which each side keeps what rounding leaves.  Where
+    neither exceeds the rounding of the largest gradient, both are 0.
+    """
+    rounding = 1e-13 if found.dtype == np.float64 else 1e-4
+    if max(largest(found), largest(due)) <= rounding * top:
+        return 0.0
+    gap = largest(found - due) / max(largest(due), 1e-9 * top, np.finfo(np.float64).tiny)
+    return gap if np.isfinite(gap) else np.inf
+
+
+def largest(a) -> float:
+    return float(np.abs(a).max(initial=0))
+
+
+def verify_model(model, name, side=64, batch=2) -> Verification:
+    """Hold a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
+    from .torch_model import torch_answers
+    model, rows = model.astype(np.float64), []
+    classes, channels = model.fc.weight.value.shape[0], model.spec.in_channels
+    x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
+    for mode in ("train", "eval"):
+        due = torch_answers(model, x, labels, mode == "train")
+        found = step(model.mapped(lambda a: a).train(mode == "train"), x, labels, mode)
+        found = {key: np.asarray(a) for key, a in found.items()}
+        rows += compared({"name": f"{name} {mode}"}, found, due, "float64", NETWORK_BOUNDS["float64"])
+    return Verification(f"{name} against PyTorch", tuple(rows))

@@ -1,0 +1,115 @@
+"""A model run by PyTorch: the same tree of chains, sums and layers, every layer torch's own.
+
+The one module of the package that imports torch, and only when it is used.
+"""
+
+from functools import reduce
+
+import numpy as np
+
+from .. import nn
+from ..ops.window import Window
+
+
+def import_torch():
+    try:
+        import torch
+    except ImportError:
+        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights the stored answers "
+                          "are replayed, which needs nothing") from None
+    return torch
+
+
+def torch_answers(model, x, labels, training):
+    """What PyTorch answers for the model's arrays, named as in :func:`npresnet.verify.replay.step`."""
+    torch = import_torch()
+    mode = "train" if training else "eval"
+    tensors = {key: torch.from_numpy(np.array(box.value)) for key, box in model.named_arrays()}
+    learned = {name: tensors[name].requires_grad_() for name, _ in model.named_parameters()}
+    x = torch.from_numpy(x).requires_grad_()
+    run = Run(model, tensors, training)
+    logits = reduce(lambda x, part: run.through(part, x), model.features_and_scores(), x)
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+    loss.backward()
+    answers = {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": x.grad}
+    answers |= {f"gradient: {mode} {name}": t.grad for name, t in learned.items()}
+    if training:
+        answers |= {f"buffers: {key}": t for key, t in tensors.items() if key not in learned}
+    return {name: np.asarray(t.detach()) for name, t in answers.items()}
+
+
+class Run:
+    """One pass through a model in torch; the running statistics among ``tensors`` move in place."""
+
+    def __init__(self, model, tensors, training):
+        self.F, self.tensors, self.training = import_torch().nn.functional, tensors, training
+        self.names = {id(module): f"{name}." if name else "" for name, module in model.named_modules()}
+
+    def through(self, module, x):
+        if isinstance(module, nn.Chain):
+            return reduce(lambda x, part: self.through(part, x), module.layers(), x)
+        if isinstance(module, nn.Residual):
+            return self.through(module.branch, x) + self.through(module.shortcut, x)
+        kinds = [kind for kind in type(module).__mro__ if hasattr(self, kind.__name__)]
+        if not kinds:
+            raise ValueError(f"no counterpart in PyTorch for {type(module).__name__}")
+        return getattr(self, kinds[0].__name__)(module, x)
+
+    def array(self, module, name):
+        return self.tensors.get(self.names[id(module)] + name)
+
+    def Identity(self, module, x):
+        return x
+
+    def Conv2d(self, module, x):
+        return self.F.conv2d(self.padded(x, module.pads(x)), self.array(module, "weight"), self.array(module, "bias"),
+                             module.stride, 0, module.dilation, module.groups)
+
+    def BatchNorm2d(self, module, x):
+        mean, var, weight, bias = (self.array(module, name)
+                                   for name in ("running_mean", "running_var", "weight", "bias"))
+        if not self.training or module.frozen:
+            return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, module.eps)
+        self.array(module, "num_batches_tracked").add_(1)
+        if not module.unbiased:                              # PyTorch knows only the unbiased variance
+            r, seen = module.momentum, x.detach()
+            mean.copy_((1 - r) * mean + r * seen.mean((0, 2, 3)))
+            var.copy_((1 - r) * var + r * seen.var((0, 2, 3), unbiased=False))
+            return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
+        return self.F.batch_norm(x, mean, var, weight, bias, True, module.momentum, module.eps)
+
+    def ReLU(self, module, x):
+        return self.F.relu(x)
+
+    def Linear(self, module, x):
+        return self.F.linear(x, self.array(module, "weight"), self.array(module, "bias"))
+
+    def GlobalAvgPool2d(self, module, x):
+        return x.mean((2, 3))
+
+    def MaxPool2d(self, module, x):
+        static = dict(module.statics(x))
+        x = self.padded(x, static.pop("padding"), -np.inf)
+        return self.F.max_pool2d(x, static.pop("kernel"), **static)
+
+    def AvgPool2d(self, module, x):
+        static = dict(module.statics(x))
+        return self.F.avg_pool2d(x, static.pop("kernel"), **static)
+
+    def Subsample(self, module, x):
+        stride = module.static["stride"]
+        return x[:, :, ::stride, ::stride]
+
+    def ZeroPadChannels(self, module, x):
+        return self.F.pad(x, (0, 0, 0, 0, module.static["before"], module.static["after"]))
+
+    def ZeroPad2d(self, module, x):
+        return self.padded(x, module.static["padding"])
+
+    def SqueezeExcite(self, module, x):
+        z = self.Conv2d(module.fc2, self.F.relu(self.Conv2d(module.fc1, x.mean((2, 3), keepdim=True))))
+        return x * self.F.sigmoid(z)
+
+    def padded(self, x, padding, fill=0.0):
+        (top, bottom), (left, right) = Window.of(1, padding=padding).padding
+        return self.F.pad(x, (left, right, top, bottom), value=fill)

@@ -1,0 +1,1 @@
+"""How other libraries name the arrays of a ResNet."""

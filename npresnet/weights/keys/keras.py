@@ -1,0 +1,141 @@
+"""Keras's names and layouts for the arrays that torchvision calls ``layer1.0.conv1.weight``.
+
+Keras Applications name every layer; the tutorials leave the names to Keras, which counts, so that there the order of
+the file decides.  Kernels turn from (kh, kw, C, F) to (F, C, kh, kw), dense ones from (D, M) to (M, D).
+"""
+
+import re
+
+import numpy as np
+
+from ...models.published import IMAGENET
+from ...models.registry import FAMILY
+from ...formats.errors import WeightsError, shown
+
+ROLES = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias",
+         "moving_mean": "running_mean", "moving_variance": "running_var"}
+AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+BLOCK = re.compile(r"conv([2-5])_block(\d{1,3})_(\d|preact)_(conv|bn)")
+
+
+def is_keras(keys) -> bool:
+    return bool(keys) and all(key.rpartition("/")[2] in ROLES and "/" in key for key in keys)
+
+
+def from_keras(arrays):
+    """The arrays under torchvision's names and in its layout, as views."""
+    layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
+    if any(last(layer) == "conv1_conv" for layer in layers):
+        names = {layer: applications_name(last(layer), v2=any(last(name) == "post_bn" for name in layers))
+                 for layer in layers}
+    else:
+        names = names_by_order(arrays, layers)
+    state = {}
+    for key, array in arrays.items():
+        layer, _, role = key.rpartition("/")
+        state[f"{names[layer]}.{ROLES[role]}"] = np.transpose(array, AXES.get(np.ndim(array)))
+    if len(state) != len(arrays):
+        raise WeightsError("two of its layers have one place in the network")
+    if "fc.weight" not in state:
+        raise WeightsError("a Keras model without its classifier (include_top=False); save it with include_top=True")
+    return state
+
+
+def keras_dialect(arrays) -> str:
+    """Keras Applications by their names, the tutorials by their biases: the second has them, the first has not."""
+    layers = {key.rpartition("/")[0] for key in arrays}
+    if any(last(layer) == "conv1_conv" for layer in layers):
+        return "keras"
+    biased = any(f"{layer}/bias" in arrays for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 4)
+    return "keras-tutorial-b" if biased else "keras-tutorial-a"
+
+
+def last(layer):
+    return layer.rpartition("/")[2]
+
+
+def applications_name(layer, v2):
+    """conv3_block1_0_bn → layer2.0.downsample.1;  in the V2 nets a block's _1_bn is its second batch norm."""
+    fixed = {"conv1_conv": "conv1", "conv1_bn": "bn1", "post_bn": "bn", "predictions": "fc", "probs": "fc"}
+    if layer in fixed:
+        return fixed[layer]
+    found = BLOCK.fullmatch(layer)
+    if not found:
+        raise WeightsError(f"no ResNet of Keras has a layer {shown(layer)}")
+    stage, block, part, kind = found.groups()
+    place = f"layer{int(stage) - 1}.{int(block) - 1}."
+    if part == "preact":
+        return place + "bn1"
+    if part == "0":
+        return place + ("downsample" if v2 else f"downsample.{'conv bn'.split().index(kind)}")
+    return place + f"{kind}{int(part) + (v2 and kind == 'bn')}"
+
+
+def names_by_order(arrays, layers):
+    """The n-th convolution and the n-th batch norm of the file belong together."""
+    convs = [layer for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 4]
+    norms = [layer for layer in layers if f"{layer}/gamma" in arrays]
+    dense = [layer for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 2]
+    places = in_order([np.shape(arrays[f"{layer}/kernel"]) for layer in convs])
+    if len(norms) != len(convs) or len(dense) != 1 or len(convs) + len(norms) + 1 != len(layers):
+        raise WeightsError(f"{len(convs)} convolutions, {len(norms)} batch norms and {len(dense)} dense layers are no "
+                           "ResNet; batch norms made inside call() are never saved")
+    own = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
+    if own:
+        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(shown, own[:3]))}; "
+                           "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
+    if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
+        raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
+                           "save it as .keras or .h5")
+    return {**dict(zip(convs, (conv for conv, _ in places))), **dict(zip(norms, (norm for _, norm in places))),
+            dense[0]: "fc"}
+
+
+def in_order(kernels):
+    """(convolution, batch norm) in torchvision's names for the kernels (kh, kw, C, F) in the order of the file."""
+    name = next((name for name in IMAGENET if len(kernels) == convolutions(name)), None)
+    if name is None:
+        raise WeightsError(f"no ResNet of the tutorials has {len(kernels)} convolutions")
+    options = FAMILY[name].build.keywords
+    bottleneck, places, i = options["block"].expansion == 4, [("conv1", "bn1")], 1
+    for stage, depth in enumerate(options["depths"]):
+        for block in range(depth):
+            projects = block == 0 and (bottleneck or stage > 0)
+            count = (3 if bottleneck else 2) + projects
+            later = kernels[i:i + count] if stage or not projects else kernels[convolutions_before_stage_2(options):]
+            order = roles_in_block(kernels[i:i + count], later[:count], bottleneck, projects)
+            places += [placed(f"layer{stage + 1}.{block}.", role) for role in order]
+            i += count
+    return places
+
+
+def placed(block, role):
+    return (f"{block}downsample.0", f"{block}downsample.1") if role == 0 else (f"{block}conv{role}", f"{block}bn{role}")
+
+
+def roles_in_block(kernels, later, bottleneck, projects):
+    """1, 2, 3 for the branch's convolutions, 0 for the projection, in the order of the file.
+
+    The branch keeps its order; the projection comes before, between or after.  In a bottleneck of the first stage it
+    has the shape of the third convolution; where it stands shows in the second stage, where their shapes differ.
+    """
+    if not projects:
+        return [1, 2, 3] if bottleneck else [1, 2]
+    if not bottleneck:
+        position = next((i for i, shape in enumerate(kernels) if shape[0] == 1), 2)
+        return [0, 1, 2] if position == 0 else [1, 0, 2] if position == 1 else [1, 2, 0]
+    middle = next((i for i, shape in enumerate(later) if shape[0] == 3), 1)
+    others = [i for i in range(4) if i not in (middle - 1, middle)]
+    third = next((i for i in others if later[i][2] == later[middle][3]), others[-1])
+    roles = {middle - 1: 1, middle: 2, third: 3}
+    return [roles.get(i, 0) for i in range(4)]
+
+
+def convolutions(name):
+    options = FAMILY[name].build.keywords
+    bottleneck = options["block"].expansion == 4
+    return 1 + sum(options["depths"]) * (3 if bottleneck else 2) + (4 if bottleneck else 3)
+
+
+def convolutions_before_stage_2(options):
+    return 1 + options["depths"][0] * 3 + 1

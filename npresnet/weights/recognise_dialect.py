@@ -1,0 +1,55 @@
+"""Which dialect a checkpoint's keys and shapes betray."""
+
+from dataclasses import replace
+
+from ..models import details
+from ..formats.errors import WeightsError
+from ..formats.keras import CONFIG, ends_in_scores
+
+
+def plain(shapes):
+    """The shapes with a single stem convolution in the place of a deep stem's three, so that blocks can be counted."""
+    if not deep_stem(shapes):
+        return shapes
+    return {**shapes, "conv1.weight": (64, *shapes["conv1.0.weight"][1:2], 7, 7)}
+
+
+def deep_stem(shapes):
+    return "conv1.6.weight" in shapes and len(shapes.get("conv1.0.weight", ())) == 4
+
+
+def in_dialect(read, shapes, dialect, metadata):
+    """The recognition ``read``, made of shapes alone, in the dialect that the keys speak; the options say the rest."""
+    seen = dict(read.options) | stem_and_gates(shapes)
+    if dialect == "torchvision" and {"stem", "avg_down", "squeeze"} & seen.keys():
+        dialect = "timm"
+    if dialect == "torchvision" and "stem_bias" in seen:
+        dialect = "caffe"
+    if dialect == "torchvision":
+        return read
+    if dialect == "keras":                                       # its biases are its own, V1 has others than V2
+        seen.pop("conv_bias", None)
+        seen.pop("stem_bias", None)
+    if metadata.get(CONFIG) and ends_in_scores(metadata[CONFIG]) is not None:
+        seen["softmax"] = not ends_in_scores(metadata[CONFIG])
+    try:
+        usual = details(read.name, dialect)
+    except ValueError as error:
+        raise WeightsError(str(error)) from None
+    options = {field: value for field, value in seen.items() if getattr(usual, field) != value}
+    also = read.also if dialect in ("timm", "huggingface") else ()
+    return replace(read, dialect=dialect, options=options, preprocessing=None, also=also)
+
+
+def stem_and_gates(shapes):
+    """The details that show in the shapes, beyond those that every reader of torchvision's keys looks at."""
+    seen = {}
+    if deep_stem(shapes):
+        seen |= {"stem": "deep", "stem_width": int(shapes["conv1.0.weight"][0])}
+    if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes:
+        seen["stem_bias"] = True
+    if len(shapes.get("layer2.0.downsample.1.weight", ())) == 4:
+        seen["avg_down"] = True
+    if "layer1.0.se.fc1.weight" in shapes:
+        seen["squeeze"] = True
+    return seen

@@ -1,0 +1,89 @@
+"""The benchmark compares equals: outputs first, then times, and nobody is dropped without a word."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from npresnet import create_model
+from npresnet.cli import main
+from npresnet.bench import cpu as bench_module
+from npresnet.bench import memory
+from npresnet.bench.cpu import Entry, Report, bench, check
+
+pytest.importorskip("numba")
+
+
+def test_report_has_every_contestant_and_its_ratio(capsys):
+    pytest.importorskip("onnxruntime")
+    argv = ["bench", "--model", "resnet20", "--batch", "2", "--rounds", "2", "--against", "torch,onnxruntime"]
+    assert main([*argv, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    names = [entry["name"] for entry in report["entries"]]
+    assert names == ["npresnet", "onnxruntime", "torch, contiguous", "torch, channels last"]
+    assert report["left_out"] == {} and report["batch"] == 2 and report["mode"] == "infer"
+    ours = report["entries"][0]["median_ms"]
+    for entry in report["entries"]:
+        assert entry["ratio"] == pytest.approx(entry["median_ms"] / ours, rel=1e-2, abs=1e-3)
+
+
+def test_training_steps_start_from_the_same_loss():
+    pytest.importorskip("torch")
+    report = bench(create_model("resnet20"), 4, "train", ("torch", "onnxruntime"), size=32, rounds=1)
+    assert len(report.entries) == 3 and report.left_out == {"onnxruntime": "it does not train"}
+
+
+def test_a_library_that_is_not_installed_is_left_out_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    report = bench(create_model("resnet20"), 1, "infer", ("openvino",), size=32, rounds=1)
+    assert [entry.name for entry in report.entries] == ["npresnet"] and "openvino" in report.left_out
+    assert "left out: openvino (not available" in str(report)
+
+
+def test_other_outputs_stop_it():
+    with pytest.raises(ValueError, match=r"rival gives other outputs"):
+        check({"npresnet": lambda: np.ones(3), "rival": lambda: np.array([1, 1, 1.01])})
+    with pytest.raises(ValueError, match=r"rival gives other outputs"):
+        check({"npresnet": lambda: np.ones(3), "rival": lambda: np.array([1, 1, np.nan])})
+
+
+def test_medians_and_ratios():
+    entries = [Entry("npresnet", [1.0, 2.0, 30.0]), Entry("slow", [3.0, 5.0, 4.0])]
+    report = Report("m", 1, "infer", 2, "a machine", entries, {})
+    assert report.ratio(entries[1]) == 2 and "2.00" in str(report)
+
+
+def test_each_timed_call_follows_one_that_is_not():
+    calls = []
+    assert len(bench_module.timed(lambda: calls.append(1), 3)) == 3
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("argv, words", [(["--against", "jax"], "jax"), (["--model", "nothing"], "unknown model")])
+def test_bad_names_are_one_line(argv, words, capsys):
+    assert main(["bench", *argv]) == 2
+    error = capsys.readouterr().err
+    assert words in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are read from Linux's /proc")
+def test_memory_of_each_contestant_in_its_own_process(capsys):
+    pytest.importorskip("torch")
+    argv = ["bench", "--model", "resnet20", "--batch", "128", "--memory", "--against", "torch,ncnn"]
+    assert main([*argv, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    peak, weights = report["entries"]["npresnet"]
+    activations = 128 * 16 * 32 * 32 * 4                     # the largest result, of which a block needs two at a time
+    assert 0 < weights < peak < 40 * activations and 0 < report["entries"]["torch"][0] < 40 * activations
+    assert "ncnn" in report["left_out"]                      # not installed, or one image at a time
+    assert main(argv[:-1] + ["torch"]) == 0
+    assert "transformed weights" in capsys.readouterr().out
+
+
+def test_a_training_step_has_a_peak_too():
+    measured = memory.measure({"library": "npresnet", "model": "resnet20", "batch": 4, "mode": "train", "size": 32,
+                               "threads": 1, "folder": "."}) if os.access("/proc/self/clear_refs", os.W_OK) else None
+    assert measured is None or (measured["weights"] == 0 and measured["peak"] >= 0)

@@ -1,0 +1,57 @@
+"""Machine code that is kept is that of the sources as they are."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from npresnet import backend
+from npresnet.kernels.cpu.codegen import jit as compiled, disk_cache as entries
+from npresnet.kernels.cpu import arrays as memory, threads
+from npresnet.ops import winograd
+
+PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
+WHOLE = """from numba import njit
+from .compiled import cached
+from .part import part
+
+
+@cached(njit)
+def whole(x):
+    return part(x)
+
+
+print(whole(1), sum(whole.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.slow
+def test_a_change_in_another_file_is_noticed(tmp_path):
+    folder = tmp_path / "package/kernels/cpu"
+    folder.mkdir(parents=True)
+    for module in (backend, compiled, entries, memory, threads):
+        place = tmp_path / "package" if module is backend else folder
+        (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
+    (folder / "whole.py").write_text(WHOLE)
+
+    def answer(number):
+        (folder / "part.py").write_text(PART.format(number))
+        command = [sys.executable, "-m", "package.kernels.cpu.whole"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.split() or done.stderr
+
+    assert [answer(1), answer(1), answer(2), answer(2)] == [["2", "0"], ["2", "1"], ["3", "0"], ["3", "1"]]
+
+
+def test_the_sources_are_all_that_kernels_are_made_of():
+    """Whatever of this package a kernel's file takes a name from; dispatch is no part of machine code."""
+    files, found = {path.resolve() for path in compiled.source_files()}, set()
+    for path in Path(compiled.__file__).parent.glob("*.py"):
+        names = vars(importlib.import_module(f"npresnet.kernels.cpu.{path.stem}")).values()
+        found |= {getattr(value, "__name__" if isinstance(value, type(sys)) else "__module__", "") for value in names}
+    origins = {Path(sys.modules[name].__file__).resolve() for name in found
+               if isinstance(name, str) and name.startswith("npresnet.") and name != "npresnet.backend"}
+    assert len(origins) > 30 and origins <= files
+    assert Path(winograd.__file__).resolve() in files

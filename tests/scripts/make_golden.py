@@ -1,0 +1,153 @@
+"""Write the golden packs anew, from PyTorch's answers:  python -m tests.scripts.make_golden
+
+An answer changes when PyTorch's does, and by rounding from one machine to another: commit the packs only together with
+a case that was added or corrected.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import npresnet
+from npresnet import ops
+from npresnet.models import Spec, list_models
+from npresnet.models.registry import FAMILY
+from npresnet.verify.golden import NETWORK_BOUNDS, compared
+from npresnet.verify.fixed_weights import draw
+from npresnet.verify.replay import STEPS, compact, given, narrow
+
+from ..support import oracles
+from ..support.cases import CASES
+from ..ops.test_torch import in_torch, torch_has
+from ..support.steps import BUFFERS, tensors, their_losses
+from ..support.torch_twins import Twin
+
+PACKS = Path(npresnet.__file__).parent / "tools" / "packs"
+WHOLE = ("resnet18", "resnet50", "plain18", "preresnet18", "preresnet50", "resnet20", "plain20")
+DETAILS = [
+    ("resnet20", {"shortcut": "A-appended"}), ("resnet20", {"shortcut": "B"}), ("resnet20", {"shortcut": "B-leading"}),
+    ("resnet20", {"shortcut": "C"}), ("resnet20", {"conv_bias": True}), ("resnet20", {"eps": 1e-3, "momentum": 0.3}),
+    ("resnet20", {"unbiased": False}), ("resnet20", {"squeeze": True}), ("resnet20", {"padding": "same"}),
+    ("resnet18", {"stem": "deep", "stem_width": 2}), ("resnet18", {"stem": "pool-first"}),
+    ("resnet18", {"pool": "ceil"}), ("resnet18", {"pool": "zeros", "stem_bias": True}),
+    ("resnet18", {"pool": "same", "padding": "same"}),
+    ("resnet18", {"avg_down": True}), ("resnet50", {"relu_before_sum": True}), ("resnet50", {"softmax": True}),
+    ("preresnet18", {"bare_bias": True}),
+    ("preresnet50", {"stem": "bare", "pool": "zeros", "stride_in": "last", "stride_on": "1x1"}),
+]
+DIALECTS = [("paper", "resnet50"), ("caffe", "resnet50"), ("keras", "resnet50"), ("keras", "preresnet50"),
+            ("keras-tutorial-a", "resnet50"), ("keras-tutorial-b", "resnet18"), ("pytorch-tutorial", "resnet34")]
+
+
+def network_cases():
+    cases = [network_case(name, name, whole=name in WHOLE) for name in list_models()]
+    cases += [network_case(f"{name} {', '.join(f'{k}={v}' for k, v in options.items())}", name, options=options)
+              for name, options in DETAILS]
+    return cases + [network_case(f"{name} {dialect}", name, dialect) for dialect, name in DIALECTS]
+
+
+def network_case(title, model, dialect="torchvision", options=None, whole=False):
+    cifar = FAMILY[model].preprocessing == "cifar10"
+    static, build = FAMILY[model].build.keywords, {"width": 4 if cifar else 2}
+    if "base_width" in static:                               # a wide middle, and groups where there were some
+        build |= {"base_width": 32, "groups": 4} if static.get("groups", 1) > 1 else {"base_width": 128}
+    shallow = whole or title != model
+    return {"name": title, "model": model, "dialect": dialect, "options": options or {}, "build": build, "batch": 8,
+            "side": 8 if cifar else 32, "projected": not whole, "dtypes": ["float64", "float32"][:1 + shallow]}
+
+
+def network_answers(case):
+    """The case with its step size and bounds, and PyTorch's answers.
+
+    A bound is 1e-9, unless PyTorch's own answers move by more when the images move by a few roundings: then ten times
+    that, up to the next power of ten.  The first step of descent is at most 1e-4 long, over all parameters together,
+    and shorter where ten such steps would be chaotic: narrow nets are steep.
+    """
+    model, (x, labels) = narrow(case), given(case)
+    first = answers(case, model, x, labels, rate=0)
+    size = np.sqrt(sum(np.sum(a**2) for name, a in first.items() if name.startswith("gradient: train")))
+    for length in (1e-4, 1e-6, 1e-8):
+        rate = power_of_ten(length / size, np.floor)
+        due, near = (compact(answers(case, model, images, labels, rate), case["projected"])
+                     for images in (x, x * (1 + 2.0**-50)))
+        moved = compared(case, near, due, "float64", NETWORK_BOUNDS["float64"])
+        bounds = {row.what: power_of_ten(10 * row.error, np.ceil) for row in moved if 10 * row.error > row.bound}
+        if bounds.get("descent", 0) <= 1e-6:
+            break
+    return case | {"rate": rate, "bounds": bounds}, due
+
+
+def power_of_ten(value, rounding):
+    return float(10.0 ** rounding(np.log10(value)))
+
+
+def answers(case, model, x, labels, rate):
+    """PyTorch's answers under the names of npresnet.verify.replay.replay_network."""
+    torch = oracles.torch()
+    net = Twin(Spec(case["model"], 5, dialect=case["dialect"], options=case["options"]), **case["build"])
+    found = {}
+    for mode in ("train", "eval"):
+        p, images = tensors(model, np.float64), torch.from_numpy(x).requires_grad_()
+        logits = net(p, images, mode == "train")
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        loss.backward()
+        found |= {f"blocks: {mode} {name}": value for name, value in net.seen.items()}
+        found |= {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": images.grad}
+        found |= {f"gradient: {mode} {key}": t.grad for key, t in p.items() if t.requires_grad}
+        if mode == "train":
+            found |= {f"buffers: {key}": t for key, t in p.items() if key.endswith(BUFFERS)}
+    found = {name: np.asarray(a.detach(), np.float64) for name, a in found.items()}
+    if rate:
+        found["descent: losses"] = np.array(their_losses(net, model, x, labels, STEPS, rate))
+    return found
+
+
+def op_cases():
+    """All but what PyTorch has not, slices of a batch, and ops made of others that are here."""
+    fused = [name for name in ops.__all__ if getattr(ops, name).__module__ == "npresnet.ops.fused"]
+    return [case for case in CASES if torch_has(case) and case.workspace is None and case.op in ops.__all__
+            and case.op not in fused]
+
+
+def op_answers(case):
+    """(what replay.replay_op needs, the arguments and PyTorch's answers)."""
+    torch = oracles.torch()
+    arrays, constants = case.draw()
+    leaves = {name: torch.from_numpy(a).requires_grad_() for name, a in arrays.items()}
+    fixed = {name: torch.from_numpy(a) for name, a in constants.items()}
+    y = in_torch(torch.nn.functional, case.op, leaves, fixed, case.static)
+    dy = draw(str(case), tuple(y.shape))
+    if y.numel():
+        y.backward(torch.from_numpy(dy))
+    due = {f"given: {name}": a for name, a in {**arrays, **constants, "dy": dy}.items()}
+    due["value: y"] = y.detach().numpy()
+    due |= {f"gradient: {name}": np.zeros(t.shape) if t.grad is None else t.grad.numpy() for name, t in leaves.items()}
+    if case.op == "batch_norm_train":
+        x = leaves["x"].detach()
+        due["value: 0"], due["value: 1"] = x.mean((0, 2, 3)).numpy(), x.var((0, 2, 3), unbiased=False).numpy()
+    arguments = [*arrays, *constants]
+    return {"name": str(case), "op": case.op, "static": case.static, "arguments": arguments,
+            "given": [*arguments, "dy"], "dtypes": ["float64", "float32"]}, due
+
+
+def packed(cases_and_answers):
+    cases, arrays = [], {}
+    for i, (case, answers) in enumerate(cases_and_answers):
+        cases.append(case | {"arrays": [[name, np.shape(a)] for name, a in answers.items()]})
+        arrays[f"case {i}"] = np.concatenate([np.ravel(a).astype(np.float64) for a in answers.values()])
+    return {"cases": np.frombuffer(json.dumps(cases).encode(), np.uint8), **arrays}
+
+
+def packs():
+    return {"ops": packed(map(op_answers, op_cases())),
+            "networks": packed(map(network_answers, network_cases()))}
+
+
+if __name__ == "__main__":
+    for name, arrays in packs().items():
+        path = PACKS / f"{name}.npz"
+        path.parent.mkdir(exist_ok=True)
+        np.savez_compressed(path, **arrays)
+        print(f"{name}: {len(arrays) - 1} cases, {path.stat().st_size / 1e6:.2f} MB", file=sys.stderr)

@@ -1,0 +1,168 @@
+"""Every network of the family in PyTorch, as functions of a state dict; torchvision's own where it has them.
+
+``oracle(model)`` returns forward(p, x, training): p maps state-dict keys to tensors, whose running statistics a
+training pass moves in place, as PyTorch's modules do.
+"""
+
+from npresnet.models.published import details
+from npresnet.models.registry import FAMILY
+
+from . import oracles
+
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+               "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")
+
+
+def torchvision_forward(name, num_classes=1000):
+    """torchvision's own module as a function of its state."""
+    torch = oracles.torch()
+    with torch.device("meta"):                               # the tensors come with every call
+        net = getattr(oracles.torchvision_models(), name)(num_classes=num_classes)
+
+    def forward(p, x, training):
+        return torch.func.functional_call(net.train(training), p, (x,))
+
+    return forward
+
+
+class Twin:
+    """One network, written from the papers' figures; ``seen`` holds the value of the stem and of every block."""
+
+    def __init__(self, spec, **build_options):
+        self.F = oracles.torch().nn.functional
+        entry = FAMILY[spec.name]
+        self.d = details(spec.name, spec.dialect, **{**entry.defaults, **spec.options})
+        self.static = {**entry.build.keywords, **build_options}
+        self.net, self.block = entry.build.func.__name__, self.static["block"].__name__
+        self.preact = self.net == "PreActResNet"
+
+    def __call__(self, p, x, training):
+        self.p, self.training, self.seen = p, training, {}
+        x = self.seen["stem"] = self.stem(x)
+        for stage, depth in enumerate(self.static["depths"]):
+            for j in range(depth):
+                key = f"layer{stage + 1}.{j}"
+                x = self.seen[key] = getattr(self, self.block)(key, x, self.stride(stage, j, depth))
+        if self.preact:
+            x = self.norm_relu("bn", x)
+        return self.F.linear(x.mean((2, 3)), self.p["fc.weight"], self.p["fc.bias"])
+
+    def stride(self, stage, j, depth):
+        if self.d.stride_in == "last":
+            return 2 if j == depth - 1 and stage < len(self.static["depths"]) - 1 else 1
+        return 2 if stage > 0 and j == 0 else 1
+
+    # -- layers ----------------------------------------------------------------------------------
+
+    def conv(self, key, x, stride=1, groups=1):
+        w, b = self.p[f"{key}.weight"], self.p.get(f"{key}.bias")
+        kernel, padding = w.shape[2], w.shape[2] // 2
+        if self.d.padding == "same":
+            x, padding = self.same(x, kernel, stride, 0.0), 0
+        return self.F.conv2d(x, w, b, stride, padding, 1, groups)
+
+    def same(self, x, kernel, stride, fill):
+        """TensorFlow's padding: o = ⌈i/s⌉, the odd pixel at the bottom and right."""
+        totals = [max((-(-i // stride) - 1) * stride + kernel - i, 0) for i in (x.shape[3], x.shape[2])]
+        return self.F.pad(x, [side for t in totals for side in (t // 2, t - t // 2)], value=fill)
+
+    def norm(self, key, x):
+        weight, bias, mean, var = (self.p[f"{key}.{n}"] for n in ("weight", "bias", "running_mean", "running_var"))
+        if not self.training:
+            return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.d.eps)
+        self.p[f"{key}.num_batches_tracked"] += 1
+        if not self.d.unbiased:                              # PyTorch knows only the unbiased kind
+            r = self.d.momentum
+            mean.copy_((1 - r) * mean + r * x.detach().mean((0, 2, 3)))
+            var.copy_((1 - r) * var + r * x.detach().var((0, 2, 3), unbiased=False))
+            return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, self.d.eps)
+        return self.F.batch_norm(x, mean, var, weight, bias, True, self.d.momentum, self.d.eps)
+
+    def norm_relu(self, key, x):
+        return self.F.relu(self.norm(key, x))
+
+    def gated(self, key, x):
+        if not self.d.squeeze:
+            return x
+        z = self.F.conv2d(x.mean((2, 3), keepdim=True), self.p[f"{key}.se.fc1.weight"], self.p[f"{key}.se.fc1.bias"])
+        z = self.F.conv2d(self.F.relu(z), self.p[f"{key}.se.fc2.weight"], self.p[f"{key}.se.fc2.bias"])
+        return x * self.F.sigmoid(z)
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def stem(self, x):
+        if self.net == "CifarResNet":
+            return self.norm_relu("bn1", self.conv("conv1", x))
+        if self.net == "PreActResNet" and not self.static.get("imagenet"):
+            return self.conv("conv1", x)
+        if self.d.stem == "deep":
+            x = self.norm_relu("conv1.1", self.conv("conv1.0", x, 2))
+            x = self.conv("conv1.6", self.norm_relu("conv1.4", self.conv("conv1.3", x)))
+        else:
+            x = self.conv("conv1", x, 2)
+        if self.d.stem == "pool-first":
+            return self.norm_relu("bn1", self.pool(x))
+        return self.pool(x if self.d.stem == "bare" else self.norm_relu("bn1", x))
+
+    def pool(self, x):
+        if self.d.pool == "zeros":
+            return self.F.max_pool2d(self.F.pad(x, (1, 1, 1, 1)), 3, 2)
+        if self.d.pool == "same":
+            return self.F.max_pool2d(self.same(x, 3, 2, float("-inf")), 3, 2)
+        ceil = self.d.pool == "ceil"
+        return self.F.max_pool2d(x, 3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
+
+    def shortcut(self, key, x, stride, out):
+        conv, norm = (f"{key}.downsample.{i + self.d.avg_down}" for i in (0, 1))     # behind the pooling
+        if f"{conv}.weight" in self.p:
+            if self.d.avg_down and stride > 1:
+                x, stride = self.F.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False), 1
+            return self.norm(norm, self.conv(conv, x, stride))
+        x, more = x[:, :, ::stride, ::stride], out - x.shape[1]
+        before = more // 2 if self.d.shortcut == "A" else 0
+        return self.F.pad(x, (0, 0, 0, 0, before, more - before)) if more else x
+
+    def PlainBlock(self, key, x, stride):
+        x = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride))
+        return self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", x))
+
+    def BasicBlock(self, key, x, stride):
+        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride))
+        f = self.gated(key, self.norm(f"{key}.bn2", self.conv(f"{key}.conv2", f)))
+        return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
+
+    def Bottleneck(self, key, x, stride):
+        first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
+        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, first))
+        f = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", f, second, self.static.get("groups", 1)))
+        f = self.norm(f"{key}.bn3", self.conv(f"{key}.conv3", f))
+        f = self.gated(key, self.F.relu(f) if self.d.relu_before_sum else f)
+        return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
+
+    def preactivated(self, key, x, stride):
+        """What the branch reads, and the shortcut's value."""
+        h = self.norm_relu(f"{key}.bn1", x) if f"{key}.bn1.weight" in self.p else x
+        if f"{key}.downsample.weight" in self.p:
+            return h, self.conv(f"{key}.downsample", h, stride)
+        shared = key == "layer1.0"                           # a net's first block
+        return h, (h if shared else x)[:, :, ::stride, ::stride]
+
+    def PreActBasicBlock(self, key, x, stride):
+        h, s = self.preactivated(key, x, stride)
+        h = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv1", h, stride))
+        return self.conv(f"{key}.conv2", h) + s
+
+    def PreActBottleneck(self, key, x, stride):
+        first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
+        h, s = self.preactivated(key, x, stride)
+        h = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv1", h, first))
+        h = self.norm_relu(f"{key}.bn3", self.conv(f"{key}.conv2", h, second))
+        return self.conv(f"{key}.conv3", h) + s
+
+
+def oracle(model):
+    """torchvision's net where ``model`` is one of its ten, else its twin."""
+    spec = model.spec
+    if spec.name in TORCHVISION and spec.dialect == "torchvision" and not spec.options:
+        return torchvision_forward(spec.name, spec.num_classes)
+    return Twin(spec)

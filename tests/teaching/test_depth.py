@@ -1,0 +1,49 @@
+"""The experiment on depth, on a few small pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npresnet import create_model, ops, use
+from npresnet.teaching import depth
+from npresnet.data.batches import Batch
+
+from ..support.drawn import drawn_source
+
+
+def test_gradient_norms_are_the_gradients_norms():
+    model = create_model("plain20", num_classes=3).astype(np.float64)
+    batch = Batch(np.random.default_rng(0).standard_normal((4, 3, 8, 8)), np.array([0, 1, 2, 0]))
+    before = model.state_dict()
+    with use("numpy"):
+        norms = depth.gradient_norms(model, batch)
+    assert len(norms) == 19 and all(norm > 0 for norm in norms.values())
+    assert all(array is before[key] for key, array in model.state_dict().items())
+    with use("numpy"):
+        twin = model.mapped(lambda array: array).train()
+        logits, pullback = twin.logits_vjp(batch.x)
+        pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
+    for name, box in twin.named_parameters():
+        if box.value.ndim == 4:
+            assert norms[name] == pytest.approx(np.sqrt((box.grad**2).sum()), rel=1e-3)
+
+
+def test_one_small_file_for_each_network(tmp_path):
+    source = drawn_source(12, side=32, classes=2)
+    for number, label in enumerate(source.labels):
+        (tmp_path / f"data/class{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.pixels[number]).save(tmp_path / f"data/class{label}/{number}.png")
+    argv = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--runs", tmp_path / "runs", "--epochs", "1",
+            "--held-out", "4", "--networks", "plain20", "resnet20"]
+    with use("numpy"):
+        depth.main(list(map(str, argv)))
+        first = (tmp_path / "out/plain20.json").read_bytes()
+        (tmp_path / "out/plain20.json").unlink()
+        depth.main(list(map(str, argv)))                                 # from the checkpoint: nothing is trained again
+    assert (tmp_path / "out/plain20.json").read_bytes() == first
+    result = json.loads(first)
+    assert result["pictures"] == 8 and len(result["layers"]) == 19 and len(result["history"]) == 1
+    assert len(result["gradient_norms_at_start"]) == len(result["history"][0]["gradient_norms"]) == 19
+    assert (tmp_path / "out/resnet20.json").exists()
