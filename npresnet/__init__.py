@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "WeightsError": "weights", "array_namespace": "backend", "create_model": "zoo", "freeze_batch_norm": "nn",
-    "grad_cam": "tools.cam", "gradcheck": "tools.gradcheck", "list_models": "models", "load_model": "zoo",
+    "grad_cam": "analysis.cam", "gradcheck": "verify.gradcheck", "list_models": "models", "load_model": "zoo",
     "load_weights": "weights", "optimize": "engine", "preprocess": "data", "read_weights": "weights",
-    "save_weights": "weights", "summary": "tools.summary", "to_device": "backend", "use": "backend",
+    "save_weights": "weights", "summary": "analysis.summary", "to_device": "backend", "use": "backend",
 }
 
 __all__ = sorted(_HOME)

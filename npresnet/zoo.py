@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .data import class_names
+from .formats.errors import describing
 from .models import FAMILY, Spec, build, details, rebuild
 from .models.registry import whole
 from .nn import initialize, zero_last_gamma
 from .weights import WeightsError, read_weights
-from .formats.errors import describing
 from .weights.keys.maps import torchvision_keys
 from .weights.load import place
 from .weights.recognise import recognise

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ import npresnet
 
 ROOT = Path(npresnet.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-# Each part may import those before it; models and data do not know each other, nor do engine and training.
-LAYERS = [{"backend", "limits", "printer"}, {"ops"}, {"nn"}, {"models", "data"}, {"weights"}, {"zoo"},
-          {"engine", "training"}, {"tools"}, {"cli"}]
-RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer} | {"kernels": 2}
+# Each part may import those before it; what stands in one place does not know each other.
+LAYERS = [{"backend", "printer"}, {"formats"}, {"ops", "data"}, {"nn", "kernels"}, {"models"}, {"weights"}, {"zoo"},
+          {"engine", "training", "verify", "analysis"}, {"bench", "teaching"}, {"cli"}]
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 HEAVY = ("numba", "scipy", "cupy", "torch", "PIL", "rich", "llvmlite", "h5py")
 
 
@@ -51,7 +52,34 @@ def test_imports_point_one_way(path):
             assert part == here or part in ("__init__", "__version__"), f"line {line} imports {part}"
             continue
         assert RANK[part] < RANK[here], f"line {line}: {here} may not import {part}"
-        assert part != "kernels" or here in ("engine", "tools"), f"line {line}: kernels are loaded by backend alone"
+        assert part != "kernels" or here in ("engine", "bench"), f"line {line}: kernels are loaded by backend alone"
+
+
+def modules(path):
+    """The modules of the package that a file imports, wherever in the file it does."""
+    package = ["npresnet", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = package[:len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names)
+
+
+MODULES = {".".join(["npresnet", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+           for path in FILES}
+
+
+def test_no_module_imports_one_that_imports_it():
+    """Nor by way of others; a package's own names stand in its ``__init__``."""
+    order = TopologicalSorter({name: {other for other in modules(path) if other in MODULES and other != name}
+                               for name, path in MODULES.items()})
+    order.prepare()                                                     # CycleError names the circle
+
+
+def test_formats_know_no_model():
+    for path in FILES:
+        if part_of(path) == "formats":
+            assert {part for part, _ in imports(path)} <= {"formats", "backend"}, path
 
 
 def test_kernels_import_only_what_they_speed_up():

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..models import Dialect, build, details
-from ..nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, initialize
 from ..models.dialect_meanings import MEANING, TRAINING_ONLY
+from ..nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, initialize
 from .summary import summary
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..nn import Parameter
 from ..nn.module import needs_module
-from .ledger import timed_rows
 from .costs import by
+from .ledger import timed_rows
 from .walk import Row, tree_rows
 
 LEFT = 5          # the first columns are text

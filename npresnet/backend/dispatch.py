@@ -1,4 +1,4 @@
-"""Where arrays live, and which code runs on them.
+"""Which code runs an op.
 
 Every op is written once, against the namespace ``xp`` of the arrays it is given.  An op marked
 ``@kernel`` may have faster equivalents, registered by :mod:`npresnet.kernels`; each of them is tied
@@ -19,45 +19,11 @@ from inspect import Parameter, signature
 
 import numpy
 
+from .arrays import array_namespace
+
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
 
-PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
-
 _chosen = ContextVar("cpu_backend", default=None)
-_tf32 = ContextVar("tf32", default=False)
-
-
-def array_namespace(*arrays):
-    """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
-    cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
-    if cupy is None:
-        return numpy
-    on_gpu = {isinstance(a, cupy.ndarray) for a in arrays if a is not None}
-    if len(on_gpu) > 1:
-        raise TypeError("these arrays live on different devices; move them with to_device()")
-    return cupy if on_gpu == {True} else numpy
-
-
-def namespace_for(**arrays):
-    """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored).
-
-    bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
-    """
-    if len(found := {getattr(a, "dtype", None) for a in arrays.values() if a is not None}) == 1 and found <= PLAIN:
-        return array_namespace(*arrays.values())                                # in short, since every op asks
-    dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
-    listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
-    known = all(map(floating, dtypes.values()))
-    if not known or ("bfloat16" in map(str, dtypes.values()) and array_namespace(*arrays.values()) is numpy):
-        raise TypeError(f"floating-point arrays are needed, but {listing}; convert with astype(np.float32)")
-    if len(set(dtypes.values())) > 1:
-        raise TypeError(f"one dtype is needed, but {listing}; convert with astype(), arrays and models alike")
-    return array_namespace(*arrays.values())
-
-
-def floating(dtype) -> bool:
-    """Whether this is NumPy's dtype of floats, or ml_dtypes' bfloat16, whose ``kind`` is another."""
-    return getattr(dtype, "kind", None) == "f" or getattr(dtype, "name", None) == "bfloat16"
 
 
 @cache
@@ -106,23 +72,6 @@ def use(backend: str):
         yield
     finally:
         _chosen.reset(token)
-
-
-@contextmanager
-def tf32(allowed=True):
-    """Let convolutions on a GPU read 10 of the 23 bits of a float32's mantissa: several times faster, 1e-3 off.
-
-    Without it float32 means float32.  A pullback keeps what its forward call was told.
-    """
-    token = _tf32.set(allowed)
-    try:
-        yield
-    finally:
-        _tf32.reset(token)
-
-
-def tf32_allowed() -> bool:
-    return _tf32.get()
 
 
 @cache
@@ -199,50 +148,3 @@ def check_skip(names, arguments):
     if unknown:
         raise ValueError(f"skip must name arguments among {', '.join(arguments)}, not {', '.join(unknown)}")
 
-
-kernel = Kernel
-
-
-def to_device(thing, device: str):
-    """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-
-    What is on another GPU than the current one is computed with inside ``with cupy.cuda.Device(1)``.
-    """
-    kind, _, index = device.partition(":") if isinstance(device, str) else (device, "", "")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
-    if hasattr(thing, "mapped"):
-        return thing.mapped(lambda array: to_device(array, device))
-    if not hasattr(thing, "dtype"):
-        raise TypeError(f"an array or a model is moved to a device, not a {type(thing).__name__}")
-    if kind == "cpu":
-        return numpy.array(thing if array_namespace(thing) is numpy else thing.get())
-    cupy = gpu()
-    with cupy.cuda.Device(int(index or 0)):
-        return cupy.array(thing)
-
-
-def gpu():
-    """CuPy's module, where CuPy and a GPU can be used; an error that says what is missing elsewhere."""
-    try:
-        import cupy
-    except ImportError:
-        raise ImportError("a GPU needs CuPy: pip install 'npresnet[cuda12]' or 'npresnet[cuda13]'") from None
-    if not cupy.cuda.is_available():
-        raise OSError("CuPy finds no usable GPU here (nvidia-smi shows what the driver sees); use the CPU instead")
-    return cupy
-
-
-def captured(cupy, work, stream=None):
-    """(a CUDA graph of what ``work()`` enqueues, what that returned); nothing runs until the graph is launched.
-
-    Meanwhile nothing may come back to the host, and memory must be the graph's own.
-    """
-    stream = stream or cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        try:
-            result = work()
-        finally:
-            graph = stream.end_capture()
-    return graph, result

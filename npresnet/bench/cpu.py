@@ -14,7 +14,7 @@ from time import perf_counter, sleep
 
 import numpy as np
 
-from . import libraries as rivals
+from . import libraries
 
 AGREE = 1e-3                    # of the largest output: the rivals' rounding, not a difference of networks
 REST = 0.15                     # seconds before a turn: the last one's threads spin on for a while, looking for work
@@ -133,13 +133,13 @@ def training(model, x, labels, threads) -> Callable:
 
 def contestants(model, x, labels, mode, against, threads):
     """name -> a call that runs it, and name -> why it is not there."""
-    makers = {"onnxruntime": ("onnxruntime", lambda: rivals.onnxruntime_inference(model, x, threads)),
-              "openvino": ("openvino", lambda: rivals.openvino_inference(model, x, threads)),
-              "ncnn": ("ncnn", lambda: rivals.ncnn_inference(model, x, threads))}
+    makers = {"onnxruntime": ("onnxruntime", lambda: libraries.onnxruntime_inference(model, x, threads)),
+              "openvino": ("openvino", lambda: libraries.openvino_inference(model, x, threads)),
+              "ncnn": ("ncnn", lambda: libraries.ncnn_inference(model, x, threads))}
     for last, layout in ((False, "contiguous"), (True, "channels last")):
         def make(last=last):
-            return rivals.torch_inference(model, x, threads, last) if mode == "infer" else \
-                rivals.torch_training(model, x, labels, threads, last)
+            return libraries.torch_inference(model, x, threads, last) if mode == "infer" else \
+                libraries.torch_training(model, x, labels, threads, last)
         makers[f"torch, {layout}"] = ("torch", make)
     runs, left_out = {}, {}
     for name, (library, make) in makers.items():

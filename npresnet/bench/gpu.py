@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from ..backend import gpu, tf32, to_device
-from . import libraries as rivals
+from . import libraries
 from .cpu import AGREE, Entry, Report
 
 LOOSER = {"float32": AGREE, "tf32": 2e-2, "float16": 5e-2}      # how far the first outputs may lie apart
@@ -75,7 +75,7 @@ def in_torch(model, x, labels, mode, precision) -> Callable:
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     dtype = torch.float16 if precision == "float16" else torch.float32
-    twin = rivals.to_torch(model).cuda().to(dtype).to(memory_format=torch.channels_last)
+    twin = libraries.to_torch(model).cuda().to(dtype).to(memory_format=torch.channels_last)
     x = torch.from_numpy(x).cuda().to(dtype).contiguous(memory_format=torch.channels_last)
     if mode == "infer":
         def infer():

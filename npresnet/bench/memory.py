@@ -19,7 +19,7 @@ import numpy as np
 
 from ..printer import say_json
 from ..zoo import create_model
-from . import cpu as bench, libraries as rivals
+from . import cpu, libraries
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Peaks:
 
 def peaks(name, batch, mode, against, size, threads) -> Peaks:
     """Measure ``name`` and the libraries named."""
-    bench.check_names(against, mode)
+    cpu.check_names(against, mode)
     entries, left_out = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for library in ("npresnet", *against):
@@ -85,7 +85,7 @@ def measure(job) -> dict:
     x = rng.standard_normal((job["batch"], model.spec.in_channels, job["size"], job["size"])).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, job["batch"])
     if job["library"] == "export":
-        return {"file": rivals.onnx_file(model, x, job["folder"])}
+        return {"file": libraries.onnx_file(model, x, job["folder"])}
     make = _maker(job, model, x, labels)
     make()()                                                     # code is loaded, and this network goes again
     gc.collect()
@@ -102,13 +102,13 @@ def measure(job) -> dict:
 def _maker(job, model, x, labels):
     library, threads, file = job["library"], job["threads"], f"{job['folder']}/model.onnx"
     if job["mode"] == "train":
-        return {"npresnet": lambda: bench.training(model, x, labels, threads),
-                "torch": lambda: rivals.torch_training(model, x, labels, threads, True)}[library]
-    return {"npresnet": lambda: bench.inference(model, x, threads),
-            "torch": lambda: rivals.torch_inference(model, x, threads, True),
-            "onnxruntime": lambda: rivals.onnxruntime_inference(model, x, threads, file),
-            "openvino": lambda: rivals.openvino_inference(model, x, threads, file),
-            "ncnn": lambda: rivals.ncnn_inference(model, x, threads)}[library]
+        return {"npresnet": lambda: cpu.training(model, x, labels, threads),
+                "torch": lambda: libraries.torch_training(model, x, labels, threads, True)}[library]
+    return {"npresnet": lambda: cpu.inference(model, x, threads),
+            "torch": lambda: libraries.torch_inference(model, x, threads, True),
+            "onnxruntime": lambda: libraries.onnxruntime_inference(model, x, threads, file),
+            "openvino": lambda: libraries.openvino_inference(model, x, threads, file),
+            "ncnn": lambda: libraries.ncnn_inference(model, x, threads)}[library]
 
 
 def _memory(key) -> int:

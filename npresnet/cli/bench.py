@@ -6,8 +6,8 @@ depend on them.
 """
 
 from ..printer import say_report
-from .backends import add_backend_argument, computing
 from .arguments import positive
+from .backends import add_backend_argument, computing
 
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8

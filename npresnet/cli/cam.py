@@ -7,10 +7,10 @@ where the features after a layer argue for the class (Grad-CAM).  The class is t
 import io
 
 from ..printer import say, say_json
-from .backends import add_backend_argument, computing, placed
 from .arguments import add_model_arguments, open_model
-from .output import add_force_argument, check_output
+from .backends import add_backend_argument, computing, placed
 from .inference import check_choice
+from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -29,10 +29,10 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..backend import to_device
-    from ..data import preprocess
     from ..analysis.cam import grad_cam, last_stage
     from ..analysis.overlay import overlay, seen
+    from ..backend import to_device
+    from ..data import preprocess
     from ..zoo import shipped
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)

@@ -7,10 +7,10 @@ be read is reported, the others still count, and the exit status is then 2.
 
 from ..printer import say, say_json
 from . import complain, one_line
-from .backends import add_backend_argument, computing
 from .arguments import add_model_arguments, open_model, positive
-from .progress import progress
+from .backends import add_backend_argument, computing
 from .inference import scores
+from .progress import progress
 
 EXAMPLES = """examples:
   npresnet classify cat.jpg

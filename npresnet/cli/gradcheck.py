@@ -5,8 +5,8 @@ against its theorem; at last the whole net and the loss.  Exit status 1 where a 
 """
 
 from ..printer import say_report
-from .backends import add_backend_argument, on_cpu
 from .arguments import positive, seed
+from .backends import add_backend_argument, on_cpu
 from .summary import parse_shape, usual_shape
 
 EXAMPLES = """examples:

@@ -13,8 +13,8 @@ import errno
 import os
 
 from ..printer import note, say, say_json
-from .backends import CHOICES, add_backend_argument, computing, placed
 from .arguments import positive, seed
+from .backends import CHOICES, add_backend_argument, computing, placed
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -135,8 +135,8 @@ def checked(about, folder) -> dict:
 
 def train(args, about, checkpoint) -> int:
     from ..training import Recipe, Stopped, Trainer, restore, split
-    from ..training.start import first_model, model_of, with_new_head
     from ..training.progress import watching
+    from ..training.start import first_model, model_of, with_new_head
     recipe = Recipe(**{name: about[name] for name in DETAILS})
     in_memory, test = recipe.augment != "photo", test_path(about)
     check_apart(args.out, about["data"], test)

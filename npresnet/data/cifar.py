@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import ImageError, class_names
+from ..formats.errors import WeightsError
 from ..formats.limits import open_file, size_of
-from ..weights import WeightsError
+from . import ImageError, class_names
 from .cifar_pickle import PIXELS, unpickled
 from .tar_stream import MAX_BYTES, damage_of, unpacked
 

@@ -5,8 +5,9 @@ They go through the reader of ``npresnet.weights``, which executes nothing; the 
 
 import numpy as np
 
-from ..weights import WeightsError, unpickle
+from ..formats.errors import WeightsError
 from ..formats.unpickle.stack_machine import Built
+from ..formats.unpickle.unpickle import unpickle
 
 PIXELS = 3 * 32 * 32
 

@@ -4,7 +4,9 @@ import zlib
 
 import numpy as np
 
-from . import read_image
+from . import read_image, recipe_of
+from .folder import in_batches
+from .prefetch import ahead
 
 
 class Source:
@@ -38,6 +40,21 @@ class Source:
         if self.folder is None:
             return self.pixels[self.numbers[indices]]
         return [np.asarray(decoded(self.folder, number)) for number in self.numbers[indices]]
+
+    def batches(self, model_or_preset, batch_size=128, *, limit=None, threads=2):
+        """Yield (x, labels): arrays (n, 3, H, W) float32, prepared for a model, and (n,) int64, in order.
+
+        ``limit`` takes so many images, evenly spaced.  While one batch is used, ``threads`` others are prepared.
+        """
+        recipe = recipe_of(model_or_preset)
+
+        def load(part):
+            return np.stack([self.prepared(recipe, number) for number in self.numbers[part]]), self.labels[part]
+
+        return ahead(load, in_batches(len(self), batch_size, limit), threads)
+
+    def prepared(self, recipe, number):
+        return recipe(self.pixels[number]) if self.folder is None else self.folder.load(recipe, number)
 
     def subset(self, indices):
         """The pictures at ``indices``; those in memory are shared, not copied."""

@@ -14,8 +14,6 @@ like an image, and the ``__MACOSX`` entries of zips are left out.
 import io
 import os
 import zipfile
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -24,6 +22,7 @@ import numpy as np
 
 from ..formats.limits import BYTES, FLOOR, open_file
 from .errors import ImageError
+from .prefetch import ahead
 from .preprocessing import recipe_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2",
@@ -111,34 +110,26 @@ class ImageFolder:
     def batches(self, model_or_preset, batch_size=128, *, limit=None, threads=2):
         """Yield (x, folders): arrays (n, 3, H, W) float32 and (n,) int64, in the order of ``names``.
 
-        ``limit`` takes so many pictures, evenly spaced, so that every class keeps its share.  While one batch is
-        used, ``threads`` others are read ahead (Pillow releases the interpreter lock while it decodes).
+        ``limit`` takes so many images, evenly spaced, so that every class keeps its share.  While one batch is used,
+        ``threads`` others are read (Pillow releases the interpreter lock while it decodes).
         """
-        recipe, chosen = recipe_of(model_or_preset), self.spread(limit)
+        recipe = recipe_of(model_or_preset)
 
         def load(part):
             return np.stack([self.load(recipe, k) for k in part]), self.folders[part]
 
-        waiting, pool = deque(), ThreadPoolExecutor(threads)
-        try:
-            for start in range(0, len(chosen), batch_size):
-                waiting.append(pool.submit(load, chosen[start:start + batch_size]))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return ahead(load, in_batches(len(self), batch_size, limit), threads)
 
     def load(self, recipe, k):
-        """Picture ``k``, prepared."""
+        """Image ``k``, prepared."""
         with self.open(k) as file:
             return recipe(file)
 
-    def spread(self, limit):
-        """``limit`` indices, evenly spaced over the data set; all of them for None."""
-        n = len(self)
-        return np.arange(n) if limit is None or limit >= n else np.arange(limit) * n // limit
+
+def in_batches(n, batch_size, limit=None):
+    """Indices of ``n`` images in batches; with a ``limit`` so many of them, evenly spaced."""
+    chosen = np.arange(n) if limit is None or limit >= n else np.arange(limit) * n // limit
+    return [chosen[start:start + batch_size] for start in range(0, len(chosen), batch_size)]
 
 
 class NamedBytes(io.BytesIO):

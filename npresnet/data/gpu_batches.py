@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import Captured, array_namespace
 from . import recipe_of
 from .augment import normalized, uniforms
 from .batches import DRAWS, Batch, Batches, ready
-from ..training.cuda_step import Captured
 
 LARGEST = 2**31          # bytes of pictures that are worth a place on the GPU
 

@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 
 from . import ImageError, ImageFolder, match_classes, recipe_of
-from .folder import part_called
-from .preprocessing import center_crop
-from .prefetch import ahead
 from .cifar import is_cifar, read_cifar
 from .dataset import Source, decoded
+from .folder import part_called
+from .prefetch import ahead
+from .preprocessing import center_crop
 
 
 def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2,
@@ -28,7 +28,7 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     show             called with (done, total) while pictures are read
     """
     if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
+        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
         return checked(Source(labels, names, pixels=pixels), path, classes), []
@@ -44,6 +44,22 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     source = checked(Source(folder.folders[good], folder.classes, **how), path, classes)
     source.notes = tuple(folder.notes())
     return source, broken
+
+
+def open_labelled(path, part=None):
+    """All images under ``path`` as they are, for a model to be judged by: what :func:`open_source` reads.
+
+    ``part`` None stands for the test images, or the validation images where there are none.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
+    if is_cifar(path):
+        pixels, labels, names = read_cifar(path, part or "test")
+        return Source(labels, names, pixels=pixels)
+    folder = ImageFolder(archive_of(path, part or "test"), part)
+    source = Source(folder.folders, folder.classes, folder=folder)
+    source.notes = tuple(folder.notes())
+    return source
 
 
 def checked(source, path, classes):

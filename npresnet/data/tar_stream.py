@@ -5,8 +5,8 @@ import gzip
 import lzma
 from contextlib import contextmanager, nullcontext
 
-from . import ImageError
 from ..formats.limits import ARCHIVE_FLOOR, ARCHIVE_READ, Budget, size_of
+from . import ImageError
 
 MAX_BYTES = 1 << 28                       # of one member: CIFAR's largest has 154 million
 MAX_HEADER = 1 << 20                      # of anything else in a tar, such as a long name

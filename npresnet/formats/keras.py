@@ -9,11 +9,11 @@ as Keras lays them out (a convolution's kernel is HWIO); :mod:`keras_keys` trans
 import re
 from collections import Counter, defaultdict
 
-from .stream import parse_json
 from .errors import WeightsError, shown
-from .hdf5.tree import rank, tensor, tree
 from .hdf5.attributes import attribute, strings, text
-from ..weights.metadata import KEY
+from .hdf5.tree import rank, tensor, tree
+from .stream import parse_json
+from .tensors import KEY
 
 ROLES = {(4,): ("kernel",), (4, 1): ("kernel", "bias"), (2,): ("kernel",), (2, 1): ("kernel", "bias"),
          (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance")}

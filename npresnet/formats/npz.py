@@ -6,16 +6,18 @@ nothing has to be evaluated.
 
 import math
 import re
+import zipfile
 
 import numpy as np
 
-from .stream import Stream
 from .errors import WeightsError, describing, shown
-from .tensors import DTYPES, Storage, Tensor
+from .stream import Stream
+from .tensors import DTYPES, KEY, Storage, Tensor
+from .zip_archive import is_plain
 
 HEADER = re.compile(r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
                     r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n")
-TORCH_NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
+NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
 LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
 
 
@@ -40,7 +42,7 @@ def read_npy(data, budget):
     if kind == "U" and shape == () and int(size) * 4 == len(content):
         budget.spend(2 * len(content), "a text")
         return bytes(content).decode(f"utf-32-{'be' if order == '>' else 'le'}").rstrip("\0")  # code points checked
-    dtype = TORCH_NAMES.get(kind + size)
+    dtype = NAMES.get(kind + size)
     if dtype is None:
         raise WeightsError(f"the dtype {kind}{size} is not read; save it as a float or an integer array")
     if len(shape) > 32:
@@ -72,3 +74,18 @@ def parse_header(stream):
         raise WeightsError("the header of the array is not one that NumPy writes for a plain array")
     order, kind, size, fortran, shape = found.groups()
     return order, kind, size, fortran == "True", tuple(int(n) for n in shape.split(",") if n.strip())
+
+
+def write_npz(file, arrays, metadata):
+    taken = arrays.keys() & {KEY, *metadata}
+    if taken:
+        raise WeightsError(f"an array cannot be called {min(taken)!r} in this container, where a text has that name")
+    entries = arrays | {name: np.array(text) for name, text in metadata.items()}
+    astray = [name for name in entries if not is_plain(f"{name}.npy")]
+    if astray:
+        raise WeightsError(f"{astray[0]!r} is no name in this container, where names are relative paths; rename it, or "
+                           "write .safetensors")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in entries.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -3,16 +3,20 @@
 [S] https://github.com/huggingface/safetensors, README "Format", and its validation in safetensors/src/tensor.rs
 """
 
+import json
 import math
 
-from .stream import Stream, natural, parse_json
+import numpy as np
+
 from .errors import WeightsError, describing, shown
-from .tensors import Storage, Tensor, itemsize
+from .stream import Stream, natural, parse_json
+from .tensors import TORCH_NAMES, Storage, Tensor, itemsize
 
 MAX_HEADER = 100_000_000
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool",
           "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
           "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64"}
+NAMES = {name: code for code, name in DTYPES.items()}
 
 
 def read_safetensors(data, budget):
@@ -86,3 +90,20 @@ def tensor(entry, data):
     if len(shape) > 32 or math.prod(shape) * itemsize(dtype) != len(data):
         raise WeightsError(f"the shape {shown(str(shape))} of {dtype} does not take the {len(data):,} bytes it has")
     return Tensor.contiguous(Storage(dtype, math.prod(shape)).fill(data), shape)
+
+
+def write_safetensors(file, arrays, metadata):
+    header, end = {"__metadata__": {"format": "pt", **metadata}}, 0
+    if "__metadata__" in arrays:
+        raise WeightsError("an array cannot be called '__metadata__' in this container")
+    for name, array in arrays.items():
+        code = NAMES.get(TORCH_NAMES[array.dtype.newbyteorder("=")])
+        if code is None:
+            raise WeightsError(f"{name!r} is an array of {array.dtype}, which this container does not know")
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
+        end += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)                              # the data start at a multiple of 8
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        file.write(array.reshape(-1).view(np.uint8).data)

@@ -3,8 +3,8 @@
 [T] POSIX.1-2017, pax Interchange Format and ustar Interchange Format
 """
 
-from .stream import Stream
 from .errors import WeightsError, describing, shown
+from .stream import Stream
 
 HARMLESS = {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}  # of a pax header
 

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from .stream import natural
 from .errors import WeightsError, shown
+from .stream import natural
 from .unpickle.stack_machine import Built
 
 DTYPES = {  # torch's name → NumPy's code; bfloat16 has none and is read as the upper half of a float32
@@ -17,7 +17,10 @@ DTYPES = {  # torch's name → NumPy's code; bfloat16 has none and is read as th
     "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1",
     "uint64": "u8", "uint32": "u4", "uint16": "u2", "uint8": "u1", "complex64": "c8", "complex128": "c16",
 }
+TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
 HALVES = ("float16", "bfloat16")
+MAX_DIMENSIONS = 32     # that the readers take
+KEY = "npresnet"        # under which a file of ours holds a text beside its arrays
 
 
 def itemsize(dtype):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import array_namespace, floating
-from . import repr as show
+from . import repr
 
 
 class Parameter:
@@ -72,11 +72,11 @@ class Module:
         return self.vjp(x, input_grad)
 
     def __repr__(self):
-        return show.line(self)
+        return repr.line(self)
 
     def _repr_html_(self):
         """A tree that notebooks show."""
-        return show.tree_html(self)
+        return repr.tree_html(self)
 
     # -- structure -------------------------------------------------------------------------------
 

@@ -19,17 +19,17 @@ import numpy as np
 
 from .. import ops
 from ..data import recipe_of
-from ..printer import note
-from ..formats.atomic import replacing
-from ..zoo import create_model
 from ..data.batches import Batches
+from ..data.dataset import split
+from ..data.open_dataset import open_source
+from ..formats.atomic import replacing
+from ..printer import note
 from ..training.checkpoint import read_checkpoint, restore
 from ..training.lock import locked
-from ..training.trainer import Trainer
-from ..data.open_dataset import open_source
-from ..training.recipes import recipe
-from ..data.dataset import split
 from ..training.progress import Stopped, watching
+from ..training.recipes import recipe
+from ..training.trainer import Trainer
+from ..zoo import create_model
 
 NETWORKS = ("plain20", "resnet20", "plain56", "resnet56")
 

@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 
 from ..backend import array_namespace
-from ..weights import WeightsError, read_weights, save_weights
 from ..formats.atomic import replacing
 from ..formats.errors import describing
-from ..weights.metadata import KEY, model_metadata, parse_metadata
+from ..formats.tensors import KEY
+from ..weights import WeightsError, read_weights, save_weights
+from ..weights.metadata import model_metadata, parse_metadata
 from ..weights.save import plain
 from .state import DIGEST, TRAINING, VERSION, contradictions, digest, misfits, parse_state
 

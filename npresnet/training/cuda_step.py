@@ -1,52 +1,14 @@
-"""Work on a GPU as CUDA graphs: any function of arrays, and a whole training step, value, pullbacks and optimiser.
+"""A whole training step on a GPU as one CUDA graph: value, pullbacks and optimiser.
 
 A step of a small network is hundreds of launches, and Python takes longer over each than the GPU; a graph is one.
 """
 
-from ..backend import array_namespace, captured
+from ..backend import Captured, array_namespace
 from ..nn import Buffer
 from ..ops import softmax_cross_entropy
 from .flat_parameters import Group, moved
 from .optim import SGD
 from .precision import Full
-
-
-class Captured:
-    """A function of arrays on the GPU that returns a tuple of such, launched as one CUDA graph.
-
-    For each set of shapes the first call runs the function as it is, the second captures it, later ones launch the
-    graph.  Results of a graph lie in arrays of its own, which its next launch overwrites.  What the function allocates
-    while it is captured comes from a pool of its own, whose memory nobody else is ever given.
-    """
-
-    def __init__(self, xp, function):
-        self.xp, self.function, self.graphs = xp, function, {}
-        self.pool, self.stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
-
-    def __call__(self, *arrays):
-        shapes = tuple((array.shape, array.dtype.str) for array in arrays)
-        if shapes not in self.graphs:
-            self.graphs[shapes] = None
-            return self.function(*arrays)
-        if self.graphs[shapes] is None:
-            self.xp.get_default_memory_pool().free_all_blocks()         # what the first call took is now the graph's
-            self.graphs[shapes] = self.captured([array.copy(order="K") for array in arrays])
-        graph, places, results = self.graphs[shapes]
-        for place, array in zip(places, arrays):
-            place[...] = array
-        graph.launch()
-        return results
-
-    def close(self):
-        """Give the graphs' memory back; a pool that is only forgotten keeps it."""
-        self.graphs.clear()
-        self.pool.free_all_blocks()
-
-    def captured(self, places):
-        """(the graph of the function of what lies in ``places``, those, its results); nothing runs yet."""
-        with self.xp.cuda.using_allocator(self.pool.malloc):
-            graph, results = captured(self.xp, lambda: self.function(*places), self.stream)
-        return graph, places, results
 
 
 class CapturedStep:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..printer import escaped
 from ..formats.atomic import replacing
+from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
 from .predict import predict
 

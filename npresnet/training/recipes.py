@@ -9,8 +9,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from ..nn import freeze_batch_norm
 from ..data.batches import AUGMENT
+from ..nn import freeze_batch_norm
 from .optim import SGD, AdamW
 from .precision import PRECISIONS
 from .schedules import SCHEDULES, warm_up

@@ -2,9 +2,9 @@
 
 from ..backend import array_namespace
 from ..data import recipe_of
+from ..formats.errors import describing
 from ..models import Spec, rebuild
 from ..nn import BatchNorm2d
-from ..formats.errors import describing
 from ..zoo import create_model, load_model
 
 

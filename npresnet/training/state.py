@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 
-from ..weights import WeightsError
 from ..formats.errors import shown
-from ..weights.metadata import KEY
+from ..formats.tensors import KEY
+from ..weights import WeightsError
 
 VERSION = 2                              # 1 had no version, no digest and no checksum of photos
 TRAINING, DIGEST = "training", "digest"

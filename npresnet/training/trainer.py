@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import backend_of
+from ..data.gpu_batches import batches_for
 from ..weights import save_weights
-from .ema import Average
 from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
+from .ema import Average
 from .lock import locked
 from .precision import make_precision
 from .predict import judged
+from .progress import Stopped, Watch
 from .recipes import freeze
-from ..data.gpu_batches import batches_for
 from .start import check_start
 from .step import make_step
-from .progress import Stopped, Watch
 
 
 class Trainer:

@@ -3,7 +3,7 @@
 ``packs/ops.npz`` holds the arguments, value and gradients of every option of every op.  ``packs/networks.npz`` holds,
 for a narrow copy of every architecture and for every detail of the dialects, in train and in eval mode: the value of
 the stem and of every block, logits, loss, the gradient of the input and of every parameter, the running statistics
-after the step, and the loss over ten steps of descent.  Weights and inputs are drawn by :mod:`npresnet.verify.fixed_weights`.
+after the step, and the loss over ten steps of descent.  Weights and inputs are drawn by :mod:`.fixed_weights`.
 Of the deepest networks' arrays, and of all gradients in eval mode, eight random projections each are kept.
 
 tests/scripts/make_golden.py writes the packs, and a test there writes them again and compares.

@@ -1,14 +1,14 @@
 """Reading and writing checkpoints without any framework, and without trusting them."""
 
+from ..formats.errors import WeightsError
+from ..formats.unpickle.unpickle import unpickle
 from .catalogue import CATALOGUE, find
 from .checkpoint import Checkpoint
 from .download import download
-from ..formats.errors import WeightsError
 from .export import export_weights
 from .load import load_weights
 from .read import read_weights
 from .recognise import Recognition, recognise
-from ..formats.unpickle.unpickle import unpickle
 from .save import save_weights
 
 __all__ = ["CATALOGUE", "Checkpoint", "Recognition", "WeightsError", "download", "export_weights", "find",

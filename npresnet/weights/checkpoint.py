@@ -1,8 +1,8 @@
 """A checkpoint in memory, and how the arrays are found in whatever a training script put around them."""
 
 from ..formats.errors import WeightsError, shown
-from ..formats.unpickle.stack_machine import Dict
 from ..formats.tensors import Tensor
+from ..formats.unpickle.stack_machine import Dict
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network

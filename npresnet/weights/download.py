@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request
 
+from ..formats.errors import WeightsError, printable
 from ..formats.limits import open_file
 from . import catalogue
 from .connection import connections, scheme_of
-from ..formats.errors import WeightsError, printable
 from .part import own
 
 CHUNK = 2**20

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ..models import FAMILY, details
-from ..nn import BatchNorm2d
 from ..formats.atomic import replacing
 from ..formats.errors import WeightsError, checked_path, describing
+from ..models import FAMILY, details
+from ..nn import BatchNorm2d
 from .keys.huggingface import huggingface_name
 from .keys.keras_write import write_keras
 from .metadata import model_metadata, what_changed

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backend import array_namespace
+from ..formats.errors import WeightsError, guarding, printable
 from ..nn import Module
 from .checkpoint import Checkpoint
-from ..formats.errors import WeightsError, guarding, printable
 from .keys.maps import torchvision_keys
 from .read import read_weights
 from .recognise import recognise

@@ -5,12 +5,12 @@ from dataclasses import asdict, is_dataclass
 
 import numpy as np
 
+from ..formats.errors import WeightsError
+from ..formats.stream import parse_json
+from ..formats.tensors import KEY
 from ..models import build, rebuild
 from ..models.changes import changes, refuse_shared
-from ..formats.stream import parse_json
-from ..formats.errors import WeightsError
 
-KEY = "npresnet"
 PLAIN, CHANGED = 1, 2       # versions: a network as it was built, and one that was changed afterwards
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..formats.errors import WeightsError, describing, guarding, printable, shown
+from ..formats.tensors import KEY
 from ..models import DIALECTS, FAMILY, Dialect, details
 from ..models.registry import check_places
 from . import catalogue
 from .advice import advice
-from .recognise_dialect import in_dialect, plain
-from ..formats.errors import WeightsError, describing, guarding, printable, shown
 from .keys.maps import key_map_of, torchvision_keys
-from .metadata import CHANGED, KEY, parse_metadata
+from .metadata import CHANGED, parse_metadata
+from .recognise_dialect import in_dialect, plain
 
 if TYPE_CHECKING:
     from ..data import Preprocessing

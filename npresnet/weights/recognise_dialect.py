@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ..models import details
 from ..formats.errors import WeightsError
 from ..formats.keras import CONFIG, ends_in_scores
+from ..models import details
 
 
 def plain(shapes):

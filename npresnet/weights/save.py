@@ -1,25 +1,17 @@
 """save_weights: arrays, and what is known about them, in a container that others read too."""
 
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..nn import Module
 from ..formats.atomic import replacing
+from ..formats.containers import WRITERS
 from ..formats.errors import WeightsError, checked_path, describing, printable, shown
-from .metadata import KEY, model_metadata, parse_metadata
+from ..formats.tensors import KEY, MAX_DIMENSIONS, TORCH_NAMES
+from ..nn import Module
+from .metadata import model_metadata, parse_metadata
 from .recognise import from_metadata
-from ..formats.safetensors import DTYPES as SAFETENSORS_DTYPES
-from ..formats.tensors import DTYPES
-from ..formats.torch.write import write_pth
-from ..formats.zip_archive import is_plain
-
-TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
-MAX_DIMENSIONS = 32                                              # that the readers take
-SAFETENSORS_NAMES = {name: code for code, name in SAFETENSORS_DTYPES.items()}
 
 
 def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> Path:
@@ -84,38 +76,3 @@ def plain(name, value):
     if array.ndim > MAX_DIMENSIONS:
         raise WeightsError(f"{name!r} has {array.ndim} dimensions; up to {MAX_DIMENSIONS} are written")
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-
-
-def write_safetensors(file, arrays, metadata):
-    header, end = {"__metadata__": {"format": "pt", **metadata}}, 0
-    if "__metadata__" in arrays:
-        raise WeightsError("an array cannot be called '__metadata__' in this container")
-    for name, array in arrays.items():
-        code = SAFETENSORS_NAMES.get(TORCH_NAMES[array.dtype.newbyteorder("=")])
-        if code is None:
-            raise WeightsError(f"{name!r} is an array of {array.dtype}, which this container does not know")
-        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
-        end += array.nbytes
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)                              # the data start at a multiple of 8
-    file.write(len(text).to_bytes(8, "little") + text)
-    for array in arrays.values():
-        file.write(array.reshape(-1).view(np.uint8).data)
-
-
-def write_npz(file, arrays, metadata):
-    taken = arrays.keys() & {KEY, *metadata}
-    if taken:
-        raise WeightsError(f"an array cannot be called {min(taken)!r} in this container, where a text has that name")
-    entries = arrays | {name: np.array(text) for name, text in metadata.items()}
-    astray = [name for name in entries if not is_plain(f"{name}.npy")]
-    if astray:
-        raise WeightsError(f"{astray[0]!r} is no name in this container, where names are relative paths; rename it, or "
-                           "write .safetensors")
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in entries.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-WRITERS = {".safetensors": write_safetensors, ".npz": write_npz, ".pth": write_pth, ".pt": write_pth}

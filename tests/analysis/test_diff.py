@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from npresnet.analysis.diff import diff, drawn
 from npresnet.cli import main
 from npresnet.models import DIALECTS, Dialect, build
 from npresnet.models.dialect_meanings import MEANING
-from npresnet.analysis.diff import diff, drawn
 
 
 def test_every_detail_has_a_meaning():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import npresnet
-from npresnet.models import build
-from npresnet.nn import Sequential, initialize
 from npresnet.analysis.cam import grad_cam, occlusion, resized, saliency
 from npresnet.analysis.features import feature_gradients, features
+from npresnet.models import build
+from npresnet.nn import Sequential, initialize
 
 
 @pytest.fixture(scope="module")

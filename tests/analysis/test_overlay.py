@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet.data import Preprocessing, preprocess
 from npresnet.analysis.overlay import COLOURS, colour, overlay, seen
+from npresnet.data import Preprocessing, preprocess
 
 
 @pytest.mark.parametrize("size", [(90, 70), (70, 90), (64, 64), (301, 77)])

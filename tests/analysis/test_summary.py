@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from npresnet.analysis.summary import summary
 from npresnet.models import build, list_models
 from npresnet.nn import BatchNorm2d, Chain, Conv2d, MaxPool2d, Module, Residual, Sequential
-from npresnet.analysis.summary import summary
 
 TORCHVISION = {                                                        # parameters and MACs at 224x224
     "resnet18": (11689512, 1814073344), "resnet34": (21797672, 3663761408), "resnet50": (25557032, 4089184256),

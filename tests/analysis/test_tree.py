@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from npresnet import use
+from npresnet.analysis.summary import summary
 from npresnet.cli import main
 from npresnet.models import build, list_models
 from npresnet.nn import freeze_batch_norm, initialize
-from npresnet.analysis.summary import summary
 
 
 def lines(table):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from npresnet import create_model, ops, to_device, use
-from npresnet.nn import initialize
 from npresnet.analysis.cam import grad_cam, saliency
 from npresnet.analysis.features import features
+from npresnet.nn import initialize
 
 from ..support import fake_cupy
 

@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from npresnet import array_namespace, backend, create_model, to_device, use
-from npresnet.backend import Kernel, backend_of, namespace_for
+from npresnet import array_namespace, create_model, to_device, use
+from npresnet.backend import Kernel, backend_of, dispatch, namespace_for
 
 from ..support import fake_cupy
 
@@ -21,7 +21,7 @@ class Said(tuple):
 @pytest.fixture
 def named(monkeypatch):
     """An op whose value and gradient name the code that computed them."""
-    monkeypatch.setattr(backend, "default_backend", lambda: "numba")
+    monkeypatch.setattr(dispatch, "default_backend", lambda: "numba")
 
     @Kernel
     def op(x, scale=1):
@@ -95,7 +95,7 @@ def test_unknown_backends_raise_with_the_cure(monkeypatch):
     with pytest.raises(ValueError, match=r"'numpy' or 'numba', not 'cupy'; GPU arrays choose cupy by themselves"):
         with use("cupy"):
             pass
-    monkeypatch.setattr(backend, "default_backend", lambda: "numpy")
+    monkeypatch.setattr(dispatch, "default_backend", lambda: "numpy")
     with pytest.raises(ImportError, match="pip install numba scipy"):
         with use("numba"):
             pass

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from npresnet import create_model
-from npresnet.cli import main
-from npresnet.bench import cpu as bench_module
-from npresnet.bench import memory
+from npresnet.bench import cpu, memory
 from npresnet.bench.cpu import Entry, Report, bench, check
+from npresnet.cli import main
 
 pytest.importorskip("numba")
 
@@ -57,7 +56,7 @@ def test_medians_and_ratios():
 
 def test_each_timed_call_follows_one_that_is_not():
     calls = []
-    assert len(bench_module.timed(lambda: calls.append(1), 3)) == 3
+    assert len(cpu.timed(lambda: calls.append(1), 3)) == 3
     assert len(calls) == 4
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import npresnet
-from npresnet.cli.cam import class_of
 from npresnet.analysis.cam import grad_cam
 from npresnet.analysis.overlay import overlay, seen
+from npresnet.cli.cam import class_of
 
 
 def test_the_picture_is_the_cam_over_what_the_network_sees(run, network, weights, photo, tmp_path):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from npresnet.models import build
 from npresnet.analysis.summary import summary
+from npresnet.models import build
 
 
 def test_text_is_the_table(run):

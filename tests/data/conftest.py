@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ..support.drawn import model, source  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def transforms():
@@ -14,9 +16,9 @@ def transforms():
     found = importlib.util.find_spec("torchvision")
     if found is None:
         pytest.skip("torchvision is not installed")
-    source = Path(found.origin).with_name("_meta_registrations.py").read_text()
+    text = Path(found.origin).with_name("_meta_registrations.py").read_text()
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in set(re.findall(r'register_meta\("(\w+)"\)|"torchvision::(\w+)"', source)):
+    for name in set(re.findall(r'register_meta\("(\w+)"\)|"torchvision::(\w+)"', text)):
         operator = next(filter(None, name))
         if not hasattr(torch.ops.torchvision, operator):
             library.define(f"{operator}() -> ()")                   # declared, so that the import goes on; never called

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from npresnet.data import ImageError, class_names
-from npresnet.training import open_source
 from npresnet.data.cifar import is_cifar, read_cifar
+from npresnet.training import open_source
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 4, 3072)).astype(np.uint8)             # six batches of four pictures

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from npresnet import to_device, use
-from npresnet.data import Preprocessing
+from npresnet.data import Preprocessing, gpu_batches
 from npresnet.data.augment import crop_and_flip, uniforms
-from npresnet.training import Batches, predict, split
-from npresnet.data import gpu_batches as resident
 from npresnet.data.gpu_batches import Resident, batches_for
+from npresnet.training import Batches, predict, split
 
 from ..support import fake_cupy
 from ..support.drawn import SIDE, drawn_source, small_model
@@ -75,7 +74,7 @@ def test_which_pictures_stay_on_the_gpu(cupy, monkeypatch):
     assert kind() is kind(augment="crop-flip") is Resident
     assert kind(model=here) is kind(augment="photo") is kind(augment="crop-flip", jitter=0.1) is Batches
     assert kind(source=drawn_source(side=SIDE + 2)) is Batches, "they must be resized"
-    monkeypatch.setattr(resident, "LARGEST", source.pixels.nbytes - 1)
+    monkeypatch.setattr(gpu_batches, "LARGEST", source.pixels.nbytes - 1)
     assert kind() is Batches and kind(source=source.subset(np.arange(47))) is Resident
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 
 from npresnet import nn, optimize
 from npresnet.engine.cpu import engine as module
-from npresnet.kernels.cpu.program import thread_pool as team
+from npresnet.kernels.cpu.program import thread_pool
 
 from .test_engine import filled, images
 
@@ -28,13 +28,13 @@ class Late:
 
     def work(self):
         while self.jobs:
-            team.carry_out(*self.jobs.pop(0))
+            thread_pool.carry_out(*self.jobs.pop(0))
 
 
 @pytest.fixture
 def late(monkeypatch):
     """A team with one helper, who is late."""
-    jobs, one = Late(), team.Team()
+    jobs, one = Late(), thread_pool.Team()
     one._jobs, one._helpers = jobs, [None]
     monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
     return jobs
@@ -137,18 +137,18 @@ def broken(arguments, item, work):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_an_error_in_any_item_ends_the_call(threads):
-    rows = np.array([[team.kernel_at(broken), 0, items] for items in (3, 5, 9, 4)])
+    rows = np.array([[thread_pool.kernel_at(broken), 0, items] for items in (3, 5, 9, 4)])
     for _ in range(20):
         with pytest.raises(ValueError, match="the fifth item"):
-            team.TEAM.run(rows, threads)
-    team.TEAM.run(rows[:2], threads)                                     # whose items are less than five
+            thread_pool.TEAM.run(rows, threads)
+    thread_pool.TEAM.run(rows[:2], threads)                                     # whose items are less than five
 
 
 def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
     """The caller waits for an item that a helper has begun, and learns there that it will not be done."""
-    rows, one = np.array([[team.kernel_at(broken), 0, 9]]), team.Team()
+    rows, one = np.array([[thread_pool.kernel_at(broken), 0, 9]]), thread_pool.Team()
     one._jobs, one._helpers = late, [None]
-    walk, calls = team._compiled_walk(), []
+    walk, calls = thread_pool._compiled_walk(), []
 
     def slow(program, counters, work):
         if not calls:                                                    # the caller, overtaken by the helper
@@ -156,7 +156,7 @@ def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
             late.work()
         return walk(program, counters, work)
 
-    monkeypatch.setattr(team, "_compiled_walk", lambda: slow)
+    monkeypatch.setattr(thread_pool, "_compiled_walk", lambda: slow)
     with pytest.raises(ValueError, match="the fifth item"):
         one.run(rows, 2)
     assert len(calls) == 1
@@ -165,7 +165,7 @@ def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
 def test_after_an_error_the_buffers_are_not_used_again(monkeypatch):
     engine, x = optimize(small(), threads=2), images(2, 8, 8)
     wanted, buffers = engine(x), engine._buffers
-    monkeypatch.setattr(team.Team, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(thread_pool.Team, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         engine(x)
     monkeypatch.undo()
@@ -174,7 +174,7 @@ def test_after_an_error_the_buffers_are_not_used_again(monkeypatch):
 
 
 def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
-    one, engine, x = team.Team(), optimize(small(), threads=4), images(2, 8, 8)
+    one, engine, x = thread_pool.Team(), optimize(small(), threads=4), images(2, 8, 8)
     wanted = engine(x)
     monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
 
@@ -192,14 +192,14 @@ def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
 
 def test_a_signals_handler_may_call_the_engine_that_it_interrupts(monkeypatch):
     engine, x, other = optimize(small(), threads=2), images(2, 8, 8), images(2, 8, 8, seed=2)
-    wanted, inner, run, found = engine(x), engine(other), team.Team.run, []
+    wanted, inner, run, found = engine(x), engine(other), thread_pool.Team.run, []
 
     def interrupted_run(*arguments):
         monkeypatch.undo()
         found.append(engine(other))
         return run(*arguments)
 
-    monkeypatch.setattr(team.Team, "run", interrupted_run)
+    monkeypatch.setattr(thread_pool.Team, "run", interrupted_run)
     np.testing.assert_array_equal(engine(x), wanted)
     np.testing.assert_array_equal(found, [inner])
 
@@ -224,7 +224,7 @@ def test_a_fork_in_the_middle_of_another_threads_call():
     inside, leave = threading.Event(), threading.Event()
 
     def call():                                                          # by a thread that is not there in the child
-        with engine._lock:
+        with engine.lock:
             engine._buffers = None
             inside.set()
             leave.wait(60)
@@ -236,7 +236,7 @@ def test_a_fork_in_the_middle_of_another_threads_call():
     child = os.fork()
     if child == 0:
         answers = [engine(x) for _ in range(3)]
-        os._exit(not all(np.array_equal(y, wanted) for y in answers) or len(team.TEAM._helpers) != 1)
+        os._exit(not all(np.array_equal(y, wanted) for y in answers) or len(thread_pool.TEAM._helpers) != 1)
     assert wait(child) == 0
     leave.set()
     thread.join()

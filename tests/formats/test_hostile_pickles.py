@@ -6,7 +6,22 @@ import struct
 
 import pytest
 
-from ..support.pickles import MARK, ORDERED, PROTO2, call, glob, legacy, num, program, pth, storage, tar, tensor, text, value
+from ..support.pickles import (
+    MARK,
+    ORDERED,
+    PROTO2,
+    call,
+    glob,
+    legacy,
+    num,
+    program,
+    pth,
+    storage,
+    tar,
+    tensor,
+    text,
+    value,
+)
 
 REBUILD = "torch._utils _rebuild_tensor"
 SHELL = 'touch "$HOME/canary"'

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npresnet.weights import WeightsError
 from npresnet.formats.stream import Stream
-from npresnet.formats.unpickle.stack_machine import Built, Refusal
 from npresnet.formats.torch.allowlist import latin1_bytes, ordered_dict, plain_set
+from npresnet.formats.unpickle.stack_machine import Built, Refusal
 from npresnet.formats.unpickle.unpickle import unpickle
+from npresnet.weights import WeightsError
 
 from ..support.pickles import PROTO2, call, glob, program, text, value
 

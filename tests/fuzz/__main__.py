@@ -16,11 +16,11 @@ import warnings
 import atheris
 
 with atheris.instrument_imports(include=[
-        "npresnet.weights", "npresnet.formats.limits", "npresnet.data", "npresnet.data.cifar",
-        "npresnet.data.cifar_pickle", "npresnet.data.tar_stream", "PIL", "tarfile"]):
+        "npresnet.formats", "npresnet.weights", "npresnet.data", "PIL", "tarfile"]):
     from PIL import ImageCms  # noqa: F401
 
-    from npresnet.data import cifar as archives  # noqa: F401
+    from npresnet import weights  # noqa: F401
+    from npresnet.data import cifar  # noqa: F401
 
 from .mutate import mutate
 from .seeds import CORPUS

@@ -7,14 +7,11 @@ import sys
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 
-from npresnet import weights
+from npresnet import formats
 
 from .target import read
 
-READERS = ("bounds", "checkpoint", "errors", "hdf5", "hdf5_attributes", "hdf5_file", "hdf5_objects", "keras",
-           "literals", "machine", "metadata", "npz", "opcodes", "read", "safetensors", "tar_archive", "tensors",
-           "torch_globals", "torch_legacy", "torch_tar", "torch_zip", "unpickle", "zip_archive")
-FOLDER = Path(weights.__file__).parent
+FOLDER = Path(formats.__file__).parent
 
 
 def lines_inside(code):
@@ -50,12 +47,12 @@ def reached(paths):
 def main(folders):
     found = reached([path for folder in folders for path in Path(folder).iterdir()])
     total = missed = 0
-    for name in READERS:
-        path = FOLDER / f"{name}.py"
+    for path in sorted(FOLDER.rglob("*.py")):
         wanted = set(lines_inside(compile(path.read_text(), str(path), "exec")))
         missing = sorted(wanted - found.get(str(path), set()))
         total, missed = total + len(wanted), missed + len(missing)
-        print(f"{name:16} {len(wanted) - len(missing):4} of {len(wanted):4}   not reached: {missing}")
+        reach = f"{len(wanted) - len(missing):4} of {len(wanted):4}"
+        print(f"{path.relative_to(FOLDER)!s:28} {reach}   not reached: {missing}")
     print(f"{total - missed} of {total} lines, {1 - missed / total:.1%}")
 
 

@@ -15,12 +15,11 @@ from contextlib import suppress
 
 import numpy as np
 
-from npresnet.data import ImageError, images
-from npresnet.formats.limits import IMAGE_FLOOR
-from npresnet.data import cifar as archives
-from npresnet.weights import WeightsError, recognise
-from npresnet.formats.stream import Budget
+from npresnet.data import ImageError, cifar, images
 from npresnet.formats.errors import describing
+from npresnet.formats.limits import IMAGE_FLOOR
+from npresnet.formats.stream import Budget
+from npresnet.weights import WeightsError, recognise
 from npresnet.weights.read import read_memory
 
 SECONDS = 2.0
@@ -78,7 +77,7 @@ def read_images(data):
 def read_cifar(data):
     """What train --data does with an archive's bytes: the arrays or None."""
     try:
-        return archives.read_archive(io.BytesIO(data), "input")
+        return cifar.read_archive(io.BytesIO(data), "input")
     except ImageError as error:
         check_error(error)
         return None

@@ -8,8 +8,8 @@ import pytest
 from npresnet import create_model
 from npresnet.bench.gpu import bench_gpu, check
 
+from ..scripts import gpu_table
 from ..support.commands import run  # noqa: F401
-from ..scripts import gpu_table as table
 
 
 @pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])
@@ -34,11 +34,11 @@ def test_other_outputs_are_not_timed(cupy):
 
 
 def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "bench_gpu", partial(bench_gpu, rounds=1, calls=2))
-    path = tmp_path / "table.json"
+    monkeypatch.setattr(gpu_table, "bench_gpu", partial(bench_gpu, rounds=1, calls=2))
+    path = tmp_path / "gpu_table.json"
     rows = [("resnet20", 2, "infer", "float32", 16, 1.0), ("resnet20", 2, "infer", "int8", 16, 1.0),
             ("resnet20", 2, "train", "float32", 16, 1.5)]
-    assert table.main(path, rows) == 1
+    assert gpu_table.main(path, rows) == 1
     first, failed, last = json.loads(path.read_text())["rows"]
     assert "direct" in first["plan"] and first["goal"] == 1.0
     assert "no 'infer' in 'int8'" in failed["failed"] and last["peak MiB, npresnet"] >= 0

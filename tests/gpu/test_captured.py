@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from npresnet import create_model, ops, to_device, use
+from npresnet.backend import Captured
 from npresnet.nn import initialize
 from npresnet.training import SGD, AdamW, CapturedStep
-from npresnet.training.cuda_step import Captured
 from npresnet.training.flat_parameters import Flat
 from npresnet.training.precision import Mixed
 

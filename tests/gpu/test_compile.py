@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import implicit_gemm as direct, filter_gradient as gradient, tiles
+from npresnet.kernels.gpu import filter_gradient, implicit_gemm, tiles
 from npresnet.kernels.gpu.launch import ACCESS, DTYPES, options, source
 
 from ..support.cuda import emulate, nvrtc
@@ -46,7 +46,7 @@ def test_no_kernel_is_larger_than_a_multiprocessor_takes():
 
 
 KINDS = [(dtype, False) for dtype in DTYPES] + [("float32", True)]
-MODULES = {"direct": direct, "gradient": gradient}
+MODULES = {"direct": implicit_gemm, "gradient": filter_gradient}
 TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype, tf32 in KINDS
          for tile in module.TILES.of(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
 MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory

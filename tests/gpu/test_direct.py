@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import implicit_gemm as forward
-from npresnet.kernels.gpu import filter_gradient as gradient
+from npresnet.kernels.gpu import filter_gradient, implicit_gemm
+from npresnet.kernels.gpu.filter_gradient import direct_gradient
 from npresnet.kernels.gpu.im2col import Columns, matrix
 from npresnet.kernels.gpu.implicit_gemm import direct, suits
-from npresnet.kernels.gpu.filter_gradient import direct_gradient
 from npresnet.ops import conv2d
 from npresnet.ops.window import Window
 
@@ -52,7 +51,7 @@ def due(x, w, static):
     return y.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(forward.TILES)), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(implicit_gemm.TILES)), ids=str)
 def test_it_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     x, w, x_there, w_there = drawn(cupy, x_shape, w_shape, dtype, static.get("groups", 1))
@@ -67,7 +66,7 @@ def columns_of(x_shape, w_shape, static):
     return Columns(Window.of(w_shape[2:], **rest), x_shape, static.get("groups", 1))
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(gradient.TILES)), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(filter_gradient.TILES)), ids=str)
 def test_dw_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     rng, columns, groups = np.random.default_rng(1), columns_of(x_shape, w_shape, static), static.get("groups", 1)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import implicit_gemm as direct, tiles
-from npresnet.kernels.gpu.im2col import Columns
+from npresnet.kernels.gpu import implicit_gemm, tiles
 from npresnet.kernels.gpu.conv import convolve
+from npresnet.kernels.gpu.im2col import Columns
 from npresnet.kernels.gpu.launch import source
 from npresnet.ops.window import Window
 
@@ -62,11 +62,11 @@ PLANTED = {
 
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
-    """A convolution whose copies run beside its products (direct.cu), with one barrier or one wait too little."""
+    """A convolution whose copies run beside its products, with one barrier or one wait too little."""
     right, wrong = PLANTED[mistake]
-    text = source(direct.SOURCES)
+    text = source(implicit_gemm.SOURCES)
     assert text.count(right) == 1
-    told = tiles.told(np.dtype(np.float32), direct.TILES.plain[1])
+    told = tiles.told(np.dtype(np.float32), implicit_gemm.TILES.plain[1])
     for code, well in ((text, True), (text.replace(right, wrong), False)):
         monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
             code=code, options=told).get_function(name))
@@ -78,19 +78,20 @@ def convolves(cupy):
     x, w = rng.standard_normal((2, 9, 9, 64), np.float32), rng.standard_normal((1, 64, 9 * 64), np.float32)
     columns = Columns(Window.of((3, 3), padding=1), (2, 64, 9, 9), 1)
     there = cupy.asarray(x), cupy.asarray(w)
-    y = direct.direct(*there, columns, tile=direct.TILES.plain[1]).get()
+    y = implicit_gemm.direct(*there, columns, tile=implicit_gemm.TILES.plain[1]).get()
     return np.allclose(y, convolve(*there, columns).get(), atol=1e-3)
 
 
 def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
-    text = source(direct.SOURCES)
-    told = tiles.told(np.dtype(np.float32), direct.TILES.tensor[3], tf32=True)
+    text = source(implicit_gemm.SOURCES)
+    told = tiles.told(np.dtype(np.float32), implicit_gemm.TILES.tensor[3], tf32=True)
 
     def with_source(code):
         monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(
             code=code, options=told).get_function(name))
         x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
-        return direct.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1), tile=direct.TILES.tensor[3], tf32=True)
+        return implicit_gemm.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1),
+                                    tile=implicit_gemm.TILES.tensor[3], tf32=True)
 
     assert (with_source(text).get() == 96).all()
     with pytest.raises(RuntimeError, match="the same banks"):

@@ -39,7 +39,7 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
 @pytest.mark.parametrize("shape", [(2, 3, 16, 20), (1, 5, 9, 11)])
 def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
     """Whichever is measured to be the fastest, the answer is the same."""
-    from npresnet.engine.gpu.engine import convolutions as gpu_convolutions
+    from npresnet.engine.gpu import convolutions
     branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
     stem, tail = nn.Conv2d(shape[1], 64, 3, stride=2, padding=1), nn.Conv2d(64, 48, 5, padding=2, groups=2, bias=True)
     model = initialize(nn.Sequential(stem, nn.Residual(branch, nn.Identity()), nn.ReLU(), tail))
@@ -48,7 +48,7 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
         due = model.astype(np.float64)(x.astype(np.float64))
     real, names, counts, way = "float16" if dtype == "float16" else "float32", set(), [1], 0
     while way < max(counts):
-        monkeypatch.setattr(gpu_convolutions, "fastest", lambda cupy, runs, way=way: (
+        monkeypatch.setattr(convolutions, "fastest", lambda cupy, runs, way=way: (
             counts.append(len(runs)), min(way, len(runs) - 1))[1])
         with tf32(dtype == "tf32"):
             engine = optimize(to_device(model.astype(real), "cuda"))
@@ -63,7 +63,7 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
 
 
 def test_the_fastest_is_measured(cupy):
-    from npresnet.engine.gpu.engine.autotune import fastest
+    from npresnet.engine.gpu.autotune import fastest
     if cupy is not fake_cupy.MODULE:
         x, small = cupy.ones(2**26, dtype=np.float32), cupy.ones(8, dtype=np.float32)
         ways = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]

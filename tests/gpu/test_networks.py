@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from npresnet import create_model, ops, to_device, use
-from npresnet.backend import tf32
-from npresnet.nn import initialize
 from npresnet.analysis.cam import grad_cam
 from npresnet.analysis.features import features
-from npresnet.verify.golden import verify
+from npresnet.backend import tf32
+from npresnet.nn import initialize
 from npresnet.training import Trainer
 from npresnet.training.precision import make_precision
+from npresnet.verify.golden import verify
 
 from ..support import fake_cupy
 from ..support.drawn import drawn_source, small_model

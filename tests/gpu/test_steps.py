@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore, step as steps
 from npresnet.data.gpu_batches import Resident
+from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore
+from npresnet.training import step as steps
 from npresnet.training.step import GraphStep, Step
 
 from ..support import fake_cupy

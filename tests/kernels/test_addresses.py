@@ -17,12 +17,12 @@ TAKES = {"ctypes", "__array_interface__", "from_address", "data_as", "as_ctypes"
 # Where an address is taken by other means, and why its array outlives it.
 TAKERS = {
     ("vector.py", "address"): "the construct",
-    ("memory.py", "addresses"): "the construct",
-    ("memory.py", "_address"): "one of those that addresses gives",
-    ("memory.py", "__init__"): "_Lease holds its block",
+    ("arrays.py", "addresses"): "the construct",
+    ("arrays.py", "_address"): "one of those that addresses gives",
+    ("arrays.py", "__init__"): "_Lease holds its block",
     ("step.py", "_view"): "the other way round: an array at an address, copied from or to while the engine holds it",
-    ("memory.py", "_Lease"): "the name of the slot",
-    ("memory.py", "empty"): "_Lease holds the block",
+    ("arrays.py", "_Lease"): "the name of the slot",
+    ("arrays.py", "empty"): "_Lease holds the block",
 }
 
 

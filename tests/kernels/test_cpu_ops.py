@@ -8,17 +8,17 @@ pytest.importorskip("numba")
 from npresnet import create_model, ops
 from npresnet.backend import use
 from npresnet.kernels.cpu.activation import add_numba, relu_numba
-from npresnet.kernels.cpu.conv.op.op import conv2d_numba
 from npresnet.kernels.cpu.arrays import IDLE, empty, give_back
+from npresnet.kernels.cpu.codegen.vector import LANES
+from npresnet.kernels.cpu.conv.op import conv2d_numba
 from npresnet.kernels.cpu.norm import (
     batch_norm_add_relu_numba,
     batch_norm_relu_conv2d_numba,
     batch_norm_relu_numba,
     batch_norm_train_numba,
 )
-from npresnet.kernels.cpu.pooling import max_pool2d_numba
 from npresnet.kernels.cpu.optimizer import momentum_step_numba
-from npresnet.kernels.cpu.codegen.vector import LANES
+from npresnet.kernels.cpu.pooling import max_pool2d_numba
 
 from ..support import laws
 

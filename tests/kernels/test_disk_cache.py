@@ -10,9 +10,9 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from npresnet.kernels.cpu.codegen import disk_cache as entries
-from npresnet.kernels.cpu.codegen.jit import cached
+from npresnet.kernels.cpu.codegen import disk_cache
 from npresnet.kernels.cpu.codegen.disk_cache import SUFFIX, Entries, kept
+from npresnet.kernels.cpu.codegen.jit import cached
 
 
 class Planted:
@@ -26,7 +26,7 @@ class Planted:
 def folder(tmp_path, monkeypatch):
     """An empty directory for kernels, and no warning given yet."""
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(entries, "_said", [])
+    monkeypatch.setattr(disk_cache, "_said", [])
     monkeypatch.setenv("PLANTED", str(tmp_path / "planted"))
     return tmp_path / "kernels"
 
@@ -93,7 +93,7 @@ def test_every_byte_counts(tmp_path):
 
 
 def test_the_file_of_another_kernel_is_foreign(tmp_path, monkeypatch):
-    monkeypatch.setattr(entries, "_said", [])
+    monkeypatch.setattr(disk_cache, "_said", [])
     store = Entries(tmp_path, "name")
     store.save("one", 1)
     store.save("two", 2)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import npresnet
 from npresnet import backend
-from npresnet.kernels.cpu.codegen import jit as compiled, disk_cache as entries
-from npresnet.kernels.cpu import arrays as memory, threads
+from npresnet.kernels.cpu import arrays, threads
+from npresnet.kernels.cpu.codegen import disk_cache, jit
 from npresnet.ops import winograd
 
 PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
@@ -31,7 +32,7 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 def test_a_change_in_another_file_is_noticed(tmp_path):
     folder = tmp_path / "package/kernels/cpu"
     folder.mkdir(parents=True)
-    for module in (backend, compiled, entries, memory, threads):
+    for module in (backend, jit, disk_cache, arrays, threads):
         place = tmp_path / "package" if module is backend else folder
         (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
     (folder / "whole.py").write_text(WHOLE)
@@ -47,11 +48,13 @@ def test_a_change_in_another_file_is_noticed(tmp_path):
 
 def test_the_sources_are_all_that_kernels_are_made_of():
     """Whatever of this package a kernel's file takes a name from; dispatch is no part of machine code."""
-    files, found = {path.resolve() for path in compiled.source_files()}, set()
-    for path in Path(compiled.__file__).parent.glob("*.py"):
-        names = vars(importlib.import_module(f"npresnet.kernels.cpu.{path.stem}")).values()
+    files, found = {path.resolve() for path in jit.source_files()}, set()
+    folder = Path(npresnet.__file__).parent
+    for path in (folder / "kernels/cpu").rglob("*.py"):
+        module = ".".join(["npresnet", *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
+        names = vars(importlib.import_module(module)).values()
         found |= {getattr(value, "__name__" if isinstance(value, type(sys)) else "__module__", "") for value in names}
     origins = {Path(sys.modules[name].__file__).resolve() for name in found
-               if isinstance(name, str) and name.startswith("npresnet.") and name != "npresnet.backend"}
+               if isinstance(name, str) and name.startswith("npresnet.") and not name.startswith("npresnet.backend")}
     assert len(origins) > 30 and origins <= files
     assert Path(winograd.__file__).resolve() in files

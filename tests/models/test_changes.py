@@ -261,9 +261,9 @@ def test_only_layers_of_nn_are_known():
 
 
 def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
+    from npresnet.data.dataset import Source
     from npresnet.training import Recipe, Trainer
     from npresnet.training.checkpoint import read_checkpoint, restore, save_checkpoint
-    from npresnet.data.dataset import Source
     from npresnet.training.start import model_of, with_new_head
     model = small()
     EDITS["a dilation"](model, np.random.default_rng(0))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from npresnet import ops
+from npresnet.analysis.summary import summary
 from npresnet.models import build
 from npresnet.nn import Conv2d, MaxPool2d
-from npresnet.analysis.summary import summary
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 7])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from npresnet import optimize
-from npresnet.nn import Chain, GlobalAvgPool2d, Identity, Linear, ReLU, Residual, Sequential, Softmax
 from npresnet.analysis.features import feature_gradients, features
+from npresnet.nn import Chain, GlobalAvgPool2d, Identity, Linear, ReLU, Residual, Sequential, Softmax
 
 from ..support.modules import fill
 

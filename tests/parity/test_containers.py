@@ -6,8 +6,7 @@ import pytest
 from npresnet import create_model, use
 from npresnet.models import build
 
-from ..support import oracles
-from ..support import containers
+from ..support import containers, oracles
 from ..support.steps import batch, settled, spread
 from ..support.torch_twins import TORCHVISION, torchvision_forward
 

@@ -4,8 +4,8 @@ import pytest
 
 from npresnet.verify import golden, replay
 
-from ..support import oracles
 from ..scripts import make_golden
+from ..support import oracles
 
 QUICK = ("resnet20", "preresnet18", "resnet18 stem=pool-first")
 

@@ -1,0 +1,1 @@
+"""What people run: longer checks, measurements, files made anew."""

@@ -13,20 +13,20 @@ from npresnet import create_model
 from npresnet.data import recipe_of
 from npresnet.training import Batches, Trainer, open_source, predict, recipe, split
 
-from ..support import oracles
-from ..support import torch_training as twin
+from ..support import oracles, torch_training
 
 
 def compare(name, chosen, source, test, seed, threads):
     """(our accuracy, PyTorch's)"""
     torch = oracles.torch()
     model = create_model(name, seed=seed)
-    net = twin.twin_of(model)
+    net = torch_training.twin_of(model)
     torch.set_num_threads(threads)
     trainer = Trainer(model, chosen, *split(source, chosen.held_out, seed), seed=seed)
     steps = len(trainer.batches)
     rates = [chosen.rate(step, steps) for step in range(chosen.epochs * steps)]
-    twin.losses(net, chosen, (batch for epoch in range(chosen.epochs) for batch in trainer.batches.epoch(epoch)), rates)
+    batches = (batch for epoch in range(chosen.epochs) for batch in trainer.batches.epoch(epoch))
+    torch_training.losses(net, chosen, batches, rates)
     trainer.fit()
     ours = float((predict(trainer.learned(), test)[1] == test.labels).mean())
     net.eval()

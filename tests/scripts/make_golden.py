@@ -14,17 +14,17 @@ import npresnet
 from npresnet import ops
 from npresnet.models import Spec, list_models
 from npresnet.models.registry import FAMILY
-from npresnet.verify.golden import NETWORK_BOUNDS, compared
 from npresnet.verify.fixed_weights import draw
+from npresnet.verify.golden import NETWORK_BOUNDS, compared
 from npresnet.verify.replay import STEPS, compact, given, narrow
 
+from ..ops.test_torch import in_torch, torch_has
 from ..support import oracles
 from ..support.cases import CASES
-from ..ops.test_torch import in_torch, torch_has
 from ..support.steps import BUFFERS, tensors, their_losses
 from ..support.torch_twins import Twin
 
-PACKS = Path(npresnet.__file__).parent / "tools" / "packs"
+PACKS = Path(npresnet.__file__).parent / "verify" / "packs"
 WHOLE = ("resnet18", "resnet50", "plain18", "preresnet18", "preresnet50", "resnet20", "plain20")
 DETAILS = [
     ("resnet20", {"shortcut": "A-appended"}), ("resnet20", {"shortcut": "B"}), ("resnet20", {"shortcut": "B-leading"}),

@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 
 from npresnet import create_model, optimize
-from npresnet.cli.summary import usual_shape
 from npresnet.bench.cpu import cores
+from npresnet.cli.summary import usual_shape
 
 PRODUCT = """
 import sys, numpy as np

@@ -1,0 +1,1 @@
+"""What tests share and what stands in for other things; no test."""

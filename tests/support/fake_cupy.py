@@ -1,7 +1,7 @@
 """A stand-in for CuPy: arrays that compute with NumPy, refuse to mix with it, and count what leaves the "device".
 
 With it every device-generic line runs on a machine without a GPU, and a forgotten ``np.`` raises.  Where a C++ compiler
-is found the CUDA kernels run too, compiled for the host (tests/support/cuda/emulate.py); fresh memory is poisoned, and a stream
+is found the CUDA kernels run too, compiled for the host (cuda/emulate.py); fresh memory is poisoned, and a stream
 that captures records launches and products, and refuses everything else.
 """
 
@@ -366,5 +366,5 @@ def references(only):
     if not only:
         yield
         return
-    with mock.patch("npresnet.backend.backend_of", lambda x: "numpy"):
+    with mock.patch("npresnet.backend.dispatch.backend_of", lambda x: "numpy"):
         yield

@@ -22,7 +22,7 @@ CLOSED = 512                                 # arrays that are gone, whose pages
 
 
 class Walls:
-    """What takes the place of ``memory.empty``; ``fallen`` are the shapes of arrays beside which something wrote."""
+    """What takes the place of ``arrays.empty``; ``fallen`` are the shapes of arrays beside which something wrote."""
 
     def __init__(self):
         self.fallen, self.made, self.closed, self.standing = [], 0, deque(maxlen=CLOSED), WeakSet()
@@ -77,12 +77,12 @@ def build():
     """Put walls around whatever the kernels ask for from now on; also returns what :func:`pull_down` wants."""
     from npresnet.backend import load_kernels
     load_kernels("numba")
-    from npresnet.kernels.cpu import arrays as memory
+    from npresnet.kernels.cpu import arrays
     walls, before = Walls(), {}
     for name, module in list(sys.modules.items()):
         made_by = getattr(module, "empty", None) if name.startswith("npresnet.kernels.cpu.") else None
         walled = isinstance(getattr(made_by, "__self__", None), Walls)
-        if module is not memory and (made_by is memory.empty or walled):
+        if module is not arrays and (made_by is arrays.empty or walled):
             before[module], module.empty = made_by, walls.empty
     return walls, before
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from npresnet import create_model, ops, use
-from npresnet.teaching import depth
 from npresnet.data.batches import Batch
+from npresnet.teaching import depth
 
 from ..support.drawn import drawn_source
 

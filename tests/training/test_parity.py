@@ -6,7 +6,7 @@ import pytest
 from npresnet import use
 from npresnet.training import Trainer, recipe
 
-from ..support import torch_training as twin
+from ..support import torch_training
 from ..support.drawn import drawn_source, small_model
 
 FAST = recipe("fast-cifar", epochs=5, batch_size=12, label_smoothing=0.1, clip=2.0)
@@ -29,9 +29,9 @@ def trained(model, chosen, backend="numpy"):
 @pytest.mark.parametrize("chosen", [FAST, PAPER], ids=["fast-cifar", "paper-cifar"])
 def test_twenty_steps_in_float64_are_pytorchs(chosen):
     model = small_model(side=16).astype(np.float64)
-    net = twin.twin_of(model)
+    net = torch_training.twin_of(model)
     ours, batches, rates = trained(model, chosen)
-    np.testing.assert_allclose(ours, twin.losses(net, chosen, batches, rates), rtol=1e-10)
+    np.testing.assert_allclose(ours, torch_training.losses(net, chosen, batches, rates), rtol=1e-10)
     assert len(ours) == 20 and ours[-1] < ours[0]
     state = model.state_dict()
     for key, tensor in net.state_dict().items():
@@ -41,9 +41,9 @@ def test_twenty_steps_in_float64_are_pytorchs(chosen):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_twenty_steps_in_float32_stay_as_close_to_float64_as_pytorchs(backend):
     model, exact = small_model(side=16), small_model(side=16).astype(np.float64)
-    net = twin.twin_of(model)
+    net = torch_training.twin_of(model)
     ours, batches, rates = trained(model, PAPER, backend)
-    theirs = np.array(twin.losses(net, PAPER, batches, rates))
+    theirs = np.array(torch_training.losses(net, PAPER, batches, rates))
     truth = trained(exact, PAPER)[0]
     np.testing.assert_allclose(ours[:2], theirs[:2], rtol=1e-5)
     assert np.abs(ours - truth).max() <= 3 * np.abs(theirs - truth).max()

@@ -10,8 +10,8 @@ from PIL import Image
 
 from npresnet import create_model, use
 from npresnet.data import Preprocessing
-from npresnet.training import Recipe, Source, Trainer, open_source, recipe
 from npresnet.data.open_dataset import archive_of, has_part
+from npresnet.training import Recipe, Source, Trainer, open_source, recipe
 from npresnet.training.start import smallest_part
 
 from ..support.drawn import drawn_source, small_model

@@ -70,7 +70,7 @@ def test_bounds_are_tight_where_they_can_be():
 
 
 def test_the_packs_are_small():
-    packs = files("npresnet.tools").joinpath("packs")
+    packs = files("npresnet.verify").joinpath("packs")
     assert sum(len(pack.read_bytes()) for pack in packs.iterdir()) < 8e6
 
 

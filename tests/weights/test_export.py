@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from npresnet import WeightsError, load_model, save_weights
+from npresnet.analysis.diff import drawn
 from npresnet.cli import main
 from npresnet.models import build
-from npresnet.analysis.diff import drawn
 from npresnet.weights import export_weights, read_weights
 
-from ..support.oracles import torchvision_models
 from ..support.libraries import assert_close, images
+from ..support.oracles import torchvision_models
 
 
 def model_of(name, dialect, classes=6):

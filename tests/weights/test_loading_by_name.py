@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from npresnet import WeightsError, create_model, load_model, save_weights
-from npresnet.models import build
 from npresnet.analysis.diff import drawn
+from npresnet.models import build
 from npresnet.weights import export_weights
 
 h5py = pytest.importorskip("h5py")

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npresnet.weights import WeightsError, read_weights
 from npresnet.formats.torch.allowlist import TORCH_GLOBALS
+from npresnet.weights import WeightsError, read_weights
 
-from ..support import oracles
-from ..support import containers
+from ..support import containers, oracles
 from ..support.pickles import call, program, pth, raw_zip, storage, tensor, value
 
 PRETRAINED = Path(__file__).parents[2] / "../shared/data/pretrained"

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from npresnet.data import Preprocessing
+from npresnet.formats.atomic import replacing
 from npresnet.models import Spec, build
 from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
-from npresnet.formats.atomic import replacing
 
 from ..support import oracles
 

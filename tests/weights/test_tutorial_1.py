@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from npresnet.models import DIALECTS, build
-from npresnet.teaching.functional_resnet import deep_resnet
-from npresnet.models.resnet import Bottleneck
-from npresnet.nn import Sequential
 from npresnet.analysis.diff import drawn
 from npresnet.analysis.summary import summary
+from npresnet.models import DIALECTS, build
+from npresnet.models.resnet import Bottleneck
+from npresnet.nn import Sequential
+from npresnet.teaching.functional_resnet import deep_resnet
 
 A = DIALECTS["keras-tutorial-a"]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from npresnet.models import build
-from npresnet.teaching.counterexamples import UntrackedNormBlock, WrongBlock
-from npresnet.nn import BatchNorm2d, initialize
 from npresnet.analysis.summary import summary
+from npresnet.models import build
+from npresnet.nn import BatchNorm2d, initialize
+from npresnet.teaching.counterexamples import UntrackedNormBlock, WrongBlock
 
 SIZES = {  # total, trainable, non-trainable parameters; blocks a stage
     "resnet18": (11703912, 11694312, 9600, (2, 2, 2, 2)), "resnet34": (21823208, 21806184, 17024, (3, 4, 6, 3)),

@@ -5,8 +5,8 @@ import pytest
 
 from npresnet import load_model
 
-from ..support.libraries import assert_close, images, randomise_keras
 from ..support.keras_twins import twins
+from ..support.libraries import assert_close, images, randomise_keras
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...kernels.cpu.program import entry_points as items
-from .convolutions import convolution
+from ...kernels.cpu.program import entry_points
 from ..graph import stride_of
 from ..shapes import numbers, pool_window
+from .convolutions import convolution
 from .step import Step, over, read, stored, write
 
 
@@ -30,29 +30,29 @@ def _affine(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
         return x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at, 0
 
-    return Step(node, node.kind, x, y, items.affine, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, entry_points.affine, arguments, _pixel_items(x))
 
 
 def _add(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
         return x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at, 0, 0
 
-    return Step(node, node.kind, x, y, items.add, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, entry_points.add, arguments, _pixel_items(x))
 
 
 def _pixel_items(x) -> Callable:
-    return lambda n: over(n * x.height * x.width, items.PIXELS)
+    return lambda n: over(n * x.height * x.width, entry_points.PIXELS)
 
 
 def _max_pool(node, x, y) -> Step:
     window = numbers(pool_window(node.module, x.height, x.width))
-    return Step(node, node.kind, x, y, items.max_pool,
+    return Step(node, node.kind, x, y, entry_points.max_pool,
                 lambda n, x_at, y_at, residual: (x_at, stored(n, x), window, y_at, stored(n, y)),
                 lambda n: n * y.height)
 
 
 def _mean(node, x, y) -> Step:
-    return Step(node, node.kind, x, y, items.global_mean,
+    return Step(node, node.kind, x, y, entry_points.global_mean,
                 lambda n, x_at, y_at, residual: (x_at, x.height * x.width, x.stored, y_at), lambda n: n)
 
 
@@ -60,7 +60,7 @@ def _subsample(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
         return x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y)
 
-    return Step(node, node.kind, x, y, items.subsample, arguments, lambda n: n * y.height)
+    return Step(node, node.kind, x, y, entry_points.subsample, arguments, lambda n: n * y.height)
 
 
 def _call(node, x, y) -> Step:

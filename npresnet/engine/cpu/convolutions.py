@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from ...kernels.cpu.program import entry_points as items
+from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes
 from ...kernels.cpu.conv.cost_model import band_cut, rows_cut, winograd_cut
-from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.winograd import winograd_bytes
+from ...kernels.cpu.program import entry_points
 from ..shapes import conv_window, numbers, pool_window
-from .step import Step, over, stored
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
+from .step import Step, over, stored
 
 TILES = (4, 2)                 # Winograd tiles that may be chosen
 POOLED_ROWS = 4                # rows a band of the fused stem pools
-GROUPED = {4: items.grouped4, 8: items.grouped8, 16: items.grouped16}
+GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
 GROUPED_ROWS = 7               # rows of an item
 
 
@@ -45,7 +45,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
         return (x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
                 cut.splits)
 
-    return Step(node, _named("product", cut), x, y, items.product, arguments,
+    return Step(node, _named("product", cut), x, y, entry_points.product, arguments,
                 lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
 
 
@@ -73,7 +73,7 @@ def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Ste
         return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at, stored(n, y),
                 residual, node.floor == 0, cut.block, cut.splits)
 
-    return Step(node, _named("direct", cut), x, y, items.convolution, arguments,
+    return Step(node, _named("direct", cut), x, y, entry_points.convolution, arguments,
                 lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
 
 
@@ -108,7 +108,7 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
         return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle, node.floor == 0,
                 pool, y_at, stored(n, y), POOLED_ROWS)
 
-    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, items.pooled_convolution, arguments,
+    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, entry_points.pooled_convolution, arguments,
                 lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
 
 
@@ -120,8 +120,9 @@ def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
         return (x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
                 cut.splits, zeros)
 
-    return Step(node, _named(f"winograd F({m}x{m})", cut), x, y, items.winograd2 if m == 2 else items.winograd4,
-                arguments, lambda n: over(n * tiles, cut.block) * cut.splits,
+    return Step(node, _named(f"winograd F({m}x{m})", cut), x, y,
+                entry_points.winograd2 if m == 2 else entry_points.winograd4, arguments,
+                lambda n: over(n * tiles, cut.block) * cut.splits,
                 work_bytes=winograd_bytes(m, cut.block, x.stored))
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ...kernels.cpu.conv.pack import element_panels, pack, round_up
 from ...kernels.cpu.codegen.vector import LANES
+from ...kernels.cpu.conv.pack import element_panels, pack, round_up
 from ...ops.winograd import F
 
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from ...kernels.cpu.arrays import addresses
 from ..buffers import ALIGN, Life, assign
-from .program import Program
 from ..shapes import images
-from .step import read
 from .bind import bind
+from .program import Program
+from .step import read
 from .table import table
 
 CLOSE = 8 * 2**20      # bytes of activations that stay in the last cache

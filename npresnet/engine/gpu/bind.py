@@ -8,9 +8,9 @@ from ...kernels.gpu.affine import affine
 from ...kernels.gpu.launch import wide
 from ...kernels.gpu.pool import largest, mean
 from ...nn import Identity
-from .convolutions import convolution
 from ..graph import Node, stride_of
 from ..shapes import pool_window
+from .convolutions import convolution
 
 
 @dataclass

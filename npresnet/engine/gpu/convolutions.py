@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from ...backend import array_namespace
 from ...kernels.gpu.affine import affine
-from ...kernels.gpu.im2col import Columns, matrix
 from ...kernels.gpu.conv import convolve
+from ...kernels.gpu.im2col import Columns, matrix
 from ...kernels.gpu.implicit_gemm import TILES, best_tile, direct, splits_for, suits
 from ...kernels.gpu.launch import wide
-from .autotune import fastest
 from ..graph import NO_FLOOR
 from ..shapes import Image, conv_window
+from .autotune import fastest
 
 
 class Work(NamedTuple):

@@ -11,17 +11,16 @@ import numpy as np
 
 from ...backend import array_namespace, captured, tf32_allowed, to_device
 from ...kernels.gpu.im2col import missing
-from ...nn import Softmax
+from ..base import BaseEngine
 from ..buffers import Life, assign
-from ..cpu.engine import made_here
-from .bind import bind
 from ..graph import Node, fuse, lower
 from ..shapes import images
+from .bind import bind
 
 KEPT = 8                 # sizes of input whose graphs and buffers are kept, those last used
 
 
-class GpuEngine:
+class GpuEngine(BaseEngine):
     """A model compiled to launches.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
 
     The first call for a size measures how its convolutions are best computed, which takes some seconds, and runs each
@@ -33,35 +32,27 @@ class GpuEngine:
         first = next(iter(model.parameters())).value
         self.xp, self.dtype, self.tf32 = array_namespace(first), first.dtype, tf32_allowed()
         self.nodes = unpooled(fuse(lower(to_device(model, "cpu").astype(np.result_type(self.dtype, np.float32)))))
-        self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
-        self.plan, self._plans, self._weights, self._choices, self._lock = None, {}, {}, {}, threading.Lock()
+        super().__init__(model)
+        self._plans, self._weights, self._choices, self.lock = {}, {}, {}, threading.Lock()
         self._scratch, self._done = self.xp.empty(0, self.xp.uint8), self.xp.cuda.Event(disable_timing=True)
 
-    __reduce__ = made_here
-
-    def __call__(self, x):
-        """The model's output for x (N, C, H, W) on the GPU."""
-        scores = self.logits(x)
-        return scores if self.softmax is None else self.softmax(scores)
-
-    def logits(self, x):
-        """The scores: the output, or what a softmax at the end is given."""
+    def checked(self, x):
         if array_namespace(x) is not self.xp:
             raise TypeError("this model is on a GPU and its images are not; move them with to_device(images, 'cuda')")
-        if x.ndim != 4 or x.dtype != self.dtype:
-            raise TypeError(f"this model takes images (N, C, H, W) in {self.dtype}, not {x.shape} in {x.dtype}")
-        if len(x) == 0:
-            return self.logits(self.xp.zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
-        with self._lock:
-            plan = self._plans.pop(x.shape, None)                   # to put it in again as the last
-            while len(self._plans) >= KEPT:
-                del self._plans[next(iter(self._plans))]
-            self.plan = self._plans[x.shape] = plan or GpuPlan(self, x.shape)
-            stream = self.xp.cuda.get_current_stream()
-            stream.wait_event(self._done)                       # another stream may still use the buffers
-            y = self.plan.run(x)
-            stream.record(self._done)
-            return y
+        if x.dtype != self.dtype:
+            raise TypeError(f"this model takes images in {self.dtype}, not in {x.dtype}")
+        return super().checked(x)
+
+    def run(self, x):
+        plan = self._plans.pop(x.shape, None)                   # to put it in again as the last
+        while len(self._plans) >= KEPT:
+            del self._plans[next(iter(self._plans))]
+        self.plan = self._plans[x.shape] = plan or GpuPlan(self, x.shape)
+        stream = self.xp.cuda.get_current_stream()
+        stream.wait_event(self._done)                           # another stream may still use the buffers
+        y = self.plan.run(x)
+        stream.record(self._done)
+        return y
 
     def weights(self, node, make):
         """The weights of a step as its launches read them, uploaded once."""

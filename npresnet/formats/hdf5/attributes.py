@@ -5,11 +5,11 @@
 
 import math
 
-from ..stream import Stream
 from ..errors import WeightsError, shown
+from ..stream import Stream
+from ..tensors import DTYPES
 from .file import NEWER
 from .objects import ATTRIBUTE, MANY_ATTRIBUTES
-from ..tensors import DTYPES
 
 INTEGER, FLOAT, STRING, VARYING = 0, 1, 3, 9                     # classes of datatypes
 FLOATS = {  # IEEE 754: bit offset, precision, exponent's place and size, mantissa's place and size, bias

@@ -7,9 +7,9 @@ for from the Budget, and whatever could lead out of the file is refused.
 [H] HDF5 File Format Specification Version 3.0, the sections named below
 """
 
+from ..errors import WeightsError
 from ..limits import collisions
 from ..stream import Stream
-from ..errors import WeightsError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 NEWER = "is of a kind that Keras does not write; save it again with Keras, or with h5py and libver='earliest'"

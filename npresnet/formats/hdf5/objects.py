@@ -3,8 +3,8 @@
 [H] HDF5 File Format Specification Version 3.0, the sections named below
 """
 
-from ..stream import Stream
 from ..errors import WeightsError, shown
+from ..stream import Stream
 from .file import NEWER
 
 NOWHERE = 2**64 - 1

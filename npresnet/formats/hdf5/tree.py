@@ -3,10 +3,10 @@
 import math
 
 from ..errors import WeightsError, describing, shown
+from ..tensors import Storage, Tensor, itemsize
 from .attributes import element, shape
 from .file import NEWER, File
 from .objects import DATASPACE, DATATYPE, EXTERNAL, FILTERS, LAYOUT, NOWHERE, Object
-from ..tensors import Storage, Tensor, itemsize
 
 MAX_DEPTH = 64                                                   # hard links may form a ring
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)                 # classes of layouts

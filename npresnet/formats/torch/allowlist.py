@@ -5,8 +5,8 @@ understood far enough to be passed over.
 """
 
 from ..errors import WeightsError, shown
-from ..unpickle.stack_machine import Dict, Refusal, checked_key
 from ..tensors import DTYPES, Storage, Tensor
+from ..unpickle.stack_machine import Dict, Refusal, checked_key
 
 CURE = "where the file was made, keep only the arrays: torch.save(model.state_dict(), path)"
 

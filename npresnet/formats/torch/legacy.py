@@ -1,10 +1,10 @@
 """The container of torch.save before 1.6: five pickles in a row, then the storages' raw bytes."""
 
-from ..stream import Stream
 from ..errors import WeightsError, describing, shown
+from ..stream import Stream
 from ..tensors import Storage
-from .allowlist import CURE, dtype_of
 from ..unpickle.unpickle import unpickle
+from .allowlist import CURE, dtype_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 

@@ -1,11 +1,11 @@
 """The container of torch.save before 0.1.10: a tar with the members pickle, storages and tensors."""
 
-from ..stream import Stream, natural
 from ..errors import WeightsError, describing, shown
+from ..stream import Stream, natural
 from ..tar_archive import tar_members
 from ..tensors import Storage, Tensor
-from .allowlist import CURE, dtype_of
 from ..unpickle.unpickle import unpickle
+from .allowlist import CURE, dtype_of
 
 
 def read_torch_tar(data, budget, allow):

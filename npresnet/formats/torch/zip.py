@@ -2,8 +2,8 @@
 
 from ..errors import WeightsError, describing, shown
 from ..tensors import Storage
-from .allowlist import CURE, dtype_of
 from ..unpickle.unpickle import unpickle
+from .allowlist import CURE, dtype_of
 
 
 def read_torch_zip(archive, allow, budget):

@@ -4,8 +4,8 @@ import pickle  # for the numbers of its opcodes alone
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from ..limits import collisions
 from ..errors import WeightsError, describing, shown
+from ..limits import collisions
 
 
 def registering(table):

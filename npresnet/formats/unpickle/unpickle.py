@@ -10,10 +10,10 @@ attribute is read or set, and no class of the running program can be reached.  p
 import pickle  # for the names of its opcodes alone
 from collections.abc import Callable, Mapping
 
-from ..stream import Budget, Stream
 from ..errors import WeightsError, describing
-from .stack_machine import Machine
+from ..stream import Budget, Stream
 from .opcodes import OPERATIONS
+from .stack_machine import Machine
 
 NAMES = {getattr(pickle, name)[0]: name for name in pickle.__all__
          if name.isupper() and isinstance(getattr(pickle, name), bytes)}

@@ -5,8 +5,8 @@ from numba import njit, prange
 
 from ...ops.activation import relu
 from ...ops.add import add
-from .codegen.jit import parallel
 from .arrays import empty_like
+from .codegen.jit import parallel
 from .codegen.vector import floats
 
 PART = 16384           # floats in a work item

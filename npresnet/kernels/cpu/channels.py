@@ -7,9 +7,9 @@ FLUSH lines and in float64 beyond.
 import numpy as np
 from numba import njit, prange
 
+from .arrays import empty
 from .codegen import lines
 from .codegen.jit import parallel
-from .arrays import empty
 from .codegen.vector import address, doubles, floats, hold, prefetch
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads

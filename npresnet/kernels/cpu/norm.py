@@ -10,12 +10,12 @@ from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_c
 from ...ops.norm import batch_norm_train
 from ...ops.total import total
 from ...ops.window import Window
-from .conv.backward import filter_gradient, image_gradient
-from .channels import PARTS, combine, moments, normalized, slopes
-from .conv.op import conv_fits
-from .conv.forward import bias_of, forward, last
 from .arrays import empty
+from .channels import PARTS, combine, moments, normalized, slopes
 from .codegen.vector import LANES
+from .conv.backward import filter_gradient, image_gradient
+from .conv.forward import bias_of, forward, last
+from .conv.op import conv_fits
 
 OPEN = float("-inf")      # the floor under every value, where no ReLU follows
 

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit, prange
 
 from ...ops.update import momentum_step
-from .codegen.jit import parallel
 from .arrays import empty_like
+from .codegen.jit import parallel
 from .codegen.vector import floats
 
 PART = 16384           # floats in a work item

@@ -7,10 +7,10 @@ from numba.extending import intrinsic
 
 from ...ops.pool import max_pool2d
 from ...ops.window import Window
-from .codegen.jit import parallel
-from .conv.forward import last
 from .arrays import empty
+from .codegen.jit import parallel
 from .codegen.vector import LANES, Emit, clear, floats, octets
+from .conv.forward import last
 
 
 @max_pool2d.register("numba")

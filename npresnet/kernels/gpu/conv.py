@@ -11,9 +11,9 @@ is summed without X̃ in memory (:mod:`.direct`), and so are dX of stride 1, whi
 from ...backend import array_namespace, tf32_allowed
 from ...ops.conv import conv2d
 from ...ops.window import Window
+from .filter_gradient import direct_gradient
 from .im2col import Columns, flat, grouped, in_packs, matrix, turned
 from .implicit_gemm import direct, suits
-from .filter_gradient import direct_gradient
 from .launch import first, fits, last, wide
 from .product import product
 

@@ -172,7 +172,7 @@ filter_gradient(const Pack *__restrict__ dy, const Pack *__restrict__ x, wide *_
         commit_copies();
     }
     for (int stage = 0; piece < end; piece++, stage = stage + 1 == STAGES ? 0 : stage + 1) {
-        wait_for_copies<STAGES - 2>();                           // as in direct.cu
+        wait_for_copies<STAGES - 2>();                           // as in implicit_gemm.cu
         __syncthreads();
         if (piece + STAGES - 1 < end) fetch(piece + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
         commit_copies();

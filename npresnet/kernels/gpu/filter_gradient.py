@@ -1,11 +1,11 @@
-"""The filters' gradient without columns in memory (gradient.cu)."""
+"""The filters' gradient without columns in memory (filter_gradient.cu)."""
 
 from ...backend import array_namespace
 from .launch import BLOCK, pack, wide
 from .tiles import STAGES, Tile, Tiles, compiled, multiprocessors
 
-SOURCES = ("types.cuh", "warp.cuh", "gradient.cu")
-PIXELS = 32                      # of a piece, as in gradient.cu
+SOURCES = ("types.cuh", "warp.cuh", "filter_gradient.cu")
+PIXELS = 32                      # of a piece, as in filter_gradient.cu
 ROUNDS = 2                       # blocks for each place on the GPU, so that the last ones do not keep all waiting
 PIECES = 8                       # that a block should have at least
 

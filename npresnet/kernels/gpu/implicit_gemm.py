@@ -1,11 +1,11 @@
-"""Convolutions whose columns never lie in memory (direct.cu), with what follows them: bias, shortcut, ReLU."""
+"""Convolutions whose columns never lie in memory (implicit_gemm.cu), with what follows them: bias, shortcut, ReLU."""
 
 from ...backend import array_namespace
 from .launch import ACCESS, BLOCK, LARGEST, fits, pack
 from .tiles import STAGES, Tile, Tiles, able, aligned, compiled, multiprocessors, sums_bytes
 
-SOURCES = ("types.cuh", "warp.cuh", "direct.cu")
-CHUNKS = 8                       # of a row in a piece, as in direct.cu
+SOURCES = ("types.cuh", "warp.cuh", "implicit_gemm.cu")
+CHUNKS = 8                       # of a row in a piece, as in implicit_gemm.cu
 SMALL = 2**15                    # pixels of a side that a Corner or a Tap can number
 
 # Pixels by filters.

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...backend import array_namespace
 
-SOURCES = ("types.cuh", "conv.cu", "norm.cu", "pool.cu", "pointwise.cu", "loss.cu")
+SOURCES = ("types.cuh", "im2col.cu", "norm.cu", "pool.cu", "pointwise.cu", "loss.cu")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 ACCESS = 16                      # bytes that a thread moves at once
 BLOCK = 256                      # threads

@@ -1,4 +1,4 @@
-"""Products whose factors pass through shared memory in pieces (direct.cu, gradient.cu): what a block makes of them."""
+"""Products whose factors pass through shared memory in pieces (*.cu): what a block makes of them."""
 
 from functools import cache
 from typing import NamedTuple

@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 
+from ...formats.errors import WeightsError, shown
 from ...models.published import IMAGENET
 from ...models.registry import FAMILY
-from ...formats.errors import WeightsError, shown
 
 ROLES = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias",
          "moving_mean": "running_mean", "moving_variance": "running_var"}

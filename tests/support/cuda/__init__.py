@@ -1,0 +1,1 @@
+"""A stand-in for a GPU: its kernels run as C++ on the host."""

@@ -1,6 +1,6 @@
 """CuPy itself on a pretended GPU:  python -m pytest -p tests.support.cuda.pretended -m "gpu and not slow" tests/gpu
 
-tests/support/fake_cupy.py says what its author knows of CuPy.  Here the installed CuPy speaks for itself, and what is pretended
+tests/support/fake_cupy.py says what its author knows of CuPy.  Here CuPy itself speaks, and what is pretended
 lies below it: its modules find CUDA's runtime and driver in tables of addresses, whose functions give way to methods of
 device.GPU, and the library cuBLAS is one made of device.Products.  NVRTC compiles each kernel, CuPy's own too, for
 sm_90, and what runs is the same source as C++ (emulate.py).
@@ -69,7 +69,7 @@ def entries(gpu):
             setattr(module, name, method)                                               # for calls in Python
             yield capsule, signature.replace(" __pyx_skip_dispatch", ""), method
     if names:
-        raise pytest.UsageError(f"this CuPy lacks {', '.join(sorted(names))}; tests/support/cuda/pretended.py knows {KNOWN}")
+        raise pytest.UsageError(f"this CuPy lacks {', '.join(sorted(names))}; {Path(__file__).name} knows {KNOWN}")
 
 
 def answering(method, places=None, failed=None):

@@ -10,9 +10,9 @@ from numba import njit
 from numba.core.compiler_lock import global_compiler_lock
 
 from ....backend import give_up_numba
-from .disk_cache import CheckedCache, say_once
 from ..arrays import addresses
 from ..threads import layer
+from .disk_cache import CheckedCache, say_once
 
 FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
           "multiprocessing's 'spawn' starts one that can")
@@ -61,9 +61,9 @@ def cached(decorator, *signatures, **options):
 
 
 def source_files() -> list[Path]:
-    """This folder, and that of ``ops``: Winograd's matrices, which stand there, are numbers in machine code."""
-    here = Path(__file__).parent
-    return [path for folder in (here, here.parent.parent / "ops") for path in sorted(folder.glob("*.py"))]
+    """All of ``kernels/cpu``, and ``ops``: Winograd's matrices, which stand there, are numbers in machine code."""
+    here = Path(__file__).parents[1]
+    return [path for folder in (here, here.parents[1] / "ops") for path in sorted(folder.rglob("*.py"))]
 
 
 @cache

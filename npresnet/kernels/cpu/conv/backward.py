@@ -5,12 +5,12 @@ from numba import get_num_threads
 
 from ....ops.conv import conv2d
 from ....ops.window import Window
-from .band import band_bytes
-from .forward import SLIDING, TRANSFORMED, ZEROS, along_a_row, bent, forward, last
-from .filter_gradient import frame_images, pixel_gradient, winograd_gradient
 from ..arrays import empty
-from .pack import LANES
 from ..pointwise import interleave
+from .band import band_bytes
+from .filter_gradient import frame_images, pixel_gradient, winograd_gradient
+from .forward import SLIDING, TRANSFORMED, ZEROS, along_a_row, bent, forward, last
+from .pack import LANES
 from .repack import unpack_gradient, untransform_gradient
 from .slide import few
 from .slide_gradient import PARTS, slide_gradient

@@ -13,9 +13,9 @@ from numba import get_thread_id, njit, prange
 
 from ..codegen.jit import inlined, parallel
 from ..codegen.lines import affine as _affine
-from ..pool import pool_rows
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..codegen.vector import clear, copy, floats
+from ..pool import pool_rows
 
 
 @parallel

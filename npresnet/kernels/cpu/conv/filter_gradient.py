@@ -10,11 +10,11 @@ import numpy as np
 from numba import njit, prange
 
 from ....ops.winograd import F
-from .band import _copy_band, band_rows, row_floats
 from ..codegen.jit import parallel
 from ..codegen.tile import NONE, ROWS, multiply_strided, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, hold
+from .band import _copy_band, band_rows, row_floats
 
 _enter_x, _enter_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
 PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache

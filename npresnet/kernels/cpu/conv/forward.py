@@ -3,10 +3,10 @@
 import numpy as np
 from numba import get_num_threads
 
-from .band import band_bytes, convolve
-from ..channels import normalized
-from .cost_model import band_cut, rows_cut, winograd_cut
 from ..arrays import empty
+from ..channels import normalized
+from .band import band_bytes, convolve
+from .cost_model import band_cut, rows_cut, winograd_cut
 from .pack import GAP, LANES, panels
 from .product import product
 from .repack import pack_filters, transform_filters

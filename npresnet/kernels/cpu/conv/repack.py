@@ -8,10 +8,10 @@ from numba import njit, prange
 
 from ....ops.winograd import F
 from ..codegen.jit import parallel
-from .pack import GAP
 from ..codegen.tile import PANEL, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, floats, hold
+from .pack import GAP
 
 CLOSE = 16           # channels whose taps are moved together
 _transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
@@ -44,7 +44,7 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
 
 @parallel
 def transform_filters(packed, f, c, u):
-    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`npresnet.kernels.cpu.conv.pack.element_panels`."""
+    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`.pack.element_panels`."""
     for k in prange(c):
         _transform_rows(packed, f, c, k, u)
 

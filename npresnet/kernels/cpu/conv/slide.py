@@ -10,9 +10,9 @@ from numba import get_thread_id, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .band import _copy_band, row_floats
 from ..codegen.jit import parallel
 from ..codegen.vector import F32, I64, LANES, Emit
+from .band import _copy_band, row_floats
 
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
 

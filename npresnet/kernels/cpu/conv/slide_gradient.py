@@ -10,9 +10,9 @@ from numba import get_thread_id, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .band import _copy_band, band_rows, row_floats
 from ..codegen.jit import parallel
 from ..codegen.vector import F32, I64, LANES, Emit, prefetch
+from .band import _copy_band, band_rows, row_floats
 
 TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
 PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them

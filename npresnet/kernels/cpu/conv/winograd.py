@@ -10,10 +10,10 @@ from numba import get_thread_id, njit, prange
 
 from ....ops.winograd import F
 from ..codegen.jit import inlined, parallel
-from .pack import GAP
 from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
+from .pack import GAP
 
 _gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
 _gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)

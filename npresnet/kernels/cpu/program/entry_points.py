@@ -1,4 +1,4 @@
-"""The kernels as a :class:`~npresnet.kernels.cpu.program.thread_pool.Team` runs them: ``kernel(arguments, item, work)``.
+"""The kernels as a :class:`.thread_pool.Team` runs them: ``kernel(arguments, item, work)``.
 
 ``arguments`` is the address of integers: what the kernel's first lines name, tuples spread out.  ``work`` is the
 address of the thread's workspace.
@@ -7,14 +7,14 @@ address of the thread's workspace.
 import numpy as np
 
 from .. import pointwise
-from ..conv.band import band, pooled_band
 from ..codegen.jit import inlined
-from ..conv.grouped import grouped_rows
-from ..pool import mean, pool_rows
-from ..conv.product import product_block
 from ..codegen.tile import NONE
 from ..codegen.vector import floats, longs
+from ..conv.band import band, pooled_band
+from ..conv.grouped import grouped_rows
+from ..conv.product import product_block
 from ..conv.winograd import winograd_block
+from ..pool import mean, pool_rows
 
 PIXELS = 128             # in one item of a step that touches every float once
 

@@ -19,8 +19,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from ..codegen.jit import cached
 from ..codegen.disk_cache import kept
+from ..codegen.jit import cached
 from ..codegen.vector import I64, address, hold
 
 KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of its arguments, item, workspace

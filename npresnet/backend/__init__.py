@@ -1,0 +1,17 @@
+"""Where arrays live, and which code runs on them."""
+
+from .arrays import array_namespace, floating, namespace_for
+from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
+from .dispatch import (
+    Kernel,
+    backend_of,
+    default_backend,
+    give_up_numba,
+    load_kernels,
+    use,
+    without_numba,
+)
+
+__all__ = ["Captured", "Kernel", "array_namespace", "backend_of", "captured", "default_backend", "floating",
+           "give_up_numba", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device", "use",
+           "without_numba"]
