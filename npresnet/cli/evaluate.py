@@ -1,14 +1,14 @@
-"""Count how often a network is right on labelled pictures.
+"""Count how often a network is right on labelled images.
 
-The data is a folder of class folders or a zip of one (test/cat/0001.jpg).  Class folders are matched with the
-network's classes by name, or by number, or in sorted order; a line on standard error says how.
+The data is a folder of class folders, a zip of one (test/cat/0001.jpg), or CIFAR's archive as it is published.
+Classes are matched with the network's by name, or by number, or in sorted order; a line on standard error says how.
 """
 
 from ..printer import note, say, say_json
-from .backends import add_backend_argument, computing
 from .arguments import add_model_arguments, open_model, positive
-from .progress import progress
+from .backends import add_backend_argument, computing
 from .inference import scores
+from .progress import progress
 
 EXAMPLES = """examples:
   npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th
@@ -18,7 +18,8 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser):
-    parser.add_argument("--data", required=True, metavar="PATH", help="a folder or a zip of class folders")
+    parser.add_argument("--data", required=True, metavar="PATH",
+                        help="a folder or a zip of class folders, or an archive of CIFAR")
     add_model_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="pictures at a time (default: 64)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only N pictures, evenly spaced over the data")
@@ -27,11 +28,12 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    from ..data import ImageFolder, match_classes
-    data = ImageFolder(args.data)
+    from ..data import match_classes
+    from ..data.open_dataset import open_labelled
+    data = open_labelled(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
-    note(*data.notes(), f"class folders are matched {how}: {', '.join(data.classes[:10])}"
+    note(*data.notes, f"class folders are matched {how}: {', '.join(data.classes[:10])}"
          + ", …" * (len(data.classes) > 10))
     wanted = min(len(data), args.limit or len(data))
     with computing(args.backend):

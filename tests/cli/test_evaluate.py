@@ -89,3 +89,26 @@ def test_public_weights_are_right_exactly_where_pytorch_is(run, pretrained, cifa
     report = json.loads(result.out)
     assert (report["right"], report["total"]) == (right, 10_000)
     assert report["top1"] == right / 10_000
+
+
+def test_what_train_reads_is_evaluated(run, data, network, weights, tmp_path):
+    """CIFAR's own archive, and a folder that holds a zip of the part."""
+    rng = np.random.default_rng(4)
+    pixels, labels = rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, 12)
+    archive = tmp_path / "cifar"
+    archive.mkdir()
+    rows = np.concatenate([labels[:, None].astype(np.uint8), pixels.reshape(12, -1)], axis=1)
+    for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+        (archive / name).write_bytes(rows.tobytes())
+    due = int((network(preprocess(pixels.transpose(0, 2, 3, 1), network)).argmax(axis=1) == labels).sum())
+    found = json.loads(run("evaluate", "--data", archive, "--weights", weights, "--json").out)
+    assert (found["right"], found["total"]) == (due, 12)
+
+    path, ranks = data
+    holder = tmp_path / "holder"
+    holder.mkdir()
+    with zipfile.ZipFile(holder / "photos-test.zip", "w") as zipped:
+        for file in sorted(path.glob("test/*/*.png")):
+            zipped.write(file, file.relative_to(path))
+    found = json.loads(run("evaluate", "--data", holder, "--weights", weights, "--json").out)
+    assert (found["right"], found["total"]) == ((ranks < 1).sum(), 30)
