@@ -1,5 +1,6 @@
 """Layers with arrays, and the two theorems that compose them."""
 
+from . import fusion  # noqa: F401    gives Chain its rules
 from .compose import Chain, Identity, Residual, Sequential
 from .init import initialize, zero_last_gamma
 from .layers import (

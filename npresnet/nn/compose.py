@@ -1,7 +1,6 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
 from .. import ops
-from .layers import BatchNorm2d, Conv2d, ReLU
 from .module import Module, needs_module, once
 
 
@@ -21,20 +20,24 @@ class Chain(Module):
     Its derivative is the product fₖ′ ⋯ f₁′, so its pullback runs the parts' pullbacks in reverse:
 
         dx = f₁′ᵀ ( ⋯ fₖ′ᵀ dy)                                                the chain rule
+
+    ``fused(layers, x)`` gives the same function in fewer parts where :mod:`.fusion` knows ops for neighbours.
     """
+
+    fused = staticmethod(lambda layers, x: layers)
 
     def layers(self):
         """The parts in the order they run: here, every child in the order it was assigned."""
         return tuple(self.children().values())
 
     def __call__(self, x):
-        for layer in joined(self.layers(), x):
+        for layer in self.fused(self.layers(), x):
             x = layer(x)
         return x
 
     def vjp(self, x, input_grad=True):
         pullbacks, wanted = [], input_grad
-        for layer in joined(self.layers(), x):
+        for layer in self.fused(self.layers(), x):
             x, pullback = record(layer, x, wanted)
             wanted = wanted or layer.trainable               # what comes later must send something back
             pullbacks.append(pullback)
@@ -120,61 +123,3 @@ def record(module, x, input_grad):
     if input_grad or module.trainable:
         return module.vjp(x, input_grad)
     return module(x), lambda dy: None
-
-
-class NormReLU(Module):
-    """A batch norm in training and the ReLU behind it, in one op."""
-
-    def __init__(self, norm):
-        self.norm = norm
-
-    def vjp(self, x, input_grad=True):
-        return self.norm.by_batch(ops.batch_norm_relu, x, input_grad=input_grad)
-
-
-class NormReLUConv(Module):
-    """A batch norm in training, the ReLU and the convolution behind it, in one op."""
-
-    def __init__(self, norm, conv):
-        self.norm, self.conv = norm, conv
-
-    def vjp(self, x, input_grad=True):
-        return self.norm.by_batch(ops.batch_norm_relu_conv2d, x, input_grad=input_grad, **self.conv.window(x),
-                                  after={"w": self.conv.weight, "b": self.conv.bias})
-
-
-class ResidualReLU(Residual):
-    """y = σ(F(x) + S(x)), F ending in a batch norm in training: its end, the sum and the ReLU in one op."""
-
-    def __init__(self, residual):
-        *before, self.norm = residual.branch.layers()
-        super().__init__(Sequential(*before), residual.shortcut)
-
-    def join(self, f, s):
-        return self.norm.by_batch(ops.batch_norm_add_relu, f, s)
-
-
-def joined(layers, x):
-    """The same parts; where kernels do neighbours in fewer passes over x, or keep less of it, these are one."""
-    if not ops.batch_norm_relu.has_faster(x):
-        return layers
-    parts = []
-    for layer in layers:
-        before = parts[-1] if parts else None
-        if type(layer) is ReLU and _batchwise(before):
-            parts[-1] = NormReLU(before)
-        elif type(layer) is ReLU and type(before) is Residual and _batchwise(_end(before.branch)):
-            parts[-1] = ResidualReLU(before)
-        elif type(layer) is Conv2d and type(before) is NormReLU and ops.batch_norm_relu_conv2d.has_faster(x):
-            parts[-1] = NormReLUConv(before.norm, layer)
-        else:
-            parts.append(layer)
-    return parts
-
-
-def _end(branch):
-    return branch.layers()[-1] if isinstance(branch, Chain) else None
-
-
-def _batchwise(layer) -> bool:
-    return type(layer) is BatchNorm2d and layer.batchwise

@@ -5,7 +5,7 @@ import pytest
 
 from npresnet import ops
 from npresnet.nn import BatchNorm2d, Conv2d, Identity, Module, ReLU, Residual, Sequential, freeze_batch_norm
-from npresnet.nn.compose import NormReLU, NormReLUConv, ResidualReLU, joined
+from npresnet.nn.fusion import NormReLU, NormReLUConv, ResidualReLU, fused
 
 from ..support.modules import fill
 
@@ -86,17 +86,17 @@ def test_a_trunk_that_asks_for_no_gradient_gets_none(faster):
         assert part.vjp(X, input_grad=False)[1](DY) is None and part.vjp(X)[1](DY).shape == X.shape
 
 
-def test_which_neighbours_are_joined(faster):
-    kinds = [type(part) for part in joined(network().layers(), X)]
+def test_which_neighbours_are_fused(faster):
+    kinds = [type(part) for part in fused(network().layers(), X)]
     assert kinds == [ReLU, Conv2d, NormReLU, ResidualReLU, ResidualReLU, Residual, ReLU, BatchNorm2d, Conv2d,
                      NormReLUConv]
 
 
 def test_a_convolution_joins_where_its_op_has_a_kernel(faster, monkeypatch):
     layers = BatchNorm2d(4).train(), ReLU(), Conv2d(4, 4, 1)
-    assert [type(part) for part in joined(layers, X)] == [NormReLUConv]
+    assert [type(part) for part in fused(layers, X)] == [NormReLUConv]
     monkeypatch.setattr(ops.batch_norm_relu_conv2d, "has_faster", lambda x: False)
-    assert [type(part) for part in joined(layers, X)] == [NormReLU, Conv2d]
+    assert [type(part) for part in fused(layers, X)] == [NormReLU, Conv2d]
 
 
 def test_a_pullback_of_joined_layers_runs_once(faster):
@@ -114,11 +114,11 @@ def test_a_pullback_of_joined_layers_runs_once(faster):
     lambda: Residual(Bare(), Identity()).train(), lambda: Residual(branch(BatchNorm2d(4)), Identity()).eval(),
     lambda: OtherSum(branch(BatchNorm2d(4)), Identity()).train(), lambda: Residual(branch(ReLU()), Identity()).train()],
     ids=["eval", "frozen", "another norm", "no chain", "a block in eval", "another sum", "a branch without a norm"])
-def test_what_is_not_joined(faster, make):
+def test_what_is_not_fused(faster, make):
     layers = (Identity(), make(), ReLU())
-    assert joined(layers, X) == list(layers)
+    assert fused(layers, X) == list(layers)
 
 
-def test_where_no_kernel_is_nothing_is_joined():
+def test_where_no_kernel_is_nothing_is_fused():
     layers = (BatchNorm2d(4).train(), ReLU())
-    assert joined(layers, X) is layers
+    assert fused(layers, X) is layers
