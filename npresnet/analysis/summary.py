@@ -11,9 +11,7 @@ import numpy as np
 
 from ..nn import Parameter
 from ..nn.module import needs_module
-from .costs import by
-from .ledger import timed_rows
-from .walk import Row, tree_rows
+from .walk import Row, by, timed_rows, tree_rows
 
 LEFT = 5          # the first columns are text
 

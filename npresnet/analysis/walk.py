@@ -1,19 +1,25 @@
 """Carry a shape through a model: one row for each layer call.
 
 A model is a tree, mostly of :class:`Chain` and :class:`Residual`, with layers at its leaves.  :class:`Walk` carries
-zeros through it, and asks each layer for its output's shape only: nothing is convolved.
+zeros through it, and asks each layer for its output's shape only: nothing is convolved.  :class:`Timed` carries real
+images through it, and times each layer.
+
+Multiply-accumulates are those of convolutions and of linear layers, as in torchvision's tables (which call them FLOPS;
+one is two floating-point operations).
 
 What the pullbacks of a training step save is counted as the ops' ``Saves:`` lines say, an array that two layers save
 once: a convolution and the classifier keep x, batch norm x_hat, a ReLU its y, a max-pool one byte for each output.
 """
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
+from time import perf_counter
+
+import numpy as np
 
 from ..backend import use
-from ..nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, MaxPool2d, Module, ReLU, Residual, Softmax
-from .costs import by, kernel, macs, output_shape, zeros
+from ..nn import Chain, Identity, Module, Residual
 
 
 @dataclass(frozen=True)
@@ -110,13 +116,13 @@ class Walk:
         self.met.update(map(id, new))
         scale = self.batch // len(x)                              # 1 where the whole batch runs
         self.rows.append(Row(name, type(module).__name__, self.whole(y), sum(box.value.size for box in new),
-                             scale * macs(module, y), self.whole(x), kernel(module), scale * self.save(module, x, y),
-                             seconds))
+                             scale * module.macs(y), self.whole(x), module.window_size(),
+                             scale * self.save(module, x, y), seconds))
         return y
 
     def run(self, layer, x):
         """(the output, the time it took)"""
-        return zeros(output_shape(layer, x)), None
+        return zeros(layer.output_shape(x)), None
 
     def sum(self, branch, shortcut):
         return self.own(branch)
@@ -131,16 +137,11 @@ class Walk:
 
     def save(self, layer, x, y):
         """The bytes in float32 of what the layer's pullback keeps and no layer before it does."""
-        if isinstance(layer, MaxPool2d):
-            return y.size
-        if isinstance(layer, BatchNorm2d) and not layer.frozen:
-            return 4 * x.size                                     # x_hat, an array of its own
-        reads, writes = isinstance(layer, Conv2d | Linear | BatchNorm2d), isinstance(layer, ReLU | Softmax)
-        kept = x if reads else y
-        if not (reads or writes) or id(kept) in self.saved:
-            return 0
+        kept = {"x": x, "y": y}.get(layer.keeps)
+        if kept is None or id(kept) in self.saved:
+            return layer.bytes_kept(x, y)
         self.saved[id(kept)] = kept                               # and so no other array gets its id
-        return 4 * kept.size
+        return 4 * kept.size + layer.bytes_kept(x, y)
 
 
 class Probe(Module):
@@ -151,3 +152,39 @@ class Probe(Module):
 
     def __call__(self, x):
         return self.walk.through(self.part, x)
+
+
+class Timed(Walk):
+    """A walk that runs every layer, and notes how long it took."""
+
+    def run(self, layer, x):
+        start = perf_counter()
+        y = layer(x)
+        return y, perf_counter() - start
+
+    def sum(self, branch, shortcut):
+        return branch + shortcut
+
+    def own(self, y):
+        return y
+
+
+def timed_rows(model, x, repeats=3) -> tuple[Row, ...]:
+    """As :func:`tree_rows`, for the array x, with the shortest time of ``repeats`` runs for each call."""
+    runs = []
+    for _ in range(repeats + 1):                                  # the first one compiles and warms up
+        walk = Timed(model, batch=len(x))
+        walk.through(model, x)
+        runs.append(walk.rows)
+    return tuple(row if row.inside else replace(row, seconds=min(other.seconds for other in calls[1:]))
+                 for row, *calls in zip(runs[-1], *runs))
+
+
+def zeros(shape):
+    """Zeros of any shape that take four bytes."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def by(shape):
+    """(1, 3, 224, 224) → "1x3x224x224" """
+    return "x".join(map(str, shape))

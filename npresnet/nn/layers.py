@@ -1,6 +1,7 @@
 """The ops with their arrays: layers named and keyed as in PyTorch."""
 
 from inspect import signature
+from math import prod
 
 import numpy as np
 
@@ -16,6 +17,8 @@ class Conv2d(Module):
     ``kernel``, ``stride`` and ``dilation`` are an int or a (vertical, horizontal) pair; ``padding``
     may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
     """
+
+    keeps = "x"
 
     def __init__(self, channels, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=False):
         rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
@@ -39,6 +42,21 @@ class Conv2d(Module):
             check.images(x, "a convolution")
             return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
         return self.padding
+
+    def output_shape(self, x):
+        """oh = ⌊(h + 2p − d(k − 1) − 1) / s⌋ + 1, and so ow."""
+        filters, channels, *kernel = self.weight.value.shape
+        if x.shape[1] != channels * self.groups:
+            raise ValueError(f"it reads {channels * self.groups} channels")
+        window = ops.Window.of(tuple(kernel), self.stride, self.pads(x), self.dilation)
+        return (x.shape[0], filters, *window.output_size(x.shape[2:]))
+
+    def macs(self, y):
+        """N · F · oh · ow · (C / groups) · kh · kw."""
+        return y.size * prod(self.weight.value.shape[1:])
+
+    def window_size(self):
+        return tuple(self.weight.value.shape[2:])
 
 
 class BatchNorm2d(Module):
@@ -99,9 +117,22 @@ class BatchNorm2d(Module):
             correction=m / (m - 1) if self.unbiased else 1.0)
         self.num_batches_tracked.value = seen
 
+    def output_shape(self, x):
+        return x.shape
+
+    def bytes_kept(self, x, y):
+        """x_hat, an array of its own; frozen, it keeps x."""
+        return 0 if self.frozen else 4 * x.size
+
+    @property
+    def keeps(self):
+        return "x" if self.frozen else None
+
 
 class Linear(Module):
     """y = x Wᵀ + b."""
+
+    keeps = "x"
 
     def __init__(self, inputs, outputs, bias=True):
         rules.arguments(inputs=inputs, outputs=outputs, bias=bias)
@@ -111,6 +142,16 @@ class Linear(Module):
     def vjp(self, x, input_grad=True):
         y, op_pullback = ops.linear(x, self.weight.value, self.bias and self.bias.value)
         return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+
+    def output_shape(self, x):
+        outputs, inputs = self.weight.value.shape
+        if x.shape[1:] != (inputs,):
+            raise ValueError(f"it reads {inputs} features")
+        return x.shape[0], outputs
+
+    def macs(self, y):
+        """N · outputs · inputs."""
+        return self.weight.value.size * y.shape[0]
 
 
 class Function(Module):
@@ -132,11 +173,20 @@ class Function(Module):
         return y, once(pullback if input_grad else lambda dy: None)
 
 
-class ReLU(Function):
+class Elementwise(Function):
+    """A function whose output has the shape of its input, and is what its pullback needs."""
+
+    keeps = "y"
+
+    def output_shape(self, x):
+        return x.shape
+
+
+class ReLU(Elementwise):
     op = staticmethod(ops.relu)
 
 
-class Softmax(Function):
+class Softmax(Elementwise):
     op = staticmethod(ops.softmax)
     after_scores = True
 
@@ -172,11 +222,24 @@ class Pool(Function):
                                    self.static.get("dilation", 1))
         return {**self.static, "padding": padding}
 
+    def output_shape(self, x):
+        static = {"dilation": 1, "ceil_mode": False, **self.statics(x)}
+        window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")))
+        window = window.ceil_mode(x.shape[2:]) if static["ceil_mode"] else window
+        return (*x.shape[:2], *window.output_size(x.shape[2:]))
+
+    def window_size(self):
+        return check.pair(self.static["kernel"])
+
 
 class MaxPool2d(Pool):
     """The largest value in each window; options ``dilation`` and ``ceil_mode`` as in the op."""
 
     op = staticmethod(ops.max_pool2d)
+
+    def bytes_kept(self, x, y):
+        """Which pixel of its window won, a byte for each output."""
+        return y.size
 
 
 class AvgPool2d(Pool):

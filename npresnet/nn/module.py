@@ -56,6 +56,7 @@ class Module:
 
     training = False
     after_scores = False        # whether, at the end of a model, it only makes probabilities of the scores
+    keeps = None                # "x" or "y", where a layer's pullback holds its input or its output
 
     def __call__(self, x):
         return self.vjp(x)[0]
@@ -70,6 +71,24 @@ class Module:
     def logits_vjp(self, x, input_grad=True):
         """The scores and their pullback."""
         return self.vjp(x, input_grad)
+
+    # -- what a layer costs: x and y may be zeros that take no memory, since only their shapes are looked at ----------
+
+    def output_shape(self, x) -> tuple[int, ...]:
+        """The shape of the output for x; a layer whose ops are expensive knows it without running them."""
+        return self(x).shape
+
+    def macs(self, y) -> int:
+        """Multiply-accumulates for the output y: a filter's size each time it is applied."""
+        return 0
+
+    def window_size(self) -> tuple[int, ...]:
+        """(kh, kw) of what slides over an image; () where nothing does."""
+        return ()
+
+    def bytes_kept(self, x, y) -> int:
+        """Bytes of what the pullback holds besides what ``keeps`` names, for images in float32."""
+        return 0
 
     def __repr__(self):
         return repr.line(self)

@@ -20,7 +20,7 @@ from npresnet.nn import (
     freeze_batch_norm,
 )
 
-from ..support.modules import fill, made
+from ..support.modules import TABLE, fill, made
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4, 6, 5))
@@ -230,3 +230,36 @@ def test_a_batch_norm_takes_halves_and_keeps_its_own_arrays_in_float32(training)
     for other in (np.float64, np.int8):
         with pytest.raises(TypeError, match="astype"):
             layer(X.astype(other))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_layer_knows_the_shape_of_its_output(name):
+    module, x = made(name, np.float32)
+    assert module.output_shape(np.broadcast_to(np.float32(0), x.shape)) == module(x).shape
+
+
+def test_multiply_accumulates_are_a_filter_for_each_output():
+    y = np.zeros((3, 6, 2, 5))
+    assert Conv2d(4, 6, (3, 2), groups=2).macs(y) == (3 * 6 * 2 * 5) * (4 // 2 * 3 * 2)
+    assert Linear(5, 7).macs(np.zeros((3, 7))) == 3 * 7 * 5
+    assert MaxPool2d(2, 2).macs(y) == ReLU().macs(y) == BatchNorm2d(6).macs(y) == 0
+
+
+def test_what_slides_over_an_image_has_a_window():
+    assert Conv2d(4, 6, (3, 2)).window_size() == (3, 2) and MaxPool2d(3, 2).window_size() == (3, 3)
+    assert AvgPool2d((2, 1), 2).window_size() == (2, 1) and Linear(5, 7).window_size() == ReLU().window_size() == ()
+
+
+def test_what_a_pullback_keeps():
+    x, y = np.zeros((2, 4, 6, 6)), np.zeros((2, 4, 3, 3))
+    norm, frozen = BatchNorm2d(4), freeze_batch_norm(BatchNorm2d(4))
+    layers = [Conv2d(4, 4, 3), Linear(4, 4), frozen, ReLU(), Softmax(), norm, MaxPool2d(2, 2), AvgPool2d(2, 2)]
+    assert [layer.keeps for layer in layers] == ["x", "x", "x", "y", "y", None, None, None]
+    assert [layer.bytes_kept(x, y) for layer in layers] == [0, 0, 0, 0, 0, 4 * x.size, y.size, 0]
+
+
+@pytest.mark.parametrize("layer, x, message", [(Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"),
+                                               (Linear(5, 7), Z[:, :4], "it reads 5 features")])
+def test_a_shape_that_cannot_pass_raises(layer, x, message):
+    with pytest.raises(ValueError, match=message):
+        layer.output_shape(x)
