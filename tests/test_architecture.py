@@ -76,6 +76,14 @@ def test_no_module_imports_one_that_imports_it():
     order.prepare()                                                     # CycleError names the circle
 
 
+def test_no_private_name_is_imported():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("npresnet")):
+                private = [alias.name for alias in node.names if re.match("_(?!_)", alias.name)]
+                assert not private, f"{path.relative_to(ROOT)}: {private}"
+
+
 def test_formats_know_no_model():
     for path in FILES:
         if part_of(path) == "formats":

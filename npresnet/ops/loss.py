@@ -28,7 +28,7 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     """
     xp = namespace_for(logits=logits)
     array_namespace(logits, labels)
-    n, k = _check_labels(logits, labels)
+    n, k = check_labels(logits, labels)
     rows = xp.arange(n)
     z = logits - logits.max(axis=1, keepdims=True)
     log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))            # log softmax(z)
@@ -46,7 +46,7 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     return loss, pullback
 
 
-def _check_labels(logits, labels):
+def check_labels(logits, labels):
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits (N, K) and labels (N,) are needed, not {logits.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":

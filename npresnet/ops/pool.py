@@ -26,7 +26,7 @@ def max_pool2d(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False):
     Raises: ValueError where the window does not fit, or is padded by more than half of itself.
     """
     xp, shape = namespace_for(x=x), x.shape
-    window = _fitting(Window.of(kernel, stride, padding, dilation), shape)
+    window = fitting(Window.of(kernel, stride, padding, dilation), shape)
     if ceil_mode:
         window = window.ceil_mode(shape[2:])
     size = window.output_size(shape[2:])
@@ -62,11 +62,11 @@ def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_p
     Raises: ValueError where the window does not fit, or is padded by more than half of itself.
     """
     xp, shape = namespace_for(x=x), x.shape
-    asked = window = _fitting(Window.of(kernel, stride, padding), shape)
+    asked = window = fitting(Window.of(kernel, stride, padding), shape)
     if ceil_mode:
         window = window.ceil_mode(shape[2:])
     size = window.output_size(shape[2:])
-    mh, mw = (_positions(xp, *sizes, count_include_pad) for sizes in zip(shape[2:], size, *asked))
+    mh, mw = (positions(xp, *sizes, count_include_pad) for sizes in zip(shape[2:], size, *asked))
     m = (mh[:, None] * mw).astype(x.dtype)
     framed = frame(x, window.padding)
     y = sum(framed[:, :, rows, cols] for _, _, rows, cols in window.taps(size)) / m
@@ -106,7 +106,7 @@ def _scatter_add(taps, shape, window, dy):
     return interior(dx, window.padding)
 
 
-def _positions(xp, i, o, k, s, padding, d, count_include_pad):
+def positions(xp, i, o, k, s, padding, d, count_include_pad):
     """Along one axis of i pixels: how many positions of each of the o windows are counted."""
     start = xp.arange(o) * s - padding[0]
     stop = xp.minimum(start + k, i + padding[1])
@@ -115,7 +115,7 @@ def _positions(xp, i, o, k, s, padding, d, count_include_pad):
     return xp.minimum(stop, i) - xp.maximum(start, 0)
 
 
-def _fitting(window, shape):
+def fitting(window, shape):
     if len(shape) != 4:
         raise ValueError(f"pooling takes images (N, C, H, W), not {shape}")
     if shape[1] == 0:

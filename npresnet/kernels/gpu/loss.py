@@ -1,7 +1,7 @@
 """Softmax cross-entropy: one pass over the logits each way."""
 
 from ...backend import array_namespace
-from ...ops.loss import _check_labels, softmax_cross_entropy
+from ...ops.loss import check_labels, softmax_cross_entropy
 from .launch import fits, launch, wide
 
 ROW = (128,)             # THREADS in loss.cu
@@ -16,7 +16,7 @@ def softmax_cross_entropy_cupy(logits, labels, *, label_smoothing=0.0):
     if not fits(logits):
         return softmax_cross_entropy.reference(logits, labels, label_smoothing=label_smoothing)
     xp = array_namespace(logits, labels)
-    (n, k), dtype = _check_labels(logits, labels), logits.dtype
+    (n, k), dtype = check_labels(logits, labels), logits.dtype
     logits, labels = xp.ascontiguousarray(logits), xp.ascontiguousarray(labels, xp.int64)
     top, lse, losses = xp.empty((3, n), wide(dtype))
     launch("cross_entropy", (logits, labels, top, lse, losses), (k, float(label_smoothing)), (n,), ROW)

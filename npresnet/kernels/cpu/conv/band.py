@@ -38,7 +38,7 @@ def band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, flo
     bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
     image, p = item // (bands * splits), item // splits % bands * rows
     count = min(rows, oh - p)
-    _copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
+    copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
     _band(scratch, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta, floor,
           item % splits, splits)
 
@@ -55,7 +55,7 @@ def pooled_band(x, shape, strides, window, w, bias, middle, floor, pool, y, out_
     count, first = min(rows, oh - p), max(0, p * pool[2] - pool[6])
     last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
     half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
-    _copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
+    copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
     _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, floor, 0, 1)
     pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
               p + count)
@@ -74,7 +74,7 @@ def band_rows(count, window):
 
 
 @njit
-def _copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
+def copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
     """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
 
     With ``bend`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x, which

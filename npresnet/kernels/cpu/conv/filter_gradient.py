@@ -14,7 +14,7 @@ from ..codegen.jit import parallel
 from ..codegen.tile import NONE, ROWS, multiply_strided, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, hold
-from .band import _copy_band, band_rows, row_floats
+from .band import band_rows, copy_band, row_floats
 
 _enter_x, _enter_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
 PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache
@@ -25,7 +25,7 @@ def frame_images(x, shape, strides, window, framed, size):
     """Images with zeros around them, channels last: all that ``size`` = (oh, ow) outputs see."""
     image_bytes = band_rows(size[0], window) * row_floats(size[1], shape[3], window) * 4
     for image in prange(shape[0]):
-        _copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], framed + image * image_bytes)
+        copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], framed + image * image_bytes)
 
 
 @parallel

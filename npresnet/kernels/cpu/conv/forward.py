@@ -90,7 +90,7 @@ def bent(x, bend):
 
 
 def along_a_row(bend, width):
-    """The coefficients of every value in a row of pixels, as ``band._copy_band`` reads them; None for None."""
+    """The coefficients of every value in a row of pixels, as ``band.copy_band`` reads them; None for None."""
     return None if bend is None else np.tile(bend, width)
 
 

@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from ..codegen.jit import parallel
 from ..codegen.vector import F32, I64, LANES, Emit
-from .band import _copy_band, row_floats
+from .band import copy_band, row_floats
 
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
 
@@ -66,13 +66,13 @@ _1_1, _1_2, _2_1, _2_2 = (_slides[c * LANES, width * LANES] for c in (1, 2) for 
 def slide_over(x, shape, strides, window, w, bias, y, out_shape, rows, bend, work, work_step):
     """Convolve ``shape`` = (n, h, w, c) at ``x`` into ``out_shape`` at ``y``; the rest as in ``band.convolve``.
 
-    c and f are LANES or twice as many, and a row of outputs :func:`fills` PIXELS.  ``bend`` as in ``band._copy_band``.
+    c and f are LANES or twice as many, and a row of outputs :func:`fills` PIXELS.  ``bend`` as in ``band.copy_band``.
     """
     bands = (out_shape[1] + rows - 1) // rows
     for item in prange(out_shape[0] * bands):
         image, p = item // bands, item % bands * rows
         scratch, count = work + get_thread_id() * work_step, min(rows, out_shape[1] - p)
-        _copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch, bend)
+        copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch, bend)
         out = y + (image * out_shape[1] + p) * out_shape[2] * out_shape[3] * 4
         ahead = x + image * strides[0] + (p + rows) * strides[2]
         _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], ahead)

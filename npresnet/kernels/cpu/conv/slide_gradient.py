@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from ..codegen.jit import parallel
 from ..codegen.vector import F32, I64, LANES, Emit, prefetch
-from .band import _copy_band, band_rows, row_floats
+from .band import band_rows, copy_band, row_floats
 
 TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
 PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them
@@ -62,7 +62,7 @@ def slide_gradient(x, shape, dy, out_shape, strides, window, rows, bend, sums, w
     """Add to ``sums`` (PARTS, 9, c, f), at an address, the gradient for x (n, h, w, c) and dy (n, oh, ow, f).
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
-    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``bend`` as in ``band._copy_band``.
+    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``bend`` as in ``band.copy_band``.
     """
     c, f = shape[3], out_shape[3]
     for part in prange(PARTS):
@@ -76,10 +76,10 @@ def _image(x, shape, dy, out_shape, strides, window, rows, bend, sums, scratch):
     h, w, c, f = shape[1], shape[2], shape[3], out_shape[3]
     for r in range(0, h, rows):
         count = min(rows, h - r)
-        _copy_band(dy, out_shape, strides, window, r, count, w, scratch)
+        copy_band(dy, out_shape, strides, window, r, count, w, scratch)
         band, bent = x + r * w * c * 4, scratch + band_rows(rows, window) * row_floats(w, f, window) * 4
         if bend != 0:
-            _copy_band(x, shape, (0, 4, w * c * 4, c * 4), PIXEL, r, count, w, bent, bend)
+            copy_band(x, shape, (0, 4, w * c * 4, c * 4), PIXEL, r, count, w, bent, bend)
         for first in range(0, count, max(1, NEAR // w)):
             here, line = min(max(1, NEAR // w), count - first), scratch + first * row_floats(w, f, window) * 4
             at = first * w * c * 4
