@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 import npresnet
-from npresnet import backend
 from npresnet.kernels.cpu import arrays, threads
 from npresnet.kernels.cpu.codegen import disk_cache, jit
 from npresnet.ops import winograd
 
-PART = "from .compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
+PART = "from ..codegen.jit import inlined\n\n\n@inlined\ndef part(x):\n    return x + {}\n"
 WHOLE = """from numba import njit
-from .compiled import cached
-from .part import part
+from .codegen.jit import cached
+from .conv.part import part
 
 
 @cached(njit)
@@ -30,15 +29,16 @@ print(whole(1), sum(whole.stats.cache_hits.values()))
 
 @pytest.mark.slow
 def test_a_change_in_another_file_is_noticed(tmp_path):
-    folder = tmp_path / "package/kernels/cpu"
-    folder.mkdir(parents=True)
-    for module in (backend, jit, disk_cache, arrays, threads):
-        place = tmp_path / "package" if module is backend else folder
-        (place / Path(module.__file__).name).write_text(Path(module.__file__).read_text())
+    root, folder = Path(npresnet.__file__).parent, tmp_path / "package/kernels/cpu"
+    for path in (*(root / "backend").glob("*.py"), *(Path(m.__file__) for m in (jit, disk_cache, arrays, threads))):
+        place = tmp_path / "package" / path.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(path.read_text())
+    (folder / "conv").mkdir()
     (folder / "whole.py").write_text(WHOLE)
 
     def answer(number):
-        (folder / "part.py").write_text(PART.format(number))
+        (folder / "conv/part.py").write_text(PART.format(number))
         command = [sys.executable, "-m", "package.kernels.cpu.whole"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         return done.stdout.split() or done.stderr
