@@ -27,11 +27,8 @@ def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=
     strict           a broken picture is an error instead of a line
     show             called with (done, total) while pictures are read
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
-    if is_cifar(path):
-        pixels, labels, names = read_cifar(path, part)
-        return checked(Source(labels, names, pixels=pixels), path, classes), []
+    if (source := cifar_at(path, part)) is not None:
+        return checked(source, path, classes), []
     path, recipe = archive_of(path, part), recipe_of(model_or_preset)
     if recipe.crop is None:
         raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
@@ -51,15 +48,22 @@ def open_labelled(path, part=None):
 
     ``part`` None stands for the test images, or the validation images where there are none.
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
-    if is_cifar(path):
-        pixels, labels, names = read_cifar(path, part or "test")
-        return Source(labels, names, pixels=pixels)
+    if (source := cifar_at(path, part or "test")) is not None:
+        return source
     folder = ImageFolder(archive_of(path, part or "test"), part)
     source = Source(folder.folders, folder.classes, folder=folder)
     source.notes = tuple(folder.notes())
     return source
+
+
+def cifar_at(path, part):
+    """The images of an archive of CIFAR; None where ``path`` is something else."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
+    if is_cifar(path):
+        pixels, labels, names = read_cifar(path, part)
+        return Source(labels, names, pixels=pixels)
+    return None
 
 
 def checked(source, path, classes):

@@ -8,13 +8,15 @@ class BaseEngine:
     """A model compiled to steps: ``engine(x)`` runs it, ``print(engine.plan)`` shows the last plan.
 
     An engine has ``nodes``, the fused steps, and a ``lock``; ``run(x)`` computes the scores of images that
-    :meth:`checked` has let through, one call at a time.
+    :meth:`checked` has let through, one call at a time.  The plans of the ``KEPT`` sizes of input last used are kept.
     """
+
+    KEPT = 16
 
     def __init__(self, model):
         self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
         self.in_channels = model.spec.in_channels if hasattr(model, "spec") else None
-        self.plan = None
+        self.plan, self.plans = None, {}
 
     def __call__(self, x):
         """The model's output for images x (N, C, H, W)."""
@@ -28,6 +30,17 @@ class BaseEngine:
             return self.logits(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
         with self.lock:
             return self.run(x)
+
+    def planned(self, shape):
+        """The plan for a size of input, which is now the last used."""
+        plan = self.plans.pop(shape, None)                        # to put it in again as the last
+        while len(self.plans) >= self.KEPT:
+            del self.plans[next(iter(self.plans))]
+        self.plan = self.plans[shape] = plan or self.made(shape)
+        return self.plan
+
+    def made(self, shape):
+        raise NotImplementedError(f"{type(self).__name__} needs a made()")
 
     def run(self, x):
         raise NotImplementedError(f"{type(self).__name__} needs a run()")

@@ -51,7 +51,7 @@ class Interrupt:
     The lock's ``with`` is left out: CPython handles no signal between its being taken and its being held.
     """
 
-    INSIDE = {"_run", "_part", "_planned", "run", "_hire", "grown", "fits", "__init__", "_launches", "_row", "compute",
+    INSIDE = {"run", "_part", "planned", "made", "_hire", "grown", "fits", "__init__", "_launches", "_row", "compute",
               "where", "arguments", "_flat"}
 
     def __init__(self, at):
@@ -266,9 +266,9 @@ def test_a_fork_waits_for_a_kernel_that_another_thread_compiles():
 
 
 def test_the_plans_of_the_sizes_last_used_are_kept(monkeypatch):
-    monkeypatch.setattr(module, "KEPT", 3)
+    monkeypatch.setattr(module.Engine, "KEPT", 3)
     engine = optimize(small())
     for size in (4, 5, 6, 4, 7, 8):
         y = engine(images(1, size, size))
-    assert [shape[2] for shape in engine._plans] == [4, 7, 8]
-    assert engine.plan is engine._plans[1, 3, 8, 8] and y.shape[2] == 4
+    assert [shape[2] for shape in engine.plans] == [4, 7, 8]
+    assert engine.plan is engine.plans[1, 3, 8, 8] and y.shape[2] == 4

@@ -12,8 +12,6 @@ import numpy as np
 from ..base import BaseEngine
 from ..buffers import Buffers
 
-KEPT = 16                # sizes of input whose plans are kept, those last used
-
 
 class Engine(BaseEngine):
     """A model compiled to steps.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
@@ -34,8 +32,8 @@ class Engine(BaseEngine):
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         super().__init__(model)
         self.threads = threads or default_threads()
-        self.profile, self.plan = profile, None
-        self._plans, self._packed, self._buffers = {}, {}, None
+        self.profile = profile
+        self._packed, self._buffers = {}, None
         self.lock = threading.RLock()                            # a signal's handler may call, too
         _engines.add(self)
         channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
@@ -48,7 +46,7 @@ class Engine(BaseEngine):
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def _part(self, x):
-        self.plan = plan = self._planned(x.shape)
+        plan = self.planned(x.shape)
         buffers, self._buffers = self._buffers, None
         needed = plan.arena_bytes, plan.work_bytes * self.threads
         buffers = buffers.grown(needed) if buffers else Buffers(needed)
@@ -56,14 +54,9 @@ class Engine(BaseEngine):
         self._buffers = buffers
         return y
 
-    def _planned(self, shape):
+    def made(self, shape):
         from .plan import Plan
-        plan = self._plans.pop(shape, None)                       # to put it in again as the last
-        while len(self._plans) >= KEPT:
-            del self._plans[next(iter(self._plans))]
-        plan = plan or Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
-        self._plans[shape] = plan
-        return plan
+        return Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
 
     def _keep(self, node, key, make):
         """Packed weights, made once."""

@@ -17,8 +17,6 @@ from ..graph import Node, fuse, lower
 from ..shapes import images
 from .bind import bind
 
-KEPT = 8                 # sizes of input whose graphs and buffers are kept, those last used
-
 
 class GpuEngine(BaseEngine):
     """A model compiled to launches.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
@@ -28,12 +26,14 @@ class GpuEngine(BaseEngine):
     (:func:`npresnet.backend.tf32`) is settled when the engine is made.
     """
 
+    KEPT = 8            # with their graphs and buffers
+
     def __init__(self, model):
         first = next(iter(model.parameters())).value
         self.xp, self.dtype, self.tf32 = array_namespace(first), first.dtype, tf32_allowed()
         self.nodes = unpooled(fuse(lower(to_device(model, "cpu").astype(np.result_type(self.dtype, np.float32)))))
         super().__init__(model)
-        self._plans, self._weights, self._choices, self.lock = {}, {}, {}, threading.Lock()
+        self._weights, self._choices, self.lock = {}, {}, threading.Lock()
         self._scratch, self._done = self.xp.empty(0, self.xp.uint8), self.xp.cuda.Event(disable_timing=True)
 
     def checked(self, x):
@@ -43,14 +43,14 @@ class GpuEngine(BaseEngine):
             raise TypeError(f"this model takes images in {self.dtype}, not in {x.dtype}")
         return super().checked(x)
 
+    def made(self, shape):
+        return GpuPlan(self, shape)
+
     def run(self, x):
-        plan = self._plans.pop(x.shape, None)                   # to put it in again as the last
-        while len(self._plans) >= KEPT:
-            del self._plans[next(iter(self._plans))]
-        self.plan = self._plans[x.shape] = plan or GpuPlan(self, x.shape)
+        plan = self.planned(x.shape)
         stream = self.xp.cuda.get_current_stream()
         stream.wait_event(self._done)                           # another stream may still use the buffers
-        y = self.plan.run(x)
+        y = plan.run(x)
         stream.record(self._done)
         return y
 
