@@ -173,6 +173,8 @@ def _replace(owner, name, old, new):
     old, new = (getattr(f, "reference", getattr(f, "__func__", getattr(f, "fget", f))) for f in (old, new))
     if getattr(new, "__module__", owner.__name__) not in (owner.__name__, getattr(owner, "__module__", None)):
         return                                                          # imported, or inherited
+    if getattr(old, "__module__", None) != getattr(new, "__module__", None):
+        return                                                          # put there by another file
     if inspect.isfunction(new):
         old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
     elif inspect.isclass(new):
