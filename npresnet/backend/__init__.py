@@ -1,6 +1,6 @@
 """Where arrays live, and which code runs on them."""
 
-from .arrays import array_namespace, floating, namespace_for
+from .arrays import Array, Pullback, array_namespace, floating, namespace_for
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
 from .dispatch import (
     Kernel,
@@ -12,6 +12,6 @@ from .dispatch import (
     without_numba,
 )
 
-__all__ = ["Captured", "Kernel", "array_namespace", "backend_of", "captured", "default_backend", "floating",
-           "give_up_numba", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device", "use",
-           "without_numba"]
+__all__ = ["Array", "Captured", "Kernel", "Pullback", "array_namespace", "backend_of", "captured", "default_backend",
+           "floating", "give_up_numba", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device",
+           "use", "without_numba"]

@@ -1,8 +1,14 @@
 """Which namespace arrays belong to, and which dtypes are floating-point ones."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy
+from numpy.typing import NDArray
+
+Array = NDArray[Any]                # NumPy's, or CuPy's, which has the same methods
+Pullback = Callable[..., Any]       # dy → (dx, …), an op's; dy → dx, a module's
 
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 

@@ -88,12 +88,17 @@ class Kernel:
         update_wrapper(self, reference)
         self.reference = reference
         self.faster: dict[str, Callable] = {}
+        self.supports: dict[str, Callable[..., bool]] = {}
         parameters = signature(reference).parameters.values()
         self.positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
 
-    def register(self, backend: str):
+    def register(self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True):
+        """Decorate the function that runs for arrays of ``backend``.
+
+        ``supports`` is asked with the arguments of each call; where it says no, the reference runs.
+        """
         def decorate(function):
-            self.faster[backend] = function
+            self.faster[backend], self.supports[backend] = function, supports
             return function
         return decorate
 
@@ -107,7 +112,8 @@ class Kernel:
         backend = backend_of(x)
         if backend != "numpy":
             load_kernels(backend)
-        result = self.faster.get(backend, self.reference)(x, *args, **kwargs)
+        faster = backend in self.faster and self.supports[backend](x, *args, **kwargs)
+        result = (self.faster[backend] if faster else self.reference)(x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
             return y, like(y, pullback, self.positional), *more
