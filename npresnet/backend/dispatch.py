@@ -16,10 +16,14 @@ from functools import cache, update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import numpy
 
-from .arrays import array_namespace
+from .arrays import Array, Pullback, array_namespace
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
 
@@ -81,10 +85,12 @@ def load_kernels(backend: str) -> None:
         import_module(KERNELS[backend])
 
 
-class Kernel:
+class Kernel(Generic[Arguments, Result]):
     """A reference function, plus faster equivalents keyed by the name of their backend."""
 
-    def __init__(self, reference: Callable):
+    __name__: str
+
+    def __init__(self, reference: Callable[Concatenate[Array, Arguments], Result]):
         update_wrapper(self, reference)
         self.reference = reference
         self.faster: dict[str, Callable] = {}
@@ -102,13 +108,13 @@ class Kernel:
             return function
         return decorate
 
-    def has_faster(self, x) -> bool:
+    def has_faster(self, x: Array) -> bool:
         """Whether another function than the reference is there for arrays like x; a CPU's are made for float32."""
         backend = backend_of(x)
         load_kernels(backend)
         return backend in self.faster and (backend == "cupy" or getattr(x, "dtype", None) == numpy.float32)
 
-    def __call__(self, x, *args, **kwargs):
+    def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         backend = backend_of(x)
         if backend != "numpy":
             load_kernels(backend)
@@ -116,11 +122,11 @@ class Kernel:
         result = (self.faster[backend] if faster else self.reference)(x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
-            return y, like(y, pullback, self.positional), *more
+            return y, check_cotangent(y, pullback, self.positional), *more
         return result
 
 
-def like(y, pullback, arguments=()):
+def check_cotangent(y, pullback, arguments=()):
     """``pullback``, for a dy of y's shape and dtype: another would be stretched, or read past its end by a kernel.
 
     What is to be skipped must be one of the op's ``arguments``.

@@ -1,11 +1,11 @@
 """Functions of one value, and the softmax of a row."""
 
-from ..backend import array_namespace, namespace_for
+from ..backend import Array, Pullback, array_namespace, namespace_for
 from .rules import op
 
 
 @op
-def relu(x):
+def relu(x: Array) -> tuple[Array, Pullback]:
     """y = max(x, 0);   dx = dy · [y > 0].
 
     At the kink x = 0 the derivative is taken as 0, as in PyTorch; where x is NaN, too (PyTorch takes 1).

@@ -7,7 +7,8 @@ layer's when it is made.
 
 from functools import partial
 
-from ..backend import Kernel
+from ..backend import Array, Kernel
+from ..backend.dispatch import Arguments, Result
 from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
 
 ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
@@ -23,12 +24,12 @@ RULES = {
 }
 
 
-class Op(Kernel):
+class Op(Kernel[Arguments, Result]):
     """A function of arrays whose static arguments are checked, whichever backend then runs it."""
 
-    def __call__(self, *args, **kwargs):
-        args = (*map(checked, self.positional, args), *args[len(self.positional):])
-        return super().__call__(*args, **{name: checked(name, value) for name, value in kwargs.items()})
+    def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        given = (*map(checked, self.positional, (x, *args)), *args[len(self.positional) - 1:])
+        return super().__call__(*given, **{name: checked(name, value) for name, value in kwargs.items()})
 
 
 op = Op
