@@ -20,7 +20,7 @@ from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import numpy
 
-from .arrays import Array, Pullback, array_namespace
+from .arrays import Array, array_namespace
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
