@@ -52,7 +52,7 @@ class Interrupt:
     """
 
     INSIDE = {"run", "_part", "planned", "made", "_hire", "grown", "fits", "__init__", "_launches", "_row", "compute",
-              "where", "arguments", "_flat"}
+              "where", "arguments", "flatten"}
 
     def __init__(self, at):
         self.left = at

@@ -1,12 +1,14 @@
 """How kernels are compiled: once a machine, where a place to keep the machine code can be found."""
 
 import os
+from collections.abc import Callable
 from functools import cache, wraps
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
+from typing import Any, Concatenate, ParamSpec, cast
 
-from numba import njit
+from numba import extending, njit
 from numba.core.compiler_lock import global_compiler_lock
 
 from ....backend import give_up_numba
@@ -17,6 +19,12 @@ from .disk_cache import CheckedCache, say_once
 FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
           "multiprocessing's 'spawn' starts one that can")
 _turn = RLock()
+Parameters = ParamSpec("Parameters")
+
+
+def intrinsic(function: Callable[Concatenate[Any, Parameters], Any]) -> Callable[Parameters, Any]:
+    """Numba's decorator; its result is typed as compiled code calls it, without the first argument, the context."""
+    return cast(Any, extending.intrinsic(function))
 
 
 def parallel(function):
