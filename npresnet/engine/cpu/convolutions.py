@@ -4,7 +4,7 @@ import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes
-from ...kernels.cpu.conv.cost_model import band_cut, rows_cut, winograd_cut
+from ...kernels.cpu.conv.cost_model import band_partition, product_partition, winograd_partition
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.program import entry_points
 from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
@@ -40,7 +40,7 @@ def convolution(node, x, y, n, threads, packed, zeros) -> Step:
 
 def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     w, _ = packed(node, "direct", lambda: direct(node.weight, 1, x.stored))
-    cut = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
+    cut = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
         return Product(x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0,
@@ -51,15 +51,15 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
 
 
 def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
-    """The cheapest of direct convolution and Winograd's, by the model in :mod:`.choose`."""
+    """The cheapest of direct convolution and Winograd's, by the cost model."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
-    direct_cut = band_cut(n, y.height, y.width, depth, y.stored, threads)
+    direct_cut = band_partition(n, y.height, y.width, depth, y.stored, threads)
     cuts = {0: direct_cut}
     if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
         for m in TILES:
             tiles = n * -(-y.height // m) * -(-y.width // m)
-            cuts[m] = winograd_cut(m, tiles, x.stored, y.stored, threads)
+            cuts[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
     m = min(cuts, key=lambda m: cuts[m].cost)
     if m:
         return _winograd(node, x, y, window, m, cuts[m], packed, bias, zeros)
