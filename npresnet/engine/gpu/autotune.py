@@ -8,7 +8,7 @@ REPEATS = 5              # in one graph, so that the time to start it is shared
 ROUNDS = 3
 
 
-def fastest(cupy, runs) -> int:
+def autotune(cupy, runs) -> int:
     """The number of the run that takes the device the least time, by medians; 0 where there is no choice.
 
     Each is launched once, which compiles it, and then timed as a graph: by itself a launch from Python takes longer

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ...backend import to_device
 from ...kernels.gpu.affine import affine
-from ...kernels.gpu.launch import wide
-from ...kernels.gpu.pool import largest, mean
+from ...kernels.gpu.launch import sum_dtype
+from ...kernels.gpu.pool import global_mean, max_pool
 from ...nn import Identity
 from ..graph import Node, stride_of
 from ..shapes import pool_window
@@ -38,7 +38,7 @@ def _affine(engine, node, reads, y):
     xp, x, channels = engine.xp, reads[0], y.shape[3]
     given = node.kind == "affine"
     scale, shift = engine.weights(node, lambda: tuple(
-        xp.asarray(a, wide(x.dtype)) if given else xp.full(channels, fill, wide(x.dtype))
+        xp.asarray(a, sum_dtype(x.dtype)) if given else xp.full(channels, fill, sum_dtype(x.dtype))
         for a, fill in ((node.weight, 1), (node.bias, 0))))
     floor = node.floor if given else 0.0
     return node.kind, lambda: affine(x, scale, shift, floor=floor, out=y)
@@ -46,17 +46,17 @@ def _affine(engine, node, reads, y):
 
 def _add(engine, node, reads, y):
     x, residual = reads
-    ones, zeros = (engine.xp.full(y.shape[3], fill, wide(y.dtype)) for fill in (1, 0))
+    ones, zeros = (engine.xp.full(y.shape[3], fill, sum_dtype(y.dtype)) for fill in (1, 0))
     return "add" + " relu" * (node.floor == 0), lambda: affine(x, ones, zeros, residual, node.floor, out=y)
 
 
 def _max_pool(engine, node, reads, y):
     window, winner = pool_window(node.module, *reads[0].shape[1:3]), engine.xp.empty(y.shape, engine.xp.uint8)
-    return "max pool", lambda: largest(reads[0], window, winner, out=y)
+    return "max pool", lambda: max_pool(reads[0], window, winner, out=y)
 
 
 def _mean(engine, node, reads, y):
-    return "mean", lambda: mean(reads[0], out=y.reshape(len(y), -1))
+    return "mean", lambda: global_mean(reads[0], out=y.reshape(len(y), -1))
 
 
 def _subsample(engine, node, reads, y):

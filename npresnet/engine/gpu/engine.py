@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 from ...backend import array_namespace, captured, tf32_allowed, to_device
-from ...kernels.gpu.im2col import missing
+from ...kernels.gpu.im2col import missing_channels
 from ..base import BaseEngine
 from ..buffers import Life, assign
 from ..graph import Node, fuse, lower
@@ -82,7 +82,7 @@ class GpuPlan:
         self.xp, self.graph, self.calls = xp, None, 0
         self.images = images(nodes, *shape[1:])
         shapes = {node: (n, i.height, i.width, i.channels) for node, i in self.images.items()}
-        shapes[nodes[0]] = *shapes[nodes[0]][:3], shape[1] + missing(shape[1], engine.dtype)    # with zeros
+        shapes[nodes[0]] = *shapes[nodes[0]][:3], shape[1] + missing_channels(shape[1], engine.dtype)    # with zeros
         sizes = {node: int(np.prod(shape)) * engine.dtype.itemsize for node, shape in shapes.items()}
         offsets, size = assign(lifetimes(nodes, sizes))
         self.arena = xp.empty(size, xp.uint8)
