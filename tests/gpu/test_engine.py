@@ -37,7 +37,7 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "tf32"])
 @pytest.mark.parametrize("shape", [(2, 3, 16, 20), (1, 5, 9, 11)])
-def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
+def test_every_algorithm_for_a_convolution(cupy, monkeypatch, dtype, shape):
     """Whichever is measured to be the fastest, the answer is the same."""
     from npresnet.engine.gpu import convolutions
     branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
@@ -57,7 +57,7 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
         names |= {step.algorithm for step in engine.plan.steps}
         way += 1
     assert {"columns 3x3 relu", "columns 5x5", "product + shortcut relu"} <= names
-    tiles = {name.split()[1] for name in names if name.startswith("implicit_gemm")}
+    tiles = {name.split()[2] for name in names if name.startswith("implicit GEMM")}
     assert len({tile.split("/")[0] for tile in tiles}) == (4 if dtype == "float32" else 6)
     assert any("/" in tile for tile in tiles), "no blocks that share a sum"
 
