@@ -3,6 +3,7 @@
 [DV] Dumoulin & Visin 2016, A guide to convolution arithmetic for deep learning, arXiv:1603.07285
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from ..backend import array_namespace
 from . import check
 from .check import pair
+
+Size = int | Sequence[int]                              # of both axes, or (vertical, horizontal)
+Padding = int | Sequence[int] | Sequence[Sequence[int]]
 
 
 class Window(NamedTuple):
@@ -21,7 +25,7 @@ class Window(NamedTuple):
     dilation: tuple[int, int]
 
     @classmethod
-    def of(cls, kernel, stride=1, padding=0, dilation=1) -> "Window":
+    def of(cls, kernel: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1) -> "Window":
         return cls(pair(kernel, "kernel"), pair(stride, "stride"), check.padding(padding), pair(dilation, "dilation"))
 
     def output_size(self, size) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from textwrap import dedent
 import numpy as np
 
 from ..printer import say
+from ..tables import html_table, text_lines
 
 FONT = {"style": "friendly",
         "prestyles": "font-family: monospace; font-size: 12px; line-height: 125%; white-space: pre; overflow-x: auto"}
@@ -45,13 +46,10 @@ class Table:
         self.lines = [[str(value) for value in line] for line in (header, *rows)]
 
     def __repr__(self):
-        widths = [max(map(len, column)) for column in zip(*self.lines)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in self.lines)
+        return "\n".join(text_lines(self.lines))
 
     def _repr_html_(self):
-        header, *body = [[escape(value) for value in line] for line in self.lines]
-        lines = [f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in body]
-        return f"<table><tr><th>{'</th><th>'.join(header)}</th></tr>{''.join(lines)}</table>"
+        return html_table(self.lines)
 
 
 class NotYet(AssertionError):

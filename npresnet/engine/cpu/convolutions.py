@@ -1,5 +1,8 @@
 """The algorithm of a convolution, and the kernel's arguments."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
@@ -8,18 +11,20 @@ from ...kernels.cpu.conv.cost_model import band_partition, product_partition, wi
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.program import entry_points
 from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
-from ..shapes import conv_window, numbers, pool_window
+from ..graph import Node
+from ..shapes import Image, conv_window, numbers, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
 from .step import Step, over, stored
 
-TILES = (4, 2)                 # Winograd tiles that may be chosen
+TILES = (4, 2)                 # Winograd's, to choose from
 POOLED_ROWS = 4                # rows a band of the fused stem pools
 GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
 GROUPED_ROWS = 7               # rows of an item
 
 
-def convolution(node, x, y, n, threads, packed, zeros) -> Step:
-    """The step of a convolution for ``n`` images at a time."""
+def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Callable[..., Any],
+                zeros: np.ndarray) -> Step:
+    """The step of a convolution for ``n`` images at a time, by the cheapest algorithm that computes it."""
     window = conv_window(node, x)
     raw = node.inputs[0].kind == "input"                      # the net's input is channels first, unpadded
     channels = x.channels if raw else x.stored
@@ -51,7 +56,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
 
 
 def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
-    """The cheapest of direct convolution and Winograd's, by the cost model."""
+    """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
     direct_cut = band_partition(n, y.height, y.width, depth, y.stored, threads)
