@@ -96,13 +96,13 @@ def in_order(kernels):
     name = next((name for name in IMAGENET if len(kernels) == convolutions(name)), None)
     if name is None:
         raise WeightsError(f"no ResNet of the tutorials has {len(kernels)} convolutions")
-    options = FAMILY[name].build.keywords
-    bottleneck, places, i = options["block"].expansion == 4, [("conv1", "bn1")], 1
-    for stage, depth in enumerate(options["depths"]):
+    structure = FAMILY[name].structure
+    bottleneck, places, i = structure.expansion == 4, [("conv1", "bn1")], 1
+    for stage, depth in enumerate(structure.depths):
         for block in range(depth):
             projects = block == 0 and (bottleneck or stage > 0)
             count = (3 if bottleneck else 2) + projects
-            later = kernels[i:i + count] if stage or not projects else kernels[convolutions_before_stage_2(options):]
+            later = kernels[i:i + count] if stage or not projects else kernels[1 + 3 * structure.depths[0] + 1:]
             order = roles_in_block(kernels[i:i + count], later[:count], bottleneck, projects)
             places += [placed(f"layer{stage + 1}.{block}.", role) for role in order]
             i += count
@@ -132,10 +132,6 @@ def roles_in_block(kernels, later, bottleneck, projects):
 
 
 def convolutions(name):
-    options = FAMILY[name].build.keywords
-    bottleneck = options["block"].expansion == 4
-    return 1 + sum(options["depths"]) * (3 if bottleneck else 2) + (4 if bottleneck else 3)
-
-
-def convolutions_before_stage_2(options):
-    return 1 + options["depths"][0] * 3 + 1
+    """The number of convolutions in a network."""
+    depths, expansion, *_ = FAMILY[name].structure
+    return 1 + sum(depths) * (3 if expansion == 4 else 2) + (4 if expansion == 4 else 3)
