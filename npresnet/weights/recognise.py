@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..formats.errors import WeightsError, describing, guarding, printable, shown
+from ..formats.errors import WeightsError, error_context, only_weights_errors, printable, quoted
 from ..formats.tensors import KEY
 from ..models import DIALECTS, FAMILY, Dialect, details
 from ..models.registry import check_places
@@ -50,7 +50,7 @@ class Recognition:
 
 def recognise(checkpoint: Mapping) -> Recognition:
     """Raises WeightsError, and nothing else, where the arrays are of no network of the family."""
-    with guarding():
+    with only_weights_errors():
         return recognised(checkpoint)
 
 
@@ -73,13 +73,13 @@ def from_metadata(fields, shapes):
     """What save_weights wrote; the sizes that a model would be built with must be those of the arrays."""
     spec, classes = fields["spec"], fields.get("classes")
     if spec["name"] not in FAMILY:
-        raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
+        raise WeightsError(f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them")
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
     told, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
     changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
     if (told != real and not changes) or 0 in head + stem:       # of changed layers rebuild() asks it
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
-    with describing("the metadata"):
+    with error_context("the metadata"):
         check_options(spec["name"], spec["dialect"], spec["options"], shapes)
         recipe = fields.get("preprocessing")
         if type(recipe) is dict:
@@ -93,11 +93,11 @@ def from_metadata(fields, shapes):
 def check_options(name, dialect, options, shapes):
     """Whether ``name`` can be built so: the options' kinds, their values, and the one that says a size."""
     if dialect not in DIALECTS:
-        raise WeightsError(f"unknown dialect {shown(dialect)}; there are {', '.join(DIALECTS)}")
+        raise WeightsError(f"unknown dialect {quoted(dialect)}; there are {', '.join(DIALECTS)}")
     usual = Dialect()
     for key, value in options.items():
         if type(value) is not type(getattr(usual, key, value)) or (type(value) is float and not 0 <= value <= 1):
-            raise WeightsError(f"the option {printable(key)} cannot be {shown(str(value))}")
+            raise WeightsError(f"the option {printable(key)} cannot be {quoted(str(value))}")
     try:
         flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})    # names every unknown one
         check_places(name, FAMILY[name], flavour, options)

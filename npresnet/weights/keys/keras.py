@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from ...formats.errors import WeightsError, shown
+from ...formats.errors import WeightsError, quoted
 from ...models.published import IMAGENET
 from ...models.registry import FAMILY
 
@@ -61,7 +61,7 @@ def applications_name(layer, v2):
         return fixed[layer]
     found = BLOCK.fullmatch(layer)
     if not found:
-        raise WeightsError(f"no ResNet of Keras has a layer {shown(layer)}")
+        raise WeightsError(f"no ResNet of Keras has a layer {quoted(layer)}")
     stage, block, part, kind = found.groups()
     place = f"layer{int(stage) - 1}.{int(block) - 1}."
     if part == "preact":
@@ -82,7 +82,7 @@ def names_by_order(arrays, layers):
                            "ResNet; batch norms made inside call() are never saved")
     own = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
     if own:
-        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(shown, own[:3]))}; "
+        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(quoted, own[:3]))}; "
                            "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
     if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
         raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
