@@ -86,8 +86,8 @@ def probability(scores, label):
 
 
 def write(image, path, kind):
-    from ..formats.atomic import replacing
+    from ..formats.atomic import atomic_write
     content = io.BytesIO()                                           # Pillow does not say that a disk is full
     image.save(content, format=kind)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(content.getbuffer())

@@ -122,12 +122,12 @@ def settled(args, checkpoint) -> dict:
 
 def checked(about, folder) -> dict:
     """What a checkpoint says that its run was asked for; the recipe checks its own details."""
-    from ..formats.errors import WeightsError, shown
+    from ..formats.errors import WeightsError, quoted
     about = {"precision": "float32", **about}                        # the one before there was a choice
     known = {**dict.fromkeys(DETAILS, lambda value: True), **RIGHT}
     odd = [f"no {name}" for name in known if name not in about]
-    odd += [f"{shown(name)}, which is unknown here" for name in about if name not in known]
-    odd += [f"{name} {shown(str(about[name]))}" for name in RIGHT if name in about and not RIGHT[name](about[name])]
+    odd += [f"{quoted(name)}, which is unknown here" for name in about if name not in known]
+    odd += [f"{name} {quoted(str(about[name]))}" for name in RIGHT if name in about and not RIGHT[name](about[name])]
     if odd:
         raise WeightsError(f"{folder}: its checkpoint has {', '.join(odd)}; it is damaged or of another version")
     return about

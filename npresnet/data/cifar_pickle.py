@@ -6,7 +6,7 @@ They go through the reader of ``npresnet.weights``, which executes nothing; the 
 import numpy as np
 
 from ..formats.errors import WeightsError
-from ..formats.unpickle.stack_machine import Built
+from ..formats.unpickle.stack_machine import Buildable
 from ..formats.unpickle.unpickle import unpickle
 
 PIXELS = 3 * 32 * 32
@@ -26,7 +26,7 @@ def unpickled(data, label):
     return pixels, np.array(labels, np.int64)
 
 
-class Array(Built):
+class Array(Buildable):
     """What a pickled uint8 array becomes."""
 
     value = None
@@ -38,7 +38,7 @@ class Array(Built):
         self.value = np.frombuffer(data, np.uint8).reshape(shape)
 
 
-class Bytes(Built):
+class Bytes(Buildable):
     """numpy.dtype("u1"), the only one there is."""
 
     def __init__(self, code, *flags):

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ..formats.limits import BYTES, FLOOR, open_file
+from ..formats.limits import BYTES_PER_BYTE, FLOOR, open_file
 from .errors import ImageError
 from .prefetch import ahead
 from .preprocessing import recipe_of
@@ -97,7 +97,7 @@ class ImageFolder:
     def read_member(self, name):
         """One picture's bytes out of the zip."""
         info = self.archive.getinfo(name)
-        if info.file_size > min(MAX_BYTES, FLOOR + BYTES * info.compress_size):
+        if info.file_size > min(MAX_BYTES, FLOOR + BYTES_PER_BYTE * info.compress_size):
             raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than an image has that is "
                              f"packed into {info.compress_size:,}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unasked

@@ -52,9 +52,9 @@ def decode(file) -> Image.Image:
     budget = ImageBudget(limits.size_of(file), floor=limits.IMAGE_FLOOR, per_byte=limits.IMAGE_BYTES)
     with Image.open(file, formats=FORMATS) as image:
         short, long = sorted(image.size)
-        if long > limits.MOST_SLENDER * short and long > limits.MOST_LONG:
+        if long > limits.MAX_ASPECT_RATIO * short and long > limits.LONG_SIDE:
             raise ImageError(f"{image.width}x{image.height} pixels are too long and thin for an image")
-        budget.spend(limits.PIXEL * short * long, f"an image of {image.width}x{image.height}")
+        budget.spend(limits.PIXEL_BYTES * short * long, f"an image of {image.width}x{image.height}")
         return to_rgb(image)
 
 

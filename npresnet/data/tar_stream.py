@@ -5,7 +5,7 @@ import gzip
 import lzma
 from contextlib import contextmanager, nullcontext
 
-from ..formats.limits import ARCHIVE_FLOOR, ARCHIVE_READ, Budget, size_of
+from ..formats.limits import ARCHIVE_FLOOR, STEPS_PER_READ, Budget, size_of
 from . import ImageError
 
 MAX_BYTES = 1 << 28                       # of one member: CIFAR's largest has 154 million
@@ -52,7 +52,7 @@ class Unpacked:
         if size > most:
             raise ImageError(f"{self.name}: {size:,} bytes in one piece are more than a CIFAR archive has")
         self.budget.spend(size, f"{self.name}, unpacked,")
-        self.budget.step(ARCHIVE_READ, self.name)
+        self.budget.step(STEPS_PER_READ, self.name)
         return self.file.read(size)
 
     def seek(self, position):

@@ -22,7 +22,7 @@ from ..data import recipe_of
 from ..data.batches import Batches
 from ..data.dataset import split
 from ..data.open_dataset import open_source
-from ..formats.atomic import replacing
+from ..formats.atomic import atomic_write
 from ..printer import note
 from ..training.checkpoint import read_checkpoint, restore
 from ..training.lock import locked
@@ -81,7 +81,7 @@ def main(argv=None):
             note(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             result = measure(name, source, chosen, args.seed, Path(args.runs) / name)
-            with replacing(path) as file:
+            with atomic_write(path) as file:
                 file.write(json.dumps(result).encode())
 
 

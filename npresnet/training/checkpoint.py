@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 from ..backend import array_namespace
-from ..formats.atomic import replacing
-from ..formats.errors import describing
+from ..formats.atomic import atomic_write
+from ..formats.errors import error_context
 from ..formats.tensors import KEY
 from ..weights import WeightsError, read_weights, save_weights
 from ..weights.metadata import model_metadata, parse_metadata
@@ -45,7 +45,7 @@ def read_checkpoint(folder):
     if not path.exists():
         return None
     arrays = read_weights(path)
-    with describing(path):
+    with error_context(path):
         state, description = parse_state(arrays), parse_metadata(arrays.metadata[KEY])
         missing = {"spec", "preprocessing", "classes"} - description.keys()
         if missing:
@@ -107,7 +107,7 @@ def expected(trainer, state, groups) -> dict[str, dict]:
 
 def write_metrics(history, folder):
     """One JSON object a line and an epoch."""
-    with replacing(Path(folder) / METRICS) as file:
+    with atomic_write(Path(folder) / METRICS) as file:
         file.write("".join(json.dumps(row) + "\n" for row in history).encode())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.atomic import replacing
+from ..formats.atomic import atomic_write
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
 from .predict import predict
@@ -48,7 +48,7 @@ def write_report(history, result, folder, **about):
     """report.json, and curves.png and confusion.png where matplotlib is installed; their names."""
     written = {REPORT: json.dumps({**about, **result}, indent=1).encode(), **plots(history, result)}
     for name, content in written.items():
-        with replacing(Path(folder) / name) as file:
+        with atomic_write(Path(folder) / name) as file:
             file.write(content)
     return list(written)
 

@@ -2,7 +2,7 @@
 
 from ..backend import array_namespace
 from ..data import recipe_of
-from ..formats.errors import describing
+from ..formats.errors import error_context
 from ..models import Spec, rebuild
 from ..nn import BatchNorm2d
 from ..zoo import create_model, load_model
@@ -40,7 +40,7 @@ def model_of(checkpoint):
     arrays, _, description = checkpoint
     spec, recipe, classes = (description[key] for key in ("spec", "preprocessing", "classes"))
     shapes = {key: array.shape for key, array in arrays.items()}
-    with describing("the checkpoint's description of the model"):
+    with error_context("the checkpoint's description of the model"):
         model = rebuild(Spec(**spec), shapes, description.get("changes", ()), description.get("frozen", ()))
         model.preprocessing = recipe_of(recipe) if isinstance(recipe, dict) else recipe
         recipe_of(model)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from ..formats.errors import shown
+from ..formats.errors import quoted
 from ..formats.tensors import KEY
 from ..weights import WeightsError
 
@@ -37,13 +37,13 @@ def parse_state(arrays) -> dict:
         raise WeightsError("the state of the run is no JSON object")
     version = state.pop("version", 1)
     if type(version) is not int or not 1 <= version <= VERSION:
-        raise WeightsError(f"its version is {shown(str(version))}, and this npresnet knows those up to {VERSION}")
+        raise WeightsError(f"its version is {quoted(str(version))}, and this npresnet knows those up to {VERSION}")
     if version > 1 and arrays.metadata.get(DIGEST) != digest(arrays, arrays.metadata):
         raise WeightsError("damaged: its bytes are not those that were written (SHA-256); go on from a copy")
     if version == 1:
         state = {"precision": [], **state}
     odd = [f"no {name}" for name in FIELDS if name not in state]
-    odd += [f"{shown(name)}, which is unknown" for name in state if name not in FIELDS]
+    odd += [f"{quoted(name)}, which is unknown" for name in state if name not in FIELDS]
     odd += [f"{name} of a wrong type" for name, kind in FIELDS.items() if name in state
             and type(state[name]) is not kind]
     if odd:
@@ -59,11 +59,11 @@ def contradictions(trainer, state) -> list[str]:
     claims = {
         f"epoch {epoch} of {recipe.epochs}": 0 <= epoch <= recipe.epochs,
         f"step {step} of {0 if last else steps}": 0 <= step <= steps * (not last),
-        f"totals {shown(str(totals))}": numbers(totals, 3) and totals[2] == min(step * recipe.batch_size, n)
+        f"totals {quoted(str(totals))}": numbers(totals, 3) and totals[2] == min(step * recipe.batch_size, n)
             and 0 <= totals[1] <= totals[2],
         f"a history of {len(history)} epochs": len(history) == epoch and all(map(is_row, history, range(1, epoch + 1))),
         f"{state['averaged']} averaged steps": 0 <= state["averaged"] <= epoch * steps + step,
-        f"precision {shown(str(state['precision']))}": numbers(state["precision"], len(trainer.precision.state()))
+        f"precision {quoted(str(state['precision']))}": numbers(state["precision"], len(trainer.precision.state()))
             and all(number >= 0 for number in state["precision"]),
     }
     return [claim for claim, holds in claims.items() if not holds]
@@ -86,7 +86,7 @@ def misfits(found, wanted) -> list[str]:
     lines = [f"{key} is missing" for key in wanted if key not in found]
     for key, array in found.items():
         if key not in wanted:
-            lines.append(f"{shown(key)} is unknown")
+            lines.append(f"{quoted(key)} is unknown")
         elif (array.shape, array.dtype) != (wanted[key].shape, wanted[key].dtype):
             lines.append(f"{key} is {array.dtype} {array.shape} and should be {wanted[key].dtype} {wanted[key].shape}")
     return lines

@@ -14,7 +14,7 @@ import npresnet
 from npresnet.data import ImageError, ImageFolder
 from npresnet.data.images import read_image
 from npresnet.formats import limits
-from npresnet.formats.hdf5.tree import natural
+from npresnet.formats.hdf5.tree import natural_order
 from npresnet.formats.stream import Budget, parse_json
 from npresnet.weights import WeightsError, read_weights
 
@@ -69,8 +69,8 @@ def test_the_natural_order_of_names_needs_no_regular_expression():
     slow = re.compile(r"(.*?)_?(\d*)", re.DOTALL)
     for name in ("conv", "conv_2", "conv2d_10", "12", "_12", "a__1", "a_1_2", "1a", "", "_", "a\n3"):
         stem, number = slow.fullmatch(name).groups()
-        assert natural(name) == (stem, int(number or -1), name)
-    assert natural("1" * 1_000_000 + "a")[1] == -1
+        assert natural_order(name) == (stem, int(number or -1), name)
+    assert natural_order("1" * 1_000_000 + "a")[1] == -1
 
 
 def test_a_budget_pays_for_bytes_and_for_steps():
@@ -155,5 +155,5 @@ def test_an_image_is_paid_for_by_the_size_that_its_header_tells(width, height, w
 
 def test_a_photograph_of_a_hundred_million_pixels_may_cost_what_it_takes():
     budget = limits.Budget(12_000_000, floor=limits.IMAGE_FLOOR, per_byte=limits.IMAGE_BYTES)
-    budget.spend(limits.PIXEL * 102_000_000, "a photograph of 12 MB")
+    budget.spend(limits.PIXEL_BYTES * 102_000_000, "a photograph of 12 MB")
     assert budget.left > 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from npresnet.data import Preprocessing
-from npresnet.formats.atomic import replacing
+from npresnet.formats.atomic import atomic_write
 from npresnet.models import Spec, build
 from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
@@ -172,7 +172,7 @@ def test_names_that_a_container_needs_itself_are_refused(tmp_path):
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "w.npz"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["w.npz"]
@@ -182,10 +182,10 @@ def test_a_failed_write_names_the_file_and_not_its_neighbour(tmp_path):
     (tmp_path / "folder.npz/x").mkdir(parents=True)
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "none/w.npz", tmp_path / "file/w.npz", tmp_path / "folder.npz"):
-        with pytest.raises(OSError) as caught, replacing(path):
+        with pytest.raises(OSError) as caught, atomic_write(path):
             pass
         assert caught.value.filename == str(path) and ".tmp" not in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "w.npz"):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_write(tmp_path / "w.npz"):
         (tmp_path / "other").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.npz"]
 
