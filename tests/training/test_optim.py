@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npresnet.nn import BatchNorm2d, Linear, Module
-from npresnet.training import SGD, AdamW, Average, clip_gradients, gradient_norm
+from npresnet.training import EMA, SGD, AdamW, clip_gradients, gradient_norm
 from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
 
 from ..support import oracles
@@ -158,7 +158,7 @@ def test_schedules_stay_in_range_for_the_shortest_runs():
 
 def test_the_average_is_the_weighted_sum_of_what_was():
     model, d = Toy(), 0.5
-    average, expected = Average(model, d), model.fc.weight.value
+    average, expected = EMA(model, d), model.fc.weight.value
     for step in range(30):
         model.fc.weight.value = model.fc.weight.value + 1.0
         average.update(model)
