@@ -1,4 +1,4 @@
-"""Show how two dialects of a network, its published variants, differ: in details, layers and numbers.
+"""Show how two dialects (published variants) of a network differ: in details, layers and numbers.
 
 A and B are dialects: torchvision, paper, caffe, keras, timm, huggingface, keras-tutorial-a, keras-tutorial-b,
 pytorch-tutorial.  The effect of a detail is how far the scores move when it alone changes: an untrained network, the

@@ -1,7 +1,7 @@
 """Check every gradient of a network against numerical derivatives.
 
 Each layer is checked alone, in float64, on the values that it gets from a random input; each chain and each residual
-sum against its theorem; at last the whole network and the loss.  Exit status 1 where a gradient is wrong.
+sum against its theorem; finally the whole network and the loss.  Exit status 1 where a gradient is wrong.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Train a network on labelled images, from scratch or from a checkpoint's weights; stop and resume without any loss.
+"""Train a network on labelled images, from scratch or from a checkpoint; a stopped run resumes bit for bit.
 
 The dataset is a folder of class folders, a zip of one, or an archive of CIFAR-10 or CIFAR-100; a folder may also hold
 train and test parts (train/ and test/, or one *train*.zip and one *test*.zip).  Part of the training images is held

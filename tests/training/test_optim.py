@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from npresnet import training
 from npresnet.nn import BatchNorm2d, Linear, Module
 from npresnet.training import EMA, SGD, AdamW, clip_gradients, gradient_norm
 from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
@@ -168,6 +169,14 @@ def test_the_average_is_the_weighted_sum_of_what_was():
     np.testing.assert_allclose(twin.fc.weight.value, expected, rtol=1e-12)
     assert twin.bn.num_batches_tracked.value.dtype == np.int64
     assert not np.allclose(twin.fc.weight.value, model.fc.weight.value)
+
+
+def test_the_former_names_warn():
+    for old, new in (("Average", training.EMA), ("Watch", training.Callback)):
+        with pytest.warns(DeprecationWarning, match=f"{old} is now called {new.__name__}"):
+            assert getattr(training, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Mean'"):
+        training.Mean  # noqa: B018
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])

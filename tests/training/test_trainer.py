@@ -189,6 +189,8 @@ def test_the_report_counts(tmp_path):
     trainer = run(replace(SMALL, epochs=1))
     source = drawn_source()
     result = evaluate(trainer.inference_model(), source)
+    with pytest.warns(DeprecationWarning, match="inference_model"):
+        assert trainer.learned().spec == trainer.model.spec
     confusion, predicted = np.array(result["confusion"]), predict(trainer.inference_model(), source)[1]
     for i, j in np.ndindex(3, 3):
         assert confusion[i, j] == ((source.labels == i) & (predicted == j)).sum()
