@@ -1,13 +1,14 @@
-"""Models with weights: the one place above both the family and the files."""
+"""Models with weights, and models to train further: the one place above both the family and the files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .data import class_names
 from .formats.errors import error_context
 from .models import FAMILY, Spec, build, details, rebuild
+from .models.classifier import Classifier
 from .models.registry import whole
-from .nn import initialize, zero_last_gamma
+from .nn import BatchNorm2d, initialize, zero_last_gamma
 from .weights import WeightsError, read_weights
 from .weights.keys.maps import torchvision_keys
 from .weights.load import place
@@ -150,3 +151,36 @@ def filled(model, checkpoint, found, own=False):
         model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
         model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
     return model
+
+
+# --- transfer learning ------------------------------------------------------------------------------------------------
+
+
+def model_to_train(name: str | None = None, weights: str | Path | None = None, seed: int = 0) -> Classifier:
+    """The network ``name`` with drawn weights or with those of a file; without a name, the network that a file holds.
+
+    All of it is trainable, whatever was frozen when the file was written: the recipe says what is not trained.
+    """
+    if name is None:
+        return unfreeze(load_model(weights))
+    return create_model(name, seed=seed) if weights is None else unfreeze(create_model(name, weights=weights))
+
+
+def unfreeze(model: Classifier) -> Classifier:
+    """Make every parameter trainable and let every batch norm use the batch's statistics again; returns the model."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm2d):
+            module.frozen = False
+    for parameter in model.parameters():
+        parameter.trainable = True
+    return model
+
+
+def with_new_head(model: Classifier, classes: Sequence[str], seed: int) -> Classifier:
+    """A copy of the network, its layers as they are, whose last layer is new: for ``classes``, drawn from the seed."""
+    spec = model.spec
+    new = model.mapped(lambda array: array.copy())
+    new.fc = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=seed,
+                          in_channels=spec.in_channels, **spec.options).fc
+    new.classes = tuple(classes)
+    return new

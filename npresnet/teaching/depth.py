@@ -26,7 +26,7 @@ from ..formats.atomic import atomic_write
 from ..printer import note
 from ..training.checkpoint import read_checkpoint, restore
 from ..training.lock import locked
-from ..training.progress import Stopped, watching
+from ..training.progress import Stopped, progress_callback
 from ..training.recipes import recipe
 from ..training.trainer import Trainer
 from ..zoo import create_model
@@ -51,11 +51,11 @@ def measure(name, source, chosen, seed, folder) -> dict:
     start = gradient_norms(model, fixed)
     trainer = Trainer(model, chosen, train, held_out, seed=seed,
                       probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())})
-    with locked(folder), watching() as watch:
+    with locked(folder), progress_callback() as callback:
         checkpoint = read_checkpoint(folder)
         if checkpoint:
             restore(trainer, checkpoint, folder)
-        history = trainer.fit(folder, watch)
+        history = trainer.fit(folder, callback)
     return {"model": name, "seed": seed, "pictures": len(train), "recipe": asdict(chosen), "history": history,
             "layers": list(start), "gradient_norms_at_start": list(start.values())}
 

@@ -263,8 +263,8 @@ def test_only_layers_of_nn_are_known():
 def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
     from npresnet.data.dataset import Source
     from npresnet.training import Recipe, Trainer
-    from npresnet.training.checkpoint import read_checkpoint, restore, save_checkpoint
-    from npresnet.training.start import model_of, with_new_head
+    from npresnet.training.checkpoint import build_model, read_checkpoint, restore, save_checkpoint
+    from npresnet.zoo import with_new_head
     model = small()
     EDITS["a dilation"](model, np.random.default_rng(0))
     model.conv1.weight.trainable = False
@@ -272,7 +272,7 @@ def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
     trainer = Trainer(model, Recipe(epochs=1, batch_size=8, augment="none"), data)
     save_checkpoint(trainer, tmp_path)
     checkpoint = read_checkpoint(tmp_path)
-    again = Trainer(model_of(checkpoint), trainer.recipe, data)
+    again = Trainer(build_model(checkpoint), trainer.recipe, data)
     restore(again, checkpoint, tmp_path)
     same(again.model, model.eval())
     headed = with_new_head(model, "ab", seed=1)

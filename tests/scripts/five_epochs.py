@@ -28,7 +28,7 @@ def compare(name, chosen, source, test, seed, threads):
     batches = (batch for epoch in range(chosen.epochs) for batch in trainer.batches.epoch(epoch))
     torch_training.losses(net, chosen, batches, rates)
     trainer.fit()
-    ours = float((predict(trainer.learned(), test)[1] == test.labels).mean())
+    ours = float((predict(trainer.inference_model(), test)[1] == test.labels).mean())
     net.eval()
     with torch.no_grad():
         right = [(net(torch.from_numpy(x)).argmax(1).numpy() == labels).sum()

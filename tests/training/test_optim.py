@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from npresnet import training
 from npresnet.nn import BatchNorm2d, Linear, Module
-from npresnet.training import SGD, AdamW, Average, clip_gradients, gradient_norm
+from npresnet.training import EMA, SGD, AdamW, clip_gradients, gradient_norm
 from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
 
 from ..support import oracles
@@ -158,7 +159,7 @@ def test_schedules_stay_in_range_for_the_shortest_runs():
 
 def test_the_average_is_the_weighted_sum_of_what_was():
     model, d = Toy(), 0.5
-    average, expected = Average(model, d), model.fc.weight.value
+    average, expected = EMA(model, d), model.fc.weight.value
     for step in range(30):
         model.fc.weight.value = model.fc.weight.value + 1.0
         average.update(model)
@@ -168,6 +169,14 @@ def test_the_average_is_the_weighted_sum_of_what_was():
     np.testing.assert_allclose(twin.fc.weight.value, expected, rtol=1e-12)
     assert twin.bn.num_batches_tracked.value.dtype == np.int64
     assert not np.allclose(twin.fc.weight.value, model.fc.weight.value)
+
+
+def test_the_former_names_warn():
+    for old, new in (("Average", training.EMA), ("Watch", training.Callback)):
+        with pytest.warns(DeprecationWarning, match=f"{old} is now called {new.__name__}"):
+            assert getattr(training, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Mean'"):
+        training.Mean  # noqa: B018
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])

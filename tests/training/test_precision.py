@@ -8,7 +8,7 @@ import pytest
 from npresnet import ops, read_weights, use
 from npresnet.nn import BatchNorm2d, Parameter
 from npresnet.training import Stopped, Trainer, TrainingError, read_checkpoint, restore
-from npresnet.training.precision import Full, Mixed, half, make_precision
+from npresnet.training.precision import FullPrecision, MixedPrecision, half_dtype, make_precision
 
 from ..support.drawn import drawn_source, small_model
 from .test_resume import RICH, StopAt
@@ -44,7 +44,7 @@ def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
 
 def test_what_stays_in_float32():
     model = small_model().train()
-    mixed = Mixed(model, np.float16)
+    mixed = MixedPrecision(model, np.float16)
     before = {name: box.value.copy() for name, box in model.named_arrays()}
     logits, pullback = mixed.logits_vjp(np.ones((2, 3, 32, 32), np.float32))
     assert logits.dtype == np.float32
@@ -61,14 +61,14 @@ def test_what_stays_in_float32():
 
 
 def test_the_scale_halves_on_an_overflow_and_grows_back():
-    mixed = Mixed(small_model(), np.float16, scale=8.0, patience=2, largest=16.0)
+    mixed = MixedPrecision(small_model(), np.float16, scale=8.0, patience=2, largest=16.0)
     found = []
     for finite in (False, True, True, True, True, True, True):
-        found.append((mixed.settle(finite), mixed.scale))
+        found.append((mixed.update_scale(finite), mixed.scale))
     assert found == [(False, 4.0), (True, 4.0), (True, 8.0), (True, 8.0), (True, 16.0), (True, 16.0), (True, 16.0)]
-    tiny = Mixed(small_model(), np.float16, scale=1.0)
-    assert tiny.settle(False), "the caller is to report it"
-    assert Full(small_model()).settle(False)
+    tiny = MixedPrecision(small_model(), np.float16, scale=1.0)
+    assert tiny.update_scale(False), "the caller is to report it"
+    assert FullPrecision(small_model()).update_scale(False)
 
 
 def test_an_overflow_leaves_the_weights_alone():
@@ -107,13 +107,13 @@ def test_training_learns_and_resumes_bit_for_bit(tmp_path):
     whole.fit()
     assert there.precision.state() == whole.precision.state()
     saved = read_weights(tmp_path / "final.safetensors")
-    for key, array in whole.learned().state_dict().items():
+    for key, array in whole.inference_model().state_dict().items():
         assert saved[key].dtype == array.dtype != np.float16
         np.testing.assert_array_equal(saved[key], array)
 
 
 def test_names():
-    assert half("float16", on_gpu=False) == np.float16
+    assert half_dtype("float16", on_gpu=False) == np.float16
     with pytest.raises(ValueError, match="bfloat16 needs a GPU; use float16"):
         make_precision("bfloat16", small_model())
     assert make_precision("tf32", small_model()).allow_tf32

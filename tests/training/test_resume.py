@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from npresnet import WeightsError, read_weights, use
-from npresnet.training import Recipe, Stopped, Trainer, Watch, read_checkpoint, restore
+from npresnet.training import Callback, Recipe, Stopped, Trainer, read_checkpoint, restore
 from npresnet.training.checkpoint import FILE, WRITTEN
 
 from ..support.drawn import drawn_source, small_model
@@ -24,7 +24,7 @@ RICH = Recipe(epochs=3, batch_size=12, lr=0.05, schedule="one-cycle", nesterov=T
 ADAM = Recipe(epochs=2, batch_size=12, lr=1e-3, schedule="cosine", optimizer="adamw")
 
 
-class StopAt(Watch):
+class StopAt(Callback):
     """Ask for an end after so many steps."""
 
     def __init__(self, step):

@@ -132,7 +132,7 @@ def test_accumulated_gradients_are_the_batchs():
 
 def test_mix_up_is_the_loss_of_mixed_labels():
     from npresnet import ops
-    from npresnet.training.objective import cross_entropy
+    from npresnet.training.step import cross_entropy
     rng = np.random.default_rng(0)
     logits, labels, share = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), 0.7
     loss, pullback = cross_entropy(logits, labels, share, 0.0)
@@ -188,8 +188,10 @@ def test_a_class_without_pictures_has_no_accuracy(model):
 def test_the_report_counts(tmp_path):
     trainer = run(replace(SMALL, epochs=1))
     source = drawn_source()
-    result = evaluate(trainer.learned(), source)
-    confusion, predicted = np.array(result["confusion"]), predict(trainer.learned(), source)[1]
+    result = evaluate(trainer.inference_model(), source)
+    with pytest.warns(DeprecationWarning, match="inference_model"):
+        assert trainer.learned().spec == trainer.model.spec
+    confusion, predicted = np.array(result["confusion"]), predict(trainer.inference_model(), source)[1]
     for i, j in np.ndindex(3, 3):
         assert confusion[i, j] == ((source.labels == i) & (predicted == j)).sum()
     assert result["right"] == confusion.trace() and result["total"] == 48
@@ -223,11 +225,11 @@ def test_every_picture_comes_once_an_epoch_in_a_new_order():
 
 
 def test_the_terminal_looks_ten_times_a_second_at_most(monkeypatch):
-    from npresnet.training import progress as watch
+    from npresnet.training import progress
     shown, now = [], [100.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     bar = SimpleNamespace(console=SimpleNamespace(file=None), update=lambda task, **what: shown.append(what))
-    trainer, terminal = Trainer(small_model(), SMALL, drawn_source()), watch.Terminal(bar, 0)
+    trainer, terminal = Trainer(small_model(), SMALL, drawn_source()), progress.ProgressBar(bar, 0)
     trainer.totals = [30.0, 5, 10]
     for number in range(25):
         now[0], trainer.step = 100 + number / 64, number + 1
