@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from ..data import read_image, recipe_of
+from ..data import preprocessing_of, read_image
 from .cam import resized
 
 COLOURS = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], float)  # dark … light
 
 
 def seen(source, model_or_preset) -> Image.Image:
-    """The part of a picture that a network is shown: the centre that its recipe crops, before any pixel is resized."""
-    image, recipe = read_image(source), recipe_of(model_or_preset)
+    """The part of an image that a network is shown: the centre that its recipe crops, before any pixel is resized."""
+    image, recipe = read_image(source), preprocessing_of(model_or_preset)
     if recipe.crop is None:
         return image
     small = recipe.resized(image)
@@ -22,7 +22,7 @@ def seen(source, model_or_preset) -> Image.Image:
 
 
 def overlay(image, heat, strength=0.6) -> Image.Image:
-    """The picture, grey, with a heat map (h, w) over it: dark where there is nothing, light where it is strongest.
+    """The image, grey, with a heat map (h, w) over it: dark where there is nothing, light where it is strongest.
 
         pixel = (1 − a) · grey + a · colour(heat)        a = strength · (½ + ½ heat)
     """

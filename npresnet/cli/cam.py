@@ -1,6 +1,6 @@
-"""Show where in a picture the evidence for a class is.
+"""Show where in an image the evidence for a class is.
 
-Writes the part of the picture that the network sees, at the picture's own resolution, with the evidence over it: light
+Writes the part of the image that the network sees, at the image's own resolution, with the evidence over it: light
 where the features after a layer argue for the class (Grad-CAM).  The class is the most probable one or one you name.
 """
 
@@ -18,8 +18,8 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser):
-    parser.add_argument("image", metavar="IMAGE", help="a picture in any common format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the picture to write: .png, .jpg or .webp")
+    parser.add_argument("image", metavar="IMAGE", help="an image in any common format")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
     add_model_arguments(parser)
     parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
     parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
@@ -61,7 +61,7 @@ def format_of(path):
     formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     suffix = path[path.rfind("."):].lower()
     if suffix not in formats:
-        raise ValueError(f"{path}: the picture to write is called .png, .jpg or .webp")
+        raise ValueError(f"{path}: the image to write is called .png, .jpg or .webp")
     return formats[suffix]
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: other pictures of the same thing.
+"""Augmentation: other images of the same thing.
 
 Each random number is a function of (seed, epoch, image, draw), not of a generator's past, so an epoch is the same
 whoever prepares which image, and a run that goes on after a stop sees what it would have seen.
@@ -37,7 +37,7 @@ def scrambled(z):
 
 
 def crop_and_flip(pixels, u, pad=4):
-    """[R1]'s: a random crop of the picture framed by ``pad`` zeros, mirrored half of the time.
+    """[R1]'s: a random crop of the image framed by ``pad`` zeros, mirrored half of the time.
 
     Shapes: pixels (N, H, W, C), u (N, 3) → (N, H, W, C).
     """
@@ -50,10 +50,10 @@ def crop_and_flip(pixels, u, pad=4):
 
 
 def resized_crop(image, u, side, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), tries=10):
-    """A random part of one picture, stretched to a square by Pillow, mirrored half of the time.    [I]
+    """A random part of one image, stretched to a square by Pillow, mirrored half of the time.    [I]
 
     The part has a share of the area uniform in ``scale`` and a log-uniform width/height in ``ratio``; where none of
-    ``tries`` fits into the picture it is the whole (torchvision takes the largest centred part with such a ratio).
+    ``tries`` fits into the image it is the whole (torchvision takes the largest centred part with such a ratio).
 
     Shapes: image (H, W, 3) uint8, u (2·tries + 3,) → (side, side, 3) uint8.
     """
@@ -70,7 +70,7 @@ def resized_crop(image, u, side, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), tries=
 
 def color_jitter(pixels, u, strength):
     """Brightness, contrast and saturation, each mixed by a factor uniform in 1 ± strength with black, with the mean
-    grey, and with the picture's own grey.  torchvision's definitions, in this order; its order is random.
+    grey, and with the image's own grey.  torchvision's definitions, in this order; its order is random.
 
     Shapes: pixels (N, H, W, 3) uint8, u (N, 3) → the same.
     """
@@ -96,7 +96,7 @@ def clipped(x):
 
 
 def normalized(pixels, recipe):
-    """What ``recipe`` does after the crop, for many pictures, bit for bit.
+    """What ``recipe`` does after the crop, for many images, bit for bit.
 
     Shapes: (N, H, W, 3) uint8 → (N, 3, H, W) float32, channels last in memory.
     """

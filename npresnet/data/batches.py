@@ -6,11 +6,11 @@ import numpy as np
 
 from ..backend import array_namespace
 from .augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
-from .prefetch import ahead
+from .prefetch import prefetch
 
 
 class Batch(NamedTuple):
-    """Pictures (n, 3, H, W) float32 and their labels (n,) int64."""
+    """Images (n, 3, H, W) float32 and their labels (n,) int64."""
 
     x: np.ndarray
     labels: np.ndarray
@@ -43,15 +43,15 @@ class Batches:
         return -(-len(self.source) // self.batch_size)
 
     def epoch(self, epoch, start=0):
-        """Batches ``start``, ``start`` + 1 … of a shuffled pass over all pictures; the last may be smaller."""
-        return ahead(lambda part: self.augmented(epoch, part), self.chunks(self.order(epoch), start), self.workers)
+        """Batches ``start``, ``start`` + 1 … of a shuffled pass over all images; the last may be smaller."""
+        return prefetch(lambda part: self.augmented(epoch, part), self.chunks(self.order(epoch), start), self.workers)
 
     def order(self, epoch):
         return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.source))
 
     def plain(self):
         """Batches in the source's own order, prepared as for a prediction."""
-        return ahead(self.prepared, self.chunks(np.arange(len(self.source)), 0), self.workers)
+        return prefetch(self.prepared, self.chunks(np.arange(len(self.source)), 0), self.workers)
 
     def chunks(self, order, start):
         return [order[i:i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
@@ -70,7 +70,7 @@ class Batches:
 
 
 def ready(source, recipe) -> bool:
-    """Whether the pictures are in memory, and have the size that ``recipe`` would give them."""
+    """Whether the images are in memory, and have the size that ``recipe`` would give them."""
     return source.pixels is not None and source.pixels.shape[1:3] == (recipe.crop, recipe.crop) and recipe.resize in (
         None, recipe.crop)
 

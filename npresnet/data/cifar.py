@@ -24,7 +24,7 @@ from .tar_stream import MAX_BYTES, damage_of, unpacked
 
 
 class Layout(NamedTuple):
-    """Which files hold the pictures, and how one file is read: bytes, label's position → (pixels, labels)."""
+    """Which files hold the images, and how one file is read: bytes, label's position → (pixels, labels)."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -82,7 +82,7 @@ def parsed(layout, files, path):
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
-        raise ImageError(f"{path}: damaged archive (labels outside 0 … {len(classes) - 1}, or no pictures)")
+        raise ImageError(f"{path}: damaged archive (labels outside 0 … {len(classes) - 1}, or no images)")
     return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int64), classes
 
 

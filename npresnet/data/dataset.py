@@ -1,22 +1,22 @@
-"""Labelled pictures: small ones in memory, photos on the disk until they are asked for."""
+"""Labelled images: small ones in memory, photos on the disk until they are asked for."""
 
 import zlib
 
 import numpy as np
 
-from . import read_image, recipe_of
+from . import preprocessing_of, read_image
 from .folder import in_batches
-from .prefetch import ahead
+from .prefetch import prefetch
 
 
-class Source:
-    """Labelled pictures.
+class Dataset:
+    """Labelled images.
 
     labels   (N,) int64, indices into ``classes``
-    numbers  (N,) int64: which picture of the whole data set each one is, whatever subset this is
-    pixels   all pictures, (…, H, W, 3) uint8, or grey ones, (…, H, W) or (…, H, W, 1)
+    numbers  (N,) int64: which image of the whole data set each one is, whatever subset this is
+    pixels   all images, (…, H, W, 3) uint8, or grey ones, (…, H, W) or (…, H, W, 1)
     folder   or the ImageFolder that holds them, and
-    checks   CRC-32 of the bytes of each picture in it, which the numbers index
+    checks   CRC-32 of the bytes of each image in it, which the numbers index
     notes    what a person would want to know of how folders were understood, a line each
 
     Raises ValueError where pixels are no images, or there is not one whole number as the label of each.
@@ -36,7 +36,7 @@ class Source:
         return len(self.labels)
 
     def read(self, indices):
-        """The pictures as uint8 (H, W, 3): one array for those in memory, a list for photos."""
+        """The images as uint8 (H, W, 3): one array for those in memory, a list for photos."""
         if self.folder is None:
             return self.pixels[self.numbers[indices]]
         return [np.asarray(decoded(self.folder, number)) for number in self.numbers[indices]]
@@ -46,26 +46,26 @@ class Source:
 
         ``limit`` takes so many images, evenly spaced.  While one batch is used, ``threads`` others are prepared.
         """
-        recipe = recipe_of(model_or_preset)
+        recipe = preprocessing_of(model_or_preset)
 
         def load(part):
             return np.stack([self.prepared(recipe, number) for number in self.numbers[part]]), self.labels[part]
 
-        return ahead(load, in_batches(len(self), batch_size, limit), threads)
+        return prefetch(load, in_batches(len(self), batch_size, limit), threads)
 
     def prepared(self, recipe, number):
         return recipe(self.pixels[number]) if self.folder is None else self.folder.load(recipe, number)
 
     def subset(self, indices):
-        """The pictures at ``indices``; those in memory are shared, not copied."""
-        return Source(self.labels[indices], self.classes, self.numbers[indices], self.pixels, self.folder, self.checks)
+        """The images at ``indices``; those in memory are shared, not copied."""
+        return Dataset(self.labels[indices], self.classes, self.numbers[indices], self.pixels, self.folder, self.checks)
 
     def contents_fingerprint(self):
         """A number that changes with the bytes of the photos on the disk; None where that is not known or needed."""
         return None if self.checks is None else zlib.crc32(np.ascontiguousarray(self.checks[self.numbers]).data)
 
     def fingerprint(self):
-        """A number that changes with the pictures (their names, for photos), the labels and the subset."""
+        """A number that changes with the images (their names, for photos), the labels and the subset."""
         content = encoded(self.folder.names) if self.folder else self.pixels
         parts = (content, self.labels, self.numbers, encoded(self.classes))
         check = 0
@@ -88,12 +88,12 @@ def integers(what, values):
 
 
 def with_colors(pixels):
-    """(N, H, W, 3), of grey pictures a view with three equal channels."""
+    """(N, H, W, 3), of grey images a view with three equal channels."""
     pixels = np.asarray(pixels)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
-        raise ValueError(f"pictures are uint8, (N, H, W, 3), or grey (N, H, W): not {pixels.dtype} {pixels.shape}")
+        raise ValueError(f"images are uint8, (N, H, W, 3), or grey (N, H, W): not {pixels.dtype} {pixels.shape}")
     return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
 
 
@@ -103,10 +103,10 @@ def decoded(folder, number):
 
 
 def split(source, held_out, seed):
-    """(training pictures, validation pictures): ``held_out`` of them, or that share below 1, from every class alike."""
+    """(training images, validation images): ``held_out`` of them, or that share below 1, from every class alike."""
     count = round(held_out * len(source)) if held_out < 1 else int(held_out)
     if not 0 <= count < len(source):
-        raise ValueError(f"{count} pictures held out for validation leave none of {len(source)} to train on; "
+        raise ValueError(f"{count} images held out for validation leave none of {len(source)} to train on; "
                          "hold out fewer (held_out, --held-out), or a share such as 0.1")
     order = np.random.default_rng([seed, 0]).permutation(len(source))
     order = order[np.argsort(source.labels[order], kind="stable")]      # class after class, shuffled within each

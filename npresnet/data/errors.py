@@ -1,5 +1,5 @@
-"""The one exception type of pictures and folders of pictures."""
+"""The one exception type of images and folders of images."""
 
 
 class ImageError(ValueError):
-    """A picture, or a folder of pictures, that cannot be used; the message names it and says why."""
+    """An image, or a folder of images, that cannot be used; the message names it and says why."""

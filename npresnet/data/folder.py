@@ -22,12 +22,12 @@ import numpy as np
 
 from ..formats.limits import BYTES, FLOOR, open_file
 from .errors import ImageError
-from .prefetch import ahead
-from .preprocessing import recipe_of
+from .prefetch import prefetch
+from .preprocessing import preprocessing_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2",
             ".jfif", ".avif")
-MAX_BYTES = 1 << 28      # of one compressed picture: a zip member that claims more is refused before it is inflated
+MAX_BYTES = 1 << 28      # of one compressed image: a zip member that claims more is refused before it is inflated
 
 
 PARTS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
@@ -51,7 +51,7 @@ class ImageFolder:
         self.path = os.fspath(path)
         self.archive = open_zip(self.path) if os.path.isfile(self.path) else None
         found = list(self.archive.namelist() if self.archive else walk(self.path))
-        self.names = sorted({name for name in found if is_picture(name)})
+        self.names = sorted({name for name in found if is_image_name(name)})
         if not self.names:
             raise ImageError(f"{self.path}: no images in class folders here (such as {self.path}/cat/1.jpg)")
         with naming(self.path):
@@ -89,13 +89,13 @@ class ImageFolder:
         return len(self.names)
 
     def open(self, k):
-        """Picture ``k`` as a binary file with a name."""
+        """Image ``k`` as a binary file with a name."""
         if self.archive is None:
             return open_file(os.path.join(self.path, self.names[k]))
         return NamedBytes(self.read_member(self.names[k]), f"{self.path}/{self.names[k]}")
 
     def read_member(self, name):
-        """One picture's bytes out of the zip."""
+        """One image's bytes out of the zip."""
         info = self.archive.getinfo(name)
         if info.file_size > min(MAX_BYTES, FLOOR + BYTES * info.compress_size):
             raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than an image has that is "
@@ -113,12 +113,12 @@ class ImageFolder:
         ``limit`` takes so many images, evenly spaced, so that every class keeps its share.  While one batch is used,
         ``threads`` others are read (Pillow releases the interpreter lock while it decodes).
         """
-        recipe = recipe_of(model_or_preset)
+        recipe = preprocessing_of(model_or_preset)
 
         def load(part):
             return np.stack([self.load(recipe, k) for k in part]), self.folders[part]
 
-        return ahead(load, in_batches(len(self), batch_size, limit), threads)
+        return prefetch(load, in_batches(len(self), batch_size, limit), threads)
 
     def load(self, recipe, k):
         """Image ``k``, prepared."""
@@ -167,8 +167,8 @@ def walk(path):
         yield from (f"{inside}/{name}".removeprefix("./") for name in (*files, *(f"{name}/" for name in folders)))
 
 
-def is_picture(name):
-    """Is this called like a picture, and not hidden?"""
+def is_image_name(name):
+    """Is this called like an image, and not hidden?"""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
     return not hidden and name.lower().endswith(SUFFIXES)
 
@@ -228,5 +228,5 @@ def class_folders(names, path):
     level = class_level(parents)
     if level < 0:
         loose = next(name for name, parent in zip(names, parents) if not parent)
-        raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<picture>, such as cat/1.jpg")
+        raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<image>, such as cat/1.jpg")
     return [parent[level] for parent in parents], "".join(f"{part}/" for part in parents[0][:level])

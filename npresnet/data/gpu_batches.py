@@ -1,18 +1,18 @@
-"""Small pictures that live on the GPU, which makes batches of them without the host."""
+"""Small images that live on the GPU, which makes batches of them without the host."""
 
 import numpy as np
 
 from ..backend import Captured, array_namespace
-from . import recipe_of
+from . import preprocessing_of
 from .augment import normalized, uniforms
 from .batches import DRAWS, Batch, Batches, ready
 
-LARGEST = 2**31          # bytes of pictures that are worth a place on the GPU
+LARGEST = 2**31          # bytes of images that are worth a place on the GPU
 
 
 def batches_for(model, source, batch_size, augment="none", *, jitter=0.0, seed=0, workers=2):
-    """Batches of ``source`` for ``model``: made on its GPU where the pictures fit there, else by this machine."""
-    xp, recipe = array_namespace(next(iter(model.parameters())).value), recipe_of(model)
+    """Batches of ``source`` for ``model``: made on its GPU where the images fit there, else by this machine."""
+    xp, recipe = array_namespace(next(iter(model.parameters())).value), preprocessing_of(model)
     fits = xp is not np and ready(source, recipe) and source.pixels[0].nbytes * len(source) <= LARGEST
     if fits and augment != "photo" and not jitter:                      # Pillow resizes photos, BLAS mixes to grey
         return Resident(xp, source, recipe, batch_size, augment, seed=seed)
@@ -20,7 +20,7 @@ def batches_for(model, source, batch_size, augment="none", *, jitter=0.0, seed=0
 
 
 class Resident(Batches):
-    """The batches of :class:`Batches`, bit for bit, of pictures that stay on the GPU as bytes.
+    """The batches of :class:`Batches`, bit for bit, of images that stay on the GPU as bytes.
 
     The host sends the order of an epoch and launches one graph for each batch, whose arrays the next one overwrites.
     """
@@ -45,7 +45,7 @@ class Resident(Batches):
             yield Batch(self.normalized(self.pixels[rows]), self.labels[rows])
 
     def made(self, rows, u):
-        """(x, labels) of the pictures in these rows, changed by the random numbers ``u``."""
+        """(x, labels) of the images in these rows, changed by the random numbers ``u``."""
         return self.normalized(self.augment(self.pixels[rows], u, self.preprocessing)), self.labels[rows]
 
     def normalized(self, pixels):

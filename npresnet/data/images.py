@@ -1,4 +1,4 @@
-"""Reading pictures: whatever Pillow can decode becomes one 8-bit RGB image, or one clear error.
+"""Reading images: whatever Pillow can decode becomes one 8-bit RGB image, or one clear error.
 
 - Grey, palette, CMYK and YCbCr are converted; an alpha channel is dropped, not blended: the recipes that the published
   weights were trained with do the same (``img.convert("RGB")``).
@@ -28,7 +28,7 @@ BITS = 258                                                                  # TI
 def read_image(source) -> Image.Image:
     """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W[, 1, 3 or 4]).
 
-    Raises ImageError for what is no picture, is truncated, or whose pixels would take far more memory than its file's
+    Raises ImageError for what is no image, is truncated, or whose pixels would take far more memory than its file's
     size lets expect, and OSError for a path that cannot be opened or is no regular file ("-" is standard input).
     """
     if isinstance(source, (str, os.PathLike)):
@@ -63,7 +63,7 @@ class ImageBudget(limits.Budget):
 
 
 def name_of(source) -> str:
-    """What an error calls this picture."""
+    """What an error calls this image."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return str(getattr(source, "filename", None) or getattr(source, "name", None) or "the image")
@@ -110,11 +110,11 @@ def from_array(array: np.ndarray) -> Image.Image:
 
 @contextmanager
 def explained(name):
-    """Turn what Pillow raises for bad bytes (it has no one type for that) into an ImageError that names the picture."""
+    """Turn what Pillow raises for bad bytes (it has no one type for that) into an ImageError that names the image."""
     try:
         yield
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name}: not a picture (readable are {', '.join(FORMATS)})") from None
+        raise ImageError(f"{name}: not an image (readable are {', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: too many pixels, refused as a decompression bomb ({error})") from None
     except MemoryError:
@@ -122,4 +122,4 @@ def explained(name):
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except Exception as error:
-        raise ImageError(f"{name}: broken or truncated picture ({error or type(error).__name__})") from error
+        raise ImageError(f"{name}: broken or truncated image ({error or type(error).__name__})") from error

@@ -8,50 +8,50 @@ from functools import partial
 
 import numpy as np
 
-from . import ImageError, ImageFolder, match_classes, recipe_of
+from . import ImageError, ImageFolder, match_classes, preprocessing_of
 from .cifar import is_cifar, read_cifar
-from .dataset import Source, decoded
+from .dataset import Dataset, decoded
 from .folder import part_called
-from .prefetch import ahead
+from .prefetch import prefetch
 from .preprocessing import center_crop
 
 
-def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2,
+def open_dataset(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2,
                 show=None):
-    """(the pictures under ``path``, one line for each that could not be read).
+    """(the images under ``path``, one line for each that could not be read).
 
     path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
                      part (train/ or cifar10-train-jpeg.zip)
-    model_or_preset  whose preprocessing says how pictures in memory are resized and cropped
+    model_or_preset  whose preprocessing says how images in memory are resized and cropped
     classes          class names that the folders must have, in this order
-    strict           a broken picture is an error instead of a line
-    show             called with (done, total) while pictures are read
+    strict           a broken image is an error instead of a line
+    show             called with (done, total) while images are read
     """
     if (source := cifar_at(path, part)) is not None:
         return checked(source, path, classes), []
-    path, recipe = archive_of(path, part), recipe_of(model_or_preset)
+    path, recipe = archive_of(path, part), preprocessing_of(model_or_preset)
     if recipe.crop is None:
-        raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
+        raise ValueError("training needs images of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path, part)
     look = partial(cropped if in_memory else croppable, recipe)
     good, pixels, checks, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
     if classes is None:
         check_readable(folder, set(folder.folders[good].tolist()))
     how = {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
-    source = checked(Source(folder.folders[good], folder.classes, **how), path, classes)
+    source = checked(Dataset(folder.folders[good], folder.classes, **how), path, classes)
     source.notes = tuple(folder.notes())
     return source, broken
 
 
-def open_labelled(path, part=None):
-    """All images under ``path`` as they are, for a model to be judged by: what :func:`open_source` reads.
+def open_for_evaluation(path, part=None):
+    """All images under ``path`` as they are, for a model to be judged by: what :func:`open_dataset` reads.
 
     ``part`` None stands for the test images, or the validation images where there are none.
     """
     if (source := cifar_at(path, part or "test")) is not None:
         return source
     folder = ImageFolder(archive_of(path, part or "test"), part)
-    source = Source(folder.folders, folder.classes, folder=folder)
+    source = Dataset(folder.folders, folder.classes, folder=folder)
     source.notes = tuple(folder.notes())
     return source
 
@@ -62,7 +62,7 @@ def cifar_at(path, part):
         raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
-        return Source(labels, names, pixels=pixels)
+        return Dataset(labels, names, pixels=pixels)
     return None
 
 
@@ -70,9 +70,9 @@ def checked(source, path, classes):
     """The source with labels for ``classes``; training on a single class is refused."""
     if classes is not None:
         index, _ = match_classes(source.classes, classes, len(classes))
-        return Source(index[source.labels], classes, source.numbers, source.pixels, source.folder, source.checks)
+        return Dataset(index[source.labels], classes, source.numbers, source.pixels, source.folder, source.checks)
     if len(set(source.labels.tolist())) < 2:
-        raise ImageError(f"{path}: all pictures are of one class ({source.classes[source.labels[0]]}); "
+        raise ImageError(f"{path}: all images are of one class ({source.classes[source.labels[0]]}); "
                          "training needs at least two class folders, such as cat/ and dog/")
     return source
 
@@ -105,7 +105,7 @@ def part_of_zip(name):
 
 
 def class_folder(path, part):
-    """The folder of class folders that ``open_source`` reads; None for a zip or an archive of CIFAR."""
+    """The folder of class folders that ``open_dataset`` reads; None for a zip or an archive of CIFAR."""
     found = None if is_cifar(path) else archive_of(path, part)
     return os.path.join(found, ImageFolder(found, part).root) if found and os.path.isdir(found) else None
 
@@ -118,9 +118,9 @@ def has_part(path, part) -> bool:
 
 
 def read_all(folder, look, strict, workers, show):
-    """(indices of the good pictures, look(picture) of each, CRC-32 of every file, a line for each broken one).
+    """(indices of the good images, look(image) of each, CRC-32 of every file, a line for each broken one).
 
-    Every picture is decoded here, so that none breaks a run that has been going for hours.
+    Every image is decoded here, so that none breaks a run that has been going for hours.
     """
     def attempt(number):
         try:
@@ -135,7 +135,7 @@ def read_all(folder, look, strict, workers, show):
             return None, 0, text if text.startswith(name) else f"{name}: {text}"
 
     good, looked, broken, checks = [], [], [], np.zeros(len(folder), np.uint32)
-    for number, (found, check, error) in enumerate(ahead(attempt, range(len(folder)), workers, depth=64 * workers)):
+    for number, (found, check, error) in enumerate(prefetch(attempt, range(len(folder)), workers, depth=64 * workers)):
         if error is None:
             good.append(number)
             looked.append(found)
@@ -144,7 +144,7 @@ def read_all(folder, look, strict, workers, show):
             broken.append(error)
         show(number + 1, len(folder))
     if not good:
-        raise ImageError(f"{folder.path}: none of its {len(folder)} pictures can be read; the first: {broken[0]}")
+        raise ImageError(f"{folder.path}: none of its {len(folder)} images can be read; the first: {broken[0]}")
     return np.array(good), looked, checks, broken
 
 
@@ -157,7 +157,7 @@ def checksum(file) -> int:
 
 
 def croppable(recipe, image):
-    """Nothing, where ``cropped`` would give a picture; the same error where it would not."""
+    """Nothing, where ``cropped`` would give an image; the same error where it would not."""
     width, height = recipe.resized_size(image) or image.size
     if min(width, height) < recipe.crop:
         raise ImageError(f"an image of {width}x{height} is smaller than the crop of {recipe.crop}x{recipe.crop}")

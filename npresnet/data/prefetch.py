@@ -4,7 +4,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 
-def ahead(function, items, workers, depth=None):
+def prefetch(function, items, workers, depth=None):
     """Yield function(item) in order, ``workers`` threads working up to ``depth`` items ahead."""
     waiting, depth = deque(), depth or workers + 1
     pool = ThreadPoolExecutor(workers)

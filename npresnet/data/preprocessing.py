@@ -1,4 +1,4 @@
-"""From a picture to the array that a network was trained on: resize, crop, scale, normalise.
+"""From an image to the array that a network was trained on: resize, crop, scale, normalise.
 
 Every published checkpoint has its recipe, and a wrong one costs accuracy without a word.  The steps below equal
 torchvision's transforms on PIL images bit for bit: divisions stay divisions (multiplying by a reciprocal, or folding
@@ -20,7 +20,7 @@ SCALES = {
     "tf": lambda x: x / np.float32(127.5) - np.float32(1),       # [−1, 1]
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MAX_PIXELS = 1 << 27          # of a resized image: a picture of one pixel by a million would grow without bound
+MAX_PIXELS = 1 << 27          # of a resized image: an image of one pixel by a million would grow without bound
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ PRESETS = {
 }
 
 
-def recipe_of(model_or_preset) -> Preprocessing:
+def preprocessing_of(model_or_preset) -> Preprocessing:
     """The recipe that a preset's name, a dict of fields or a model (its attribute ``preprocessing``) stands for."""
     recipe = getattr(model_or_preset, "preprocessing", model_or_preset)
     if isinstance(recipe, Preprocessing):
@@ -146,7 +146,7 @@ def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
     Raises ImageError, which names the image, where one cannot be read; ValueError for a model of other channels than
     its recipe makes.
     """
-    recipe = recipe_of(model_or_preset)
+    recipe = preprocessing_of(model_or_preset)
     made = len(recipe.mean)
     channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", made)
     if channels != made:

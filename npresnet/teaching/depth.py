@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import ops
-from ..data import recipe_of
+from ..data import preprocessing_of
 from ..data.batches import Batches
 from ..data.dataset import split
-from ..data.open_dataset import open_source
+from ..data.open_dataset import open_dataset
 from ..formats.atomic import replacing
 from ..printer import note
 from ..training.checkpoint import read_checkpoint, restore
@@ -47,7 +47,7 @@ def measure(name, source, chosen, seed, folder) -> dict:
     """Train one network, or go on with what ``folder`` holds; what its file says."""
     model = create_model(name, num_classes=len(source.classes), seed=seed)
     train, held_out = split(source, chosen.held_out, seed)
-    fixed = next(Batches(train, recipe_of(model), 128).plain())
+    fixed = next(Batches(train, preprocessing_of(model), 128).plain())
     start = gradient_norms(model, fixed)
     trainer = Trainer(model, chosen, train, held_out, seed=seed,
                       probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())})
@@ -62,17 +62,17 @@ def measure(name, source, chosen, seed, folder) -> dict:
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", required=True, help="the training pictures, as for npresnet train")
+    parser.add_argument("--data", required=True, help="the training images, as for npresnet train")
     parser.add_argument("--out", required=True, help="the folder for <network>.json")
     parser.add_argument("--runs", required=True, help="the folder for the checkpoints")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--held-out", type=float, default=5000)
-    parser.add_argument("--limit", type=int, help="train on so many pictures only")
+    parser.add_argument("--limit", type=int, help="train on so many images only")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     chosen = recipe("paper-cifar", epochs=args.epochs, held_out=args.held_out)
-    source, _ = open_source(args.data, "cifar10")
+    source, _ = open_dataset(args.data, "cifar10")
     if args.limit:
         source = split(source, args.limit, args.seed)[1]
     for name in args.networks:

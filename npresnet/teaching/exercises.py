@@ -88,13 +88,13 @@ def photo_patches(count, size=16, seed=0, held_out=False):
     from skimage import data
     rng = np.random.default_rng((seed, held_out))
     labels = np.arange(count) % len(PHOTOS)
-    pictures = [getattr(data, name)()[::2, ::2] for name in PHOTOS]
-    pictures = [np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture for picture in pictures]
+    images = [getattr(data, name)()[::2, ::2] for name in PHOTOS]
+    images = [np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image for image in images]
     pixels = np.empty((count, size, size, 3), np.uint8)
     for patch, label in zip(pixels, labels):
-        picture = pictures[label]
-        border = len(picture) * 3 // 4
-        picture = picture[border:] if held_out else picture[:border]
-        top, left = (rng.integers(0, length - size + 1) for length in picture.shape[:2])
-        patch[:] = picture[top:top + size, left:left + size]
+        image = images[label]
+        border = len(image) * 3 // 4
+        image = image[border:] if held_out else image[:border]
+        top, left = (rng.integers(0, length - size + 1) for length in image.shape[:2])
+        patch[:] = image[top:top + size, left:left + size]
     return pixels, labels

@@ -1,4 +1,4 @@
-"""Every picture that the notebooks draw; the one place that knows matplotlib, which is imported when first used.
+"""Every image that the notebooks draw; the one place that knows matplotlib, which is imported when first used.
 
 Each function draws into the axes it is given, or makes its own, and returns them; axes are always labelled.
 """
@@ -69,9 +69,9 @@ def bars(values, ax=None, *, x="", y="", title="", log=False, color=BLUE):
     return ax
 
 
-def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="", limits=None):
-    """Small pictures in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
-    images = [as_picture(image, limits) for image in images]
+def image_grid(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="", limits=None):
+    """Small images in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
+    images = [as_image(image, limits) for image in images]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     tall = size * images[0].shape[0] / images[0].shape[1] + (0.2 if titles else 0)
@@ -89,8 +89,8 @@ def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="",
     return grid
 
 
-def as_picture(image, limits=None):
-    """What imshow takes; a picture in colour that is not uint8 is stretched so that ``limits`` become [0, 1]."""
+def as_image(image, limits=None):
+    """What imshow takes; an image in colour that is not uint8 is stretched so that ``limits`` become [0, 1]."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         image = image.transpose(1, 2, 0)
@@ -103,7 +103,7 @@ def as_picture(image, limits=None):
 def filters(weight, *, columns=8, size=0.8):
     """A first layer's filters (F, 3, kh, kw) in colour, grey being 0, on one common scale."""
     scale = float(abs(weight).max()) or 1.0
-    return pictures([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
+    return image_grid([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
                     columns=columns, size=size, limits=(-scale, scale), x="column", y="row")
 
 

@@ -1,4 +1,4 @@
-"""What a model says about many pictures."""
+"""What a model says about many images."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def predict(model, source, batch_size=128, workers=2):
 
 
 def judged(model, batches):
-    """The same, of pictures in batches.  A GPU is waited for once, at the end."""
+    """The same, of images in batches.  A GPU is waited for once, at the end."""
     total, predicted = 0.0, []
     for batch in batches.plain():
         x, labels = on_device_of(model, batch)

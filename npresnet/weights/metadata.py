@@ -64,9 +64,9 @@ def what_changed(model) -> dict:
 def check_recipe(recipe):
     if recipe is None:
         return
-    from ..data import recipe_of  # brings Pillow
+    from ..data import preprocessing_of  # brings Pillow
     try:
-        recipe_of(recipe)
+        preprocessing_of(recipe)
     except ValueError as error:
         raise WeightsError(f"model.preprocessing: {error}") from None
 

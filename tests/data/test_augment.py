@@ -70,7 +70,7 @@ def test_resized_crop_takes_parts_within_the_bounds():
     assert len(set(heights)) > 15
 
 
-def test_resized_crop_takes_the_whole_of_an_impossible_picture():
+def test_resized_crop_takes_the_whole_of_an_impossible_image():
     line = np.arange(200, dtype=np.uint8)[None, :, None] + np.zeros((1, 200, 3), np.uint8)
     part = resized_crop(line, np.full(23, 0.6), 8, ratio=(0.5, 0.51), scale=(0.9, 1.0))
     np.testing.assert_allclose(part[0, :, 0], np.arange(8) * 25 + 12, atol=2)    # tents are cut at the edges

@@ -1,4 +1,4 @@
-"""Batches that a GPU makes of pictures it keeps: the host's, bit for bit."""
+"""Batches that a GPU makes of images it keeps: the host's, bit for bit."""
 
 from dataclasses import replace
 
@@ -37,11 +37,11 @@ def assert_same(found, due):
 @pytest.mark.parametrize("recipe", RECIPES, ids=["unit", "caffe", "tf"])
 @pytest.mark.parametrize("augment", ["none", "crop-flip"])
 def test_they_are_the_hosts_bit_for_bit(cupy, recipe, augment):
-    source, _ = split(drawn_source(60), 10, seed=3)                     # its pictures keep their numbers
+    source, _ = split(drawn_source(60), 10, seed=3)                     # its images keep their numbers
     there, here = (kind(*which, source, recipe, 16, augment, seed=7)
                    for kind, which in ((Resident, [cupy]), (Batches, [])))
     assert len(there) == len(here) == 4
-    for epoch, start in ((0, 0), (1, 0), (1, 2), (5, 3)):               # the last batch has two pictures
+    for epoch, start in ((0, 0), (1, 0), (1, 2), (5, 3)):               # the last batch has two images
         assert_same(there.epoch(epoch, start), here.epoch(epoch, start))
     assert list(there.make.graphs.values()).count(None) == 0            # both sizes went through their graphs
     assert_same(there.plain(), here.plain())
@@ -64,7 +64,7 @@ def test_chance_is_the_same_function_on_a_gpu(cupy):
     np.testing.assert_array_equal(found.get(), crop_and_flip(pixels, u[:, :3], pad=2))
 
 
-def test_which_pictures_stay_on_the_gpu(cupy, monkeypatch):
+def test_which_images_stay_on_the_gpu(cupy, monkeypatch):
     here, source = small_model(), drawn_source()
     there = to_device(here, "cuda")
 

@@ -20,7 +20,7 @@ RECIPE = Recipe(epochs=3, batch_size=9, lr=0.1, schedule="one-cycle", label_smoo
 
 
 def fresh(recipe=RECIPE, dtype=np.float32, scale=None, **options):
-    """On 22 pictures: two batches of nine and one of four."""
+    """On 22 images: two batches of nine and one of four."""
     source = drawn_source()
     trainer = Trainer(to_device(small_model().astype(dtype), "cuda"), recipe, source.subset(np.arange(22)),
                       source.subset(np.arange(40, 48)), seed=1, **options)
