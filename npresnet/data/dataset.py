@@ -13,7 +13,7 @@ class Dataset:
     """Labelled images.
 
     labels   (N,) int64, indices into ``classes``
-    numbers  (N,) int64: which image of the whole data set each one is, whatever subset this is
+    numbers  (N,) int64: which image of the whole dataset each one is, whatever subset this is
     pixels   all images, (…, H, W, 3) uint8, or grey ones, (…, H, W) or (…, H, W, 1)
     folder   or the ImageFolder that holds them, and
     checks   CRC-32 of the bytes of each image in it, which the numbers index

@@ -1,4 +1,4 @@
-"""A labelled data set: a folder of class folders, or a zip of one, read without unpacking.
+"""A labelled dataset: a folder of class folders, or a zip of one, read without unpacking.
 
     cifar10-test.zip            photos/
       test/airplane/0001.jpg      cat/a.png
@@ -6,7 +6,7 @@
       test/bird/0001.jpg          dog/c.jpeg
 
 Leading folders that all images share are skipped; the next one names the class.  Where all the folders there are
-called as the parts of a data set are (train/ and val/, Test/, training_set/) and one holds folders itself, they are
+called as the parts of a dataset are (train/ and val/, Test/, training_set/) and one holds folders itself, they are
 its parts, and classes lie below; what could be parts or classes is refused.  Hidden files, files that are not called
 like an image, and the ``__MACOSX`` entries of zips are left out.
 """
@@ -183,7 +183,7 @@ def naming(path):
 
 
 def split(names):
-    """(how many folders all images share, {part: folder}) where the folders below those are the parts of a data set."""
+    """(how many folders all images share, {part: folder}) where the folders below those are the parts of a dataset."""
     parents = [parent for parent in (PurePosixPath(name).parts[:-1] for name in names) if parent]
     if not parents:
         return 0, {}
@@ -228,5 +228,5 @@ def class_folders(names, path):
     level = class_level(parents)
     if level < 0:
         loose = next(name for name, parent in zip(names, parents) if not parent)
-        raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<image>, such as cat/1.jpg")
+        raise ImageError(f"{path}: {loose} lies in no class folder; a dataset is <class>/<image>, such as cat/1.jpg")
     return [parent[level] for parent in parents], "".join(f"{part}/" for part in parents[0][:level])

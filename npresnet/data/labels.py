@@ -1,5 +1,5 @@
-"""The class names of the data sets that published weights were trained on, in the order of the logits; and how the
-folders of a data set meet them."""
+"""The class names of the datasets that published weights were trained on, in the order of the logits; and how the
+folders of a dataset meet them."""
 
 import re
 from functools import cache

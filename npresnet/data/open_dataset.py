@@ -1,4 +1,4 @@
-"""Opening a data set: which kind it is, what can be read of it, and whether one can train on it."""
+"""Opening a dataset: which kind it is, what can be read of it, and whether one can train on it."""
 
 import errno
 import os
@@ -98,7 +98,7 @@ def archive_of(path, part):
 
 
 def part_of_zip(name):
-    """The part of a data set that a word in the name of a zip means; or None."""
+    """The part of a dataset that a word in the name of a zip means; or None."""
     stem, suffix = os.path.splitext(name)
     parts = {part_called(word) for word in re.split("[^a-z0-9]+", stem.lower())} - {None}
     return parts.pop() if suffix.lower() == ".zip" and len(parts) == 1 else None

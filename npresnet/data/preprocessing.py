@@ -140,7 +140,7 @@ def preprocess(images, model_or_preset="imagenet-v1") -> np.ndarray:
     ``images`` is a path, a PIL image, a uint8 array (H, W, 3), or a list of these or an array (N, H, W, 3);
     ``model_or_preset`` a model, a :class:`Preprocessing` or the name of a preset.
 
-    >>> preprocess("cat.jpg", "imagenet-v1").shape
+    >>> preprocess(np.zeros((300, 400, 3), np.uint8), "imagenet-v1").shape
     (1, 3, 224, 224)
 
     Raises ImageError, which names the image, where one cannot be read; ValueError for a model of other channels than

@@ -87,7 +87,7 @@ RECIPES = {
     "paper-cifar": Recipe(epochs=182),
     # More from fewer epochs: the rate swings up and back once, Nesterov's step, decay where it helps.
     "fast-cifar": Recipe(epochs=30, lr=0.4, schedule="one-cycle", nesterov=True, weight_decay=5e-4, decay_all=False),
-    # Photos on trained weights: a small rate, and the statistics of the large data set kept.
+    # Photos on trained weights: a small rate, and the statistics of the large dataset kept.
     "finetune": Recipe(epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True,
                        augment="photo", freeze="norm", held_out=0.1),
 }

@@ -1,7 +1,7 @@
 """Pooling, channels last."""
 
 from ...backend import array_namespace
-from ...ops.pool import avg_pool2d, fitting, global_avg_pool2d, max_pool2d, positions
+from ...ops.pool import avg_pool2d, check_window, global_avg_pool2d, max_pool2d, positions
 from ...ops.window import Window
 from .launch import first, fits, last, launch_each, width_of
 
@@ -17,7 +17,7 @@ def max_pool2d_cupy(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False
     window = Window.of(kernel, stride, padding, dilation)
     if not fits(x) or window.kernel[0] * window.kernel[1] > TAPS:
         return max_pool2d.reference(x, kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
-    window = fitting(window, x.shape)
+    window = check_window(window, x.shape)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
@@ -51,11 +51,11 @@ def avg_pool2d_cupy(x, kernel, *, stride, padding=0, ceil_mode=False, count_incl
     if not fits(x):
         return avg_pool2d.reference(x, kernel, stride=stride, padding=padding, ceil_mode=ceil_mode,
                                     count_include_pad=count_include_pad)
-    asked = window = fitting(Window.of(kernel, stride, padding), x.shape)
+    given = window = check_window(Window.of(kernel, stride, padding), x.shape)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
-    mh, mw = (positions(xp, *sizes, count_include_pad) for sizes in zip(shape[2:], size, *asked))
+    mh, mw = (positions(xp, i, o, k, s, p, count_include_pad) for i, o, k, s, p, _ in zip(shape[2:], size, *given))
     m, y = (mh[:, None] * mw).astype(dtype), xp.empty((shape[0], *size, shape[1]), dtype)
     numbers = (*window.kernel, *window.stride)
     over("avg_pool", (x, m, y), shape, size, numbers, window, y.size)
