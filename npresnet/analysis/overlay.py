@@ -10,14 +10,14 @@ COLOURS = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [2
 
 
 def seen(source, model_or_preset) -> Image.Image:
-    """The part of an image that a network is shown: the centre that its recipe crops, before any pixel is resized."""
-    image, recipe = read_image(source), preprocessing_of(model_or_preset)
-    if recipe.crop is None:
+    """The part of an image that a network sees: what its preprocessing crops, at the image's own resolution."""
+    image, preprocessing = read_image(source), preprocessing_of(model_or_preset)
+    if preprocessing.crop is None:
         return image
-    small = recipe.resized(image)
+    small = preprocessing.resized(image)
     scale = np.array(image.size) / small.size
-    corner = np.array([round((length - recipe.crop) / 2.0) for length in small.size])
-    box = np.concatenate([corner * scale, (corner + recipe.crop) * scale])
+    corner = np.array([round((length - preprocessing.crop) / 2.0) for length in small.size])
+    box = np.concatenate([corner * scale, (corner + preprocessing.crop) * scale])
     return image.crop(tuple(round(float(edge)) for edge in box))
 
 

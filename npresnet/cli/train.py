@@ -164,7 +164,7 @@ def train(args, about, checkpoint) -> int:
 
 def test_path(about):
     """Where the test images are, or None."""
-    from ..data.open_dataset import has_part
+    from ..data.dataset_parts import has_part
     if about["test"] and not os.path.exists(about["test"]):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", about["test"])
     return about["test"] or (about["data"] if has_part(about["data"], "test") else None)
@@ -172,7 +172,7 @@ def test_path(about):
 
 def check_apart(out, *sources):
     """The plots of a run must not become images of a class."""
-    from ..data.open_dataset import class_folder
+    from ..data.dataset_parts import class_folder
     here = os.path.realpath(out)
     for source, part in zip(sources, ("train", "test")):
         there = class_folder(source, part) if source else None

@@ -25,7 +25,7 @@ MEANING = {
     "bare_bias": "whether convolutions that feed no batch norm add a bias.",
     "stride_in": "which block of a stage halves the image in a pre-activation network: its first, or its last.",
     "softmax": "whether the network ends in probabilities.  model.logits(x) gives the scores of both.",
-    "preprocessing": "how an image becomes numbers.  The wrong recipe costs accuracy without any error.",
+    "preprocessing": "how an image becomes numbers.  The wrong preprocessing costs accuracy without any error.",
 }
 
 TRAINING_ONLY = ("momentum", "unbiased")

@@ -47,7 +47,7 @@ def measure(name, source, chosen, seed, folder) -> dict:
     """Train one network, or go on with what ``folder`` holds; what its file says."""
     model = create_model(name, num_classes=len(source.classes), seed=seed)
     train, held_out = split(source, chosen.held_out, seed)
-    fixed = next(Batches(train, preprocessing_of(model), 128).plain())
+    fixed = next(Batches(train, preprocessing_of(model), 128).in_order())
     start = gradient_norms(model, fixed)
     trainer = Trainer(model, chosen, train, held_out, seed=seed,
                       probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())})

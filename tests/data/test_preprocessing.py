@@ -1,4 +1,6 @@
-"""The recipes, against their formula and, where it is installed, against torchvision bit for bit."""
+"""Preprocessing, against its formula and, where it is installed, against torchvision bit for bit."""
+
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -33,14 +35,14 @@ def test_all_pixel_values_follow_the_formula_in_float32():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_equals_torchvision_bit_for_bit(transforms, preset, size):
-    recipe, image = PRESETS[preset], Image.fromarray(random_pixels(size))
+    preprocessing, image = PRESETS[preset], Image.fromarray(random_pixels(size))
     cropped = transforms.Compose([
-        transforms.Resize(recipe.resize, transforms.InterpolationMode(recipe.interpolation)),
-        transforms.CenterCrop(recipe.crop)])(image)
-    if recipe.scale == "unit":
-        reference = transforms.Normalize(recipe.mean, recipe.std)(transforms.ToTensor()(cropped)).numpy()
+        transforms.Resize(preprocessing.resize, transforms.InterpolationMode(preprocessing.interpolation)),
+        transforms.CenterCrop(preprocessing.crop)])(image)
+    if preprocessing.scale == "unit":
+        reference = transforms.Normalize(preprocessing.mean, preprocessing.std)(transforms.ToTensor()(cropped)).numpy()
     else:                                                            # torchvision knows no other scale
-        raw = Preprocessing(None, None, recipe.mean, recipe.std, recipe.channels, recipe.scale)
+        raw = replace(preprocessing, resize=None, crop=None, interpolation="bilinear")
         reference = raw(cropped)
     np.testing.assert_array_equal(preprocess(image, preset)[0], reference)
 
@@ -61,12 +63,12 @@ def test_crop_rounds_halves_to_even():
 
 def test_scales_and_channel_order():
     pixels = random_pixels((6, 5))
-    def recipe(**options):
+    def preprocessing(**options):
         return Preprocessing(None, None, mean=options.pop("mean", (0, 0, 0)), std=(1, 1, 1), **options)
     as_rows = pixels.transpose(2, 0, 1).astype(np.float32)
-    np.testing.assert_array_equal(recipe(scale="unit")(pixels), as_rows / np.float32(255))
-    np.testing.assert_array_equal(recipe(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
-    caffe = recipe(scale="caffe", channels="BGR", mean=(103.939, 116.779, 123.68))(pixels)
+    np.testing.assert_array_equal(preprocessing(scale="unit")(pixels), as_rows / np.float32(255))
+    np.testing.assert_array_equal(preprocessing(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
+    caffe = preprocessing(scale="caffe", channels="BGR", mean=(103.939, 116.779, 123.68))(pixels)
     np.testing.assert_array_equal(caffe[0], as_rows[2] - np.float32(103.939))
     np.testing.assert_array_equal(caffe[2], as_rows[0] - np.float32(123.68))
 
@@ -88,7 +90,7 @@ def test_batches_lists_arrays_and_paths(tmp_path):
     np.testing.assert_array_equal(preprocess(np.stack([first, first]), "cifar10")[1], x[0])
 
 
-def test_a_model_brings_its_recipe():
+def test_a_model_brings_its_preprocessing():
     class Model:
         preprocessing = "cifar10"
     assert preprocessing_of(Model()) is PRESETS["cifar10"]
@@ -133,20 +135,19 @@ def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
     ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
     ({"mean": (0.5,)}, "three"), ({"mean": (1, 1), "std": (1, 1)}, "three"),
     ({"std": (1, 1, np.nan)}, "finite"), ({"std": (1, 0, 1)}, "std"),
-    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number a channel"),
-    ({"mean": 0.5}, "one number a channel"), ({"std": "abc"}, "one number a channel"), ({"scale": []}, "unit")])
-def test_impossible_recipes_are_refused(options, message):
+    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number for each"),
+    ({"mean": 0.5}, "one number for each"), ({"std": "abc"}, "one number for each"), ({"scale": []}, "unit")])
+def test_impossible_preprocessing_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)
 
 
-def test_a_recipe_survives_json():
+def test_a_preprocessing_survives_json():
     import json
-    from dataclasses import asdict
-    recipe = Preprocessing(200, 190, channels="BGR", scale="tf")
-    assert preprocessing_of(json.loads(json.dumps(asdict(recipe)))) == recipe
+    preprocessing = Preprocessing(200, 190, channels="BGR", scale="tf")
+    assert preprocessing_of(json.loads(json.dumps(asdict(preprocessing)))) == preprocessing
     for fields in ({"resize": 8, "colour": "red"}, {"mean": None}):
-        with pytest.raises(ValueError, match="recipe"):
+        with pytest.raises(ValueError, match=r"not the fields of a preprocessing|mean is one number"):
             preprocessing_of(fields)
 
 
@@ -160,3 +161,12 @@ def test_images_that_cannot_be_cropped_or_resized(tmp_path):
         preprocess([random_pixels((8, 8)), random_pixels((8, 9))], Preprocessing(None, None))
     with pytest.raises(ImageError, match="no images"):
         preprocess([])
+
+
+def test_the_old_names_warn():
+    import npresnet.data
+    import npresnet.training
+    for module, old, new in ((npresnet.data, "recipe_of", "preprocessing_of"), (npresnet.training, "Source", "Dataset"),
+                             (npresnet.training, "open_source", "open_dataset")):
+        with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
+            assert getattr(module, old) is getattr(module, new)

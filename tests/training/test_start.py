@@ -10,7 +10,7 @@ from PIL import Image
 
 from npresnet import create_model, use
 from npresnet.data import Preprocessing
-from npresnet.data.open_dataset import archive_of, has_part
+from npresnet.data.dataset_parts import has_part, part_path
 from npresnet.training import Dataset, Recipe, Trainer, open_dataset, recipe
 from npresnet.training.start import smallest_part
 
@@ -121,7 +121,7 @@ def test_a_zip_is_a_part_by_a_word_of_its_name(tmp_path):
     for name in names:
         shutil.make_archive(tmp_path / name, "zip", tmp_path / "x")
     shutil.rmtree(tmp_path / "x")
-    assert [archive_of(tmp_path, part) for part in ("train", "test", "val")] == [
+    assert [part_path(tmp_path, part) for part in ("train", "test", "val")] == [
         f"{tmp_path}/{names[0]}.zip", f"{tmp_path}/test.zip", tmp_path]
     assert open_dataset(tmp_path, Preprocessing(16, 16))[0].classes == ("class0", "class1")
     assert has_part(tmp_path, "test") and not has_part(tmp_path, "val")

@@ -78,7 +78,7 @@ def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
         np.testing.assert_array_equal(one.x, many.x)
         np.testing.assert_array_equal(one.labels, many.labels)
     assert not np.array_equal(epoch(1)[0].x, epoch(1, number=4)[0].x)
-    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).plain()])
+    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).in_order()])
     for number, x in enumerate(plain):
         with source.folder.open(number) as file:
             np.testing.assert_array_equal(x, recipe(file))
