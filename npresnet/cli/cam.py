@@ -69,15 +69,15 @@ def format_of(path: str) -> str:
 
 def class_of(label: str, model: Any) -> int:
     """The number of a class that is given by its name or, where no class is called that, by its number."""
-    from ..data.labels import plain
-    known = [plain(name) for name in model.classes or ()]
-    if plain(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
+    from ..data.labels import simplified
+    known = [simplified(name) for name in model.classes or ()]
+    if simplified(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
         return int(label)
-    if known.count(plain(label)) != 1:
+    if known.count(simplified(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
         raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
                          f"{model.spec.num_classes}")
-    return known.index(plain(label))
+    return known.index(simplified(label))
 
 
 def probability(scores: Any, label: int) -> float:

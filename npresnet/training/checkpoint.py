@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import array_namespace
-from ..data import recipe_of
+from ..data import preprocessing_of
 from ..formats.atomic import atomic_write
 from ..formats.errors import error_context
 from ..formats.tensors import KEY
@@ -66,8 +66,8 @@ def build_model(checkpoint: Checkpoint) -> Classifier:
     with error_context("the checkpoint's description of the model"):
         model = rebuild(Spec(**spec), shapes, checkpoint.description.get("changes", ()),
                         checkpoint.description.get("frozen", ()))
-        model.preprocessing = recipe_of(preprocessing) if isinstance(preprocessing, dict) else preprocessing
-        recipe_of(model)
+        model.preprocessing = preprocessing_of(preprocessing) if isinstance(preprocessing, dict) else preprocessing
+        preprocessing_of(model)
     model.classes = classes and tuple(classes)
     return model
 
