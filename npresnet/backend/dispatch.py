@@ -103,7 +103,7 @@ class Kernel(Generic[Arguments, Result]):
             -> Callable[[Faster], Faster]:
         """Decorate the function that runs for arrays of ``backend``.
 
-        ``supports`` is asked with the arguments of each call; where it says no, the reference runs.
+        ``supports`` is called with the arguments of each call; where it returns False, the reference runs.
         """
         def decorate(function: Faster) -> Faster:
             self.faster[backend], self.supports[backend] = function, supports
@@ -132,7 +132,7 @@ class Kernel(Generic[Arguments, Result]):
         return cast(Any, result)
 
 
-def check_cotangent(y, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
+def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
     """``pullback``, made to refuse a dy that has not y's shape, dtype and device, and a ``skip`` not in ``arguments``.
 
     (NumPy would broadcast another dy, and a kernel would read past its end.)
