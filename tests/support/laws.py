@@ -303,7 +303,7 @@ def runs_on_any_device(case):
 
 
 def kernels(name):
-    """(backend, function) for every kernel registered for the op of this name; what it does not support, it hands on."""
+    """(backend, function) for every kernel registered for the op of this name, its reference where it says no."""
     for backend in BACKENDS:
         load_kernels(backend)
     op = OPS[name]
