@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO
 
 from ..formats.limits import ARCHIVE_FLOOR, ARCHIVE_READ, Budget, size_of
-from . import ImageError
+from .errors import ImageError
 from .images import StrPath
 
 MAX_BYTES = 1 << 28                       # of one member: CIFAR's largest has 154 million
