@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Captured, array_namespace
-from . import preprocessing_of
 from .augment import normalized, uniforms
 from .batches import DRAWS, Batch, Batches, has_size
 from .dataset import Dataset
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, preprocessing_of
 
 LARGEST = 2**31          # bytes of images: a larger dataset stays in the host's memory
 

@@ -32,7 +32,7 @@ def tolerance(op, dtype):
     return TOLERANCE[dtype].get(op, DIRECT[dtype])
 
 
-OWN_TESTS = {"add", "cast", "batch_norm_train_cast", "batch_norm_eval_cast",                # in tests/ops/test_seams.py
+OWN_TESTS = {"add", "cast", "batch_norm_train_cast", "batch_norm_eval_cast",     # in ops/test_cast_and_update.py
              "momentum_step", "moving_statistics"}
 
 
