@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .data import class_names
-from .formats.errors import describing
+from .formats.errors import error_context
 from .models import FAMILY, Spec, build, details, rebuild
 from .models.classifier import Classifier
 from .models.registry import whole
@@ -82,7 +82,7 @@ def load_model(path=None):
     """
     path = shipped() if path is None else path
     checkpoint = read_weights(path)
-    with describing(path):                             # so that the error names the file
+    with error_context(path):                             # so that the error names the file
         found = recognise(checkpoint)
         if found.changes or found.frozen:
             return filled(changed(found, checkpoint, found.dialect, found.options), checkpoint, found, own=True)

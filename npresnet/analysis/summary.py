@@ -11,6 +11,7 @@ import numpy as np
 
 from ..nn import Parameter
 from ..nn.module import needs_module
+from ..tables import html_table, text_lines
 from .walk import Row, by, timed_rows, tree_rows
 
 LEFT = 5          # the first columns are text
@@ -88,17 +89,11 @@ class Summary:
 
     def __str__(self):
         cells = self.cells()
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        lines = ["  ".join(text.ljust(width) if i < LEFT else text.rjust(width)
-                           for i, (text, width) in enumerate(zip(line, widths))).rstrip() for line in cells]
-        return "\n".join([self.model, "", lines[0], "-" * max(map(len, lines)), *lines[1:], "", *self.totals()])
+        lines = text_lines(cells, right=range(LEFT, len(cells[0])), rule=True)
+        return "\n".join([self.model, "", *lines, "", *self.totals()])
 
     def _repr_html_(self):
-        header, *body = [[escape(text).replace("  ", "&emsp;") for text in line] for line in self.cells()]
-        lines = ["<tr><th>" + "</th><th>".join(header) + "</th></tr>"]
-        lines += ["<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body]
-        return (f"<table><caption>{escape(self.model)}</caption>{''.join(lines)}</table>"
-                f"<pre>{escape(chr(10).join(self.totals()))}</pre>")
+        return f"{html_table(self.cells(), self.model)}<pre>{escape(chr(10).join(self.totals()))}</pre>"
 
 
 def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Summary:

@@ -33,8 +33,8 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 def usual_shape(model: Any) -> tuple[int, int, int, int]:
     """The shape of one image as the model's preprocessing makes it."""
-    from ..data import recipe_of
-    side = recipe_of(model).crop or 224
+    from ..data import preprocessing_of
+    side = preprocessing_of(model).crop or 224
     return 1, model.spec.in_channels, side, side
 
 

@@ -69,15 +69,15 @@ def format_of(path: str) -> str:
 
 def class_of(label: str, model: Any) -> int:
     """The number of a class that is given by its name or, where no class is called that, by its number."""
-    from ..data.labels import plain
-    known = [plain(name) for name in model.classes or ()]
-    if plain(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
+    from ..data.labels import simplified
+    known = [simplified(name) for name in model.classes or ()]
+    if simplified(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
         return int(label)
-    if known.count(plain(label)) != 1:
+    if known.count(simplified(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
         raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
                          f"{model.spec.num_classes}")
-    return known.index(plain(label))
+    return known.index(simplified(label))
 
 
 def probability(scores: Any, label: int) -> float:
@@ -90,8 +90,8 @@ def probability(scores: Any, label: int) -> float:
 
 def write(image: Any, path: str, kind: str) -> None:
     """Write an image of Pillow's to a file, whole or not at all."""
-    from ..formats.atomic import replacing
+    from ..formats.atomic import atomic_write
     content = io.BytesIO()                                           # Pillow does not report a full disk
     image.save(content, format=kind)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(content.getbuffer())

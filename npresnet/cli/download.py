@@ -8,6 +8,7 @@ import argparse
 import os
 
 from ..printer import note, say, say_json
+from ..tables import text_lines
 from .output import check_output
 from .progress import progress
 
@@ -57,7 +58,8 @@ def show_catalogue(as_json: bool) -> int:
                    "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
                   for name, entry in ENTRIES.items()])
         return 0
-    say(f"{'name':20}  {'file':32}  {'parameters':>11}  {'data':8}  {'top-1':>6}")
-    for name, entry in ENTRIES.items():
-        say(f"{name:20}  {entry.file:32}  {entry.parameters:>11,}  {entry.dataset:8}  {entry.top1:6.2f}")
+    rows = [("name", "file", "parameters", "data", "top-1")]
+    rows += [(name, entry.file, f"{entry.parameters:,}", entry.dataset, f"{entry.top1:.2f}")
+             for name, entry in ENTRIES.items()]
+    say(*text_lines(rows, right={2, 4}))
     return 0

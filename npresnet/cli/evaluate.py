@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..data import match_classes
-    from ..data.open_dataset import open_labelled
-    data = open_labelled(args.data)
+    from ..data.open_dataset import open_for_evaluation
+    data = open_for_evaluation(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     note(*data.notes, f"class folders are matched {how}: {', '.join(data.classes[:10])}"

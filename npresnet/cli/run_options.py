@@ -45,14 +45,14 @@ def run_options(args: argparse.Namespace, checkpoint: Any) -> dict[str, Any]:
 
 def checked(options: dict[str, Any], folder: str) -> dict[str, Any]:
     """The options in the checkpoint of ``folder``.  Raises WeightsError; the values of its recipe are checked there."""
-    from ..formats.errors import WeightsError, shown
+    from ..formats.errors import WeightsError, quoted
     from ..training import Recipe
     from ..training.recipes import ADDED_LATER
     options = {**ADDED_LATER, **options}
     known = [*DEFAULTS, *(field.name for field in fields(Recipe))]
     odd = [f"no {name}" for name in known if name not in options]
-    odd += [f"{shown(name)}, which is unknown here" for name in options if name not in known]
-    odd += [f"{name} {shown(str(options[name]))}" for name, valid in VALID.items()
+    odd += [f"{quoted(name)}, which is unknown here" for name in options if name not in known]
+    odd += [f"{name} {quoted(str(options[name]))}" for name, valid in VALID.items()
             if name in options and not valid(options[name])]
     if odd:
         raise WeightsError(f"{folder}: its checkpoint has {', '.join(odd)}; it is damaged or of another version")

@@ -110,7 +110,7 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
 
 def test_path(options: dict[str, Any]) -> str | None:
     """Where the test images are, or None.  Raises FileNotFoundError where --test does not exist."""
-    from ..data.open_dataset import has_part
+    from ..data.dataset_parts import has_part
     if options["test"] and not os.path.exists(options["test"]):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", options["test"])
     return options["test"] or (options["data"] if has_part(options["data"], "test") else None)
@@ -118,7 +118,7 @@ def test_path(options: dict[str, Any]) -> str | None:
 
 def check_apart(out: str, *datasets: str | None) -> None:
     """Raise ValueError where ``out`` lies inside a dataset: the plots of the run would become images of a class."""
-    from ..data.open_dataset import class_folder
+    from ..data.dataset_parts import class_folder
     here = os.path.realpath(out)
     for path, part in zip(datasets, ("train", "test")):
         there = class_folder(path, part) if path else None
@@ -136,9 +136,9 @@ def check_best(trainer: Any, folder: str) -> None:
 
 def read_images(path: str, part: str, model: Any, options: dict[str, Any], workers: int, **how: Any) -> Any:
     """One part of a dataset; unreadable images are counted, and the first of them named, on standard error."""
-    from ..training import open_source
+    from ..training import open_dataset
     with progress(f"reading the {part} images") as show:
-        images, broken = open_source(path, model, part=part, strict=options["strict"], workers=workers,
+        images, broken = open_dataset(path, model, part=part, strict=options["strict"], workers=workers,
                                      show=show, **how)
     if broken:
         note(*broken[:5], *["…"] * (len(broken) > 5))

@@ -14,6 +14,7 @@ class Classifier(Chain):
 
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
+    final_norm = False            # whether a batch norm follows the last block
 
     @property
     def spec(self):

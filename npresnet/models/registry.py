@@ -1,7 +1,6 @@
 """Every model by its name: what it is built of, and a record of how it was built."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from numbers import Integral
@@ -15,16 +14,22 @@ from .plain import PlainBlock
 from .published import details
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .resnet_v2 import PreActBasicBlock, PreActBottleneck, PreActResNet
+from .structure import Structure
 
 
 @dataclass(frozen=True)
 class Entry:
     """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
 
-    build: Callable
+    build: partial
     num_classes: int
     preprocessing: str
+    structure: Structure            # by which its arrays are recognised
     defaults: dict = field(default_factory=dict)
+
+    def unread(self) -> frozenset[str]:
+        """The details of a dialect that this network has no place for."""
+        return self.build.func.unread | getattr(self.build.keywords["block"], "unread", frozenset())
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,15 @@ class Spec:
 
 
 def _imagenet(net, block, depths, **options):
-    return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1")
+    structure = Structure(depths, block.expansion, options.get("groups", 1), options.get("base_width", 64),
+                          final_norm=net.final_norm)
+    return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1", structure)
 
 
 def _cifar(net, block, n, **defaults):
-    return Entry(partial(net, block=block, depths=(n, n, n)), 10, "cifar10", defaults)
+    depths = (n, n, n)
+    structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
+    return Entry(partial(net, block=block, depths=depths), 10, "cifar10", structure, defaults)
 
 
 FAMILY: dict[str, Entry] = {
@@ -130,8 +139,7 @@ def rebuild(spec: Spec, shapes, changes=(), frozen=()):
 
 def check_places(name, entry, flavour, options):
     """Refuse details that would change nothing: nobody means that."""
-    net, block = entry.build.func, entry.build.keywords["block"]
-    unread = sorted(options.keys() & (net.unread | getattr(block, "unread", frozenset())))
+    net, unread = entry.build.func, sorted(options.keys() & entry.unread())
     if unread:
         raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
     if flavour.stem not in net.stems:

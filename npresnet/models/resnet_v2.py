@@ -82,6 +82,7 @@ class PreActResNet(Classifier):
     """
 
     stems = ("7x7", "bare")
+    final_norm = True
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
 
     def __init__(self, dialect, block, depths, num_classes, in_channels=3, imagenet=False, width=None):

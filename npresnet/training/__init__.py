@@ -4,8 +4,8 @@ import warnings
 from typing import Any
 
 from ..data.batches import Batch, Batches
-from ..data.dataset import Source, split
-from ..data.open_dataset import open_source
+from ..data.dataset import Dataset, split
+from ..data.open_dataset import open_dataset
 from .checkpoint import read_checkpoint, restore
 from .cuda_step import CapturedStep
 from .ema import EMA
@@ -17,11 +17,33 @@ from .recipes import RECIPES, Recipe, recipe
 from .schedules import SCHEDULES
 from .trainer import Trainer
 
-__all__ = ["EMA", "RECIPES", "SCHEDULES", "SGD", "AdamW", "Batch", "Batches", "Callback", "CapturedStep", "Recipe",
-           "Source", "Stopped", "Trainer", "TrainingError", "clip_gradients", "gradient_norm", "open_source",
-           "predict", "read_checkpoint", "recipe", "restore", "split"]
+__all__ = [
+    "EMA",
+    "RECIPES",
+    "SCHEDULES",
+    "SGD",
+    "AdamW",
+    "Batch",
+    "Batches",
+    "Callback",
+    "CapturedStep",
+    "Dataset",
+    "Recipe",
+    "Stopped",
+    "Trainer",
+    "TrainingError",
+    "clip_gradients",
+    "gradient_norm",
+    "open_dataset",
+    "predict",
+    "read_checkpoint",
+    "recipe",
+    "restore",
+    "split",
+]
 
-RENAMED = {"Average": "EMA", "Watch": "Callback"}        # former names, which still work, with a warning
+RENAMED = {                                               # former names, which still work, with a warning
+    "Average": "EMA", "Source": "Dataset", "Watch": "Callback", "open_source": "open_dataset"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import array_namespace
-from ..data import recipe_of
-from ..formats.atomic import replacing
-from ..formats.errors import describing
+from ..data import preprocessing_of
+from ..formats.atomic import atomic_write
+from ..formats.errors import error_context
 from ..formats.tensors import KEY
 from ..models import Spec, rebuild
 from ..models.classifier import Classifier
@@ -51,7 +51,7 @@ def read_checkpoint(folder: Folder) -> Checkpoint | None:
     if not path.exists():
         return None
     arrays = read_weights(path)
-    with describing(path):
+    with error_context(path):
         state, description = parse_state(arrays), parse_metadata(arrays.metadata[KEY])
         missing = {"spec", "preprocessing", "classes"} - description.keys()
         if missing:
@@ -63,11 +63,11 @@ def build_model(checkpoint: Checkpoint) -> Classifier:
     """The network of a checkpoint, its weights zero; :func:`restore` brings them."""
     spec, preprocessing, classes = (checkpoint.description[key] for key in ("spec", "preprocessing", "classes"))
     shapes = {key: array.shape for key, array in checkpoint.arrays.items()}
-    with describing("the checkpoint's description of the model"):
+    with error_context("the checkpoint's description of the model"):
         model = rebuild(Spec(**spec), shapes, checkpoint.description.get("changes", ()),
                         checkpoint.description.get("frozen", ()))
-        model.preprocessing = recipe_of(preprocessing) if isinstance(preprocessing, dict) else preprocessing
-        recipe_of(model)
+        model.preprocessing = preprocessing_of(preprocessing) if isinstance(preprocessing, dict) else preprocessing
+        preprocessing_of(model)
     model.classes = classes and tuple(classes)
     return model
 
@@ -114,7 +114,7 @@ def expected(trainer: Run, state: State, groups: Groups) -> Groups:
 
 def write_metrics(history: Sequence[dict[str, Any]], folder: Folder) -> None:
     """Write metrics.jsonl: one line, a JSON object, for each epoch."""
-    with replacing(Path(folder) / METRICS) as file:
+    with atomic_write(Path(folder) / METRICS) as file:
         file.write("".join(json.dumps(row) + "\n" for row in history).encode())
 
 

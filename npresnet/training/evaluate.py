@@ -13,9 +13,9 @@ import numpy as np
 from .. import ops
 from ..backend import array_namespace, to_device
 from ..data.batches import Batches, on_device_of
-from ..data.dataset import Source
+from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
-from ..formats.atomic import replacing
+from ..formats.atomic import atomic_write
 from ..nn import Module
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
@@ -23,7 +23,7 @@ from .checkpoint import CONFUSION, CURVES, REPORT
 LONGEST = 40      # characters of a class name in a figure
 
 
-def predict(model: Module, source: Source, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
+def predict(model: Module, source: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
     """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images."""
     return evaluate_batches(model, batches_for(model, source, batch_size, workers=workers))
 
@@ -31,7 +31,7 @@ def predict(model: Module, source: Source, batch_size: int = 128, workers: int =
 def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray]:
     """:func:`predict` on images in batches.  A GPU is waited for once, at the end."""
     total, predicted = 0.0, []
-    for batch in batches.plain():
+    for batch in batches.in_order():
         x, labels = on_device_of(model, batch)
         logits = model.logits(x)
         total = total + ops.softmax_cross_entropy(logits, labels)[0].astype(np.float64) * len(labels)
@@ -40,7 +40,7 @@ def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray
     return float(total) / len(predicted), to_device(predicted, "cpu")
 
 
-def evaluate(model: Module, source: Source) -> dict[str, Any]:
+def evaluate(model: Module, source: Dataset) -> dict[str, Any]:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"} on labelled images.
 
     A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that the model took
@@ -77,7 +77,7 @@ def write_report(history: Sequence[dict[str, Any]], result: dict[str, Any], fold
     """
     written = {REPORT: json.dumps({**about, **result}, indent=1).encode(), **plots(history, result)}
     for name, content in written.items():
-        with replacing(Path(folder) / name) as file:
+        with atomic_write(Path(folder) / name) as file:
             file.write(content)
     return list(written)
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Protocol
 
 from ..data.batches import Batches
-from ..data.dataset import Source
+from ..data.dataset import Dataset
 from ..models.classifier import Classifier
 from .ema import EMA
 from .optim import Optimizer
@@ -25,7 +25,7 @@ class Run(Protocol):
     model: Classifier
     recipe: Recipe
     seed: int
-    train: Source
+    train: Dataset
     batches: Batches                    # of ``train``
     precision: Precision
     optimizer: Optimizer

@@ -1,13 +1,13 @@
 """Whether a model can be trained on a data set: what can be known before the first step."""
 
 from ..backend import array_namespace
-from ..data import recipe_of
-from ..data.dataset import Source
+from ..data import preprocessing_of
+from ..data.dataset import Dataset
 from ..models.classifier import Classifier
 from .recipes import Recipe
 
 
-def check_start(model: Classifier, recipe: Recipe, source: Source, side: int | None) -> None:
+def check_start(model: Classifier, recipe: Recipe, source: Dataset, side: int | None) -> None:
     """Raise ValueError where the first epoch could not be finished: channels, labels, a last batch of one image.
 
     ``side`` is the height and width of the images, None where that is not known.
@@ -22,7 +22,7 @@ def check_start(model: Classifier, recipe: Recipe, source: Source, side: int | N
     if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
         raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")
-    if len(recipe_of(model).mean) != 3:
+    if len(preprocessing_of(model).mean) != 3:
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
     if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return

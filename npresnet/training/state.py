@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 import numpy as np
 
 from ..backend import Array
-from ..formats.errors import shown
+from ..formats.errors import quoted
 from ..formats.tensors import KEY
 from ..weights import WeightsError
 from ..weights.checkpoint import Checkpoint as WeightsFile
@@ -89,14 +89,14 @@ def parse_state(file: WeightsFile) -> State:
         raise WeightsError("the state of the run is no JSON object")
     version = found.pop("version", 1)
     if type(version) is not int or not 1 <= version <= VERSION:
-        raise WeightsError(f"its version is {shown(str(version))}, and this npresnet knows those up to {VERSION}")
+        raise WeightsError(f"its version is {quoted(str(version))}, and this npresnet knows those up to {VERSION}")
     if version > 1 and file.metadata.get(DIGEST) != digest(file, file.metadata):
         raise WeightsError("damaged: its bytes are not those that were written (SHA-256); go on from a copy")
     if version == 1:
         found = {"precision": [], **found}
     kinds = {name: get_origin(hint) or hint for name, hint in get_type_hints(State).items()}
     odd = [f"no {name}" for name in kinds if name not in found]
-    odd += [f"{shown(name)}, which is unknown" for name in found if name not in kinds]
+    odd += [f"{quoted(name)}, which is unknown" for name in found if name not in kinds]
     odd += [f"{name} of a wrong type" for name, kind in kinds.items() if name in found
             and type(found[name]) is not kind]
     if odd:
@@ -112,11 +112,11 @@ def contradictions(trainer: Run, state: State) -> list[str]:
     claims = {
         f"epoch {epoch} of {recipe.epochs}": 0 <= epoch <= recipe.epochs,
         f"step {step} of {0 if last else steps}": 0 <= step <= steps * (not last),
-        f"totals {shown(str(totals))}": numbers(totals, 3)
+        f"totals {quoted(str(totals))}": numbers(totals, 3)
             and totals[2] == min(step * recipe.batch_size, len(trainer.train)) and 0 <= totals[1] <= totals[2],
         f"a history of {len(history)} epochs": len(history) == epoch and all(map(is_row, history, range(1, epoch + 1))),
         f"{state.averaged} averaged steps": 0 <= state.averaged <= epoch * steps + step,
-        f"precision {shown(str(state.precision))}": numbers(state.precision, len(trainer.precision.state()))
+        f"precision {quoted(str(state.precision))}": numbers(state.precision, len(trainer.precision.state()))
             and all(number >= 0 for number in state.precision),
     }
     return [claim for claim, holds in claims.items() if not holds]
@@ -140,7 +140,7 @@ def misfits(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> list[str
     lines = [f"{key} is missing" for key in wanted if key not in found]
     for key, array in found.items():
         if key not in wanted:
-            lines.append(f"{shown(key)} is unknown")
+            lines.append(f"{quoted(key)} is unknown")
         elif (array.shape, array.dtype) != (wanted[key].shape, wanted[key].dtype):
             lines.append(f"{key} is {array.dtype} {array.shape} and should be {wanted[key].dtype} {wanted[key].shape}")
     return lines

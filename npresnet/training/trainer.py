@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_namespace, backend_of
-from ..data.dataset import Source
+from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
 from ..models.classifier import Classifier
 from ..nn import Module
@@ -44,7 +44,7 @@ class Trainer:
     Raises ValueError where the data does not fit the model.
     """
 
-    def __init__(self, model: Classifier, recipe: Recipe, train: Source, validation: Source | None = None, *,
+    def __init__(self, model: Classifier, recipe: Recipe, train: Dataset, validation: Dataset | None = None, *,
                  seed: int = 0, workers: int = 2, about: dict[str, Any] | None = None,
                  probe: Callable[["Trainer"], dict[str, Any]] | None = None) -> None:
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from html import escape
 
+from ..tables import html_table, text_lines
+
 
 class Table:
     """What reports share; true where something was checked, more than kinks, and nothing is wrong.
@@ -22,18 +24,10 @@ class Table:
         return tuple(row for row in self.rows if row.verdict == "WRONG")
 
     def __str__(self):
-        header, *body = self.cells()
-        widths = [max(map(len, column)) for column in zip(header, *body)]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
-                 for line in (header, *body)]
-        return "\n".join([self.title, "", lines[0], "-" * len(lines[0]), *lines[1:], "", self.conclusion()])
+        return "\n".join([self.title, "", *text_lines(self.cells(), rule=True), "", self.conclusion()])
 
     def _repr_html_(self):
-        header, *body = [[escape(text) for text in line] for line in self.cells()]
-        lines = ["<tr><th>" + "</th><th>".join(header) + "</th></tr>"]
-        lines += ["<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body]
-        return (f"<table><caption>{escape(self.title)}</caption>{''.join(lines)}</table>"
-                f"<p>{escape(self.conclusion())}</p>")
+        return f"{html_table(self.cells(), self.title)}<p>{escape(self.conclusion())}</p>"
 
     def to_dict(self) -> dict:
         """Plain numbers, strings, lists and dicts, ready for json.dumps."""

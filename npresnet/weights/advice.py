@@ -2,7 +2,7 @@
 
 import re
 
-from ..formats.errors import shown
+from ..formats.errors import quoted
 
 STEM, BLOCK, HEAD = "conv1.weight", "layer1.0.conv1.weight", "fc.weight"
 FIRST = re.compile(r"layer[1-4]\.0\.(conv|bn)\d\.weight")
@@ -22,14 +22,14 @@ def advice(shapes, name) -> str:
     """
     prefix = prefix_of(shapes)
     if prefix:
-        return (f"the keys of a network begin with {shown(prefix)} here; take that off: create_model(name, weights="
-                f"{{key.removeprefix({shown(prefix)}): array for key, array in read_weights(path).items()}})")
+        return (f"the keys of a network begin with {quoted(prefix)} here; take that off: create_model(name, weights="
+                f"{{key.removeprefix({quoted(prefix)}): array for key, array in read_weights(path).items()}})")
     trunk = {key: shape for key, shape in shapes.items() if TRUNK.match(key)}
     known = HEAD not in shapes and BLOCK in shapes and name(trunk | {HEAD: (1, features(shapes))})
     if not known:
         return ("the keys are not those of a ResNet as torchvision names them; the first are "
-                + ", ".join(shown(key) for key in list(shapes)[:3]))
-    head = [shown(key) for key in shapes if key not in trunk]
+                + ", ".join(quoted(key) for key in list(shapes)[:3]))
+    head = [quoted(key) for key in shapes if key not in trunk]
     instead = f", only {', '.join(head[:4])}{', …' if len(head) > 4 else ''}" if head else ""
     return (f"only the head is unknown: the rest is of {known}, but there is no fc.weight{instead}; rename it, or load "
             f'the rest: load_weights(create_model("{known}", num_classes=…), {{key: array for key, array in '

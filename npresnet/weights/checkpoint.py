@@ -1,6 +1,6 @@
 """A checkpoint in memory, and how the arrays are found in whatever a training script put around them."""
 
-from ..formats.errors import WeightsError, shown
+from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import Tensor
 from ..formats.unpickle.stack_machine import Dict
 
@@ -28,7 +28,7 @@ def find_state(tree):
     notes, state = [], tree
     for _ in range(4):
         if not isinstance(state, dict):
-            raise WeightsError(f"holds {shown(state)}, not a dictionary of arrays")
+            raise WeightsError(f"holds {quoted(state)}, not a dictionary of arrays")
         if any(isinstance(value, Tensor) for value in state.values()):
             break
         wrapper = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
@@ -62,10 +62,10 @@ def strip_prefixes(tensors, notes):
 
 def text(key):
     if not isinstance(key, (str, bytes)):
-        raise WeightsError(f"an array is named by {shown(key)}, not by a string")
+        raise WeightsError(f"an array is named by {quoted(key)}, not by a string")
     return key if isinstance(key, str) else key.decode("utf-8")
 
 
 def listed(keys, most=6):
-    names = [shown(key, 40) for key in list(keys)[:most]]
+    names = [quoted(key, 40) for key in list(keys)[:most]]
     return ", ".join(names) + (", …" if len(keys) > most else "") if names else "none"

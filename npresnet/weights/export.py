@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..formats.atomic import replacing
-from ..formats.errors import WeightsError, checked_path, describing
+from ..formats.atomic import atomic_write
+from ..formats.errors import WeightsError, checked_path, error_context
 from ..models import FAMILY, details
 from ..nn import BatchNorm2d
 from .keys.huggingface import huggingface_name
@@ -24,7 +24,7 @@ def export_weights(model, path, dialect: str) -> Path:
     Raises WeightsError where that library would compute other numbers with these weights, and says why.
     """
     path = checked_path(path)
-    with describing(path):
+    with error_context(path):
         if getattr(model, "spec", None) is None:
             raise WeightsError("only a model of create_model or load_model is written for another library")
         refuse_other_numbers(model.spec, dialect)
@@ -32,7 +32,7 @@ def export_weights(model, path, dialect: str) -> Path:
         if dialect == "keras":
             if path.suffix != ".h5":
                 raise WeightsError("Keras loads these arrays from an .h5 file; change the suffix")
-            with replacing(path) as file:
+            with atomic_write(path) as file:
                 write_keras(file, model, model_metadata(model))
             return path
         if dialect not in RENAME:

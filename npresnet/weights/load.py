@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backend import array_namespace
-from ..formats.errors import WeightsError, guarding, printable
+from ..formats.errors import WeightsError, only_weights_errors, printable
 from ..nn import Module
 from .checkpoint import Checkpoint
 from .keys.maps import torchvision_keys
@@ -40,7 +40,7 @@ def place(model, found, reset=(), own=False):
     if not isinstance(reset, (tuple, list)) or not all(isinstance(name, str) for name in reset):
         raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     source = getattr(found, "path", None) or "these weights"
-    with guarding():
+    with only_weights_errors():
         arrays, notes = torchvision_keys(found)
     boxes = dict(model.named_arrays())
     unmatched = [name for name in reset if not any(under(key, (name,)) for key in boxes)]

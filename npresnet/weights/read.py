@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from ..formats.containers import read_tree
-from ..formats.errors import WeightsError, checked_path, describing, shown
+from ..formats.errors import WeightsError, checked_path, error_context, quoted
 from ..formats.memory import Memory
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
@@ -34,7 +34,7 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
     Raises only WeightsError.
     """
     path = checked_path(path)
-    with describing(path):
+    with error_context(path):
         memory = Memory(path)
         sha256 = memory.sha256
         check_name(path.name, sha256)
@@ -56,7 +56,7 @@ def read_memory(data, budget, allow=TORCH_GLOBALS, float32=False, release=lambda
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
     for address, name in places:
         release(address)
-        with describing(shown(name)):
+        with error_context(quoted(name)):
             checkpoint[name] = tensors.pop(name).array(budget, float32)
     return checkpoint
 

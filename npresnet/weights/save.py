@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.atomic import replacing
+from ..formats.atomic import atomic_write
 from ..formats.containers import WRITERS
-from ..formats.errors import WeightsError, checked_path, describing, printable, shown
+from ..formats.errors import WeightsError, checked_path, error_context, printable, quoted
 from ..formats.tensors import KEY, MAX_DIMENSIONS, TORCH_NAMES
 from ..nn import Module
 from .metadata import model_metadata, parse_metadata
@@ -26,7 +26,7 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
     adds to it.  The file is there whole or not at all.  Raises WeightsError.
     """
     path = checked_path(path)
-    with describing(path):
+    with error_context(path):
         if not isinstance(model, (Mapping, Module)):
             raise WeightsError(f"a model or a mapping name → array is written, not a {type(model).__name__}")
         if not isinstance(metadata, (Mapping, type(None))):
@@ -40,14 +40,14 @@ def save_weights(model, path, *, metadata: Mapping[str, str] | None = None) -> P
             raise WeightsError("metadata map strings to strings")
         lone = next((text for item in (*texts.items(), arrays) for text in item if not is_text(text)), None)
         if lone is not None:
-            raise WeightsError(f"{shown(lone)} holds half a character (a lone surrogate), which no file can")
+            raise WeightsError(f"{quoted(lone)} holds half a character (a lone surrogate), which no file can")
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
             raise WeightsError(f"weights are written as {', '.join(WRITERS)}, not {path.suffix!r}; change the suffix")
         if not arrays:
             raise WeightsError("there is no array to write")
         arrays = {name: plain(name, value) for name, value in arrays.items()}
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             writer(file, arrays, texts)
     return path
 
@@ -70,7 +70,7 @@ def plain(name, value):
     try:
         array = np.asarray(value.get() if hasattr(value, "get") else value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{shown(name)} is no array: {printable(error)}") from None
+        raise WeightsError(f"{quoted(name)} is no array: {printable(error)}") from None
     if type(name) is not str or array.dtype.newbyteorder("=") not in TORCH_NAMES:
         raise WeightsError(f"{name!r} is an array of {array.dtype}; only named arrays of numbers are written")
     if array.ndim > MAX_DIMENSIONS:

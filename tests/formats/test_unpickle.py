@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from npresnet.formats.stream import Stream
 from npresnet.formats.torch.allowlist import latin1_bytes, ordered_dict, plain_set
-from npresnet.formats.unpickle.stack_machine import Built, Refusal
+from npresnet.formats.unpickle.stack_machine import Buildable, Refusal
 from npresnet.formats.unpickle.unpickle import unpickle
 from npresnet.weights import WeightsError
 
@@ -46,7 +46,7 @@ def test_pickles_in_a_row_are_read_from_one_stream():
 
 
 def test_the_allow_list_is_an_argument_and_build_reaches_what_it_returns():
-    class Box(Built):
+    class Box(Buildable):
         def build(self, state):
             self.state = state
 

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from npresnet import create_model
-from npresnet.bench.gpu import bench_gpu, check
+from npresnet.bench.gpu import bench_gpu
+from npresnet.bench.report import check
 
 from ..scripts import gpu_table
 from ..support.commands import run  # noqa: F401
@@ -40,6 +41,6 @@ def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys, monkeypatch
             ("resnet20", 2, "train", "float32", 16, 1.5)]
     assert gpu_table.main(path, rows) == 1
     first, failed, last = json.loads(path.read_text())["rows"]
-    assert "direct" in first["plan"] and first["goal"] == 1.0
+    assert "implicit GEMM" in first["plan"] and first["goal"] == 1.0
     assert "no 'infer' in 'int8'" in failed["failed"] and last["peak MiB, npresnet"] >= 0
     assert "; captured" in first["plan"] and "peak MiB" in capsys.readouterr().out

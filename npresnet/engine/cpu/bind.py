@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...kernels.cpu.program import entry_points
+from ...kernels.cpu.program.arguments import Add, Affine, MaxPool, Mean, Subsample
 from ..graph import stride_of
 from ..shapes import numbers, pool_window
 from .convolutions import convolution
@@ -28,14 +29,14 @@ def _affine(node, x, y) -> Step:
     relu = node.kind == "relu" or node.floor == 0
 
     def arguments(n, x_at, y_at, residual):
-        return x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at, 0
+        return Affine(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
 
     return Step(node, node.kind, x, y, entry_points.affine, arguments, _pixel_items(x))
 
 
 def _add(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
-        return x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at, 0, 0
+        return Add(x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at)
 
     return Step(node, node.kind, x, y, entry_points.add, arguments, _pixel_items(x))
 
@@ -47,18 +48,18 @@ def _pixel_items(x) -> Callable:
 def _max_pool(node, x, y) -> Step:
     window = numbers(pool_window(node.module, x.height, x.width))
     return Step(node, node.kind, x, y, entry_points.max_pool,
-                lambda n, x_at, y_at, residual: (x_at, stored(n, x), window, y_at, stored(n, y)),
+                lambda n, x_at, y_at, residual: MaxPool(x_at, stored(n, x), window, y_at, stored(n, y)),
                 lambda n: n * y.height)
 
 
 def _mean(node, x, y) -> Step:
     return Step(node, node.kind, x, y, entry_points.global_mean,
-                lambda n, x_at, y_at, residual: (x_at, x.height * x.width, x.stored, y_at), lambda n: n)
+                lambda n, x_at, y_at, residual: Mean(x_at, x.height * x.width, x.stored, y_at), lambda n: n)
 
 
 def _subsample(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
-        return x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y)
+        return Subsample(x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y))
 
     return Step(node, node.kind, x, y, entry_points.subsample, arguments, lambda n: n * y.height)
 

@@ -1,24 +1,30 @@
 """The algorithm of a convolution, and the kernel's arguments."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes
-from ...kernels.cpu.conv.cost_model import band_cut, rows_cut, winograd_cut
+from ...kernels.cpu.conv.cost_model import band_partition, product_partition, winograd_partition
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.program import entry_points
-from ..shapes import conv_window, numbers, pool_window
+from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
+from ..graph import Node
+from ..shapes import Image, conv_window, numbers, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
 from .step import Step, over, stored
 
-TILES = (4, 2)                 # Winograd tiles that may be chosen
+TILES = (4, 2)                 # Winograd's, to choose from
 POOLED_ROWS = 4                # rows a band of the fused stem pools
 GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
 GROUPED_ROWS = 7               # rows of an item
 
 
-def convolution(node, x, y, n, threads, packed, zeros) -> Step:
-    """The step of a convolution for ``n`` images at a time."""
+def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Callable[..., Any],
+                zeros: np.ndarray) -> Step:
+    """The step of a convolution for ``n`` images at a time, by the cheapest algorithm that computes it."""
     window = conv_window(node, x)
     raw = node.inputs[0].kind == "input"                      # the net's input is channels first, unpadded
     channels = x.channels if raw else x.stored
@@ -39,26 +45,26 @@ def convolution(node, x, y, n, threads, packed, zeros) -> Step:
 
 def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     w, _ = packed(node, "direct", lambda: direct(node.weight, 1, x.stored))
-    cut = rows_cut(n * y.height * y.width, x.stored, y.stored, threads)
+    cut = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
-                cut.splits)
+        return Product(x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0,
+                       cut.block, cut.splits)
 
     return Step(node, _named("product", cut), x, y, entry_points.product, arguments,
                 lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
 
 
 def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
-    """The cheapest of direct convolution and Winograd's, by the model in :mod:`.choose`."""
+    """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
-    direct_cut = band_cut(n, y.height, y.width, depth, y.stored, threads)
+    direct_cut = band_partition(n, y.height, y.width, depth, y.stored, threads)
     cuts = {0: direct_cut}
     if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
         for m in TILES:
             tiles = n * -(-y.height // m) * -(-y.width // m)
-            cuts[m] = winograd_cut(m, tiles, x.stored, y.stored, threads)
+            cuts[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
     m = min(cuts, key=lambda m: cuts[m].cost)
     if m:
         return _winograd(node, x, y, window, m, cuts[m], packed, bias, zeros)
@@ -70,8 +76,8 @@ def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Ste
     strides, size = _strides(x, channels, raw), band_bytes(cut.block, y.width, channels, numbers(window))
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at, stored(n, y),
-                residual, node.floor == 0, cut.block, cut.splits)
+        return Convolution(x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at,
+                           stored(n, y), residual, node.floor == 0, cut.block, cut.splits)
 
     return Step(node, _named("direct", cut), x, y, entry_points.convolution, arguments,
                 lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
@@ -89,8 +95,8 @@ def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
     w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), window.stride[0], numbers(window)[6:], w, bias, y_at, stored(n, y), node.floor == 0,
-                GROUPED_ROWS, zeros)
+        return Grouped(x_at, stored(n, x), window.stride[0], numbers(window)[6:], w, bias, y_at, stored(n, y),
+                       node.floor == 0, GROUPED_ROWS, zeros)
 
     return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
                 lambda n: n * over(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
@@ -105,8 +111,8 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
     size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, numbers(window), pool)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle, node.floor == 0,
-                pool, y_at, stored(n, y), POOLED_ROWS)
+        return PooledConvolution(x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle,
+                                 node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
 
     return Step(node, f"direct + pool {POOLED_ROWS}", x, y, entry_points.pooled_convolution, arguments,
                 lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
@@ -117,8 +123,8 @@ def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
     padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
 
     def arguments(n, x_at, y_at, residual):
-        return (x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
-                cut.splits, zeros)
+        return Winograd(x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
+                        cut.splits, zeros)
 
     return Step(node, _named(f"winograd F({m}x{m})", cut), x, y,
                 entry_points.winograd2 if m == 2 else entry_points.winograd4, arguments,

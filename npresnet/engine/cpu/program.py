@@ -1,4 +1,4 @@
-"""A plan with its addresses filled in: what the team of threads walks through, call after call."""
+"""A plan with its addresses filled in: what the thread pool runs, call after call."""
 
 import weakref
 from itertools import pairwise
@@ -7,11 +7,12 @@ from time import perf_counter
 import numpy as np
 
 from ...kernels.cpu.arrays import addresses
-from ...kernels.cpu.program.thread_pool import TEAM, kernel_at
+from ...kernels.cpu.program.arguments import flatten, offset
+from ...kernels.cpu.program.thread_pool import POOL, kernel_at
 
 
 class Program:
-    """Stretches of kernels, each one call of the team, and between them the steps that have no kernel.
+    """Stretches of kernels, each one call of the thread pool, and between them the steps that have no kernel.
 
     ``launches`` are (step, images, addresses read, address written); what reads the node ``source``, the net's input,
     has an offset there instead, to which every call adds that of its input.  All other addresses lie in ``buffers``,
@@ -19,20 +20,21 @@ class Program:
     """
 
     def __init__(self, launches, source, buffers):
-        self.launches, self.stretches, self._buffers = list(launches), [], weakref.ref(buffers)
+        self.launches, self._buffers = list(launches), weakref.ref(buffers)
+        self.source, self.from_input = source, []             # (place of an address, how far into the input it lies)
         self.arguments, places = [], []                       # arrays among them, whose addresses the numbers hold
         for step, n, reads, y in self.launches:
             places.append(len(self.arguments))
             if step.kernel:
-                self.arguments += _flat(step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0))
+                arguments = step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0)
+                if step.node.inputs[0] is source:
+                    self.from_input.append((places[-1] + offset(type(arguments), "x"), reads[0]))
+                self.arguments += flatten(arguments)
         self.numbers = np.array(addresses(self.arguments), np.int64)
         numbers_at, = addresses([self.numbers])
         rows = [(kernel_at(step.kernel), numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
                 for (step, n, *_), place in zip(self.launches, places)]
         self.rows = np.array(rows, np.int64).reshape(-1, 3)
-        self.from_input = [(place, reads[0]) for (step, _, reads, _), place in zip(self.launches, places)
-                           if step.kernel and step.node.inputs[0] is source]
-        self.source = source
         starts = [k for k, (step, *_) in enumerate(self.launches) if not step.kernel]
         self.stretches = _stretches(len(self.launches), starts)
 
@@ -44,14 +46,14 @@ class Program:
         """Carry it out for the input x in its buffers; with ``profile`` a list of (step, seconds)."""
         memory = self, x, buffers
         first_of_x, = addresses([x])
-        for place, offset in self.from_input:
-            self.numbers[place] = first_of_x + offset
+        for place, distance in self.from_input:
+            self.numbers[place] = first_of_x + distance
         times = []
         for first, last in [(k, k + 1) for k in range(len(self.rows))] if profile else self.stretches:
             start = perf_counter()
             step, n, reads, y = self.launches[first]
             if step.kernel:
-                TEAM.run(self.rows[first:last], threads, buffers.work, work_bytes, memory)
+                POOL.run(self.rows[first:last], threads, buffers.work, work_bytes, memory)
             else:
                 step.compute(n, reads[0] + first_of_x * (step.node.inputs[0] is self.source), y)
             times.append((step, perf_counter() - start))
@@ -62,11 +64,3 @@ def _stretches(total, alone):
     """(first, last) of the runs of launches between those that stand ``alone``, and of these."""
     borders = sorted({0, total, *alone, *(k + 1 for k in alone)})
     return list(pairwise(borders))
-
-
-def _flat(arguments):
-    for argument in arguments:
-        if isinstance(argument, tuple):
-            yield from _flat(argument)
-        else:
-            yield argument

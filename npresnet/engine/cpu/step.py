@@ -13,9 +13,9 @@ from ..shapes import Image
 class Step:
     """One node's work on some images.
 
-    ``arguments(n, x, y, residual)`` for n images at these addresses are what the kernel in :mod:`~.kernels.cpu.items`
-    wants, the address of x first and arrays in the place of theirs; ``items(n)`` is how many items that makes,
-    ``work_bytes`` what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
+    ``arguments(n, x, y, residual)`` for n images at these addresses is the NamedTuple that the kernel reads, with an
+    ``x`` among its fields, see :mod:`npresnet.kernels.cpu.program.arguments`; ``items(n)`` is how many work items that
+    makes, ``work_bytes`` what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
     """
 
     node: Node

@@ -82,14 +82,14 @@ __device__ inline Pack finished(Wides sum, const wide *bias, const Pack *residua
     Wides shift = filled(0), other = filled(0);
     if (biased) shift = channels_of(bias, 0);
     if (added) other = widen(*residual);
-    for (int k = 0; k < WIDTH; k++) sum.v[k] = cut(sum.v[k] + shift.v[k] + other.v[k], floor);
+    for (int k = 0; k < WIDTH; k++) sum.v[k] = at_least(sum.v[k] + shift.v[k] + other.v[k], floor);
     return narrow(sum);
 }
 
 // y[m, g, f] = max(Σ_k X~[m, g, k] w[g, f, k] + bias[g, f] + residual[m, g, f], floor)
 // With `splits` > 1 each block adds up its share of the pieces only, and leaves it in parts[split, m, (g, f)].
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-direct(const Pack *__restrict__ x, const Pack *__restrict__ w, const wide *__restrict__ bias,
+implicit_gemm(const Pack *__restrict__ x, const Pack *__restrict__ w, const wide *__restrict__ bias,
        const Pack *__restrict__ residual, Pack *__restrict__ y, wide *__restrict__ parts, int rows, int groups,
        int filters, int packs, int height, int width, int oh, int ow, int kh, int kw, int sh, int sw, int dh, int dw,
        int top, int left, int splits, int biased, int added, wide floor)

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from ...formats.errors import WeightsError, shown
+from ...formats.errors import WeightsError, quoted
 from ...models.published import IMAGENET
 from ...models.registry import FAMILY
 
@@ -61,7 +61,7 @@ def applications_name(layer, v2):
         return fixed[layer]
     found = BLOCK.fullmatch(layer)
     if not found:
-        raise WeightsError(f"no ResNet of Keras has a layer {shown(layer)}")
+        raise WeightsError(f"no ResNet of Keras has a layer {quoted(layer)}")
     stage, block, part, kind = found.groups()
     place = f"layer{int(stage) - 1}.{int(block) - 1}."
     if part == "preact":
@@ -82,7 +82,7 @@ def names_by_order(arrays, layers):
                            "ResNet; batch norms made inside call() are never saved")
     own = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
     if own:
-        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(shown, own[:3]))}; "
+        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(quoted, own[:3]))}; "
                            "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
     if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
         raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
@@ -96,13 +96,13 @@ def in_order(kernels):
     name = next((name for name in IMAGENET if len(kernels) == convolutions(name)), None)
     if name is None:
         raise WeightsError(f"no ResNet of the tutorials has {len(kernels)} convolutions")
-    options = FAMILY[name].build.keywords
-    bottleneck, places, i = options["block"].expansion == 4, [("conv1", "bn1")], 1
-    for stage, depth in enumerate(options["depths"]):
+    structure = FAMILY[name].structure
+    bottleneck, places, i = structure.expansion == 4, [("conv1", "bn1")], 1
+    for stage, depth in enumerate(structure.depths):
         for block in range(depth):
             projects = block == 0 and (bottleneck or stage > 0)
             count = (3 if bottleneck else 2) + projects
-            later = kernels[i:i + count] if stage or not projects else kernels[convolutions_before_stage_2(options):]
+            later = kernels[i:i + count] if stage or not projects else kernels[1 + 3 * structure.depths[0] + 1:]
             order = roles_in_block(kernels[i:i + count], later[:count], bottleneck, projects)
             places += [placed(f"layer{stage + 1}.{block}.", role) for role in order]
             i += count
@@ -132,10 +132,6 @@ def roles_in_block(kernels, later, bottleneck, projects):
 
 
 def convolutions(name):
-    options = FAMILY[name].build.keywords
-    bottleneck = options["block"].expansion == 4
-    return 1 + sum(options["depths"]) * (3 if bottleneck else 2) + (4 if bottleneck else 3)
-
-
-def convolutions_before_stage_2(options):
-    return 1 + options["depths"][0] * 3 + 1
+    """The number of convolutions in a network."""
+    depths, expansion, *_ = FAMILY[name].structure
+    return 1 + sum(depths) * (3 if expansion == 4 else 2) + (4 if expansion == 4 else 3)

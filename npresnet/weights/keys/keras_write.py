@@ -40,7 +40,7 @@ def write_keras(file, model, metadata):
 
 def keras_layers(model):
     """(Keras's name, ours, the roles of its arrays) in Keras's order."""
-    v2 = model.spec.name.startswith("preresnet")
+    v2 = model.final_norm                                        # Keras's ResNetV2
     yield "conv1_conv", "conv1", CONV
     if not v2:
         yield "conv1_bn", "bn1", NORM

@@ -49,7 +49,7 @@ def compiled(whole, options):
 
 
 def defined(options) -> list:
-    """What a compiler of the host is told of the options for CUDA's."""
+    """Those of the options for CUDA's compiler that a compiler of the host takes too."""
     return [option for option in options if option.startswith("-D")]
 
 
@@ -90,7 +90,7 @@ class Function:
 
     def run(self, grid, block, args, shared_mem):
         if shared_mem > self.max_dynamic_shared_size_bytes:
-            raise RuntimeError(f"{self.name}: {shared_mem} bytes of shared memory, and it was not told so before")
+            raise RuntimeError(f"{self.name}: {shared_mem} bytes of shared memory are more than it may ask for")
         RawModule.launched.append(self.name)
         launch(self.module.library, self.name, grid, block, args, shared_mem)
 
