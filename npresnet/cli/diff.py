@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def lines(found: Any) -> Iterator[str]:
-    """The whole comparison as text."""
+    """The comparison as text."""
     yield f"{found.model}: {found.a} against {found.b}"
     if not found.details:
         yield "No detail differs: the same weights give the same numbers."

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_empty(folder: str) -> None:
-    """Raise ValueError where a new run would replace files of another one, or of somebody else."""
+    """Raise ValueError where a new run would replace files that are there already."""
     from ..training.checkpoint import WRITTEN
     there = [name for name in WRITTEN if os.path.lexists(os.path.join(folder, name))]
     if there:

@@ -10,7 +10,7 @@ from .rules import op
 
 
 @op
-def momentum_step(w: Array, g: Array, v: Array | None, lr: float, *, momentum: float, nesterov: bool = False,
+def momentum_step(w: Array, g: Array, v: Array | None, lr: float | Array, *, momentum: float, nesterov: bool = False,
                   decay: float = 0.0) -> tuple[Array, Array]:
     """(w, v) after one step of stochastic gradient descent with momentum, as in PyTorch.
 

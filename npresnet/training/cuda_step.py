@@ -38,10 +38,10 @@ class CapturedStep:
     """step(x, labels, lr) → the loss before the step, a number on the GPU that the next step may overwrite.
 
     The first call moves parameters, velocities and running statistics into arrays of the step's own, and every step
-    writes there: copy what is to keep its numbers.  After somebody has given the model other arrays, the next call
-    moves and records again.
+    writes there: copy what is to keep its numbers.  If the model is given other arrays, the next call moves and records
+    again.
 
-    ``sums`` holds Σ loss · images, right answers and steps, added up on the GPU until somebody sets them.  A loss or a
+    ``sums`` holds Σ loss · images, right answers and steps, added up on the GPU from what it is set to.  A loss or a
     gradient that is not finite makes the first of them NaN; from then on only running statistics change and no step is
     counted, so that the failed step can be repeated later.  Where the precision scales the loss, a gradient that
     overflows skips one step and halves the scale.
@@ -67,7 +67,7 @@ class CapturedStep:
         return self.recording.run(x, labels)[0]
 
     def _record(self) -> Recording:
-        """Move what steps write into arrays that nobody else holds, parameters of one weight decay side by side."""
+        """Move what steps write into new arrays, parameters of one weight decay side by side."""
         if self.recording is not None:
             self.recording.run.close()
         self.precision.move_to(self.xp)
@@ -114,7 +114,7 @@ class CapturedStep:
 class GraphStep:
     """A Trainer's step of SGD as one CUDA graph; see :class:`.step.Step` for the same on any device.
 
-    The host reads the GPU's sums every CHECK_EVERY steps, and when somebody asks for ``totals``.
+    The host reads the GPU's sums every CHECK_EVERY steps, and when ``totals`` are read.
     """
 
     def __init__(self, trainer: Run) -> None:

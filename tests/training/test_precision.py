@@ -27,7 +27,7 @@ def gradients(precision, model, x, labels):
     logits, pullback = precision.logits_vjp(x)
     loss, loss_pullback = ops.softmax_cross_entropy(logits, labels)
     pullback(loss_pullback(precision.scale))
-    return loss, {name: box.grad / precision.scale for name, box in model.named_parameters()}
+    return loss, {name: parameter.grad / precision.scale for name, parameter in model.named_parameters()}
 
 
 def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
@@ -45,19 +45,19 @@ def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
 def test_what_stays_in_float32():
     model = small_model().train()
     mixed = MixedPrecision(model, np.float16)
-    before = {name: box.value.copy() for name, box in model.named_arrays()}
+    before = {name: parameter.value.copy() for name, parameter in model.named_arrays()}
     logits, pullback = mixed.logits_vjp(np.ones((2, 3, 32, 32), np.float32))
     assert logits.dtype == np.float32
     pullback(logits)
-    for name, box in model.named_arrays():
-        assert box.value.dtype == before[name].dtype
-        assert getattr(box, "grad", box.value).dtype == before[name].dtype
+    for name, parameter in model.named_arrays():
+        assert parameter.value.dtype == before[name].dtype
+        assert getattr(parameter, "grad", parameter.value).dtype == before[name].dtype
         if "running" in name:
-            assert not np.array_equal(box.value, before[name]), "the statistics are the model's own"
+            assert not np.array_equal(parameter.value, before[name]), "the statistics are the model's own"
     for own, low in zip(model.modules(), mixed.copy.modules()):
         if not isinstance(own, BatchNorm2d):
-            assert all(box.value.dtype == np.float16 and box.grad is None
-                       for box in vars(low).values() if isinstance(box, Parameter))
+            assert all(parameter.value.dtype == np.float16 and parameter.grad is None
+                       for parameter in vars(low).values() if isinstance(parameter, Parameter))
 
 
 def test_the_scale_halves_on_an_overflow_and_grows_back():
@@ -77,11 +77,11 @@ def test_an_overflow_leaves_the_weights_alone():
     trainer.model.train()
     trainer.precision.scale = 2.0**60
     batch = next(iter(trainer.batches.epoch(0)))
-    before = {name: box.value for name, box in model.named_parameters()}
+    before = {name: parameter.value for name, parameter in model.named_parameters()}
     with np.errstate(over="ignore", invalid="ignore"):
         trainer.update(batch)
-    for name, box in model.named_parameters():
-        np.testing.assert_array_equal(box.value, before[name])
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(parameter.value, before[name])
     assert trainer.precision.scale == 2.0**59 and not trainer.optimizer.state
     trainer.precision.scale = 2.0**10
     trainer.update(batch)

@@ -116,7 +116,7 @@ def test_it_learns_and_the_best_weights_are_kept(tmp_path):
 def gradients(model, recipe, batch):
     trainer = Trainer(model, recipe, drawn_source())
     trainer.update(batch)
-    return {name: box.grad for name, box in model.named_parameters()}
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 def test_accumulated_gradients_are_the_batchs():
@@ -154,11 +154,11 @@ def test_frozen_parts_do_not_move():
 def test_infinity_is_named_by_its_layer():
     trainer = Trainer(small_model(), SMALL, drawn_source())
     batch = next(trainer.batches.epoch(0))
-    box = dict(trainer.model.train().named_arrays())["layer2.1.conv1.weight"]
-    box.value = np.full_like(box.value, 1e38)
+    parameter = dict(trainer.model.train().named_arrays())["layer2.1.conv1.weight"]
+    parameter.value = np.full_like(parameter.value, 1e38)
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"output of layer2\.1\.\w+ is not finite"):
         trainer.update(batch)
-    box.value = np.full_like(box.value, np.nan)
+    parameter.value = np.full_like(parameter.value, np.nan)
     with pytest.raises(TrainingError, match=r"layer2\.1\.conv1\.weight holds values"):
         trainer.update(batch)
     broken = batch._replace(x=np.where(batch.x > 0, np.float32(np.inf), batch.x))
@@ -168,9 +168,9 @@ def test_infinity_is_named_by_its_layer():
 
 def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
     trainer = Trainer(small_model(), SMALL, drawn_source())
-    box, batch = dict(trainer.model.named_arrays())["layer3.0.conv2.weight"], next(trainer.batches.epoch(0))
-    monkeypatch.setattr(type(box), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is box else 1)))
+    parameter, batch = dict(trainer.model.named_arrays())["layer3.0.conv2.weight"], next(trainer.batches.epoch(0))
+    monkeypatch.setattr(type(parameter), "accumulate",
+                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
     before = trainer.model.state_dict()
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"layer3\.0\.conv2\.weight"):
         trainer.update(batch)
