@@ -1,4 +1,4 @@
-"""Where in the picture the evidence is.
+"""Where in the image the evidence is.
 
 [GC] Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391
 [SV] Simonyan et al. 2014, Deep inside convolutional networks, arXiv:1312.6034
@@ -79,7 +79,7 @@ def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
 
 
 def resized(heat, size):
-    """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear: what one lays over the picture."""
+    """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear: what one lays over the image."""
     from PIL import Image
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 3 or not np.isfinite(heat).all():

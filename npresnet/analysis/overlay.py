@@ -3,26 +3,26 @@
 import numpy as np
 from PIL import Image
 
-from ..data import read_image, recipe_of
+from ..data import preprocessing_of, read_image
 from .cam import resized
 
 COLOURS = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], float)  # dark … light
 
 
 def seen(source, model_or_preset) -> Image.Image:
-    """The part of a picture that a network is shown: the centre that its recipe crops, before any pixel is resized."""
-    image, recipe = read_image(source), recipe_of(model_or_preset)
-    if recipe.crop is None:
+    """The part of an image that a network sees: what its preprocessing crops, at the image's own resolution."""
+    image, preprocessing = read_image(source), preprocessing_of(model_or_preset)
+    if preprocessing.crop is None:
         return image
-    small = recipe.resized(image)
+    small = preprocessing.resized(image)
     scale = np.array(image.size) / small.size
-    corner = np.array([round((length - recipe.crop) / 2.0) for length in small.size])
-    box = np.concatenate([corner * scale, (corner + recipe.crop) * scale])
+    corner = np.array([round((length - preprocessing.crop) / 2.0) for length in small.size])
+    box = np.concatenate([corner * scale, (corner + preprocessing.crop) * scale])
     return image.crop(tuple(round(float(edge)) for edge in box))
 
 
 def overlay(image, heat, strength=0.6) -> Image.Image:
-    """The picture, grey, with a heat map (h, w) over it: dark where there is nothing, light where it is strongest.
+    """The image, grey, with a heat map (h, w) over it: dark where there is nothing, light where it is strongest.
 
         pixel = (1 − a) · grey + a · colour(heat)        a = strength · (½ + ½ heat)
     """

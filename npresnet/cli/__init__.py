@@ -80,7 +80,7 @@ def refuse_empty(args):
 
 @contextmanager
 def quiet():
-    """Without Pillow's log and warnings about damaged pictures, which would come before the one line of ours."""
+    """Without Pillow's log and warnings about damaged images, which would come before the one line of ours."""
     log = logging.getLogger("PIL")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)

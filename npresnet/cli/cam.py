@@ -1,6 +1,6 @@
-"""Show where in a picture the evidence for a class is.
+"""Show where in an image the evidence for a class is.
 
-Writes the part of the picture that the network sees, at the picture's own resolution, with the evidence over it: light
+Writes the part of the image that the network sees, at the image's own resolution, with the evidence over it: light
 where the features after a layer argue for the class (Grad-CAM).  The class is the most probable one or one you name.
 """
 
@@ -18,8 +18,8 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser):
-    parser.add_argument("image", metavar="IMAGE", help="a picture in any common format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the picture to write: .png, .jpg or .webp")
+    parser.add_argument("image", metavar="IMAGE", help="an image in any common format")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
     add_model_arguments(parser)
     parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
     parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
@@ -61,21 +61,21 @@ def format_of(path):
     formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     suffix = path[path.rfind("."):].lower()
     if suffix not in formats:
-        raise ValueError(f"{path}: the picture to write is called .png, .jpg or .webp")
+        raise ValueError(f"{path}: the image to write is called .png, .jpg or .webp")
     return formats[suffix]
 
 
 def class_of(label, model):
     """The number of a class given by its name or, where none is called so, by its number."""
-    from ..data.labels import plain
-    known = [plain(name) for name in model.classes or ()]
-    if plain(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
+    from ..data.labels import simplified
+    known = [simplified(name) for name in model.classes or ()]
+    if simplified(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
         return int(label)
-    if known.count(plain(label)) != 1:
+    if known.count(simplified(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
         raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
                          f"{model.spec.num_classes}")
-    return known.index(plain(label))
+    return known.index(simplified(label))
 
 
 def probability(scores, label):

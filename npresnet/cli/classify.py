@@ -1,7 +1,7 @@
-"""Name what is in pictures.
+"""Name what is in images.
 
-Prints the most probable classes of each picture: CIFAR-10's, by the network that comes with npresnet, or those of
---weights.  The file says which network it holds; --model settles it where a file fits several.  A picture that cannot
+Prints the most probable classes of each image: CIFAR-10's, by the network that comes with npresnet, or those of
+--weights.  The file says which network it holds; --model settles it where a file fits several.  An image that cannot
 be read is reported, the others still count, and the exit status is then 2.
 """
 
@@ -19,7 +19,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser):
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture in any common format")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image in any common format")
     add_model_arguments(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     add_backend_argument(parser)
@@ -46,7 +46,7 @@ def run(args) -> int:
 
 
 def predictions(model, run, image, top):
-    """The ``top`` most probable classes of one picture, best first; ``run(x)`` gives the model's scores."""
+    """The ``top`` most probable classes of one image, best first; ``run(x)`` gives the model's scores."""
     import numpy as np
 
     from ..data import preprocess

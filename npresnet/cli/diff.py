@@ -2,7 +2,7 @@
 
 A and B are dialects: torchvision, paper, caffe, keras, timm, huggingface, keras-tutorial-a, keras-tutorial-b,
 pytorch-tutorial.  The effect of a detail is how far the scores move when it alone changes: an untrained network, the
-same weights, the same random picture.  Needs no files.  The exit status is 1 where they differ, as diff's.
+same weights, the same random image.  Needs no files.  The exit status is 1 where they differ, as diff's.
 """
 
 import textwrap

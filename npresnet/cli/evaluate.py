@@ -21,16 +21,16 @@ def add_arguments(parser):
     parser.add_argument("--data", required=True, metavar="PATH",
                         help="a folder or a zip of class folders, or an archive of CIFAR")
     add_model_arguments(parser)
-    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="pictures at a time (default: 64)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only N pictures, evenly spaced over the data")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images at a time (default: 64)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only N images, evenly spaced over the data")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args) -> int:
     from ..data import match_classes
-    from ..data.open_dataset import open_labelled
-    data = open_labelled(args.data)
+    from ..data.open_dataset import open_for_evaluation
+    data = open_for_evaluation(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     note(*data.notes, f"class folders are matched {how}: {', '.join(data.classes[:10])}"

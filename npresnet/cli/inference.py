@@ -1,16 +1,16 @@
-"""Which code computes the scores: the reference for a few pictures, the engine for many.
+"""Which code computes the scores: the reference for a few images, the engine for many.
 
-The reference answers at once.  The engine is five to fifty times as fast a picture, but it first arranges the weights
+The reference answers at once.  The engine is five to fifty times as fast an image, but it first arranges the weights
 in the order it reads them, and compiles its kernels where this machine has never done so.
 """
 
 from ..printer import note
 
-MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
+MANY, MANY_UNCOMPILED = 24, 256     # images from which on the engine is the faster road, all in all
 
 
-def scores(model, pictures: int, backend=None):
-    """x -> scores (N, K) of ``model``, by ``backend`` or else by the road that is faster for so many pictures.
+def scores(model, images: int, backend=None):
+    """x -> scores (N, K) of ``model``, by ``backend`` or else by the road that is faster for so many images.
 
     A line on standard error says where that compiles.
     """
@@ -18,10 +18,10 @@ def scores(model, pictures: int, backend=None):
     if backend:
         return reference(model) if backend == "numpy" else fast(model, backend)
     from ..backend import without_numba
-    if pictures < MANY or without_numba():
+    if images < MANY or without_numba():
         return reference(model)
     from ..engine import compiled, optimize
-    if not compiled() and pictures < MANY_UNCOMPILED:
+    if not compiled() and images < MANY_UNCOMPILED:
         return reference(model)
     if not compiled():
         note("compiling the kernels for this machine: about 15 seconds, once")
@@ -36,7 +36,7 @@ def check_choice(model):
 
 
 def fast(model, backend):
-    """The engine on the CPU or on a GPU, with pictures and scores on the CPU."""
+    """The engine on the CPU or on a GPU, with images and scores on the CPU."""
     from ..backend import to_device
     from ..engine import optimize
     from .backends import placed
@@ -45,7 +45,7 @@ def fast(model, backend):
 
 
 def reference(model):
-    """The model itself, in NumPy: loading the compiler would take longer than a picture does."""
+    """The model itself, in NumPy: loading the compiler would take longer than an image does."""
     from ..backend import use
 
     def run(x):

@@ -60,8 +60,8 @@ def parse_shape(text):
 
 def usual_shape(model):
     """One image of the size that the model's preprocessing makes."""
-    from ..data import recipe_of
-    side = recipe_of(model).crop or 224
+    from ..data import preprocessing_of
+    side = preprocessing_of(model).crop or 224
     return 1, model.spec.in_channels, side, side
 
 

@@ -1,8 +1,8 @@
-"""Train a network on labelled pictures, from scratch or from weights; stop and go on without losing a bit.
+"""Train a network on labelled images, from scratch or from weights; stop and go on without losing a bit.
 
 The data is a folder of class folders, a zip of one, or an archive of CIFAR-10 or CIFAR-100; a folder may also hold
-train and test parts (train/ and test/, or one *train*.zip and one *test*.zip).  Part of the training pictures is held
-out: the weights that do best on those are kept, and the test pictures are looked at once, at the end.
+train and test parts (train/ and test/, or one *train*.zip and one *test*.zip).  Part of the training images is held
+out: the weights that do best on those are kept, and the test images are looked at once, at the end.
 
 In --out: checkpoint.safetensors (the whole state, after every epoch and on Ctrl-C), best.safetensors and
 final.safetensors (weights), metrics.jsonl (a line for each epoch), report.json and, with matplotlib, plots.
@@ -33,8 +33,8 @@ RIGHT = {   # what each of these may be in a checkpoint
     "strict": lambda value: value is None or type(value) is bool,
 }
 DETAILS = {   # the fields of training.Recipe: their type, and what they mean
-    "epochs": (int, "passes over the training pictures"),
-    "batch_size": (int, "pictures a step"),
+    "epochs": (int, "passes over the training images"),
+    "batch_size": (int, "images a step"),
     "lr": (float, "peak learning rate"),
     "schedule": (str, "constant, steps, cosine or one-cycle"),
     "warmup": (float, "epochs over which the rate rises from a tenth"),
@@ -52,15 +52,15 @@ DETAILS = {   # the fields of training.Recipe: their type, and what they mean
     "augment": (str, "crop-flip, photo or none"),
     "jitter": (float, "change brightness, contrast and saturation by up to this share"),
     "freeze": (str, "nothing, norm (batch norms) or trunk (everything but the head)"),
-    "held_out": (float, "training pictures for validation: their number, or below 1 their share"),
+    "held_out": (float, "training images for validation: their number, or below 1 their share"),
     "precision": (str, "float32 (default); on a GPU tf32, float16 or bfloat16"),
 }
 
 
 def add_arguments(parser):
     run = parser.add_argument_group("the run")
-    run.add_argument("--data", metavar="PATH", help="the training pictures")
-    run.add_argument("--test", metavar="PATH", help="the test pictures (default: the test part of --data, if any)")
+    run.add_argument("--data", metavar="PATH", help="the training images")
+    run.add_argument("--test", metavar="PATH", help="the test images (default: the test part of --data, if any)")
     run.add_argument("--model", metavar="NAME", help="the network (default: that of --weights)")
     run.add_argument("--weights", metavar="FILE", help="start from these weights, with a new head")
     run.add_argument("--recipe", metavar="NAME", help="paper-cifar, fast-cifar (default) or finetune")
@@ -68,8 +68,8 @@ def add_arguments(parser):
     run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
     run.add_argument("--seed", type=seed, metavar="N", help="of initial weights, order and augmentation (default: 0)")
     add_backend_argument(run)
-    run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read pictures (default: 2)")
-    run.add_argument("--strict", action="store_true", default=None, help="a broken picture is an error, not skipped")
+    run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read images (default: 2)")
+    run.add_argument("--strict", action="store_true", default=None, help="a broken image is an error, not skipped")
     run.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
     details = parser.add_argument_group("details that replace the recipe's")
     for name, (kind, text) in DETAILS.items():
@@ -141,12 +141,12 @@ def train(args, about, checkpoint) -> int:
     in_memory, test = recipe.augment != "photo", test_path(about)
     check_apart(args.out, about["data"], test)
     model = model_of(checkpoint) if checkpoint else first_model(about["model"], about["weights"], about["seed"])
-    source = read_pictures(about["data"], "train", model, about, args.workers, in_memory=in_memory)
+    source = read_images(about["data"], "train", model, about, args.workers, in_memory=in_memory)
     if checkpoint is None:
         model = with_new_head(model, source.classes, about["seed"])
     parts = split(source, recipe.held_out, about["seed"])
     if test:                                                         # read now, so that nothing is wrong at the end
-        test = read_pictures(test, "test", model, about, args.workers, in_memory=in_memory, classes=model.classes)
+        test = read_images(test, "test", model, about, args.workers, in_memory=in_memory, classes=model.classes)
     trainer = Trainer(*placed(about["backend"], model), recipe, *parts, seed=about["seed"], workers=args.workers,
                       about=about)
     if checkpoint:
@@ -163,21 +163,21 @@ def train(args, about, checkpoint) -> int:
 
 
 def test_path(about):
-    """Where the test pictures are, or None."""
-    from ..data.open_dataset import has_part
+    """Where the test images are, or None."""
+    from ..data.dataset_parts import has_part
     if about["test"] and not os.path.exists(about["test"]):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", about["test"])
     return about["test"] or (about["data"] if has_part(about["data"], "test") else None)
 
 
 def check_apart(out, *sources):
-    """The plots of a run must not become pictures of a class."""
-    from ..data.open_dataset import class_folder
+    """The plots of a run must not become images of a class."""
+    from ..data.dataset_parts import class_folder
     here = os.path.realpath(out)
     for source, part in zip(sources, ("train", "test")):
         there = class_folder(source, part) if source else None
         if there and os.path.commonpath([here, os.path.realpath(there)]) == os.path.realpath(there):
-            raise ValueError(f"--out {out} lies inside the pictures of {there}; choose a folder outside")
+            raise ValueError(f"--out {out} lies inside the images of {there}; choose a folder outside")
 
 
 def check_best(trainer, folder):
@@ -188,15 +188,15 @@ def check_best(trainer, folder):
         read_weights(os.path.join(folder, BEST))
 
 
-def read_pictures(path, part, model, about, workers, **options):
+def read_images(path, part, model, about, workers, **options):
     """One part of the data; what could not be read is named and counted."""
-    from ..training import open_source
-    with progress(f"reading the {part} pictures") as show:
-        source, broken = open_source(path, model, part=part, strict=about["strict"], workers=workers,
+    from ..training import open_dataset
+    with progress(f"reading the {part} images") as show:
+        source, broken = open_dataset(path, model, part=part, strict=about["strict"], workers=workers,
                                      show=show, **options)
     if broken:
         note(*broken[:5], *["…"] * (len(broken) > 5))
-        note(f"{path}: left out {len(broken)} of {len(source) + len(broken)} pictures, unreadable")
+        note(f"{path}: left out {len(broken)} of {len(source) + len(broken)} images, unreadable")
     note(*source.notes, f"{len(source)} {part} images of {counted(source)}")
     return source
 
@@ -216,13 +216,13 @@ def finish(args, about, trainer, test) -> int:
     model, best = trainer.learned(), os.path.join(args.out, "best.safetensors")
     load_weights(model, best)
     source = test or trainer.validation or trainer.train
-    what = "test pictures" if test else "held-out training pictures"
+    part = "test" if test else "held-out training"
     result = evaluate(model, source)
-    written = write_report(trainer.history, result, args.out, weights=best, pictures=what, run=about)
+    written = write_report(trainer.history, result, args.out, weights=best, pictures=f"{part} pictures", run=about)
     if args.json:
-        say_json({"weights": best, "pictures": what, **result})
+        say_json({"weights": best, "pictures": f"{part} pictures", **result})
     else:
         first, *rest = as_lines(result)
-        say(f"{best} on {what}: {first}", *rest)
+        say(f"{best} on {part} images: {first}", *rest)
         say(f"wrote {', '.join(written)} into {args.out}")
     return 0

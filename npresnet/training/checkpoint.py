@@ -1,6 +1,6 @@
 """The whole state of a run in one file, written whole or not at all.
 
-Everything random is a function of (seed, epoch, picture), so the state is arrays and counters: the weights under their
+Everything random is a function of (seed, epoch, image), so the state is arrays and counters: the weights under their
 own names, "optimizer/…" and "average/…" beside them, and one JSON text under "training".
 """
 

@@ -17,7 +17,7 @@ class CapturedStep:
     The first step brings parameters, velocities and running statistics into arrays of the step's own, and all steps
     write there: copy what is to keep its numbers.  Where somebody has given the model other arrays it starts again.
 
-    ``sums`` holds loss · pictures, right answers and steps, added up on the GPU until somebody sets them.  A loss or a
+    ``sums`` holds loss · images, right answers and steps, added up on the GPU until somebody sets them.  A loss or a
     gradient that is not finite makes the first of them NaN; from then on nothing but the running statistics moves, and
     no step is counted, so that whoever looks later can make that step again.  Where the precision scales the loss, a
     gradient that overflows costs a step and halves the scale.

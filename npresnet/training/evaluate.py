@@ -18,7 +18,7 @@ LONGEST = 40      # characters of a class name in a figure
 def evaluate(model, source) -> dict:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"}.
 
-    A class without pictures has the accuracy None.  ``confusion[i][j]`` counts the pictures of class i that were taken
+    A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that were taken
     for class j.
     """
     loss, predicted = predict(model, source)
@@ -54,7 +54,7 @@ def write_report(history, result, folder, **about):
 
 
 def plots(history, result) -> dict[str, bytes]:
-    """Pictures of the run, none where matplotlib is missing."""
+    """Images of the run, none where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

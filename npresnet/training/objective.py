@@ -9,7 +9,7 @@ from .. import ops
 
 
 def cross_entropy(logits, labels, share, smoothing):
-    """(loss, pullback); with mix-up the labels' loss and the mirrored labels', mixed like the pictures."""
+    """(loss, pullback); with mix-up the labels' loss and the mirrored labels', mixed like the images."""
     loss, pullback = ops.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
     if share == 1:
         return loss, pullback

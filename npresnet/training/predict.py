@@ -1,4 +1,4 @@
-"""What a model says about many pictures."""
+"""What a model says about many images."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ def predict(model, source, batch_size=128, workers=2):
 
 
 def judged(model, batches):
-    """The same, of pictures in batches.  A GPU is waited for once, at the end."""
+    """The same, of images in batches.  A GPU is waited for once, at the end."""
     total, predicted = 0.0, []
-    for batch in batches.plain():
+    for batch in batches.in_order():
         x, labels = on_device_of(model, batch)
         logits = model.logits(x)
         total = total + ops.softmax_cross_entropy(logits, labels)[0].astype(np.float64) * len(labels)

@@ -41,11 +41,11 @@ class Recipe:
     average: float = 0.0            # decay of the moving average of the weights, such as 0.999; 0: none
     accumulate: int = 1             # a batch goes through in so many parts, whose gradients add up;
                                     # a batch norm takes its statistics from one part
-    augment: str = "crop-flip"      # crop-flip (small pictures), photo (random resized crop and flip) or none
+    augment: str = "crop-flip"      # crop-flip (small images), photo (random resized crop and flip) or none
     jitter: float = 0.0             # brightness, contrast and saturation change by up to this share
     precision: str = "float32"      # float32; tf32 products on a GPU; float16 or bfloat16 between layers
     freeze: str = "nothing"         # "norm": batch norms keep their statistics; "trunk": only the head learns
-    held_out: float = 5000          # training pictures kept for validation: their number, or below 1 their share
+    held_out: float = 5000          # training images kept for validation: their number, or below 1 their share
 
     def __post_init__(self):
         for field in fields(self):
@@ -82,12 +82,12 @@ class Recipe:
 
 
 RECIPES = {
-    # [R1]: 64k iterations of 128 on 45k/5k pictures, divided by 10 at 32k and 48k.  ResNet-110 wants warmup=1; [R1]
+    # [R1]: 64k iterations of 128 on 45k/5k images, divided by 10 at 32k and 48k.  ResNet-110 wants warmup=1; [R1]
     # holds it at a tenth of the rate until the training error falls below 80 %.
     "paper-cifar": Recipe(epochs=182),
     # More from fewer epochs: the rate swings up and back once, Nesterov's step, decay where it helps.
     "fast-cifar": Recipe(epochs=30, lr=0.4, schedule="one-cycle", nesterov=True, weight_decay=5e-4, decay_all=False),
-    # Photos on trained weights: a small rate, and the statistics of the large data set kept.
+    # Photos on trained weights: a small rate, and the statistics of the large dataset kept.
     "finetune": Recipe(epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True,
                        augment="photo", freeze="norm", held_out=0.1),
 }

@@ -1,7 +1,7 @@
 """The network that a run begins with, and whether it can be trained on the data."""
 
 from ..backend import array_namespace
-from ..data import recipe_of
+from ..data import preprocessing_of
 from ..formats.errors import describing
 from ..models import Spec, rebuild
 from ..nn import BatchNorm2d
@@ -42,8 +42,8 @@ def model_of(checkpoint):
     shapes = {key: array.shape for key, array in arrays.items()}
     with describing("the checkpoint's description of the model"):
         model = rebuild(Spec(**spec), shapes, description.get("changes", ()), description.get("frozen", ()))
-        model.preprocessing = recipe_of(recipe) if isinstance(recipe, dict) else recipe
-        recipe_of(model)
+        model.preprocessing = preprocessing_of(recipe) if isinstance(recipe, dict) else recipe
+        preprocessing_of(model)
     model.classes = classes and tuple(classes)
     return model
 
@@ -60,7 +60,7 @@ def check_start(model, recipe, source, side):
     if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
         raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")
-    if len(recipe_of(model).mean) != 3:
+    if len(preprocessing_of(model).mean) != 3:
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
     if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return

@@ -1,6 +1,6 @@
 """How a Trainer makes a step: watched by the host on any device, or as one CUDA graph that the host looks at later.
 
-Both are called with a batch, and have ``totals``: [loss · pictures, right answers, pictures] of the epoch so far.
+Both are called with a batch, and have ``totals``: [loss · images, right answers, images] of the epoch so far.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ class Step:
         self.trainer, self.totals = trainer, [0.0, 0, 0]
 
     def __call__(self, batch):
-        """One step of the optimiser; (loss · pictures, right answers, pictures) of the batch before it."""
+        """One step of the optimiser; (loss · images, right answers, images) of the batch before it."""
         trainer = self.trainer
         model, recipe, precision = trainer.model, trainer.recipe, trainer.precision
         now = trainer.epoch * len(trainer.batches) + trainer.step
@@ -78,7 +78,7 @@ class GraphStep:
             self.first = trainer.step
         x, labels = on_device_of(trainer.model, batch)
         self.step(x, labels, trainer.recipe.rate(trainer.epoch * steps + trainer.step, steps))
-        self.pictures, self.made = self.pictures + len(labels), self.made + 1
+        self.images, self.made = self.images + len(labels), self.made + 1
         if self.made % LOOK == 0:
             self.look()
 
@@ -87,13 +87,13 @@ class GraphStep:
         loss, right, good = self.step.sums.get().tolist()
         if loss - loss != 0:                                            # NaN
             self.explain(self.first + int(good))
-        return [loss, int(right), self.pictures]
+        return [loss, int(right), self.images]
 
     totals = property(look)
 
     @totals.setter
     def totals(self, totals):
-        *sums, self.pictures = totals
+        *sums, self.images = totals
         self.step.sums[...] = self.step.xp.asarray([*sums, 0.0])
         self.made = 0
 

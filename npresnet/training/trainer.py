@@ -51,7 +51,7 @@ class Trainer:
 
     @property
     def totals(self) -> list:
-        """[loss · pictures, right answers, pictures] of the epoch so far."""
+        """[loss · images, right answers, images] of the epoch so far."""
         return self.update.totals
 
     @totals.setter
@@ -117,6 +117,6 @@ class Trainer:
         return (self.average.model(self.model) if self.average else self.model).eval()
 
     def score(self):
-        """{"loss", "accuracy"} of the learned model on the validation pictures."""
+        """{"loss", "accuracy"} of the learned model on the validation images."""
         loss, predicted = judged(self.learned(), self.held_out)
         return {"loss": loss, "accuracy": float((predicted == self.validation.labels).mean())}

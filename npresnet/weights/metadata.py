@@ -29,15 +29,15 @@ def model_metadata(model) -> dict[str, str]:
     spec = getattr(model, "spec", None)
     if spec is None:
         return {}
-    recipe = getattr(model, "preprocessing", None)
+    preprocessing = getattr(model, "preprocessing", None)
     classes = getattr(model, "classes", None)
-    check_recipe(recipe)
+    check_preprocessing(preprocessing)
     check_classes(classes, spec.num_classes)
     changed = what_changed(model)
     return {KEY: json.dumps({
         "version": CHANGED if changed else PLAIN,
         "spec": json.loads(spec.to_json()),
-        "preprocessing": asdict(recipe) if is_dataclass(recipe) else recipe,
+        "preprocessing": asdict(preprocessing) if is_dataclass(preprocessing) else preprocessing,
         "classes": None if classes is None else list(classes),
         **changed,
     }, sort_keys=True, ensure_ascii=False)}
@@ -61,12 +61,12 @@ def what_changed(model) -> dict:
     return {"changes": told, "frozen": frozen} if told or frozen else {}
 
 
-def check_recipe(recipe):
-    if recipe is None:
+def check_preprocessing(preprocessing):
+    if preprocessing is None:
         return
-    from ..data import recipe_of  # brings Pillow
+    from ..data import preprocessing_of  # brings Pillow
     try:
-        recipe_of(recipe)
+        preprocessing_of(preprocessing)
     except ValueError as error:
         raise WeightsError(f"model.preprocessing: {error}") from None
 
@@ -96,12 +96,12 @@ def valid(fields):
 
 
 def describes_a_model(fields):
-    spec, recipe, classes = (fields.get(key) for key in ("spec", "preprocessing", "classes"))
+    spec, preprocessing, classes = (fields.get(key) for key in ("spec", "preprocessing", "classes"))
     wanted = {"name": str, "num_classes": int, "in_channels": int, "dialect": str, "options": dict}
     return (type(spec) is dict and spec.keys() == wanted.keys()
             and all(type(spec[key]) is kind for key, kind in wanted.items())
             and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
-            and (recipe is None or type(recipe) in (str, dict))
+            and (preprocessing is None or type(preprocessing) in (str, dict))
             and (classes is None or (type(classes) is list and names_of_each(classes, spec["num_classes"]))))
 
 

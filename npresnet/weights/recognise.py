@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Recognition:
     """Enough to build the model, ``build(name, num_classes, in_channels=…, dialect=…, **options)``, and to use it.
 
-    preprocessing  a preset's name, or a recipe of its own
+    preprocessing  a preset's name, or a Preprocessing
     classes        their names where the file brings them, else None
     dataset        whose class names fit, where the hash proves it, else None
     source         "metadata", "catalogue" or "keys": what was believed
@@ -81,11 +81,11 @@ def from_metadata(fields, shapes):
         raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
     with describing("the metadata"):
         check_options(spec["name"], spec["dialect"], spec["options"], shapes)
-        recipe = fields.get("preprocessing")
-        if type(recipe) is dict:
+        preprocessing = fields.get("preprocessing")
+        if type(preprocessing) is dict:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
-            recipe = Preprocessing(**recipe)
-    return Recognition(**spec, preprocessing=recipe, source="metadata",
+            preprocessing = Preprocessing(**preprocessing)
+    return Recognition(**spec, preprocessing=preprocessing, source="metadata",
                        classes=None if classes is None else tuple(classes), changes=changes,
                        frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else ())
 

@@ -1,4 +1,4 @@
-"""A first picture is answered at once; many pictures go through the engine; a machine without a cache only warns."""
+"""A first image is answered at once; many images go through the engine; a machine without a cache only warns."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def by_engine(run):
     return isinstance(getattr(run, "__self__", None), Engine)
 
 
-def test_the_road_depends_on_how_many_pictures_there_are(monkeypatch, capsys):
+def test_the_road_depends_on_how_many_images_there_are(monkeypatch, capsys):
     model = create_model("resnet20")
     monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
     assert [by_engine(scores(model, n)) for n in (1, MANY - 1, MANY)] == [False, False, True]
@@ -52,7 +52,7 @@ def test_both_roads_give_the_scores_before_a_softmax(monkeypatch, softmax):
     np.testing.assert_allclose(optimize(model)(x), model(x), atol=1e-4 * abs(model(x)).max())
 
 
-def test_one_picture_loads_no_compiler(weights, photo):
+def test_one_image_loads_no_compiler(weights, photo):
     code = ("import sys; from npresnet.cli import main; status = main(sys.argv[1:]); "
             "sys.exit(status or 'numba' in sys.modules)")
     done = python("-c", code, "classify", photo, "--weights", weights)

@@ -125,7 +125,7 @@ def test_pipes_and_devices_are_no_files(tmp_path):
 
 def test_a_hyphen_is_standard_input(monkeypatch):
     class Input:
-        buffer = io.BytesIO((ROOT.parent / "notebooks/pictures/im2col.png").read_bytes())
+        buffer = io.BytesIO((ROOT.parent / "notebooks/images/im2col.png").read_bytes())
     monkeypatch.setattr(sys, "stdin", Input)
     assert read_image("-").width > 100
     with pytest.raises(WeightsError, match="-: the file is empty"):
@@ -146,7 +146,7 @@ def png(width, height):
 
 @pytest.mark.parametrize("width, height, words", [
     (1, 80_000_000, "too long and thin"), (70_000, 300, "too long and thin"), (9000, 9000, "past the bound"),
-    (30_000, 30_000, "refused as a decompression bomb|past the bound"), (0, 5, "broken|not a picture")])
+    (30_000, 30_000, "refused as a decompression bomb|past the bound"), (0, 5, "broken|not an image")])
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_an_image_is_paid_for_by_the_size_that_its_header_tells(width, height, words):
     with pytest.raises(ImageError, match=words):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.data.gpu_batches import Resident
+from npresnet.data.gpu_batches import GpuBatches
 from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore
 from npresnet.training import step as steps
 from npresnet.training.step import GraphStep, Step
@@ -60,7 +60,7 @@ def test_the_gpu_makes_the_hosts_batches(cupy):
 
 def test_graphs_train_as_watched_steps_do(cupy):
     graph, plain = fresh(dtype=np.float64), watched(fresh(dtype=np.float64))
-    assert isinstance(graph.update, GraphStep) and isinstance(graph.batches, Resident)
+    assert isinstance(graph.update, GraphStep) and isinstance(graph.batches, GpuBatches)
     graph.fit()
     plain.fit()
     assert_close(graph, plain, 1e-12)
@@ -186,7 +186,7 @@ def test_what_is_frozen_stays(reference):
 def test_photos_of_the_host_train_in_graphs(reference, tmp_path):
     recipe = replace(RECIPE, jitter=0.2, epochs=1)
     graph, plain = fresh(recipe), watched(fresh(recipe))
-    assert not isinstance(graph.batches, Resident)
+    assert not isinstance(graph.batches, GpuBatches)
     graph.fit(tmp_path)
     plain.fit()
     assert_close(graph, plain, 1e-7)

@@ -261,14 +261,14 @@ def test_only_layers_of_nn_are_known():
 
 
 def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
-    from npresnet.data.dataset import Source
+    from npresnet.data.dataset import Dataset
     from npresnet.training import Recipe, Trainer
     from npresnet.training.checkpoint import read_checkpoint, restore, save_checkpoint
     from npresnet.training.start import model_of, with_new_head
     model = small()
     EDITS["a dilation"](model, np.random.default_rng(0))
     model.conv1.weight.trainable = False
-    data = Source(np.arange(8) % 4, "abcd", pixels=RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
+    data = Dataset(np.arange(8) % 4, "abcd", pixels=RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
     trainer = Trainer(model, Recipe(epochs=1, batch_size=8, augment="none"), data)
     save_checkpoint(trainer, tmp_path)
     checkpoint = read_checkpoint(tmp_path)

@@ -1,4 +1,4 @@
-"""Every model of the family: its size, its names, its options, and any picture that it may be shown."""
+"""Every model of the family: its size, its names, its options, and any image that it may be shown."""
 
 import numpy as np
 import pytest
@@ -234,7 +234,7 @@ def test_bad_names_and_options_say_what_is_possible(name, options, message):
         build(name, **options)
 
 
-def test_a_picture_with_other_channels_says_so():
+def test_a_image_with_other_channels_says_so():
     with pytest.raises(ValueError, match=r"expect 3 channels .* x has 4 channels"):
         create_model("resnet20")(np.zeros((1, 4, 8, 8), np.float32))
 

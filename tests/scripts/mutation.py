@@ -102,9 +102,10 @@ def silent(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             quiet = node.exc.args
         elif isinstance(node, ast.FunctionDef):
-            quiet = [node.returns, *(a.annotation for a in node.args.args)]
+            quiet = [node.returns, *(a.annotation for a in (*node.args.args, *node.args.kwonlyargs))]
+            quiet += [a.annotation for a in (node.args.vararg, node.args.kwarg) if a]
         elif isinstance(node, ast.AnnAssign):
-            quiet = [node.annotation]
+            quiet = [node.annotation, *[node.value] * (getattr(node.annotation, "id", "") == "TypeAlias")]
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("__all__", "__slots__"):
             quiet = [node.value]
         found |= {id(part) for part in quiet if part is not None for part in ast.walk(part)}

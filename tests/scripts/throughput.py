@@ -14,7 +14,7 @@ import numpy as np
 
 from npresnet import create_model, ops
 from npresnet.cli.backends import computing, placed
-from npresnet.training import Source, Trainer, recipe
+from npresnet.training import Dataset, Trainer, recipe
 from npresnet.training.step import GraphStep
 
 
@@ -57,7 +57,7 @@ def main():
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (128 * args.steps, 32, 32, 3)).astype(np.uint8)
-    source = Source(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
+    source = Dataset(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
     with computing(args.backend):
         trainer = Trainer(*placed(args.backend, create_model(args.model)), recipe("fast-cifar", lr=1e-3), source)
         batch, rows = next(trainer.batches.epoch(0)), []

@@ -1,4 +1,4 @@
-"""The experiment on depth, on a few small pictures."""
+"""The experiment on depth, on a few small images."""
 
 import json
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from npresnet import load_model, read_weights, use
 from npresnet.data import Preprocessing
-from npresnet.training import Batches, Recipe, Source, Trainer, TrainingError, open_source, predict, recipe, split
+from npresnet.training import Batches, Dataset, Recipe, Trainer, TrainingError, open_dataset, predict, recipe, split
 from npresnet.training.evaluate import as_lines, evaluate, plots
 
 from ..support.drawn import drawn_source, small_model
@@ -56,19 +56,19 @@ def test_the_fast_kernels_repeat_themselves_bit_for_bit():
 
 
 def photos(root, count=12):
-    """Pictures of several sizes in two class folders."""
+    """Images of several sizes in two class folders."""
     rng = np.random.default_rng(0)
     for number in range(count):
         height, width = rng.integers(20, 50, 2)
         (root / f"class{number % 2}").mkdir(exist_ok=True)
-        picture = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
-        picture.save(root / f"class{number % 2}/{number}.png")
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+        image.save(root / f"class{number % 2}/{number}.png")
     return root
 
 
 def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
     recipe = Preprocessing(20, 16)
-    source, _ = open_source(photos(tmp_path), recipe, in_memory=False)
+    source, _ = open_dataset(photos(tmp_path), recipe, in_memory=False)
     assert source.folder is not None and isinstance(source.read(np.arange(2)), list)
 
     def epoch(workers, number=3):
@@ -78,26 +78,26 @@ def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
         np.testing.assert_array_equal(one.x, many.x)
         np.testing.assert_array_equal(one.labels, many.labels)
     assert not np.array_equal(epoch(1)[0].x, epoch(1, number=4)[0].x)
-    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).plain()])
+    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).in_order()])
     for number, x in enumerate(plain):
         with source.folder.open(number) as file:
             np.testing.assert_array_equal(x, recipe(file))
 
 
-def test_broken_pictures_are_left_out_by_name_and_keep_nobody_elses_number(tmp_path):
+def test_broken_images_are_left_out_by_name_and_keep_nobody_elses_number(tmp_path):
     names = sorted(photos(tmp_path).rglob("*.png"))
-    whole, _ = open_source(tmp_path, "cifar10", in_memory=False)
-    names[3].write_bytes(b"no picture")
+    whole, _ = open_dataset(tmp_path, "cifar10", in_memory=False)
+    names[3].write_bytes(b"no image")
     for in_memory in (True, False):
-        source, broken = open_source(tmp_path, Preprocessing(16, 16), in_memory=in_memory)
+        source, broken = open_dataset(tmp_path, Preprocessing(16, 16), in_memory=in_memory)
         assert len(source) == 11 and len(broken) == 1 and names[3].name in broken[0]
         assert np.delete(whole.labels, 3).tolist() == source.labels.tolist()
     assert source.numbers.tolist() == [0, 1, 2, *range(4, 12)]
 
 
-def test_pictures_of_any_size_cannot_be_trained_on(tmp_path):
+def test_images_of_any_size_cannot_be_trained_on(tmp_path):
     with pytest.raises(ValueError, match="with a crop"):
-        open_source(photos(tmp_path), Preprocessing(None, None))
+        open_dataset(photos(tmp_path), Preprocessing(None, None))
 
 
 def test_it_learns_and_the_best_weights_are_kept(tmp_path):
@@ -178,9 +178,9 @@ def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
         assert parameter.value is before[name]
 
 
-def test_a_class_without_pictures_has_no_accuracy(model):
+def test_a_class_without_images_has_no_accuracy(model):
     source = drawn_source(12)
-    result = evaluate(model, Source(source.labels % 2, source.classes, pixels=source.pixels))
+    result = evaluate(model, Dataset(source.labels % 2, source.classes, pixels=source.pixels))
     assert result["per_class"]["class2"] is None and None not in list(result["per_class"].values())[:2]
     assert as_lines(result)[-1].split() == ["class2", "–"]
 
@@ -211,7 +211,7 @@ def test_splits_take_from_every_class_alike():
         split(source, 60, 0)
 
 
-def test_every_picture_comes_once_an_epoch_in_a_new_order():
+def test_every_image_comes_once_an_epoch_in_a_new_order():
     source = drawn_source(50)
     batches = Batches(source, small_model().preprocessing, 16)
     orders = [np.concatenate([batch.x[:, 0, 0, 0] for batch in batches.epoch(epoch)]) for epoch in (0, 1)]

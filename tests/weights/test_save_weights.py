@@ -140,7 +140,7 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     ("classes", ("cat", "dog"), "model.classes must be None or 3 names"), ("classes", (0, 1, 2), "3 names"),
     ("classes", "abc", "3 names"), ("classes", (), "3 names"),
     ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
-    ("preprocessing", {"size": 3}, "not a preprocessing recipe"),
+    ("preprocessing", {"size": 3}, "not the fields of a preprocessing"),
     ("preprocessing", 224, "model.preprocessing: a int does not say"),
     ("fc", Linear(64, 7), "model.classes must be None or 7 names"),
     ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'")])

@@ -34,7 +34,7 @@ class Global:
 class Built:
     """What an allow-listed call may return so that the instruction BUILD can complete it: override ``build``."""
 
-    def build(self, state):
+    def build(self, state) -> object:
         raise WeightsError(f"BUILD has no meaning for a {type(self).__name__}")
 
 

@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 
 from ...backend import Array, Pullback, array_namespace
-from ...ops.pool import avg_pool2d, fitting, global_avg_pool2d, max_pool2d, positions
-from ...ops.window import Window, pair
+from ...ops.check import IntOrPair, Padding, pair
+from ...ops.pool import avg_pool2d, check_window, global_avg_pool2d, max_pool2d, positions
+from ...ops.window import Window
 from .launch import channels_first, channels_last, launch_each, pack_width, supports_arrays
 
 TAPS = 256               # what a byte can tell apart
 
 
-def _supports_max_pool(x: Array, kernel, **static) -> bool:
+def _supports_max_pool(x: Array, kernel: IntOrPair, **static) -> bool:
     kh, kw = pair(kernel, "kernel")
     return supports_arrays(x) and kh * kw <= TAPS
 
 
 @max_pool2d.register("cupy", supports=_supports_max_pool)
-def max_pool2d_cupy(x: Array, kernel, *, stride, padding=0, dilation=1,
+def max_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Padding = 0, dilation: IntOrPair = 1,
                     ceil_mode: bool = False) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.max_pool2d`.
 
     Saves: winner.
     """
-    window = fitting(Window.of(kernel, stride, padding, dilation), x.shape)
+    window = check_window(Window.of(kernel, stride, padding, dilation), x.shape)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = channels_last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
@@ -52,18 +53,18 @@ def _supports_avg_pool(x: Array, *args, **static) -> bool:
 
 
 @avg_pool2d.register("cupy", supports=_supports_avg_pool)
-def avg_pool2d_cupy(x: Array, kernel, *, stride, padding=0, ceil_mode: bool = False,
+def avg_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Padding = 0, ceil_mode: bool = False,
                     count_include_pad: bool = True) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.avg_pool2d`.
 
     Saves: m.
     """
-    asked = window = fitting(Window.of(kernel, stride, padding), x.shape)
+    given = window = check_window(Window.of(kernel, stride, padding), x.shape)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = channels_last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
-    mh, mw = (positions(xp, i, o, k, s, pad, d, count_include_pad)
-              for i, o, k, s, pad, d in zip(shape[2:], size, *asked))
+    mh, mw = (positions(xp, i, o, k, s, p, count_include_pad)
+              for i, o, k, s, p, _ in zip(shape[2:], size, *given))
     m, y = (mh[:, None] * mw).astype(dtype), xp.empty((shape[0], *size, shape[1]), dtype)
     numbers = *window.kernel, *window.stride
     launch_pool("avg_pool", (x, m, y), shape, size, numbers, window, y.size)

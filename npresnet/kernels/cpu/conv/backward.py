@@ -19,7 +19,7 @@ TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while fi
 
 
 def image_gradient(dy, w, x, window):
-    """dX; that of a picture, with its few channels, by the reference.
+    """dX; that of an image, with its few channels, by the reference.
 
     Every s-th pixel has met the same taps, every s-th of each kernel row and column: with a stride of s, dX is s·s
     images side by side, each a convolution of dY with its own part of the flipped filters.

@@ -36,7 +36,7 @@ def conv2d_numba(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
 
 def conv_fits(x, w, b, groups, dilation) -> bool:
-    """A batch in float32, whole vectors of filters and (but for a picture's few) of channels, one group, no holes."""
+    """A batch in float32, whole vectors of filters and (but for an image's few) of channels, one group, no holes."""
     arrays = [a for a in (x, w, b) if a is not None]
     if any(not isinstance(a, np.ndarray) or a.dtype != np.float32 for a in arrays) or x.ndim != 4 or w.ndim != 4:
         return False
