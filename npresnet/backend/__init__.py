@@ -6,12 +6,12 @@ from .dispatch import (
     Kernel,
     backend_of,
     default_backend,
-    give_up_numba,
+    disable_numba,
     load_kernels,
     use,
     without_numba,
 )
 
 __all__ = ["Array", "Captured", "Kernel", "Pullback", "array_namespace", "backend_of", "captured", "default_backend",
-           "floating", "give_up_numba", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device",
+           "disable_numba", "floating", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device",
            "use", "without_numba"]

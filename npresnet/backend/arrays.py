@@ -13,7 +13,7 @@ Pullback = Callable[..., Any]       # dy → (dx, …), an op's; dy → dx, a mo
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 
 
-def array_namespace(*arrays: Any) -> Any:
+def array_namespace(*arrays: Array | None) -> Any:
     """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
     cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
     if cupy is None:
@@ -24,13 +24,13 @@ def array_namespace(*arrays: Any) -> Any:
     return cupy if on_gpu == {True} else numpy
 
 
-def namespace_for(**arrays: Any) -> Any:
+def namespace_for(**arrays: Array | None) -> Any:
     """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored).
 
     bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
     """
     if len(found := {getattr(a, "dtype", None) for a in arrays.values() if a is not None}) == 1 and found <= PLAIN:
-        return array_namespace(*arrays.values())                                # in short, since every op asks
+        return array_namespace(*arrays.values())                                # the short way: every op calls this
     dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
     listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
     known = all(map(floating, dtypes.values()))

@@ -1,16 +1,19 @@
 """GPUs: moving arrays there and back, TF32, recording CUDA graphs."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
+from typing import Any
 
 import numpy
 
-from .arrays import array_namespace
+from .arrays import Array, array_namespace
 
 _tf32 = ContextVar("tf32", default=False)
 
 
-def to_device(thing, device: str):
+def to_device(thing: Any, device: str) -> Any:
     """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     What is on another GPU than the current one is computed with inside ``with cupy.cuda.Device(1)``.
@@ -29,10 +32,10 @@ def to_device(thing, device: str):
         return cupy.array(thing)
 
 
-def gpu():
+def gpu() -> Any:
     """CuPy's module, where CuPy and a GPU can be used; an error that says what is missing elsewhere."""
     try:
-        import cupy
+        cupy = import_module("cupy")
     except ImportError:
         raise ImportError("a GPU needs CuPy: pip install 'npresnet[cuda12]' or 'npresnet[cuda13]'") from None
     if not cupy.cuda.is_available():
@@ -40,10 +43,10 @@ def gpu():
     return cupy
 
 
-def captured(cupy, work, stream=None):
+def captured(cupy: Any, work: Callable[[], Any], stream: Any = None) -> tuple[Any, Any]:
     """(a CUDA graph of what ``work()`` enqueues, what that returned); nothing runs until the graph is launched.
 
-    Meanwhile nothing may come back to the host, and memory must be the graph's own.
+    ``work`` may not wait for the GPU or copy to the host, and what it allocates must stay the graph's own.
     """
     stream = stream or cupy.cuda.Stream(non_blocking=True)
     with stream:
@@ -56,10 +59,10 @@ def captured(cupy, work, stream=None):
 
 
 @contextmanager
-def tf32(allowed=True):
+def tf32(allowed: bool = True) -> Iterator[None]:
     """Let convolutions on a GPU read 10 of the 23 bits of a float32's mantissa: several times faster, 1e-3 off.
 
-    Without it float32 means float32.  A pullback keeps what its forward call was told.
+    Without it float32 means float32.  A pullback uses the setting of its forward call.
     """
     token = _tf32.set(allowed)
     try:
@@ -69,6 +72,7 @@ def tf32(allowed=True):
 
 
 def tf32_allowed() -> bool:
+    """Whether :func:`tf32` is in force."""
     return _tf32.get()
 
 
@@ -77,14 +81,14 @@ class Captured:
 
     For each set of shapes the first call runs the function as it is, the second captures it, later ones launch the
     graph.  Results of a graph lie in arrays of its own, which its next launch overwrites.  What the function allocates
-    while it is captured comes from a pool of its own, whose memory nobody else is ever given.
+    while it is captured comes from a memory pool that serves nothing else.
     """
 
-    def __init__(self, xp, function):
+    def __init__(self, xp: Any, function: Callable[..., tuple]):
         self.xp, self.function, self.graphs = xp, function, {}
         self.pool, self.stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
 
-    def __call__(self, *arrays):
+    def __call__(self, *arrays: Array) -> tuple:
         shapes = tuple((array.shape, array.dtype.str) for array in arrays)
         if shapes not in self.graphs:
             self.graphs[shapes] = None
@@ -98,12 +102,12 @@ class Captured:
         graph.launch()
         return results
 
-    def close(self):
-        """Give the graphs' memory back; a pool that is only forgotten keeps it."""
+    def close(self) -> None:
+        """Free the graphs' memory; deleting the pool alone would not."""
         self.graphs.clear()
         self.pool.free_all_blocks()
 
-    def captured(self, places):
+    def captured(self, places: list[Array]) -> tuple[Any, list[Array], Any]:
         """(the graph of the function of what lies in ``places``, those, its results); nothing runs yet."""
         with self.xp.cuda.using_allocator(self.pool.malloc):
             graph, results = captured(self.xp, lambda: self.function(*places), self.stream)

@@ -9,37 +9,38 @@ that value and gradient always come from the same code, whichever thread runs th
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import numpy
 
-from .arrays import Array, array_namespace
+from .arrays import Array, Pullback, array_namespace
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Faster = TypeVar("Faster", bound=Callable[..., Any])
 
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
 
-_chosen = ContextVar("cpu_backend", default=None)
+_chosen: ContextVar[str | None] = ContextVar("cpu_backend", default=None)
 
 
 @cache
 def default_backend() -> str:
     """``"numba"`` where Numba and SciPy (for its BLAS) are installed and Numba compiles, else ``"numpy"``."""
-    if _given_up:
-        warnings.warn(f"{_given_up}; the slow reference runs instead", stacklevel=2)
-    return "numpy" if _given_up or without_numba() or not find_spec("scipy") else "numba"
+    if _disabled:
+        warnings.warn(f"{_disabled}; the slow reference runs instead", stacklevel=2)
+    return "numpy" if _disabled or without_numba() or not find_spec("scipy") else "numba"
 
 
 def without_numba() -> str:
-    """What keeps Numba from compiling here, or nothing."""
+    """The reason why Numba cannot compile here; "" where it can."""
     numba = sys.modules.get("numba")
     if not find_spec("numba"):
         return "numba is not installed (pip install numba)"
@@ -47,29 +48,29 @@ def without_numba() -> str:
     return "NUMBA_DISABLE_JIT keeps numba from compiling" if disabled else ""
 
 
-_given_up = ""
+_disabled = ""           # the reason
 
 
-def give_up_numba(reason):
-    """From now on references run in this process in the place of Numba's kernels, but for the engine's."""
-    global _given_up
-    _given_up = reason
+def disable_numba(reason: str) -> None:
+    """From now on the references run in this process in the place of Numba's kernels, except the engine's."""
+    global _disabled
+    _disabled = reason
     _chosen.set(None)
     default_backend.cache_clear()
 
 
-def backend_of(x) -> str:
+def backend_of(x: Array) -> str:
     """``"cupy"`` for a GPU array; for a CPU array the backend chosen by :func:`use`."""
     return "cupy" if array_namespace(x) is not numpy else _chosen.get() or default_backend()
 
 
 @contextmanager
-def use(backend: str):
+def use(backend: str) -> Iterator[None]:
     """Run CPU arrays through ``backend``: ``"numpy"`` (the reference) or ``"numba"`` (the default)."""
     if backend not in ("numpy", "numba"):
         raise ValueError(f"use() takes 'numpy' or 'numba', not {backend!r}; GPU arrays choose cupy by themselves")
     if backend == "numba" and default_backend() != "numba":
-        reason = _given_up or without_numba() or "the numba backend needs numba and scipy: pip install numba scipy"
+        reason = _disabled or without_numba() or "the numba backend needs numba and scipy: pip install numba scipy"
         raise ImportError(reason)
     token = _chosen.set(backend)
     try:
@@ -93,23 +94,24 @@ class Kernel(Generic[Arguments, Result]):
     def __init__(self, reference: Callable[Concatenate[Array, Arguments], Result]):
         update_wrapper(self, reference)
         self.reference = reference
-        self.faster: dict[str, Callable] = {}
+        self.faster: dict[str, Callable[..., Any]] = {}
         self.supports: dict[str, Callable[..., bool]] = {}
         parameters = signature(reference).parameters.values()
         self.positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
 
-    def register(self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True):
+    def register(self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True) \
+            -> Callable[[Faster], Faster]:
         """Decorate the function that runs for arrays of ``backend``.
 
         ``supports`` is asked with the arguments of each call; where it says no, the reference runs.
         """
-        def decorate(function):
+        def decorate(function: Faster) -> Faster:
             self.faster[backend], self.supports[backend] = function, supports
             return function
         return decorate
 
     def has_faster(self, x: Array) -> bool:
-        """Whether another function than the reference is there for arrays like x; a CPU's are made for float32."""
+        """Whether a kernel may run for arrays of x's backend and dtype; on a CPU all are for float32."""
         backend = backend_of(x)
         load_kernels(backend)
         return backend in self.faster and (backend == "cupy" or getattr(x, "dtype", None) == numpy.float32)
@@ -122,14 +124,14 @@ class Kernel(Generic[Arguments, Result]):
         result = (self.faster[backend] if faster else self.reference)(x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
-            return y, check_cotangent(y, pullback, self.positional), *more
-        return result
+            return cast(Any, (y, check_cotangent(y, pullback, self.positional), *more))
+        return cast(Any, result)
 
 
-def check_cotangent(y, pullback, arguments=()):
-    """``pullback``, for a dy of y's shape and dtype: another would be stretched, or read past its end by a kernel.
+def check_cotangent(y, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
+    """``pullback``, made to refuse a dy that has not y's shape, dtype and device, and a ``skip`` not in ``arguments``.
 
-    What is to be skipped must be one of the op's ``arguments``.
+    (NumPy would broadcast another dy, and a kernel would read past its end.)
     """
     shape, dtype, xp = y.shape, y.dtype, array_namespace(y)
 
@@ -152,7 +154,7 @@ def check_cotangent(y, pullback, arguments=()):
     return checked if shape else scaled
 
 
-def check_skip(names, arguments):
+def check_skip(names: Collection[str], arguments: Sequence[str]) -> None:
     """Raise unless ``names`` is a collection of some of the ``arguments``."""
     if isinstance(names, str) or not isinstance(names, Collection):
         raise TypeError(f"skip must be a set of names such as {{{arguments[0]!r}}}, not a {type(names).__name__}")

@@ -127,7 +127,7 @@ def _give_back():
     """Let our kernels and the allocator return what they keep for later, the latter where it knows how."""
     pool = sys.modules.get("npresnet.kernels.cpu.arrays")
     if pool:
-        pool.give_back()
+        pool.release_idle()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

@@ -46,5 +46,5 @@ def compiled() -> bool:
     """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
     if without_numba():
         return False
-    from ..kernels.cpu.program.thread_pool import walk_is_kept
-    return walk_is_kept()
+    from ..kernels.cpu.program.thread_pool import walk_is_cached
+    return walk_is_cached()

@@ -60,6 +60,17 @@ def test_without_a_kernel_the_reference_runs(named):
         assert named(np.ones(2))[0][0] == "reference"
 
 
+def test_where_a_kernel_does_not_support_the_arguments_the_reference_runs(named):
+    @named.register("numba", supports=lambda x, scale=1: scale < 3)
+    def picky(x, scale=1):
+        return Said(("picky", scale)), lambda dy: ("picky", dy)
+
+    with use("numba"):
+        assert [named(np.ones(2), scale=k)[0][0] for k in (2, 3)] == ["picky", "reference"]
+        assert named(np.ones(2), 3)[1](1) == ("reference", 1)
+    assert named.faster["numba"] is picky
+
+
 def test_the_pullback_comes_from_the_code_that_ran_forwards(named):
     with use("numpy"):
         _, pullback = named(np.ones(2))

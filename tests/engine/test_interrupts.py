@@ -28,15 +28,15 @@ class Late:
 
     def work(self):
         while self.jobs:
-            thread_pool.carry_out(*self.jobs.pop(0))
+            thread_pool.run_job(*self.jobs.pop(0))
 
 
 @pytest.fixture
 def late(monkeypatch):
     """A team with one helper, who is late."""
-    jobs, one = Late(), thread_pool.Team()
-    one._jobs, one._helpers = jobs, [None]
-    monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
+    jobs, one = Late(), thread_pool.ThreadPool()
+    one._jobs, one._workers = jobs, [None]
+    monkeypatch.setattr("npresnet.engine.cpu.program.POOL", one)
     return jobs
 
 
@@ -51,8 +51,8 @@ class Interrupt:
     The lock's ``with`` is left out: CPython handles no signal between its being taken and its being held.
     """
 
-    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_hire", "grown", "fits", "__init__", "_launches",
-              "_row", "compute", "where", "arguments", "flatten"}
+    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_start_workers", "grown", "fits", "__init__",
+              "_launches", "_row", "compute", "where", "arguments", "flatten"}
 
     def __init__(self, at):
         self.left = at
@@ -140,14 +140,14 @@ def test_an_error_in_any_item_ends_the_call(threads):
     rows = np.array([[thread_pool.kernel_at(broken), 0, items] for items in (3, 5, 9, 4)])
     for _ in range(20):
         with pytest.raises(ValueError, match="the fifth item"):
-            thread_pool.TEAM.run(rows, threads)
-    thread_pool.TEAM.run(rows[:2], threads)                                     # whose items are less than five
+            thread_pool.POOL.run(rows, threads)
+    thread_pool.POOL.run(rows[:2], threads)                                     # whose items are less than five
 
 
 def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
     """The caller waits for an item that a helper has begun, and learns there that it will not be done."""
-    rows, one = np.array([[thread_pool.kernel_at(broken), 0, 9]]), thread_pool.Team()
-    one._jobs, one._helpers = late, [None]
+    rows, one = np.array([[thread_pool.kernel_at(broken), 0, 9]]), thread_pool.ThreadPool()
+    one._jobs, one._workers = late, [None]
     walk, calls = thread_pool._compiled_walk(), []
 
     def slow(program, counters, work):
@@ -165,7 +165,7 @@ def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
 def test_after_an_error_the_buffers_are_not_used_again(monkeypatch):
     engine, x = optimize(small(), threads=2), images(2, 8, 8)
     wanted, buffers = engine(x), engine._buffers
-    monkeypatch.setattr(thread_pool.Team, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(thread_pool.ThreadPool, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         engine(x)
     monkeypatch.undo()
@@ -174,9 +174,9 @@ def test_after_an_error_the_buffers_are_not_used_again(monkeypatch):
 
 
 def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
-    one, engine, x = thread_pool.Team(), optimize(small(), threads=4), images(2, 8, 8)
+    one, engine, x = thread_pool.ThreadPool(), optimize(small(), threads=4), images(2, 8, 8)
     wanted = engine(x)
-    monkeypatch.setattr("npresnet.engine.cpu.program.TEAM", one)
+    monkeypatch.setattr("npresnet.engine.cpu.program.POOL", one)
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
@@ -185,21 +185,21 @@ def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
         patch.setattr(threading.Thread, "start", refuse)
         for _ in range(3):
             np.testing.assert_array_equal(engine(x), wanted)
-        assert not one._helpers and one._jobs.empty()                    # nothing waits for those who are not there
+        assert not one._workers and one._jobs.empty()                    # nothing waits for those who are not there
     np.testing.assert_array_equal(engine(x), wanted)
-    assert len(one._helpers) == 3
+    assert len(one._workers) == 3
 
 
 def test_a_signals_handler_may_call_the_engine_that_it_interrupts(monkeypatch):
     engine, x, other = optimize(small(), threads=2), images(2, 8, 8), images(2, 8, 8, seed=2)
-    wanted, inner, run, found = engine(x), engine(other), thread_pool.Team.run, []
+    wanted, inner, run, found = engine(x), engine(other), thread_pool.ThreadPool.run, []
 
     def interrupted_run(*arguments):
         monkeypatch.undo()
         found.append(engine(other))
         return run(*arguments)
 
-    monkeypatch.setattr(thread_pool.Team, "run", interrupted_run)
+    monkeypatch.setattr(thread_pool.ThreadPool, "run", interrupted_run)
     np.testing.assert_array_equal(engine(x), wanted)
     np.testing.assert_array_equal(found, [inner])
 
@@ -236,7 +236,7 @@ def test_a_fork_in_the_middle_of_another_threads_call():
     child = os.fork()
     if child == 0:
         answers = [engine(x) for _ in range(3)]
-        os._exit(not all(np.array_equal(y, wanted) for y in answers) or len(thread_pool.TEAM._helpers) != 1)
+        os._exit(not all(np.array_equal(y, wanted) for y in answers) or len(thread_pool.POOL._workers) != 1)
     assert wait(child) == 0
     leave.set()
     thread.join()

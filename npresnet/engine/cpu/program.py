@@ -1,4 +1,4 @@
-"""A plan with its addresses filled in: what the team of threads walks through, call after call."""
+"""A plan with its addresses filled in: what the thread pool runs, call after call."""
 
 import weakref
 from itertools import pairwise
@@ -8,11 +8,11 @@ import numpy as np
 
 from ...kernels.cpu.arrays import addresses
 from ...kernels.cpu.program.arguments import flatten, offset
-from ...kernels.cpu.program.thread_pool import TEAM, kernel_at
+from ...kernels.cpu.program.thread_pool import POOL, kernel_at
 
 
 class Program:
-    """Stretches of kernels, each one call of the team, and between them the steps that have no kernel.
+    """Stretches of kernels, each one call of the thread pool, and between them the steps that have no kernel.
 
     ``launches`` are (step, images, addresses read, address written); what reads the node ``source``, the net's input,
     has an offset there instead, to which every call adds that of its input.  All other addresses lie in ``buffers``,
@@ -53,7 +53,7 @@ class Program:
             start = perf_counter()
             step, n, reads, y = self.launches[first]
             if step.kernel:
-                TEAM.run(self.rows[first:last], threads, buffers.work, work_bytes, memory)
+                POOL.run(self.rows[first:last], threads, buffers.work, work_bytes, memory)
             else:
                 step.compute(n, reads[0] + first_of_x * (step.node.inputs[0] is self.source), y)
             times.append((step, perf_counter() - start))

@@ -1,27 +1,31 @@
-"""ReLU and sum over memory as it lies, whatever its order."""
+"""ReLU and the residual sum, over memory as it lies, whatever the order of its axes."""
 
 import numpy as np
 from numba import njit, prange
 
+from ...backend import Array, Pullback
 from ...ops.activation import relu
 from ...ops.add import add
-from .arrays import empty_like
+from .arrays import empty_like, is_float32
 from .codegen.jit import parallel
 from .codegen.vector import floats
 
 PART = 16384           # floats in a work item
 
 
-@relu.register("numba")
-def relu_numba(x):
+def supports_relu(x) -> bool:
+    """A batch in float32 without gaps in memory."""
+    return is_float32(x) and _dense(x) and len(x) > 1
+
+
+@relu.register("numba", supports_relu)
+def relu_numba(x: Array) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.relu`.
 
     Saves: y.
     """
-    if not (isinstance(x, np.ndarray) and x.dtype == np.float32 and _dense(x) and len(x) > 1):
-        return relu.reference(x)
     y = empty_like(x)
-    _cut(x, x.size, y)
+    _relu(x, x.size, y)
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
@@ -33,22 +37,25 @@ def relu_numba(x):
     return y, pullback
 
 
-@add.register("numba")
-def add_numba(a, b):
+def supports_add(a, b) -> bool:
+    """Two batches in float32, in the same order in memory and without gaps."""
+    return is_float32(a, b) and a.shape == b.shape and a.strides == b.strides and a.size > 0 and len(a) > 1 \
+        and _dense(a)
+
+
+@add.register("numba", supports_add)
+def add_numba(a: Array, b: Array) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.add`.
 
     Saves: nothing.
     """
-    arrays = all(isinstance(x, np.ndarray) and x.dtype == np.float32 for x in (a, b))
-    if not (arrays and a.shape == b.shape and a.strides == b.strides and a.size and len(a) > 1 and _dense(a)):
-        return add.reference(a, b)
     y = empty_like(a)
     _sum(a, b, a.size, y)
     return y, lambda dy: (dy, dy)
 
 
 def _dense(x) -> bool:
-    """Whether x fills its memory without gaps or steps backwards, in some order of its axes."""
+    """Whether x fills its memory without gaps or negative steps, in some order of its axes."""
     if x.ndim == 0 or min(x.strides) < 0:
         return False
     return x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis])).flags.c_contiguous \
@@ -56,14 +63,14 @@ def _dense(x) -> bool:
 
 
 @parallel
-def _cut(x, n, y):
+def _relu(x, n, y):
     for start in prange((n + PART - 1) // PART):
         count = min(PART, n - start * PART)
-        _cut_part(floats(x + start * PART * 4, count), floats(y + start * PART * 4, count))
+        _relu_part(floats(x + start * PART * 4, count), floats(y + start * PART * 4, count))
 
 
 @njit
-def _cut_part(x, y):
+def _relu_part(x, y):
     for k in range(len(x)):
         y[k] = np.float32(0) if x[k] < 0 else x[k]           # a NaN stays
 

@@ -7,6 +7,7 @@ FLUSH lines and in float64 beyond.
 import numpy as np
 from numba import njit, prange
 
+from ...backend import Array
 from .arrays import empty
 from .codegen import lines
 from .codegen.jit import parallel
@@ -15,7 +16,8 @@ from .codegen.vector import address, doubles, floats, hold, prefetch
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
 FLUSH = 32
-AHEAD = 4096         # bytes: beyond the page where a core's own prefetcher stops
+NO_FLOOR = float("-inf")
+PREFETCH = 4096      # bytes ahead: beyond the page where a core's own prefetcher stops
 
 _add_moments, _add_cotangents, _combine_line = lines.add_moments, lines.add_cotangents, lines.combine
 _affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
@@ -23,7 +25,7 @@ _affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
 
 @njit
 def _repeated(coefficients, k, c, width):
-    """(k, c) at an address -> (k, width): each row again and again."""
+    """(k, c) at an address -> (k, width): each row repeated."""
     wide = np.empty((k, width), np.float32)
     for i in range(k):
         row = floats(coefficients + i * c * 4, c)
@@ -41,16 +43,16 @@ def _part(part, size, c):
 
 
 @parallel
-def moments(x, size, c, near, sums):
-    """sums[part] = Σ d, Σ d² for each of c channels, d = x - near, of ``size`` floats at ``x``."""
+def moments(x, size, c, origin, sums):
+    """sums[part] = Σ d, Σ d² for each of c channels, d = x - origin, of ``size`` floats at ``x``."""
     for part in prange(PARTS):
-        _moments(part, x, size, c, near, sums + part * 2 * c * 8)
+        _moments(part, x, size, c, origin, sums + part * 2 * c * 8)
 
 
 @njit
-def _moments(part, x, size, c, near, sums):
+def _moments(part, x, size, c, origin, sums):
     first, last, width = _part(part, size, c)
-    wide, total, short = _repeated(near, 1, c, width), np.zeros((2, width)), np.empty((2, width), np.float32)
+    wide, total, short = _repeated(origin, 1, c, width), np.zeros((2, width)), np.empty((2, width), np.float32)
     at, sums_at = address(wide), address(short)
     for start in range(first, last, FLUSH):
         short[:] = 0
@@ -92,7 +94,7 @@ def _normalize(part, x, s, size, c, coefficients, y):
     hold(wide)
 
 
-def normalized(x, coefficients, s=None):
+def normalized(x: Array, coefficients: Array, s: Array | None = None) -> Array:
     """:func:`normalize` of (N, H, W, C) into a new array."""
     y = empty(x.shape)
     normalize(x, s, x.size, x.shape[3], coefficients, y)
@@ -100,25 +102,25 @@ def normalized(x, coefficients, s=None):
 
 
 @parallel
-def gradient_sums(dy, x, y, ds, size, c, coefficients, sums):
+def part_gradient_sums(dy, x, y, ds, size, c, coefficients, sums):
     """sums[part] = Σ g, Σ g·(x - mean) for each channel, where g is dy as far as the ReLU let it through.
 
     ``coefficients`` = (mean, scale, shift, floor): dy passes where scale·x + shift > floor; or with ``y`` not 0 where
     y > 0, and then g is written to ``ds``.
     """
     for part in prange(PARTS):
-        _gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums + part * 2 * c * 8)
+        _part_gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums + part * 2 * c * 8)
 
 
-def slopes(dy, x, coefficients, y=None, ds=None):
-    """:func:`gradient_sums` of all the parts, (2, C), for (N, H, W, C)."""
+def gradient_sums(dy: Array, x: Array, coefficients: Array, y: Array | None = None, ds: Array | None = None) -> Array:
+    """Σ g and Σ g·(x - mean) for each channel of (N, H, W, C), as (2, C); see :func:`part_gradient_sums`."""
     sums = np.empty((PARTS, 2, x.shape[3]))
-    gradient_sums(dy, x, y, ds, x.size, x.shape[3], coefficients, sums)
+    part_gradient_sums(dy, x, y, ds, x.size, x.shape[3], coefficients, sums)
     return sums.sum(axis=0)
 
 
 @njit
-def _gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
+def _part_gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
     first, last, width = _part(part, size, c)
     wide, total, short = _repeated(coefficients, 4, c, width), np.zeros((2, width)), np.empty((2, width), np.float32)
     mean, step, sums_at = address(wide), width * 4, address(short)
@@ -126,8 +128,8 @@ def _gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
         short[:] = 0
         for line in range(start, min(last, start + FLUSH)):
             at, n = line * step, min(width, size - line * width)
-            prefetch(dy + at + AHEAD, step)
-            prefetch(x + at + AHEAD, step)
+            prefetch(dy + at + PREFETCH, step)
+            prefetch(x + at + PREFETCH, step)
             if y != 0:
                 _mask(n, (dy + at, y + at, ds + at))
             _add_cotangents(n, ((dy if y == 0 else ds) + at, x + at, mean, mean + step, mean + 2 * step,
@@ -139,7 +141,7 @@ def _gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
 
 @parallel
 def combine(dy, x, size, c, coefficients, dx):
-    """dx = a·g + b·x + c, with ``coefficients`` = (a, b, c, scale, shift, floor) and g as in :func:`gradient_sums`."""
+    """dx = a·g + b·x + c, ``coefficients`` = (a, b, c, scale, shift, floor) and g as in :func:`part_gradient_sums`."""
     for part in prange(PARTS):
         _combine(part, dy, x, size, c, coefficients, dx)
 
@@ -151,8 +153,8 @@ def _combine(part, dy, x, size, c, coefficients, dx):
     a, step = address(wide), width * 4
     for line in range(first, last):
         at, n = line * step, min(width, size - line * width)
-        prefetch(dy + at + AHEAD, step)
-        prefetch(x + at + AHEAD, step)
+        prefetch(dy + at + PREFETCH, step)
+        prefetch(x + at + PREFETCH, step)
         _combine_line(n, (dy + at, x + at, a, a + step, a + 2 * step, a + 3 * step, a + 4 * step, a + 5 * step,
                           dx + at))
     hold(wide)

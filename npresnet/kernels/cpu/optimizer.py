@@ -1,30 +1,32 @@
-"""The optimiser's step over all cores: one pass over a parameter, its gradient and its velocity."""
+"""The optimizer's step over all cores: one pass over a parameter, its gradient and its velocity."""
 
 import numpy as np
 from numba import njit, prange
 
+from ...backend import Array
 from ...ops.update import momentum_step
-from .arrays import empty_like
+from .arrays import empty_like, is_float32
 from .codegen.jit import parallel
 from .codegen.vector import floats
 
 PART = 16384           # floats in a work item
-LARGE = 4096           # floats from which a pass is worth starting
+LARGE = 4096           # floats from which starting the threads pays
 
 
-@momentum_step.register("numba")
-def momentum_step_numba(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
+def supports(w, g, v, lr, *, momentum, nesterov=False, decay=0.0) -> bool:
+    """Large contiguous arrays in float32, which a step after the first has."""
+    return is_float32(w, g, v) and w.shape == g.shape == v.shape and w.size >= LARGE \
+        and all(a.flags.c_contiguous for a in (w, g, v))
+
+
+@momentum_step.register("numba", supports)
+def momentum_step_numba(w: Array, g: Array, v: Array, lr: float, *, momentum: float, nesterov: bool = False,
+                        decay: float = 0.0) -> tuple[Array, Array]:
     """Equals :func:`npresnet.ops.update.momentum_step`."""
-    if w.size < LARGE or not all(_flat(a) and a.shape == w.shape for a in (w, g, v)):
-        return momentum_step.reference(w, g, v, lr, momentum=momentum, nesterov=nesterov, decay=decay)
     moved, velocity = empty_like(w), empty_like(w)
     factors = np.array([lr, momentum, decay], np.float32)
     _step(w, g, v, w.size, factors, nesterov, moved, velocity)
     return moved, velocity
-
-
-def _flat(a) -> bool:
-    return isinstance(a, np.ndarray) and a.dtype == np.float32 and a.flags.c_contiguous
 
 
 @parallel
@@ -40,7 +42,7 @@ def _step(w, g, v, n, factors, nesterov, moved, velocity):
 def _move(w, g, v, factors, nesterov, moved, velocity):
     lr, momentum, decay = factors
     for k in range(len(w)):
-        slope = g[k] + decay * w[k]
-        speed = momentum * v[k] + slope
-        velocity[k] = speed
-        moved[k] = w[k] - lr * (slope + momentum * speed if nesterov else speed)
+        gradient = g[k] + decay * w[k]
+        v_new = momentum * v[k] + gradient
+        velocity[k] = v_new
+        moved[k] = w[k] - lr * (gradient + momentum * v_new if nesterov else v_new)

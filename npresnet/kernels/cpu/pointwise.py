@@ -1,4 +1,4 @@
-"""Steps that touch every float once, channels last: what no convolution next to them could take along."""
+"""Steps that touch every float once, channels last: those not fused into a convolution."""
 
 from numba import njit, prange
 

@@ -1,9 +1,115 @@
-"""Pooling, channels last.  Equal to :func:`npresnet.ops.max_pool2d` and :func:`npresnet.ops.global_avg_pool2d`."""
+"""Pooling, channels last: max_pool2d with its pullback for training; a max-pool's rows and a mean for the engine."""
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, prange, types
 
-from .codegen.vector import floats
+from ...backend import Array, Pullback
+from ...ops.pool import max_pool2d
+from ...ops.window import Window
+from .arrays import empty, is_float32
+from .codegen.jit import intrinsic, parallel
+from .codegen.vector import LANES, Emit, clear, floats, octets
+from .layout import channels_first, channels_last
+
+
+def supports(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> bool:
+    """A batch in float32 with whole vectors of channels; a window without holes, at most half of it in the padding."""
+    window = Window.of(kernel, stride, padding, dilation)
+    halves = all(2 * max(p) <= k for k, p in zip(window.kernel, window.padding))
+    taps = window.kernel[0] * window.kernel[1]                          # numbered in a byte
+    return halves and taps < 256 and window.dilation == (1, 1) and not ceil_mode and is_float32(x) and x.ndim == 4 \
+        and len(x) > 1 and x.size > 0 and x.shape[1] % LANES == 0
+
+
+@max_pool2d.register("numba", supports)
+def max_pool2d_numba(x: Array, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> tuple[Array, Pullback]:
+    """Equals :func:`npresnet.ops.max_pool2d`; the gradient is gathered by each pixel from the windows that it won.
+
+    Saves: winner.
+    """
+    window = Window.of(kernel, stride, padding)
+    size, shape = window.output_size(x.shape[2:]), (len(x), *x.shape[2:], x.shape[1])
+    sides = (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
+    y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))
+    _pool(channels_last(x), shape, sides, y, winner, size)
+
+    def pullback(dy):
+        dx = empty(shape)
+        _unpool(channels_last(dy), winner, size, shape, sides, dx)
+        return channels_first(dx)
+
+    return channels_first(y), pullback
+
+
+@parallel
+def _pool(x, shape, sides, y, winner, size):
+    """``sides`` = (kh, kw, stride h, w, pad top, left); ``winner`` the tap of each window's largest value."""
+    for row in prange(shape[0] * size[0]):
+        _pool_row(x, shape, sides, y, winner, size, row // size[0], row % size[0])
+
+
+@njit
+def _pool_row(x, shape, sides, y, winner, size, image, p):
+    h, w, c = shape[1], shape[2], shape[3]
+    kh, kw, sh, sw, top, left = sides
+    for q in range(size[1]):
+        at = ((image * size[0] + p) * size[1] + q) * c
+        out, best = floats(y + at * 4, c), octets(winner + at, c)
+        out[:] = np.float32(-np.inf)
+        best[:] = 0
+        for r in range(max(0, p * sh - top), min(h, p * sh - top + kh)):
+            for s in range(max(0, q * sw - left), min(w, q * sw - left + kw)):
+                tap = np.uint8((r - p * sh + top) * kw + s - q * sw + left)
+                _take(floats(x + ((image * h + r) * w + s) * c * 4, c), out, best, tap)
+
+
+@njit
+def _take(values, out, best, tap):
+    for k in range(len(out)):
+        v = values[k]
+        better = v > out[k] or v != v                        # only NaN differs from itself
+        out[k] = v if better else out[k]
+        best[k] = tap if better else best[k]
+
+
+@parallel
+def _unpool(dy, winner, size, shape, sides, dx):
+    for row in prange(shape[0] * shape[1]):
+        _unpool_row(dy, winner, size, shape, sides, dx, row // shape[1], row % shape[1])
+
+
+@njit
+def _unpool_row(dy, winner, size, shape, sides, dx, image, r):
+    w, c = shape[2], shape[3]
+    oh, ow = size
+    kh, kw, sh, sw, top, left = sides
+    for s in range(w):
+        out = dx + ((image * shape[1] + r) * w + s) * c * 4
+        clear(out, c)
+        for p in range(max(0, (r + top - kh) // sh + 1), min(oh, (r + top) // sh + 1)):
+            for q in range(max(0, (s + left - kw) // sw + 1), min(ow, (s + left) // sw + 1)):
+                tap = np.uint8((r + top - p * sh) * kw + s + left - q * sw)
+                at = ((image * oh + p) * ow + q) * c
+                for k in range(0, c, LANES):
+                    _add_where_won(dy + (at + k) * 4, winner + at + k, tap, out + k * 4)
+
+
+@intrinsic
+def _add_where_won(context, dy, winner, tap, out):
+    """out += dy in the lanes whose winner is tap; a compiled loop that compares bytes would take them one by one."""
+    def codegen(context, builder, signature, args):
+        dy, winner, tap, out = args
+        e, kind = Emit(builder), ir.VectorType(ir.IntType(8), LANES)
+        winners = builder.load(e.at(winner, kind))
+        winners.align = 1
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), tap, ir.Constant(ir.IntType(32), 0))
+        taps = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        share = builder.select(builder.icmp_unsigned("==", winners, taps), e.load(dy), e.constant(0))
+        e.store(builder.fadd(e.load(out), share), out)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.uint8, types.int64), codegen
 
 
 @njit

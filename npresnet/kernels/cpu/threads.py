@@ -1,4 +1,4 @@
-"""How many threads compute, and how Numba's wait: settled before Numba is imported and its threads begin."""
+"""How many threads compute, and how Numba's wait: decided before Numba is imported and starts its threads."""
 
 import math
 import os
@@ -6,10 +6,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+NUMBER = "NUMBA_NUM_THREADS"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "30000"}    # GNU's turns of the loop: about 0.3 ms
 
 
-def cores(root=Path("/")) -> int:
+def cores(root: Path = Path("/")) -> int:
     """Cores this process may run on, or what its quota comes to where that is less."""
     return math.ceil(min([_affinity(), *_quotas(root)]))
 
@@ -53,27 +54,28 @@ def default_threads() -> int:
     import numba
     if layer():
         return numba.get_num_threads()
-    return numba.config.NUMBA_NUM_THREADS if "NUMBA_NUM_THREADS" in os.environ else cores()
+    from numba.core import config
+    return getattr(config, NUMBER) if NUMBER in os.environ else cores()      # an attribute that Numba sets as it runs
 
 
 def layer() -> str:
-    """Numba's threading layer where its threads have begun, or nothing: it begins them when asked how many they are."""
-    import numba
+    """Numba's threading layer once its threads have started, else "": asking for their number would start them."""
+    from numba.np.ufunc import threading_layer
     try:
-        return numba.threading_layer()
+        return threading_layer()
     except ValueError:
         return ""
 
 
 def prepare():
-    """Tell Numba about a quota, and OpenMP to let a waiting thread sleep soon, where the user has not spoken.
+    """Tell Numba about a quota, and OpenMP to let a waiting thread sleep soon, where the user has set neither.
 
     A thread that spins while it waits takes the time of the one waited for when another program wants the core, too:
     with GNU's 300,000 turns a training step beside busy processes takes several times as long.  One that sleeps at once
-    is woken late, at every kernel.  The policy is read when the library is loaded; copies loaded later are not told.
+    is woken late, at every kernel.  The policy is read when the library is loaded; copies loaded later keep their own.
     """
-    if "numba" not in sys.modules and "NUMBA_NUM_THREADS" not in os.environ and cores() < _affinity():
-        os.environ["NUMBA_NUM_THREADS"] = str(cores())
+    if "numba" not in sys.modules and NUMBER not in os.environ and cores() < _affinity():
+        os.environ[NUMBER] = str(cores())
     if not any(name in os.environ for name in (*WAITING, "KMP_BLOCKTIME")):
         os.environ.update(WAITING)
         try:

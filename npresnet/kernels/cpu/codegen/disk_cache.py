@@ -1,4 +1,4 @@
-"""Machine code on disk, believed only where its digest says that it is what was written."""
+"""Machine code on disk, loaded only where its digest says that it is what was written."""
 
 import pickle
 import warnings
@@ -17,7 +17,7 @@ SUFFIX = ".kernel"
 
 
 class CheckedCache(FunctionCache):
-    """Numba's cache of one function, over :class:`Entries`.  What cannot be written is not kept, and that is all."""
+    """Numba's cache of one function, over :class:`Entries`.  Where it cannot be written, a warning says so, once."""
 
     def __init__(self, function):
         super().__init__(function)
@@ -27,18 +27,18 @@ class CheckedCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            say_once(f"compiled kernels cannot be kept in {self.cache_path} ({error.strerror}), so each process "
+            warn_once(f"compiled kernels cannot be kept in {self.cache_path} ({error.strerror}), so each process "
                      "compiles them anew; free some space, or set NUMBA_CACHE_DIR to another directory")
 
 
 class Entries:
     """A file for each key: a digest of the file's name and of what follows, then the pickled key and machine code.
 
-    (Numba's own files are an index and what it lists, unpickled as they are: an empty or a cut one is an error in
+    (Numba's own files are an index and what it lists, unpickled as they are: an empty or a truncated one is an error in
     every later process, and a changed byte of machine code ends it.)
     """
 
-    def __init__(self, folder, name):
+    def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
 
     def load(self, key):
@@ -46,17 +46,17 @@ class Entries:
         path = self._path(key)
         try:
             content = path.read_bytes()
-        except OSError:                                         # none, or none that may be read
+        except OSError:                                         # absent or unreadable
             return None
         digest, payload = content[:DIGEST], content[DIGEST:]
         if digest != _digest(path, payload):
-            say_once(f"{path} is damaged: that kernel is compiled again")
+            warn_once(f"{path} is damaged: that kernel is compiled again")
             return None
         written_for, entry = pickle.loads(payload)
         return entry if written_for == key else None
 
     def save(self, key, entry):
-        """Write the file, whole or not at all."""
+        """Write the whole file or none."""
         path, payload = self._path(key), dumps((key, entry))
         part = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
         try:
@@ -79,17 +79,17 @@ def _digest(path, payload):
     return sha256(path.name.encode() + payload).digest()
 
 
-_said = []
+_warned = []
 
 
-def say_once(text):
+def warn_once(text: str):
     """Warn of the first thing that is wrong with machine code on disk, and not again for every kernel."""
-    if not _said:
-        _said.append(text)
+    if not _warned:
+        _warned.append(text)
         warnings.warn(text, stacklevel=3)
 
 
-def kept(kernel) -> bool:
+def is_cached(kernel) -> bool:
     """Whether machine code of this kernel lies on disk."""
     folder = kernel.stats.cache_path
     return bool(folder) and any(Path(folder).glob(f"*.{escape(kernel.py_func.__qualname__)}-*{SUFFIX}"))

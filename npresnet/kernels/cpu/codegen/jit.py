@@ -1,4 +1,4 @@
-"""How kernels are compiled: once a machine, where a place to keep the machine code can be found."""
+"""How kernels are compiled: once on each machine, where there is a directory to keep the machine code in."""
 
 import os
 from collections.abc import Callable
@@ -8,17 +8,19 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, cast
 
+from numba import carray as carray  # pyright: ignore[reportPrivateImportUsage]  # public, but Numba has no __all__
 from numba import extending, njit
+from numba import get_thread_id as get_thread_id  # pyright: ignore[reportPrivateImportUsage]
 from numba.core.compiler_lock import global_compiler_lock
 
-from ....backend import give_up_numba
+from ....backend import disable_numba
 from ..arrays import addresses
 from ..threads import layer
-from .disk_cache import CheckedCache, say_once
+from .disk_cache import CheckedCache, warn_once
 
 FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
           "multiprocessing's 'spawn' starts one that can")
-_turn = RLock()
+_lock = RLock()
 Parameters = ParamSpec("Parameters")
 
 
@@ -27,17 +29,17 @@ def intrinsic(function: Callable[Concatenate[Any, Parameters], Any]) -> Callable
     return cast(Any, extending.intrinsic(function))
 
 
-def parallel(function):
-    """Compile for all cores, and let other Python threads run meanwhile, but for kernels like this.
+def parallel(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile for all cores, and let other Python threads run meanwhile, but no second kernel like this.
 
-    They take turns: two at a time, Numba's "workqueue" layer ends the process, others start more threads than cores.
+    (Of two at a time, Numba's "workqueue" layer ends the process, and others start more threads than there are cores.)
     The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
     """
     kernel = cached(njit, parallel=True, nogil=True)(function)
 
     @wraps(function)
     def call(*arguments):
-        with _turn:
+        with _lock:
             return kernel(*addresses(arguments))
 
     return call
@@ -46,7 +48,7 @@ def parallel(function):
 inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
 
 
-def cached(decorator, *signatures, **options):
+def cached(decorator: Callable[..., Any], *signatures, **options) -> Callable[[Callable[..., Any]], Any]:
     """Numba's ``decorator``, with the machine code kept on disk; compiled for ``signatures`` at once.
 
     Where no directory can be written (see NUMBA_CACHE_DIR) it is compiled again in every process.
@@ -59,7 +61,7 @@ def cached(decorator, *signatures, **options):
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            say_once("no writable directory to keep compiled kernels in, so each process compiles them anew; "
+            warn_once("no writable directory to keep compiled kernels in, so each process compiles them anew; "
                      "set NUMBA_CACHE_DIR to one")
         for signature in signatures:
             kernel.compile(signature)
@@ -83,18 +85,18 @@ def _sources() -> str:
     return sha256(b"".join(path.read_bytes() for path in source_files())).hexdigest()[:8]
 
 
-def _in_the_child():
-    """What another thread of the parent held, nobody gives back; and GNU's OpenMP ends a child that uses it."""
-    global _turn
+def _after_fork_in_child():
+    """Replace the locks: a thread that is not in the child may hold them.  GNU's OpenMP would end the child."""
+    global _lock
     global_compiler_lock.release()
-    _turn = RLock()
+    _lock = RLock()
     if layer() == "omp":
-        _turn = _NoTurn()
-        give_up_numba(FORKED)
+        _lock = _Refusal()
+        disable_numba(FORKED)
 
 
-class _NoTurn:
-    """For a pullback that the parent has left behind."""
+class _Refusal:
+    """In the place of the lock: a pullback recorded before the fork, by a kernel, cannot run."""
 
     def __enter__(self):
         raise RuntimeError(FORKED)
@@ -103,6 +105,6 @@ class _NoTurn:
         pass
 
 
-if hasattr(os, "register_at_fork"):     # a kernel that another thread compiles is waited for
+if hasattr(os, "register_at_fork"):     # a fork waits until no other thread compiles a kernel
     os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
-                        after_in_child=_in_the_child)
+                        after_in_child=_after_fork_in_child)

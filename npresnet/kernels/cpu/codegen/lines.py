@@ -1,17 +1,19 @@
-"""What is done to a line of floats, a vector at a time.
+"""Elementwise passes over a line of floats, a vector at a time.
 
-A compiled loop over so many arrays would check each pair of them for overlap, or go one by one.  Every function takes
-the number of floats, a multiple of LANES, and a tuple of addresses.
+A compiled loop over so many arrays would check each pair of them for overlap, or take one float at a time.  Every
+function takes the number of floats, a multiple of LANES, and a tuple of addresses.
 """
+
+from collections.abc import Callable
 
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from .jit import intrinsic
 from .vector import I64, LANES, Emit
 
 
-def over_a_line(body):
+def over_a_line(body: Callable[[Emit, list], None]) -> Callable[[int, tuple], None]:
     """The intrinsic that runs ``body(e, addresses)`` for each vector of a line."""
 
     @intrinsic
@@ -30,9 +32,9 @@ def over_a_line(body):
 
 @over_a_line
 def add_moments(e, at):
-    """first += d, second += d², where d = x - near."""
-    x, near, first, second = at
-    d = e.builder.fsub(e.load(x), e.load(near))
+    """first += d, second += d², where d = x - origin."""
+    x, origin, first, second = at
+    d = e.builder.fsub(e.load(x), e.load(origin))
     e.store(e.builder.fadd(e.load(first), d), first)
     e.store(e.fma(d, d, e.load(second)), second)
 

@@ -1,4 +1,4 @@
-"""One register tile of a matrix product, with everything a residual network does to the result on the way out.
+"""One register tile of a matrix product, with bias, residual sum and ReLU as its epilogue.
 
     y[r, :] = max(floor, Σ_t Σ_k a[r, t, k] · panel[t, k, :] + bias + residual[r, :])
 
@@ -11,9 +11,8 @@ and no column matrix is ever built [ICA].  ``panel`` is packed in the order it i
 
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .jit import inlined
+from .jit import inlined, intrinsic
 from .vector import F32, I64, LANES, Emit, address, hold
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers

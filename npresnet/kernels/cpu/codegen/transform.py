@@ -1,12 +1,14 @@
 """Y = M X M' for a small constant matrix M and a tile X of vectors: the transforms of a Winograd convolution."""
 
+from collections.abc import Callable
 from itertools import chain
 
 import numpy as np
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from ....backend import Array
+from .jit import intrinsic
 from .vector import I64, Emit
 
 
@@ -51,7 +53,7 @@ def sandwich(e, matrix, x):
     return list(chain.from_iterable(line(e, matrix, list(row)) for row in zip(*columns)))     # (M X) M', by rows
 
 
-def make_gather(matrix):
+def make_gather(matrix: Array) -> Callable[..., None]:
     """Read a tile from scattered addresses, transform it, write element e to ``to + e·step``."""
     n = matrix.shape[1]
 
@@ -71,8 +73,8 @@ def make_gather(matrix):
     return gather
 
 
-def make_scatter(matrix):
-    """Read element e at ``source + e·step``, transform the tile, finish it as a convolution, write it to its places."""
+def make_scatter(matrix: Array) -> Callable[..., None]:
+    """Read element e at ``source + e·step``, transform the tile, write max(floor, it + bias + residual) to places."""
     n = matrix.shape[1]
 
     @intrinsic

@@ -2,14 +2,18 @@
 
 A compiled Python loop leaves much of a core's arithmetic unused, because the accumulators of a product do not stay in
 registers.  What is built on this file writes the vector instructions itself (LLVM's ``<n x float>``), so that the same
-source serves AVX-512, AVX2 and NEON, and speaks addresses: a row may lie anywhere.
+source serves AVX-512, AVX2 and NEON, and takes addresses: a row may lie anywhere.
 """
+
+from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import carray, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, types
+from numba.core import cgutils, typing
+
+from ....backend import Array
+from .jit import carray, intrinsic
 
 I64, F32 = ir.IntType(64), ir.FloatType()
 
@@ -25,25 +29,29 @@ VECTOR = ir.VectorType(F32, LANES)
 
 
 class Emit:
-    """The few vector instructions the kernels are made of."""
+    """Writes the few vector instructions the kernels are made of, by LLVM's ``builder``."""
 
-    def __init__(self, builder):
+    def __init__(self, builder: Any):
         self.builder = builder
         ternary = ir.FunctionType(VECTOR, [VECTOR] * 3)
         self._fma = cgutils.get_or_insert_function(builder.module, ternary, f"llvm.fma.v{LANES}f32")
 
-    def at(self, address, kind=VECTOR):
+    def at(self, address, kind: ir.Type = VECTOR):
+        """An address as a pointer to a value of this kind."""
         return self.builder.inttoptr(address, kind.as_pointer())
 
     def load(self, address, offset=0):
+        """The vector at an address, which need not be aligned."""
         value = self.builder.load(self.at(self.add(address, offset)))
         value.align = 4
         return value
 
     def store(self, value, address, offset=0):
+        """Write a vector to an address, which need not be aligned."""
         self.builder.store(value, self.at(self.add(address, offset))).align = 4
 
     def load_i64(self, address, offset=0):
+        """The integer at an address."""
         return self.builder.load(self.at(self.add(address, offset), I64))
 
     def splat(self, scalar):
@@ -52,17 +60,20 @@ class Emit:
         first = b.insert_element(none, scalar, ir.Constant(ir.IntType(32), 0))
         return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
-    def constant(self, number):
+    def constant(self, number: float):
+        """The same number in every lane."""
         return ir.Constant(VECTOR, [float(number)] * LANES)
 
     def add(self, address, offset):
+        """An address plus an offset, a number or a value, in bytes."""
         return self.builder.add(address, offset if isinstance(offset, ir.Value) else ir.Constant(I64, offset))
 
     def fma(self, a, b, c):
+        """a·b + c, rounded once."""
         return self.builder.call(self._fma, [a, b, c])
 
-    def ask(self, address):
-        """Ask for the cache line at an address, which may lie outside every array, to come to the second cache."""
+    def prefetch(self, address):
+        """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
@@ -96,32 +107,32 @@ def clear(context, target, n):
 
 @intrinsic
 def prefetch(context, source, n):
-    """Ask for the n bytes at an address to come to the second cache meanwhile."""
+    """Prefetch the n bytes at an address into the second cache."""
     def codegen(context, builder, signature, args):
         with cgutils.for_range(builder, builder.udiv(args[1], I64(64))) as line:
-            Emit(builder).ask(builder.add(args[0], builder.mul(line.index, I64(64))))
+            Emit(builder).prefetch(builder.add(args[0], builder.mul(line.index, I64(64))))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
 
 
 @njit
-def address(array):
-    """Where an array begins, as a signed integer (an unsigned one turns to float when it is added to).
+def address(array: Array):
+    """Where an array begins, as a signed integer (an unsigned one plus a signed one is a float in Numba).
 
-    Numba frees an array after the last line that names it, and an address names nothing: whoever takes one ends with
-    :func:`hold`.
+    Numba frees an array after the last line that names it, and an address does not name it: a function that takes
+    one ends with :func:`hold`.
     """
     return np.int64(array.ctypes.data)
 
 
 @intrinsic
 def hold(context, *arrays):
-    """Nothing, but the arrays live until here: the last line of a function that has taken their :func:`address`."""
+    """Keeps the arrays alive until here: the last line of a function that has taken their :func:`address`."""
     def codegen(context, builder, signature, args):
         return context.get_dummy_value()
 
-    return types.void(types.StarArgTuple.from_types(arrays)), codegen
+    return typing.signature(types.void, types.StarArgTuple.from_types(arrays)), codegen
 
 
 def _pointer_to(kind):

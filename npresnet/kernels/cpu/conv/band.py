@@ -9,9 +9,10 @@ max-pooled while it is in the cache, as the stem of an ImageNet net is.
 """
 
 import numpy as np
-from numba import get_thread_id, njit, prange
+from numba import njit, prange
 
-from ..codegen.jit import inlined, parallel
+from ....ops.window import Window
+from ..codegen.jit import get_thread_id, inlined, parallel
 from ..codegen.lines import affine as _affine
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..codegen.vector import clear, copy, floats
@@ -74,11 +75,11 @@ def band_rows(count, window):
 
 
 @njit
-def copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
+def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
     """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
 
-    With ``bend`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x, which
-    then is channels last.
+    With ``prologue`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x,
+    which then is channels last.
     """
     h, w, c = shape[1], shape[2], shape[3]
     top, width = p * window[2] - window[6], row_floats(ow, c, window)
@@ -92,8 +93,8 @@ def copy_band(x, shape, strides, window, p, count, ow, scratch, bend=0):
         clear(row, left * c)
         clear(row + (left + inside) * c * 4, width - (left + inside) * c)
         source, pixels = x + (top + r) * strides[2], row + left * c * 4
-        if bend != 0:
-            _affine(inside * c, (source, bend, bend + w * c * 4, bend + 2 * w * c * 4, pixels))
+        if prologue != 0:
+            _affine(inside * c, (source, prologue, prologue + w * c * 4, prologue + 2 * w * c * 4, pixels))
             continue
         if strides[1] == 4 and strides[3] == 4 * c:
             copy(source, pixels, inside * c)
@@ -129,12 +130,18 @@ def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor
         column, index = column + columns, index + 1
 
 
-def band_bytes(rows: int, ow: int, channels: int, window) -> int:
+def sides(window: Window) -> tuple[int, ...]:
+    """A window as the kernels take it: (kh, kw, stride h, w, dilation h, w, pad top, left)."""
+    return (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
+
+
+def band_bytes(rows: int, ow: int, channels: int, window: tuple[int, ...]) -> int:
     """Workspace of one thread for :func:`convolve`."""
     return band_rows.py_func(rows, window) * row_floats.py_func(ow, channels, window) * 4
 
 
-def pooled_band_bytes(rows: int, middle_width: int, channels: int, features: int, window, pool) -> int:
+def pooled_band_bytes(rows: int, middle_width: int, channels: int, features: int, window: tuple[int, ...],
+                      pool: tuple[int, ...]) -> int:
     """Workspace of one thread for :func:`pooled_band`."""
     middle_rows = band_rows.py_func(rows, pool)
     return band_bytes(middle_rows, middle_width, channels, window) + middle_rows * middle_width * features * 4

@@ -16,16 +16,16 @@ from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, hold
 from .band import band_rows, copy_band, row_floats
 
-_enter_x, _enter_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
+_transform_x, _transform_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
 PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache
 
 
 @parallel
-def frame_images(x, shape, strides, window, framed, size):
+def pad_images(x, shape, strides, window, padded, size):
     """Images with zeros around them, channels last: all that ``size`` = (oh, ow) outputs see."""
     image_bytes = band_rows(size[0], window) * row_floats(size[1], shape[3], window) * 4
     for image in prange(shape[0]):
-        copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], framed + image * image_bytes)
+        copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], padded + image * image_bytes)
 
 
 @parallel
@@ -46,7 +46,7 @@ def pixel_gradient(x, strides, channels, window, dy, shape, zeros, dw, shares):
 @njit
 def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, count):
     n, oh, ow, f = shape
-    lines = max(1, PIXELS // ow)
+    lines = max(1, PIXELS // ow)                              # rows of outputs at a time
     rows, outs, taps = np.empty(count + ROWS, np.int64), np.empty(count + ROWS, np.int64), np.empty(lines, np.int64)
     for r in range(count + ROWS):
         row = first + min(r, count - 1)
@@ -74,14 +74,14 @@ def winograd_gradient(x, shape, padding, dy, out_shape, first, n, v, dm, du, zer
     th, tw, c, f = (out_shape[1] + 3) // 4, (out_shape[2] + 3) // 4, shape[3], out_shape[3]
     v_step, m_step = n * c * 4 + 64, n * f * 4 + 64
     for b in prange(n):
-        _enter_tile(x, shape, padding, dy, out_shape, first + b, th, tw, v + b * c * 4, v_step, dm + b * f * 4, m_step,
-                    zeros)
+        _transform_tile(x, shape, padding, dy, out_shape, first + b, th, tw, v + b * c * 4, v_step, dm + b * f * 4,
+                        m_step, zeros)
     for e in prange(36):
         _add_product(v + e * v_step, n, c, dm + e * m_step, f, du + e * c * f * 4, NONE if first == 0 else 0, zeros)
 
 
 @njit
-def _enter_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm, m_step, zeros):
+def _transform_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm, m_step, zeros):
     """V = B' d B and dM = A dY A' of one tile."""
     places = np.empty(36, np.int64)
     at = address(places)
@@ -91,13 +91,13 @@ def _enter_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm,
         inside = 0 <= r < shape[1] and 0 <= s < shape[2]
         places[e] = x + ((image * shape[1] + r) * shape[2] + s) * shape[3] * 4 if inside else zeros
     for k in range(0, shape[3] * 4, LANES * 4):
-        _enter_x(at, k, v + k, v_step)
+        _transform_x(at, k, v + k, v_step)
     for e in range(16):
         p, q = i * 4 + e // 4, j * 4 + e % 4
         inside = p < out_shape[1] and q < out_shape[2]
         places[e] = dy + ((image * out_shape[1] + p) * out_shape[2] + q) * out_shape[3] * 4 if inside else zeros
     for k in range(0, out_shape[3] * 4, LANES * 4):
-        _enter_dy(at, k, dm + k, m_step)
+        _transform_dy(at, k, dm + k, m_step)
     hold(places)
 
 

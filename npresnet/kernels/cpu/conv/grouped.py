@@ -13,18 +13,17 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from ..codegen.jit import inlined
+from ..codegen.jit import inlined, intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, address, hold
 
-ACROSS = 7 if LANES == 8 else 14       # outputs side by side: with their filters they fill the registers
-TOGETHER = 2 if LANES == 8 else 4      # channels of a group at a time
+OUTPUTS = 7 if LANES == 8 else 14      # side by side: with their filters they fill the registers
+CHANNELS = 2 if LANES == 8 else 4      # of a group at a time
 
 
 def make_row(group: int, stride: int):
-    """An intrinsic for ACROSS outputs of one row and one vector of filters; ``places`` are their pixels' addresses."""
-    group, pixels = min(group, LANES), (ACROSS - 1) * stride + 3
+    """An intrinsic for OUTPUTS outputs of one row and one vector of filters; ``places`` are their pixels' addresses."""
+    group, pixels = min(group, LANES), (OUTPUTS - 1) * stride + 3
 
     @intrinsic
     def row(context, places, offset, w, bias, outs, column, floor):
@@ -32,12 +31,12 @@ def make_row(group: int, stride: int):
             places, offset, w, bias, outs, column, floor = args
             e, pick = Emit(builder), _picker(builder, group)
             start = e.load(bias)
-            acc = [cgutils.alloca_once_value(builder, start) for _ in range(ACROSS)]
+            acc = [cgutils.alloca_once_value(builder, start) for _ in range(OUTPUTS)]
             with cgutils.for_range(builder, I64(3)) as tap:
                 here = builder.add(places, builder.mul(tap.index, I64(8 * pixels)))
                 filters = builder.add(w, builder.mul(tap.index, I64(3 * group * LANES * 4)))
-                for first in range(0, group, TOGETHER):
-                    some = range(first, min(group, first + TOGETHER))
+                for first in range(0, group, CHANNELS):
+                    some = range(first, min(group, first + CHANNELS))
                     ws = {(c, j): e.load(filters, (3 * c + j) * LANES * 4) for c in some for j in range(3)}
                     for p in range(pixels):
                         x = builder.add(e.load_i64(here, 8 * p), offset)
@@ -76,7 +75,7 @@ def _picker(builder, group):
 
 
 _row4, _row8, _row16 = make_row(4, 1), make_row(8, 1), make_row(16, 1)
-_skip4, _skip8, _skip16 = make_row(4, 2), make_row(8, 2), make_row(16, 2)
+_strided4, _strided8, _strided16 = make_row(4, 2), make_row(8, 2), make_row(16, 2)
 
 
 @inlined
@@ -84,15 +83,15 @@ def grouped_rows(group, x, shape, stride, padding, w, bias, y, out_shape, floor,
     """Work item ``item``: ``rows`` rows of an image.  ``zeros`` and ``dump`` are addresses of a pixel: what lies
     outside the image is read from the one, what outside the result is written to the other."""
     h, wide, c, oh, ow = shape[1], shape[2], shape[3], out_shape[1], out_shape[2]
-    pixels, parts = (ACROSS - 1) * stride + 3, (oh + rows - 1) // rows
+    pixels, parts = (OUTPUTS - 1) * stride + 3, (oh + rows - 1) // rows
     image, first = item // parts, item % parts * rows
-    places, outs = np.empty(3 * pixels, np.int64), np.empty(ACROSS, np.int64)
+    places, outs = np.empty(3 * pixels, np.int64), np.empty(OUTPUTS, np.int64)
     here, out = address(places), address(outs)
     for p in range(first, min(oh, first + rows)):
-        for q in range(0, ow, ACROSS):
-            _look(x + image * h * wide * c * 4, h, wide, c, p * stride - padding[0], q * stride - padding[1], zeros,
-                  pixels, places)
-            for k in range(ACROSS):
+        for q in range(0, ow, OUTPUTS):
+            _addresses(x + image * h * wide * c * 4, h, wide, c, p * stride - padding[0], q * stride - padding[1],
+                       zeros, pixels, places)
+            for k in range(OUTPUTS):
                 outs[k] = y + ((image * oh + p) * ow + q + k) * c * 4 if q + k < ow else dump
             for v in range(0, c // LANES):
                 at = v * LANES * 4
@@ -105,19 +104,19 @@ def _row(group, stride, places, offset, w, bias, outs, column, floor):
     if group == 4 and stride == 1:
         _row4(places, offset, w, bias, outs, column, floor)
     elif group == 4:
-        _skip4(places, offset, w, bias, outs, column, floor)
+        _strided4(places, offset, w, bias, outs, column, floor)
     elif group == 8 and stride == 1:
         _row8(places, offset, w, bias, outs, column, floor)
     elif group == 8:
-        _skip8(places, offset, w, bias, outs, column, floor)
+        _strided8(places, offset, w, bias, outs, column, floor)
     elif stride == 1:
         _row16(places, offset, w, bias, outs, column, floor)
     else:
-        _skip16(places, offset, w, bias, outs, column, floor)
+        _strided16(places, offset, w, bias, outs, column, floor)
 
 
 @njit
-def _look(x, h, wide, c, top, left, zeros, pixels, places):
+def _addresses(x, h, wide, c, top, left, zeros, pixels, places):
     """The addresses of 3 rows of ``pixels`` pixels that begin at (top, left)."""
     for i in range(3):
         for j in range(pixels):

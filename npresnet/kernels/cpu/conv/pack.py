@@ -1,12 +1,15 @@
 """Weights in the order the kernels read them, laid out once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from ....backend import Array
 from ..codegen.tile import PANEL
 from ..codegen.vector import LANES
 
 
-def panels(columns: int):
+def panels(columns: int) -> Iterator[tuple[int, int]]:
     """(first column, columns) of each panel; ``columns`` is a multiple of LANES."""
     first = 0
     while first < columns:
@@ -19,12 +22,12 @@ def panels(columns: int):
 GAP = 16     # floats after each transformed element, so that the elements of one place do not share a cache set
 
 
-def pack(matrix):
+def pack(matrix: Array) -> Array:
     """(K, F) -> one flat array: each panel's (K, width) after the other."""
     return np.concatenate([matrix[:, a:a + width].ravel() for a, width in panels(matrix.shape[1])])
 
 
-def element_panels(elements: int, rows: int, columns: int):
+def element_panels(elements: int, rows: int, columns: int) -> tuple[Array, list[tuple[int, Array]]]:
     """A flat array of zeros with a place for (E, K, F), each panel's (E, K * width + GAP) after the other.
 
     Returns it, and (first column, (E, K, width) view) of each panel.
@@ -41,5 +44,3 @@ def element_panels(elements: int, rows: int, columns: int):
 def round_up(channels: int) -> int:
     """The next multiple of LANES: what a channel count is padded to, with zero weights."""
     return -(-channels // LANES) * LANES
-
-

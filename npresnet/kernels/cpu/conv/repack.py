@@ -13,7 +13,7 @@ from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, floats, hold
 from .pack import GAP
 
-CLOSE = 16           # channels whose taps are moved together
+CHANNELS = 16        # whose taps are moved together
 _transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
 
 
@@ -31,9 +31,9 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
     column = first
     while column < last:
         width = panel_width(last - column)
-        for start in range(0, c, CLOSE):                     # what the taps of these channels share stays in the cache
+        for start in range(0, c, CHANNELS):                  # what the taps of these channels share stays in the cache
             for t in range(taps):
-                for k in range(start, min(c, start + CLOSE)):
+                for k in range(start, min(c, start + CHANNELS)):
                     row = floats(packed + (column * taps * c + (t * c + k) * width) * 4, width)
                     source = w + (column * strides[0] + k * strides[1] + t * strides[2]) * 4
                     line = floats(source, (width - 1) * strides[0] + 1)
@@ -75,9 +75,9 @@ def unpack_gradient(dw, shape, out):
 @njit
 def _unpack_rows(dw, first, f, c, taps, out):
     rows = floats(out + first * c * taps * 4, LANES * c * taps)
-    for start in range(0, c, CLOSE):
+    for start in range(0, c, CHANNELS):
         for t in range(taps):
-            for k in range(start, min(c, start + CLOSE)):
+            for k in range(start, min(c, start + CHANNELS)):
                 line = floats(dw + ((t * c + k) * f + first) * 4, LANES)
                 for j in range(LANES):
                     rows[j * c * taps + k * taps + t] = line[j]

@@ -6,37 +6,37 @@ value of the image is read once and sent to the three outputs it belongs to, whi
     y[q, :] += x[q + j, c] · w[i, j, c, :]            for j = 0, 1, 2, and PIXELS neighbours q
 """
 
-from numba import get_thread_id, njit, prange, types
+from numba import njit, prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from ..codegen.jit import parallel
+from ....ops.window import Window
+from ..codegen.jit import get_thread_id, intrinsic, parallel
 from ..codegen.vector import F32, I64, LANES, Emit
 from .band import copy_band, row_floats
 
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
 
 
-def few(window, c: int, f: int) -> bool:
-    """Whether a window of this kind with so many channels is for the kernels here and in ``slide_gradient``."""
+def supports(window: Window, c: int, f: int) -> bool:
+    """Whether the kernels here and in :mod:`.slide_gradient` take such a window, from c channels to f."""
     return window[:2] == ((3, 3), (1, 1)) and {c, f} <= {LANES, 2 * LANES}
 
 
-def fills(width: int) -> bool:
-    """Whether a row of outputs is PIXELS long or longer, and about a multiple of them."""
+def supports_width(width: int) -> bool:
+    """Whether a row of so many outputs is PIXELS long or longer, and about a multiple of them."""
     return width >= PIXELS and -(-width // PIXELS) * PIXELS * 8 <= width * 9
 
 
 def make_slide(channels: int, width: int):
     """An intrinsic for PIXELS outputs of one vector of filters; ``width`` is that of the filters' panel.
 
-    Meanwhile it asks for the PIXELS pixels at ``ahead``, a line at a time: all at once they would hold up the loads.
+    Meanwhile it prefetches the PIXELS pixels at ``later``, a line at a time: all at once they would hold up the loads.
     """
 
     @intrinsic
-    def slide(context, x, row_step, w, bias, out, out_step, ahead):
+    def slide(context, x, row_step, w, bias, out, out_step, later):
         def codegen(context, builder, signature, args):
-            x, row_step, w, bias, out, out_step, ahead = args
+            x, row_step, w, bias, out, out_step, later = args
             e = Emit(builder)
             acc = [cgutils.alloca_once_value(builder, e.load(bias)) for _ in range(PIXELS)]
             with cgutils.for_range(builder, I64(3)) as i, cgutils.for_range(builder, I64(channels)) as c:
@@ -44,7 +44,7 @@ def make_slide(channels: int, width: int):
                 row = builder.add(builder.mul(i.index, I64(3 * channels)), c.index)
                 filters = builder.add(w, builder.mul(row, I64(4 * width)))
                 taps = [e.load(filters, 4 * width * channels * j) for j in range(3)]
-                e.ask(builder.add(ahead, builder.mul(c.index, I64(4 * PIXELS))))
+                e.prefetch(builder.add(later, builder.mul(c.index, I64(4 * PIXELS))))
                 for s in range(PIXELS + 2):
                     value = e.splat(builder.load(e.at(e.add(here, 4 * channels * s), F32)))
                     for j in range(max(0, s - PIXELS + 1), min(2, s) + 1):
@@ -63,36 +63,37 @@ _1_1, _1_2, _2_1, _2_2 = (_slides[c * LANES, width * LANES] for c in (1, 2) for 
 
 
 @parallel
-def slide_over(x, shape, strides, window, w, bias, y, out_shape, rows, bend, work, work_step):
+def slide_over(x, shape, strides, window, w, bias, y, out_shape, rows, prologue, work, work_step):
     """Convolve ``shape`` = (n, h, w, c) at ``x`` into ``out_shape`` at ``y``; the rest as in ``band.convolve``.
 
-    c and f are LANES or twice as many, and a row of outputs :func:`fills` PIXELS.  ``bend`` as in ``band.copy_band``.
+    c and f are LANES or twice as many; the width of y is one of :func:`supports_width`.  ``prologue`` as in
+    ``band.copy_band``.
     """
     bands = (out_shape[1] + rows - 1) // rows
     for item in prange(out_shape[0] * bands):
         image, p = item // bands, item % bands * rows
         scratch, count = work + get_thread_id() * work_step, min(rows, out_shape[1] - p)
-        copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch, bend)
+        copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch, prologue)
         out = y + (image * out_shape[1] + p) * out_shape[2] * out_shape[3] * 4
-        ahead = x + image * strides[0] + (p + rows) * strides[2]
-        _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], ahead)
+        later = x + image * strides[0] + (p + rows) * strides[2]             # the next band
+        _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], later)
 
 
 @njit
-def _slide_band(scratch, c, window, w, bias, y, count, ow, f, ahead):
+def _slide_band(scratch, c, window, w, bias, y, count, ow, f, later):
     step = row_floats(ow, c, window) * 4
     for p in range(count):
         for k in range(0, f, LANES):
             for start in range(0, ow, PIXELS):
                 q = min(start, ow - PIXELS)                  # the last ones may be computed twice
                 source, out = scratch + p * step + q * c * 4, y + ((p * ow + q) * f + k) * 4
-                after = ahead + (p * ow + q) * c * 4
+                prefetched = later + (p * ow + q) * c * 4
                 if c == LANES:
                     if f == LANES:
-                        _1_1(source, step, w, bias + k * 4, out, f * 4, after)
+                        _1_1(source, step, w, bias + k * 4, out, f * 4, prefetched)
                     else:
-                        _1_2(source, step, w + k * 4, bias + k * 4, out, f * 4, after)
+                        _1_2(source, step, w + k * 4, bias + k * 4, out, f * 4, prefetched)
                 elif f == LANES:
-                    _2_1(source, step, w, bias + k * 4, out, f * 4, after)
+                    _2_1(source, step, w, bias + k * 4, out, f * 4, prefetched)
                 else:
-                    _2_2(source, step, w + k * 4, bias + k * 4, out, f * 4, after)
+                    _2_2(source, step, w + k * 4, bias + k * 4, out, f * 4, prefetched)

@@ -2,22 +2,21 @@
 
     dw[i, j, c, :] = Σ_{n,r,s} x[n, r, s, c] · dy[n, r - i + top, s - j + left, :]
 
-Equals dW = dY X~' in :func:`npresnet.ops.conv2d`, by pixels of x instead of columns: each value of x meets nine vectors
-of dy, zero around the image, and the nine sums of one or two channels stay in registers.
+Equals dW = dY X~' in :func:`npresnet.ops.conv2d`, by pixels of x instead of columns: each value of x is multiplied
+by nine vectors of dy, zero around the image, and the nine sums of one or two channels stay in registers.
 """
 
-from numba import get_thread_id, njit, prange, types
+from numba import njit, prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from ..codegen.jit import parallel
+from ..codegen.jit import get_thread_id, intrinsic, parallel
 from ..codegen.vector import F32, I64, LANES, Emit, prefetch
 from .band import band_rows, copy_band, row_floats
 
-TOGETHER = 1 if LANES == 8 else 2     # channels whose sums fit the registers
+CHANNELS = 1 if LANES == 8 else 2     # whose sums fit the registers together
 PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them
 PIXEL = (1, 1, 1, 1, 1, 1, 0, 0)      # the window that sees one
-NEAR = 96                             # pixels of x and dy that stay in the first cache, however often they are read
+TILE = 96                             # pixels of x and dy that stay in the first cache, however often they are read
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
 
@@ -29,18 +28,18 @@ def make_sums(filters: int):
         def codegen(context, builder, signature, args):
             x, channels, dy, rows, width, out = args
             e, pixel = Emit(builder), builder.mul(channels, I64(4))
-            acc = [[cgutils.alloca_once_value(builder, e.constant(0)) for _ in TAPS] for _ in range(TOGETHER)]
+            acc = [[cgutils.alloca_once_value(builder, e.constant(0)) for _ in TAPS] for _ in range(CHANNELS)]
             dy_row = builder.mul(builder.add(width, I64(2)), I64(4 * filters))
             with cgutils.for_range(builder, rows) as r:
                 lines = [builder.add(dy, builder.mul(builder.add(r.index, I64(2 - i)), dy_row)) for i in range(3)]
                 start = builder.add(x, builder.mul(builder.mul(r.index, width), pixel))
                 with cgutils.for_range(builder, width) as s:
                     offset = builder.mul(s.index, I64(4 * filters))
-                    near = [e.load(builder.add(lines[i], offset), 4 * filters * (2 - j)) for i, j in TAPS]
+                    vectors = [e.load(builder.add(lines[i], offset), 4 * filters * (2 - j)) for i, j in TAPS]
                     here = builder.add(start, builder.mul(s.index, pixel))
                     for c, line in enumerate(acc):
                         value = e.splat(builder.load(e.at(e.add(here, 4 * c), F32)))
-                        for total, vector in zip(line, near):
+                        for total, vector in zip(line, vectors):
                             builder.store(e.fma(value, vector, builder.load(total)), total)
             for c, line in enumerate(acc):
                 for t, total in enumerate(line):
@@ -54,51 +53,51 @@ def make_sums(filters: int):
     return sums
 
 
-_few, _many = make_sums(LANES), make_sums(2 * LANES)
+_narrow, _wide = make_sums(LANES), make_sums(2 * LANES)
 
 
 @parallel
-def slide_gradient(x, shape, dy, out_shape, strides, window, rows, bend, sums, work, work_step):
+def slide_gradient(x, shape, dy, out_shape, strides, window, rows, prologue, sums, work, work_step):
     """Add to ``sums`` (PARTS, 9, c, f), at an address, the gradient for x (n, h, w, c) and dy (n, oh, ow, f).
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
-    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``bend`` as in ``band.copy_band``.
+    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``prologue`` as in ``band.copy_band``.
     """
     c, f = shape[3], out_shape[3]
     for part in prange(PARTS):
         for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
             _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
-                   rows, bend, sums + part * 9 * c * f * 4, work + get_thread_id() * work_step)
+                   rows, prologue, sums + part * 9 * c * f * 4, work + get_thread_id() * work_step)
 
 
 @njit
-def _image(x, shape, dy, out_shape, strides, window, rows, bend, sums, scratch):
+def _image(x, shape, dy, out_shape, strides, window, rows, prologue, sums, scratch):
     h, w, c, f = shape[1], shape[2], shape[3], out_shape[3]
     for r in range(0, h, rows):
         count = min(rows, h - r)
         copy_band(dy, out_shape, strides, window, r, count, w, scratch)
-        band, bent = x + r * w * c * 4, scratch + band_rows(rows, window) * row_floats(w, f, window) * 4
-        if bend != 0:
-            copy_band(x, shape, (0, 4, w * c * 4, c * 4), PIXEL, r, count, w, bent, bend)
-        for first in range(0, count, max(1, NEAR // w)):
-            here, line = min(max(1, NEAR // w), count - first), scratch + first * row_floats(w, f, window) * 4
+        band, changed = x + r * w * c * 4, scratch + band_rows(rows, window) * row_floats(w, f, window) * 4
+        if prologue != 0:
+            copy_band(x, shape, (0, 4, w * c * 4, c * 4), PIXEL, r, count, w, changed, prologue)
+        for first in range(0, count, max(1, TILE // w)):
+            here, line = min(max(1, TILE // w), count - first), scratch + first * row_floats(w, f, window) * 4
             at = first * w * c * 4
-            _tile((band if bend == 0 else bent) + at, c, line, f, here, w, sums, band + rows * w * c * 4 + at,
+            _tile((band if prologue == 0 else changed) + at, c, line, f, here, w, sums, band + rows * w * c * 4 + at,
                   dy + (r + first + rows) * strides[2])
 
 
 @njit
-def _tile(x, c, dy, f, count, w, sums, ahead, dy_ahead):
-    """``count`` rows, every pair of channels; each asks for its share of the tile's pixels in the next band."""
-    shares = c // TOGETHER * (f // LANES)
+def _tile(x, c, dy, f, count, w, sums, later, dy_later):
+    """``count`` rows, every pair of channels; each prefetches its share of the tile's pixels in the next band."""
+    shares = c // CHANNELS * (f // LANES)
     x_share, dy_share = count * w * c * 4 // shares, count * w * f * 4 // shares
-    for channel in range(0, c, TOGETHER):
+    for channel in range(0, c, CHANNELS):
         out = sums + channel * f * 4
         for k in range(0, f * 4, LANES * 4):
-            prefetch(ahead, x_share)
-            prefetch(dy_ahead, dy_share)
-            ahead, dy_ahead = ahead + x_share, dy_ahead + dy_share
+            prefetch(later, x_share)
+            prefetch(dy_later, dy_share)
+            later, dy_later = later + x_share, dy_later + dy_share
             if f == LANES:
-                _few(x + channel * 4, c, dy + k, count, w, out + k)
+                _narrow(x + channel * 4, c, dy + k, count, w, out + k)
             else:
-                _many(x + channel * 4, c, dy + k, count, w, out + k)
+                _wide(x + channel * 4, c, dy + k, count, w, out + k)

@@ -6,10 +6,10 @@ residual sum and ReLU, so that the block stays in the core's cache.
 """
 
 import numpy as np
-from numba import get_thread_id, njit, prange
+from numba import njit, prange
 
 from ....ops.winograd import F
-from ..codegen.jit import inlined, parallel
+from ..codegen.jit import get_thread_id, inlined, parallel
 from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
@@ -38,13 +38,13 @@ def winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, floor,
     """Work item ``item`` of :func:`winograd`: one share of the panels for one block of tiles."""
     th, tw, first = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m, item // splits * block
     n = min(block, out_shape[0] * th * tw - first)
-    _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros)
+    _transform_input(m, x, shape, padding, first, n, th, tw, scratch, zeros)
     _multiply(m, shape[3], u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, item % splits,
               splits)
 
 
 @njit
-def _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros):
+def _transform_input(m, x, shape, padding, first, n, th, tw, scratch, zeros):
     """V = B' d B of n tiles; element e of a tile lies ``e * step`` bytes after its first."""
     t, h, w, c = m + 2, shape[1], shape[2], shape[3]
     places, step = np.empty(t * t, np.int64), n * c * 4 + 64
@@ -65,7 +65,7 @@ def _enter(m, x, shape, padding, first, n, th, tw, scratch, zeros):
 
 @njit
 def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, split, splits):
-    """M = U V for one panel of filters at a time, then its :func:`_leave`."""
+    """M = U V for one panel of filters at a time, then its :func:`_transform_output`."""
     area = (m + 2) * (m + 2)
     f, v_step, m_step = out_shape[3], n * c * 4 + 64, n * PANEL * 4 + 64
     products = scratch + area * v_step
@@ -81,13 +81,14 @@ def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, sc
                 taps[0] = e * v_step
                 panel = u + ((column * area + e * width) * c + (index * area + e) * GAP) * 4
                 multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
-            _leave(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width)
+            _transform_output(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros,
+                              column, width)
         column, index = column + width, index + 1
 
 
 @njit
-def _leave(m, products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
-    """Y = A' M A + bias + residual, cut off at zero or not; what falls outside the image goes to a dump."""
+def _transform_output(m, products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
+    """Y = A' M A + bias + residual, cut off at zero or not; what falls outside the image is written to a dump."""
     oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
     outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + (m + 2) * (m + 2) * step
     to, adds = address(outs), address(residuals) if residual != 0 else 0

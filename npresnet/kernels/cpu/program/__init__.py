@@ -1,1 +1,1 @@
-"""A whole network in one call: the thread pool and the entry points of the kernels that it runs."""
+"""A whole network in one call: a thread pool, and the entry points of the kernels that it runs."""

@@ -15,7 +15,7 @@ from npresnet.kernels.cpu.conv.pack import pack, round_up
 from npresnet.kernels.cpu.program import arguments as args
 from npresnet.kernels.cpu.program import entry_points as kernels
 from npresnet.kernels.cpu.program.arguments import flatten, offset
-from npresnet.kernels.cpu.program.thread_pool import TEAM, kernel_at
+from npresnet.kernels.cpu.program.thread_pool import POOL, kernel_at
 from npresnet.ops import Window
 
 THREADS = 3
@@ -39,7 +39,7 @@ def launch(kernel, count, arguments, work_bytes=64):
     """Run ``count`` items of a kernel; arrays stand for their addresses."""
     flat = np.array(addresses(flatten(arguments)), np.int64)
     work = np.full(THREADS * work_bytes // 4, np.nan, np.float32)
-    TEAM.run(np.array([[kernel_at(kernel), flat.ctypes.data, count]]), THREADS, work.ctypes.data, work_bytes)
+    POOL.run(np.array([[kernel_at(kernel), flat.ctypes.data, count]]), THREADS, work.ctypes.data, work_bytes)
 
 
 def over(total, part):

@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 from numba import njit
 
 from npresnet.kernels.cpu.codegen import disk_cache
-from npresnet.kernels.cpu.codegen.disk_cache import SUFFIX, Entries, kept
+from npresnet.kernels.cpu.codegen.disk_cache import SUFFIX, Entries, is_cached
 from npresnet.kernels.cpu.codegen.jit import cached
 
 
@@ -26,7 +26,7 @@ class Planted:
 def folder(tmp_path, monkeypatch):
     """An empty directory for kernels, and no warning given yet."""
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(disk_cache, "_said", [])
+    monkeypatch.setattr(disk_cache, "_warned", [])
     monkeypatch.setenv("PLANTED", str(tmp_path / "planted"))
     return tmp_path / "kernels"
 
@@ -50,8 +50,8 @@ def files(folder):
 
 def test_a_kernel_is_compiled_once(folder):
     first = kernel()
-    assert not kept(first) and hits(first) == 0
-    assert kept(first) and hits(kernel()) == 1
+    assert not is_cached(first) and hits(first) == 0
+    assert is_cached(first) and hits(kernel()) == 1
     assert [path.suffix for path in files(folder)] == [SUFFIX]
 
 
@@ -93,7 +93,7 @@ def test_every_byte_counts(tmp_path):
 
 
 def test_the_file_of_another_kernel_is_foreign(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk_cache, "_said", [])
+    monkeypatch.setattr(disk_cache, "_warned", [])
     store = Entries(tmp_path, "name")
     store.save("one", 1)
     store.save("two", 2)

@@ -1,0 +1,18 @@
+"""Images in their two orders in memory: ops speak of (N, C, H, W), the kernels of (N, H, W, C)."""
+
+from ...backend import Array
+from .arrays import empty
+
+
+def channels_last(x: Array) -> Array:
+    """Images (N, C, H, W) as a contiguous (N, H, W, C): a copy only where the memory is in another order."""
+    x = x.transpose(0, 2, 3, 1)
+    if not x.flags.c_contiguous:
+        x, source = empty(x.shape, x.dtype), x
+        x[...] = source
+    return x
+
+
+def channels_first(x: Array) -> Array:
+    """Images (N, H, W, C) as (N, C, H, W), in the same memory."""
+    return x.transpose(0, 3, 1, 2)

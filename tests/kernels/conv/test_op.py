@@ -1,0 +1,77 @@
+"""Law 5 for conv2d, alone and behind a batch norm: values, gradients, strides, what they save."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from npresnet import ops
+from npresnet.kernels.cpu.codegen.vector import LANES
+from npresnet.kernels.cpu.conv.op import conv2d_numba, supports
+from npresnet.kernels.cpu.norm import batch_norm_relu_conv2d_numba, batch_norm_relu_numba
+
+from ...support import laws
+from ..images import ORDERS, C, F, close, double, in_order, random
+
+DIRECT, WINOGRAD = 3e-6, 2e-5           # the largest error, as a part of the largest value
+
+CONVOLUTIONS = [  # channels, filters, kernel, stride, padding, height, width, biased, bound
+    (C, F, 1, 1, 0, 7, 9, True, DIRECT), (C, F, 1, 2, 0, 7, 8, False, DIRECT), (C, F, 1, 1, 1, 5, 6, False, DIRECT),
+    (C, F, 3, 1, 1, 9, 13, True, WINOGRAD), (C, F, 3, 1, 0, 9, 6, False, WINOGRAD),
+    (C, F, 3, 1, ((0, 2), (3, 1)), 7, 9, False, WINOGRAD), (C, F, 3, 2, 1, 10, 9, False, WINOGRAD),
+    (C, C, 3, 2, 1, 9, 12, True, WINOGRAD), (3, F, 7, 2, 3, 21, 24, False, DIRECT),
+    (3, LANES, 3, 1, 1, 9, 9, True, DIRECT), (C, C, (3, 2), (2, 3), 1, 9, 8, True, DIRECT),
+    (C, C, 5, 2, 0, 12, 11, False, DIRECT), (C, C, 2, 1, 3, 4, 5, False, DIRECT),
+    (LANES, C, 3, 1, 1, 10, 16, True, DIRECT), (C, LANES, 3, 1, 1, 3, 30, False, DIRECT),
+    (LANES, LANES, 3, 1, ((0, 2), (3, 1)), 9, 30, True, DIRECT), (C, 4 * LANES, 2, 3, 1, 8, 9, False, DIRECT),
+]
+
+
+@pytest.mark.parametrize("c, f, kernel, stride, padding, h, w, biased, bound", CONVOLUTIONS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_conv2d(c, f, kernel, stride, padding, h, w, biased, bound, order):
+    x, filters = random(3, c, h, w), random(f, c, *ops.window.pair(kernel), seed=1)
+    b = random(f) if biased else None
+    assert supports(x, filters, b, stride=stride, padding=padding)
+    xd, wd, bd = double(x, filters, b)
+    wanted, wanted_pullback = ops.conv2d.reference(xd, wd, bd, stride=stride, padding=padding)
+    y, pullback = conv2d_numba(in_order(x, order), filters, b, stride=stride, padding=padding)
+    close(y, wanted, bound)
+    dy = random(*wanted.shape, seed=2)
+    for got, expected in zip(pullback(in_order(dy, order)), wanted_pullback(dy.astype(np.float64)), strict=True):
+        if expected is not None:
+            close(got, expected, bound)
+
+
+def test_conv2d_keeps_channels_last_strides_and_saves_its_arguments():
+    x, w = random(2, C, 6, 6), random(F, C, 3, 3)
+    y, pullback = conv2d_numba(x, w, padding=1)
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert {name for name, _ in laws.held_arrays(pullback)} == {"x", "w"} == laws.declared(conv2d_numba)
+    assert pullback(y, skip={"x", "w", "b"}) == (None, None, None)
+
+
+L = LANES
+PROLOGUES = [(L, L, 3, 1, 1, 9, 32), (L, 2 * L, 3, 1, ((2, 0), (0, 1)), 20, 17), (2 * L, L, 3, 1, 0, 37, 34),
+        (2 * L, 2 * L, 3, 1, 1, 16, 16), (C, C, 3, 1, 1, 9, 5), (C, F, 3, 1, 1, 9, 13), (4 * L, F, 3, 1, 1, 8, 8),
+        (C, F, 3, 2, 1, 10, 9), (C, F, 1, 1, 0, 7, 9), (C, F, 1, 2, 0, 7, 8)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("c, f, kernel, stride, padding, h, w", PROLOGUES)
+def test_a_convolution_behind_a_fused_norm(c, f, kernel, stride, padding, h, w, order):
+    x, gamma, beta, filters = random(3, c, h, w), random(c), random(c, seed=1), random(f, c, kernel, kernel, seed=2)
+    b, static = random(f) if kernel == 1 else None, {"stride": stride, "padding": padding}
+    z, norm_pullback, moments = batch_norm_relu_numba(x, gamma, beta, eps=1e-5)
+    wanted, conv_pullback = conv2d_numba(z, filters, b, **static)
+    y, pullback, extras = batch_norm_relu_conv2d_numba(in_order(x, order), gamma, beta, filters, b, eps=1e-5, **static)
+    np.testing.assert_array_equal(y, wanted)
+    np.testing.assert_array_equal(extras, moments)
+    dy = random(*y.shape, seed=3)
+    dz, dw, db = conv_pullback(dy)
+    assert {name for name, _ in laws.held_arrays(pullback)} == laws.declared(batch_norm_relu_conv2d_numba)
+    for got, expected in zip(pullback(in_order(dy, order)), (*norm_pullback(dz), dw, db), strict=True):
+        if expected is not None:
+            close(got, expected, 1e-6)
+    _, pullback, _ = batch_norm_relu_conv2d_numba(x, gamma, beta, filters, b, eps=1e-5, **static)
+    assert pullback(dy, skip={"x", "gamma", "beta", "w", "b"}) == (None,) * 5
