@@ -117,7 +117,7 @@ def training(model, x, labels, threads) -> Callable:
     """One step of SGD with momentum on a copy of the model; returns the loss."""
     from ..ops import softmax_cross_entropy
     from ..training.optim import SGD
-    twin = model.mapped(np.array).train()
+    twin = model.map_arrays(np.array).train()
     sgd = SGD(twin, momentum=0.9, weight_decay=1e-4)
 
     def run():

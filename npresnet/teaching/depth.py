@@ -36,7 +36,7 @@ NETWORKS = ("plain20", "resnet20", "plain56", "resnet56")
 
 def gradient_norms(model, batch) -> dict[str, float]:
     """‖∂loss/∂W‖ of every convolution, from a twin, so that the model's running statistics stay as they are."""
-    twin = model.mapped(lambda array: array).train()
+    twin = model.copy().train()
     logits, pullback = twin.logits_vjp(batch.x, input_grad=False)
     pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
     return {name: float(f"{np.linalg.norm(box.grad):.4g}") for name, box in twin.named_parameters()
