@@ -1,7 +1,7 @@
 """What is looked at between the pullback and the optimiser's step: the gradients' size, and whether all is finite."""
 
 from ..backend import array_namespace
-from ..nn import Chain, Residual
+from ..nn.visit import Visitor
 
 
 class TrainingError(ValueError):
@@ -49,27 +49,28 @@ def first_layer(model, x) -> str:
     """Where along the way NaN or infinity appears first."""
     if not finite(x):
         return "the images hold values that are not finite"
-    twin = model.mapped(lambda array: array)                            # its running statistics may move, ours not
+    twin = model.copy()                                 # whose running statistics may move
     for name, box in twin.named_parameters():
         if not finite(box.value):
             return f"{name} holds values that are not finite"
-    names = {id(module): name for name, module in twin.named_modules()}
-    found = []
+    layers = NonFinite(twin)
+    layers.visit(twin, x)
+    first = next(iter(layers.found), None)
+    return f"the output of {first} is not finite" if first else "the logits are finite, their loss overflows"
 
-    def through(module, x):
-        if isinstance(module, Chain):
-            for layer in module.layers():
-                x = through(layer, x)
-            return x
-        if isinstance(module, Residual):
-            return through(module.branch, x) + through(module.shortcut, x)
+
+class NonFinite(Visitor):
+    """Notes the names of the layers whose output holds NaN or infinity, in the order they run."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.found = []
+
+    def leaf(self, module, x, name):
         y = module(x)
         if not finite(y):
-            found.append(names.get(id(module), type(module).__name__))
+            self.found.append(name or type(module).__name__)
         return y
-
-    through(twin, x)
-    return f"the output of {found[0]} is not finite" if found else "the logits are finite, their loss overflows"
 
 
 def finite(array) -> bool:

@@ -71,7 +71,7 @@ class Mixed:
     def __init__(self, model, dtype, scale=2.0**15, patience=2000, largest=2.0**24):
         self.model, self.dtype = model, np.dtype(dtype)
         self.scale, self.patience, self.largest, self.good = scale, patience, largest, 0
-        self.copy, self.pairs = model.mapped(lambda array: array), []
+        self.copy, self.pairs = model.copy(), []
         for own, low in zip(model.modules(), self.copy.modules(), strict=True):
             boxes = {name: box for name, box in vars(own).items() if isinstance(box, Parameter | Buffer)}
             if isinstance(own, BatchNorm2d):

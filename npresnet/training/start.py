@@ -28,7 +28,7 @@ def thawed(model):
 def with_new_head(model, classes, seed):
     """The same network, its layers as they are, with a classifier for ``classes``, drawn from the seed."""
     spec = model.spec
-    new = model.mapped(lambda array: array.copy())
+    new = model.map_arrays(lambda array: array.copy())
     new.fc = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=seed,
                           in_channels=spec.in_channels, **spec.options).fc
     new.classes = tuple(classes)
@@ -66,7 +66,7 @@ def check_start(model, recipe, source, side):
         return
     first = next(iter(model.parameters())).value
     try:
-        model.mapped(lambda array: array).train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
+        model.copy().train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
     except ValueError as error:
         raise ValueError(f"{len(source)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) each,"
                          f" leave one image alone; choose another batch size: {error}") from None
