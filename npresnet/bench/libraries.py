@@ -33,21 +33,21 @@ def to_torch(model: nn.Module) -> Any:
             return self.branch(x) + self.shortcut(x)
 
     class Convert(Visitor):
-        """Appends torch's module for each of ours to a list."""
+        """Carries a list of torch's modules, to which it appends one for each of ours."""
 
-        def chain(self, module, parts, name):
+        def chain(self, module, x, name):
             inner = super().chain(module, [], name)
-            return [*parts, torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in enumerate(inner)))]
+            return [*x, torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in enumerate(inner)))]
 
-        def residual(self, module, parts, name):
+        def residual(self, module, x, name):
             (branch,), (shortcut,) = self.visit(module.branch, [], name), self.visit(module.shortcut, [], name)
-            return [*parts, Sum(branch, shortcut)]
+            return [*x, Sum(branch, shortcut)]
 
-        def leaf(self, module, parts, name):
-            return [*parts, _layer(module, torch)]
+        def leaf(self, module, x, name):
+            return [*x, _layer(module, torch)]
 
-    made, = Convert(model).visit(model, [])
-    return made.eval()
+    net, = Convert(model).visit(model, [])
+    return net.eval()
 
 
 def _layer(module, torch):

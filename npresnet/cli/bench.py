@@ -1,8 +1,8 @@
 """Compare our speed with other libraries' on this machine: the same network, weights, input and threads.
 
-The libraries take turns in one process; medians and quartiles are shown, and the ratio of each one's time to ours
-(above 1: we are faster).  A library that is not installed is left out by name.  Weights are drawn at random: speed does
-not depend on them.
+The contestants take turns in one process; medians and quartiles are shown, and each one's time in ours (ratio above 1:
+we are faster).  A library that is not installed is left out by name.  Weights are drawn at random: speed does not
+depend on them.
 """
 
 from ..printer import say_report

@@ -59,23 +59,24 @@ def _channels_last(nodes):
 class Lowering(Visitor):
     """Carries a node through a model: each layer and each sum appends the step that reads it, and returns that."""
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__(model)
         self.nodes = [Node("input", name="input")]
 
-    def visit(self, module, x, around=""):
+    def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
         if vars(module).keys() & {"vjp", "op"}:                  # set on this instance: it may compute anything
             return self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
         return super().visit(module, x, around)
 
-    def residual(self, module, x, name):
+    def residual(self, module: nn.Residual, x: Node, name: str) -> Node:
         shortcut = self.visit(module.shortcut, x, name)           # first: the branch's last step may add it
         return self.append(Node("add", [self.visit(module.branch, x, name), shortcut], "add"))
 
-    def leaf(self, module, x, name):
+    def leaf(self, module: nn.Module, x: Node, name: str) -> Node:
         return self.append(replace(_leaf(module), inputs=[x], name=self.names.get(id(module), type(module).__name__)))
 
-    def append(self, node):
+    def append(self, node: Node) -> Node:
+        """node, which is now the last step."""
         self.nodes.append(node)
         return node
 
