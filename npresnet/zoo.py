@@ -179,7 +179,7 @@ def unfreeze(model: Classifier) -> Classifier:
 def with_new_head(model: Classifier, classes: Sequence[str], seed: int) -> Classifier:
     """A copy of the network, its layers as they are, whose last layer is new: for ``classes``, drawn from the seed."""
     spec = model.spec
-    new = model.mapped(lambda array: array.copy())
+    new = model.map_arrays(lambda array: array.copy())
     new.fc = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=seed,
                           in_channels=spec.in_channels, **spec.options).fc
     new.classes = tuple(classes)

@@ -86,7 +86,7 @@ def tapped(model, layers):
     if unknown:
         raise ValueError(f"no layer {', '.join(unknown)}; the model's own: "
                          + ", ".join(name for name in model.children()) + ", and inside them as layer1.0.conv1")
-    twin = model.mapped(lambda array: array)
+    twin = model.copy()
     for box in twin.parameters():
         box.trainable = False
     taps = {}

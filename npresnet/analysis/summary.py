@@ -12,7 +12,7 @@ import numpy as np
 from ..nn import Parameter
 from ..nn.module import needs_module
 from ..tables import html_table, text_lines
-from .walk import Row, by, timed_rows, tree_rows
+from .walk import Row, dimensions, timed_rows, tree_rows
 
 LEFT = 5          # the first columns are text
 
@@ -67,7 +67,7 @@ class Summary:
     def cell(self, row):
         indent = "  " * row.name.count(".")
         name = row.name.rpartition(".")[2]
-        text = (indent + name, row.kind, by(row.kernel), by(row.input_shape), by(row.output_shape))
+        text = (indent + name, row.kind, *map(dimensions, (row.kernel, row.input_shape, row.output_shape)))
         if row.inside:
             return text + ("",) * (7 if self.seconds else 4)
         numbers = tuple(f"{n:,}" if n else "" for n in (row.parameters, row.macs, row.flops, row.saved_bytes))
@@ -83,7 +83,7 @@ class Summary:
         return [f"parameters  {self.parameters:,} ({self.trainable:,} trainable, {self.frozen:,} frozen), "
                 f"and {self.buffers:,} running statistics; Keras says {self.parameters + self.buffers:,} in total, "
                 f"{self.frozen + self.buffers:,} non-trainable",
-                f"MACs        {self.macs:,} for an input of {by(self.input_shape)}, {self.flops:,} FLOPs",
+                f"MACs        {self.macs:,} for an input of {dimensions(self.input_shape)}, {self.flops:,} FLOPs",
                 f"memory      about {mb[0]} of weights, {mb[1]} of input, {mb[2]} for all outputs at once, "
                 f"{self.saved_bytes / 1e6:,.1f} MB saved for the backward pass (float32)", *time]
 
@@ -106,7 +106,7 @@ def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Su
     needs_module(model, "summary")
     tree = tree_rows(model, input_shape)
     if measure:
-        tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape, model))
+        tree = timed_rows(model.copy().eval(), noise(input_shape, model))
     rows = [row for row in tree if not row.inside]
     boxes = [box for _, box in model.named_arrays()]
     learned = [box for box in boxes if isinstance(box, Parameter)]

@@ -28,7 +28,7 @@ def check_start(model: Classifier, recipe: Recipe, source: Dataset, side: int | 
         return
     first = model.parameters()[0].value
     try:
-        model.mapped(lambda array: array).train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
+        model.copy().train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
     except ValueError as error:
         raise ValueError(f"{len(source)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) each,"
                          f" leave one image alone; choose another batch size: {error}") from None

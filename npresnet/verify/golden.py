@@ -126,7 +126,7 @@ def verify_model(model, name, side=64, batch=2) -> Verification:
     x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
     for mode in ("train", "eval"):
         due = torch_answers(model, x, labels, mode == "train")
-        found = step(model.mapped(lambda a: a).train(mode == "train"), x, labels, mode)
+        found = step(model.copy().train(mode == "train"), x, labels, mode)
         found = {key: np.asarray(a) for key, a in found.items()}
         rows += compared({"name": f"{name} {mode}"}, found, due, "float64", NETWORK_BOUNDS["float64"])
     return Verification(f"{name} against PyTorch", tuple(rows))

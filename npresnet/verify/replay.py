@@ -45,12 +45,12 @@ def replay_network(case, due, dtype, device):
     x, labels = (to_device(a, device) for a in given(case))
     x, answers = x.astype(dtype), {}
     for mode in ("train", "eval"):
-        twin = model.mapped(lambda a: a).train(mode == "train")
+        twin = model.copy().train(mode == "train")
         answers |= {f"blocks: {mode} {name}": a for name, a in block_values(twin, x).items()}
-        twin = model.mapped(lambda a: a).train(mode == "train")
+        twin = model.copy().train(mode == "train")
         answers |= step(twin, x, labels, mode, dtype == np.float64)
     if dtype == np.float64:
-        answers["descent: losses"] = descent(model.mapped(lambda a: a).train(), x, labels, case["rate"])
+        answers["descent: losses"] = descent(model.copy().train(), x, labels, case["rate"])
     return compact({name: on_cpu(a) for name, a in answers.items()}, case["projected"])
 
 

@@ -50,7 +50,7 @@ def test_the_gradient_at_a_layer_is_the_slope_of_the_score(model, x):
     direction = np.random.default_rng(1).standard_normal(64)
 
     def score(step):
-        twin = model.mapped(np.copy)
+        twin = model.map_arrays(np.copy)
         conv = getattr(twin.layer3, "2").conv1
         conv.weight.value = conv.weight.value + step * direction[:, None, None, None] * conv.weight.value
         return twin(x)[[0, 1], classes].sum()

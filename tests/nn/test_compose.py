@@ -101,6 +101,16 @@ def test_the_paths_of_a_residual_record_only_what_is_wanted(branch, shortcut, wa
     assert residual(2 * ONE) == 10
 
 
+def test_another_op_may_join_the_paths_of_a_residual():
+    class Difference(Residual):
+        def join(self, f, s):
+            return f - s, lambda dy: (dy, -dy)
+
+    difference = Difference(Probe(2, []), Probe(3, []))
+    y, pullback = difference.vjp(5 * ONE)
+    assert y == difference(5 * ONE) == -5 and pullback(7 * ONE) == -7
+
+
 def test_the_gradient_reaches_x_whatever_the_branch_does():
     dead = fill(Sequential(Conv2d(4, 4, 3, padding=1), ReLU())).astype(np.float64)
     dead.children()["0"].weight.value = np.zeros((4, 4, 3, 3))
@@ -163,7 +173,7 @@ def test_each_part_is_freed_as_soon_as_it_has_been_used():
 def test_a_siblings_pullback_is_unaffected():
     """Two recordings of one module, and a caller that goes on with its own arrays: nobody disturbs the other."""
     module, x = made("nested")
-    alone = module.mapped(np.copy)
+    alone = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     other_x = x[::-1].copy()
     other_y, other_pullback = module.vjp(other_x)
@@ -206,7 +216,7 @@ def test_a_frozen_trunk_records_nothing():
 
 def test_a_pullback_may_run_in_another_thread():
     module, x = made("nested")
-    twin = module.mapped(np.copy)
+    twin = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     found = []
     thread = threading.Thread(target=lambda: found.append(pullback(y)))

@@ -17,7 +17,7 @@ def test_calling_equals_recording_bit_for_bit(name, dtype):
     module, x = made(name, dtype)
     lock(module)
     x.flags.writeable = False
-    twin = module.mapped(np.copy)
+    twin = module.map_arrays(np.copy)
     y, recorded = module(x), twin.vjp(x)[0]
     assert y.dtype == dtype
     np.testing.assert_array_equal(y, recorded)
@@ -38,7 +38,7 @@ def test_the_pullback_is_the_adjoint_for_the_input_and_each_parameter(name):
         v = rng.standard_normal(values[key].shape)
 
         def along(h, key=key, v=v):
-            twin = module.mapped(np.copy)
+            twin = module.map_arrays(np.copy)
             for other, box in twin.named_parameters():
                 box.value = box.value + h * v if other == key else box.value
             return twin(x + h * v if key == "x" else x)
@@ -71,7 +71,7 @@ def test_everything_may_be_read_only_and_nothing_changes(name):
 @every_module
 def test_without_input_grad_only_dx_is_missing(name):
     module, x = made(name)
-    twin = module.mapped(np.copy)
+    twin = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     y_other, pullback_other = twin.vjp(x, input_grad=False)
     dy = np.random.default_rng(0).standard_normal(y.shape)
@@ -96,7 +96,7 @@ def test_a_pullback_runs_once(name):
 @every_module
 def test_gradients_add_up_over_calls(name):
     module, x = made(name)
-    once, twice = module.mapped(np.copy), module.mapped(np.copy)
+    once, twice = module.map_arrays(np.copy), module.map_arrays(np.copy)
     dy = np.random.default_rng(0).standard_normal(module(x).shape)
     once.vjp(x)[1](dy)
     firsts = []
@@ -120,11 +120,11 @@ def test_calling_keeps_nothing_and_leaves_no_gradient(name):
 @every_module
 def test_scores_are_the_value_unless_a_softmax_follows(name):
     module, x = made(name)
-    np.testing.assert_array_equal(module.mapped(np.copy).logits(x), module.mapped(np.copy)(x))
-    twin = module.mapped(np.copy)
-    wanted = module.mapped(np.copy).vjp(x)[1]
+    np.testing.assert_array_equal(module.map_arrays(np.copy).logits(x), module.map_arrays(np.copy)(x))
+    twin = module.map_arrays(np.copy)
+    wanted = module.map_arrays(np.copy).vjp(x)[1]
     y, pullback = twin.logits_vjp(x)
-    np.testing.assert_array_equal(y, module.mapped(np.copy)(x))
+    np.testing.assert_array_equal(y, module.map_arrays(np.copy)(x))
     np.testing.assert_array_equal(pullback(y), wanted(y))
     assert twin.logits_vjp(x, input_grad=False)[1](y) is None
 
@@ -132,10 +132,10 @@ def test_scores_are_the_value_unless_a_softmax_follows(name):
 @every_module
 def test_the_same_lines_run_on_another_device(name):
     module, x = made(name)
-    y, pullback = module.mapped(np.copy).vjp(x)
+    y, pullback = module.map_arrays(np.copy).vjp(x)
     dy = np.random.default_rng(0).standard_normal(y.shape)
     dx = pullback(dy)
-    twin = module.mapped(np.copy)
+    twin = module.map_arrays(np.copy)
     twin.vjp(x)[1](dy)
     with fake_cupy.installed() as cupy:
         there = to_device(module, "cuda")
