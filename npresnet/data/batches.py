@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import array_namespace
 from .augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
 from .prefetch import ahead
 
@@ -23,9 +22,8 @@ class Batch(NamedTuple):
 
 def on_device_of(model, batch):
     """The batch where the model lives, in its dtype."""
-    first = next(iter(model.parameters())).value
-    xp = array_namespace(first)
-    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
+    xp = model.namespace
+    return xp.asarray(batch.x, model.dtype), xp.asarray(batch.labels)
 
 
 class Batches:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..backend import Captured, array_namespace
+from ..backend import Captured
 from . import recipe_of
 from .augment import normalized, uniforms
 from .batches import DRAWS, Batch, Batches, ready
@@ -12,7 +12,7 @@ LARGEST = 2**31          # bytes of pictures that are worth a place on the GPU
 
 def batches_for(model, source, batch_size, augment="none", *, jitter=0.0, seed=0, workers=2):
     """Batches of ``source`` for ``model``: made on its GPU where the pictures fit there, else by this machine."""
-    xp, recipe = array_namespace(next(iter(model.parameters())).value), recipe_of(model)
+    xp, recipe = model.namespace, recipe_of(model)
     fits = xp is not np and ready(source, recipe) and source.pixels[0].nbytes * len(source) <= LARGEST
     if fits and augment != "photo" and not jitter:                      # Pillow resizes photos, BLAS mixes to grey
         return Resident(xp, source, recipe, batch_size, augment, seed=seed)

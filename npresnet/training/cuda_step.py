@@ -3,7 +3,7 @@
 A step of a small network is hundreds of launches, and Python takes longer over each than the GPU; a graph is one.
 """
 
-from ..backend import Captured, array_namespace
+from ..backend import Captured
 from ..nn import Buffer
 from ..ops import softmax_cross_entropy
 from .flat_parameters import Group, moved
@@ -26,13 +26,12 @@ class CapturedStep:
     """
 
     def __init__(self, model, optimizer, precision=None, label_smoothing=0.0):
-        first = next(iter(model.parameters())).value
-        self.xp = array_namespace(first)
+        self.xp = model.namespace
         if not hasattr(self.xp, "cuda") or not isinstance(optimizer, SGD):
             raise TypeError("a captured step needs a model on a GPU, see to_device(), and SGD")
         self.model, self.optimizer, self.smoothing = model, optimizer, label_smoothing
         self.precision = precision or Full(model)
-        self.rate, self.sums = self.xp.zeros((), dtype=first.dtype), self.xp.zeros(3, dtype="float64")
+        self.rate, self.sums = self.xp.zeros((), dtype=model.dtype), self.xp.zeros(3, dtype="float64")
         self.held = []                                                  # (box, its array) of all that the graphs read
 
     def __call__(self, x, labels, lr):

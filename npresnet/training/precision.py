@@ -130,5 +130,4 @@ def make_precision(name, model):
     """How ``model`` is to be trained, by a name of :data:`PRECISIONS`."""
     if name in ("float32", "tf32"):
         return Full(model, name == "tf32")
-    first = next(iter(model.parameters())).value
-    return Mixed(model, half(name, array_namespace(first) is not np))
+    return Mixed(model, half(name, model.namespace is not np))

@@ -1,6 +1,5 @@
 """The network that a run begins with, and whether it can be trained on the data."""
 
-from ..backend import array_namespace
 from ..data import recipe_of
 from ..formats.errors import describing
 from ..models import Spec, rebuild
@@ -64,9 +63,8 @@ def check_start(model, recipe, source, side):
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
     if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return
-    first = next(iter(model.parameters())).value
     try:
-        model.copy().train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
+        model.copy().train()(model.namespace.zeros((1, 3, side, side), model.dtype))
     except ValueError as error:
         raise ValueError(f"{len(source)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) each,"
                          f" leave one image alone; choose another batch size: {error}") from None

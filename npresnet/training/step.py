@@ -5,7 +5,6 @@ Both are called with a batch, and have ``totals``: [loss · pictures, right answ
 
 import numpy as np
 
-from ..backend import array_namespace
 from ..data.augment import mix_up
 from ..data.batches import on_device_of
 from .cuda_step import CapturedStep
@@ -17,7 +16,7 @@ LOOK = 100               # steps after which the host looks at what a GPU has su
 
 def make_step(trainer):
     """As graphs where the model is on a GPU, and the recipe leaves nothing for the host to decide within a step."""
-    recipe, on_gpu = trainer.recipe, array_namespace(next(iter(trainer.model.parameters())).value) is not np
+    recipe, on_gpu = trainer.recipe, trainer.model.namespace is not np
     decides = recipe.optimizer != "sgd" or recipe.mixup or recipe.clip or recipe.average or recipe.accumulate > 1
     return GraphStep(trainer) if on_gpu and not decides else Step(trainer)
 

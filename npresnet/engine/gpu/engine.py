@@ -29,8 +29,7 @@ class GpuEngine(BaseEngine):
     KEPT = 8            # with their graphs and buffers
 
     def __init__(self, model):
-        first = next(iter(model.parameters())).value
-        self.xp, self.dtype, self.tf32 = array_namespace(first), first.dtype, tf32_allowed()
+        self.xp, self.dtype, self.tf32 = model.namespace, model.dtype, tf32_allowed()
         self.nodes = unpooled(fuse(lower(to_device(model, "cpu").astype(np.result_type(self.dtype, np.float32)))))
         super().__init__(model)
         self._weights, self._choices, self.lock = {}, {}, threading.Lock()
