@@ -1,6 +1,6 @@
-"""Carry a shape through a model: one row for each layer call.
+"""A table of a model's layer calls: names, shapes, costs, times.
 
-:class:`Walk` carries zeros through the model, and asks each layer for its output's shape only: nothing is convolved.
+:class:`Walk` carries zeros through the model, and computes only the shape of each output: nothing is convolved.
 :class:`Timed` carries real images through it, and times each layer.
 
 Multiply-accumulates are those of convolutions and of linear layers, as in torchvision's tables (which call them FLOPS;
@@ -40,7 +40,7 @@ class Row:
     kernel: tuple[int, ...] = ()
     saved_bytes: int = 0
     seconds: float | None = None
-    inside: bool = False        # a stage, a block, a shortcut: its parts have rows of their own below it
+    inside: bool = False        # a stage, a block, a shortcut: its parts have rows below it
 
     @property
     def flops(self) -> int:
@@ -101,14 +101,14 @@ class Walk(Visitor):
             raise ValueError(f"{where} cannot take {dimensions(self.full(x))}: {error}") from None
         new = [p for p in module.parameters() if id(p) not in self.counted]
         self.counted.update(map(id, new))
-        scale = self.batch // len(x)                              # 1 where the whole batch runs
+        scale = self.batch // len(x)                              # 1 where all images run
         self.rows.append(Row(name, type(module).__name__, self.full(y), sum(p.value.size for p in new),
                              scale * module.macs(y), self.full(x), module.window_size(),
                              scale * self.save(module, x, y), seconds))
         return y
 
     def run_parts(self, module: Module, x: Array, name: str) -> Array:
-        """The output of a module that runs its parts in its own way: a copy of it runs, with a Probe for each part.
+        """The output of a module that is neither a chain nor a sum: a copy of it runs, with a Probe for each part.
 
         What it does between them, as a gate does, is not counted.
         """
@@ -171,7 +171,7 @@ def timed_rows(model: Module, x: Array, repeats: int = 3) -> tuple[Row, ...]:
         walk = Timed(model, batch=len(x))
         walk.visit(model, x)
         runs.append(walk.rows)
-    return tuple(row if row.inside else replace(row, seconds=min(other.seconds for other in calls[1:]))
+    return tuple(row if row.inside else replace(row, seconds=min(other.seconds or 0.0 for other in calls[1:]))
                  for row, *calls in zip(runs[-1], *runs))
 
 

@@ -22,7 +22,7 @@ class Chain(Module):
 
         dx = f₁′ᵀ ( ⋯ fₖ′ᵀ dy)                                                the chain rule
 
-    ``fused(layers)`` gives the same function in fewer parts, for neighbours of which :mod:`.fusion` knows one op.
+    ``fused(layers)``, set by :mod:`.fusion`, gives the same function with neighbours joined that one op can compute.
     """
 
     fused = staticmethod(lambda layers: layers)
@@ -79,7 +79,7 @@ class Sequential(Chain):
 class Residual(Module):
     """y = F(x) + S(x):  [R1] Eq. 1 where the shortcut S is the identity, Eq. 2 where it is a projection.
 
-    The sum hands dy to both paths; x, read by both, collects both answers:
+    The sum hands dy to both paths; x, read by both, collects both results:
 
         dx = F′ᵀ dy + S′ᵀ dy                                              the sum rule, cf. [R2] Eq. 5
 

@@ -1,16 +1,16 @@
-"""Neighbouring layers that run as one op: which they are, and when.
+"""Which neighbouring layers run as one op, and when.
 
 In training a batch norm, the ReLU behind it and the convolution behind that pass over the images once instead of three
 times, where a kernel for the backend is registered; the values and gradients are those of the single layers.
 
 Which neighbours belong together follows from their types alone, and is decided once for each sequence of types
-(``RULES``).  Whether they run as one op or one by one is asked at each call: a batch norm may be frozen or put into
+(``RULES``).  Whether they run as one op or one by one is decided at each call: a batch norm may be frozen or put into
 eval mode at any time, and the next array may live on another device.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 from .. import ops
 from ..backend import Array, Pullback
@@ -29,6 +29,7 @@ class Fused(Chain):
         raise NotImplementedError
 
     def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
+        """As ``vjp``."""
         raise NotImplementedError
 
     def __call__(self, x: Array) -> Array:
@@ -77,9 +78,8 @@ class ResidualReLU(Fused):
         return uses_batch(last) and ops.batch_norm_relu.has_faster(x)
 
     def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
-        layers = inside(self.residual.branch) or ()
-        norm = cast(BatchNorm2d, layers[-1])
-        return NormAddReLU(Sequential(*layers[:-1]), self.residual.shortcut, norm).vjp(x, input_grad)
+        *before, norm = cast("tuple[Any, ...]", inside(self.residual.branch))
+        return NormAddReLU(Sequential(*before), self.residual.shortcut, norm).vjp(x, input_grad)
 
 
 class NormAddReLU(Residual):

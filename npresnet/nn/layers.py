@@ -1,9 +1,9 @@
-"""The ops with their arrays: layers named and keyed as in PyTorch."""
+"""Layers: ops with the arrays they need, named and keyed as in PyTorch."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
 from .module import Buffer, Model, Module, Parameter, needs_module, once, recorded
 
-Size = int | tuple[int, int]                                          # or (vertical, horizontal)
-Padding = Size | tuple[tuple[int, int], tuple[int, int]] | str        # or ((top, bottom), (left, right)), or "same"
+IntOrPair = int | tuple[int, int]                                     # a pair is (vertical, horizontal)
+Sides = tuple[tuple[int, int], tuple[int, int]]                       # ((top, bottom), (left, right))
+Padding = IntOrPair | Sides | Literal["same"]
 
 
 class Conv2d(Module):
@@ -23,13 +24,14 @@ class Conv2d(Module):
     may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
     """
 
-    def __init__(self, channels: int, filters: int, kernel: Size, stride: Size = 1, padding: Padding = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool = False):
+    def __init__(self, channels: int, filters: int, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0,
+                 dilation: IntOrPair = 1, groups: int = 1, bias: bool = False):
         rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
                         groups=groups, bias=bias, **_unless_same(padding))
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.padding: Padding = padding
         self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
@@ -41,9 +43,9 @@ class Conv2d(Module):
         """The op's static arguments for this x."""
         return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
 
-    def pads(self, x: Array) -> Padding:
+    def pads(self, x: Array) -> IntOrPair | Sides:
         """The padding in numbers: "same" depends on the size of x."""
-        if not _unless_same(self.padding):
+        if self.padding == "same":
             check.images(x, "a convolution")
             return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
         return self.padding
@@ -92,7 +94,7 @@ class BatchNorm2d(Module):
 
     @property
     def batchwise(self) -> bool:
-        """Whether it normalizes by the batch's own statistics."""
+        """Whether it normalizes by the statistics of the batch: in training, unless frozen."""
         return self.training and not self.frozen
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
@@ -221,7 +223,7 @@ class ZeroPad2d(Function):
 class Pool(Function):
     """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
 
-    def __init__(self, kernel: Size, stride: Size, padding: Padding = 0, **static: Any):
+    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding = 0, **static: Any):
         super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
         self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
 
@@ -260,12 +262,12 @@ class AvgPool2d(Pool):
 
 
 def _unless_same(padding: Padding) -> dict[str, Padding]:
-    """{"padding": padding}, to be checked as the op does; empty where it says "same", which only a layer knows."""
+    """{"padding": padding}, to be checked as the op does; empty for "same", which the ops do not take."""
     return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
 
 
 def freeze_batch_norm(model: Model) -> Model:
-    """Fix every batch norm inside: running statistics always, gamma and beta untrained.  Survives ``train()``."""
+    """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training."""
     needs_module(model, "freeze_batch_norm")
     for module in model.modules():
         if isinstance(module, BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Modules: arrays with names, and functions that know their own pullback."""
+"""Modules: differentiable functions that hold named arrays."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -78,10 +78,10 @@ class Module:
         """The scores and their pullback."""
         return self.vjp(x, input_grad)
 
-    # -- what a layer costs: x and y may be zeros that take no memory, since only their shapes are looked at ----------
+    # -- what a layer costs: x and y may be zeros that take no memory, since only their shapes are read ---------------
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
-        """The shape of the output for x; a layer whose ops are expensive knows it without running them."""
+        """The shape of the output for x; a layer whose ops are expensive computes it without running them."""
         return self(x).shape
 
     def macs(self, y: Array) -> int:
@@ -145,7 +145,7 @@ class Module:
 
     @property
     def trainable(self) -> bool:
-        """Whether anything inside wants a gradient."""
+        """Whether any parameter inside takes a gradient."""
         own = (part.trainable for part in vars(self).values() if isinstance(part, Parameter))
         return any(own) or any(child.trainable for child in self.children().values())
 
@@ -178,7 +178,7 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set every gradient to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -197,7 +197,10 @@ class Module:
         return self.map_arrays(f)
 
     def copy(self: Model) -> Model:
-        """A new module with the same arrays, which nobody writes to: its values, mode and structure change alone."""
+        """A new module that shares the arrays.
+
+        No code of this package writes into an array, so that a step or a change of mode touches only one of the two.
+        """
         return self.map_arrays(lambda array: array)
 
     def astype(self: Model, dtype: DTypeLike) -> Model:
@@ -256,7 +259,7 @@ def real(dtype: np.dtype) -> bool:
 def recorded(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | None) -> Pullback:
     """dy ↦ dx for a layer: adds the gradient of each trainable parameter on the way; runs once.
 
-    ``parameters`` are the layer's, under the op's argument names and in the op's order; what the op answers for
+    ``parameters`` are the layer's, under the op's argument names and in the op's order; what the op returns for
     arguments after them follows dx.
     """
     wanted = {name: p for name, p in parameters.items() if p is not None and p.trainable}
@@ -274,7 +277,7 @@ def recorded(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | 
 
 
 def once(pullback: Pullback) -> Pullback:
-    """The same map, which lets go of all it saved when it runs and says so when it is called again."""
+    """The same map for one call: it frees all that it saved as it runs, and raises RuntimeError when called again."""
     held = [pullback]
 
     def run(dy: Array) -> Any:

@@ -1,4 +1,4 @@
-"""One way to walk over a model, for everything that follows a value from layer to layer."""
+"""The walk over a model's layers in the order they run, which every analysis of a model shares."""
 
 from typing import Any, TypeGuard
 
@@ -10,7 +10,7 @@ class Visitor:
     """Carries a value through a model in the order in which ``model(x)`` carries an array.
 
     The value may be anything: an array, a shape, a node of a graph, a tensor of another library.  A subclass says what
-    a layer makes of it (``leaf``) and how the two paths of a sum meet (``add``), or handles a whole ``chain`` or
+    a layer makes of it (``leaf``) and how the two paths of a sum meet (``add``), or handles a ``chain`` or a
     ``residual`` itself.  An Identity is a chain of no layers.  A leaf is every other module, also one that runs its
     parts in a way of its own, such as a squeeze-and-excitation gate.
 

@@ -146,5 +146,4 @@ def make_precision(name: str, model: Module) -> Precision:
     """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`."""
     if name in ("float32", "tf32"):
         return FullPrecision(model, name == "tf32")
-    first = model.parameters()[0].value
-    return MixedPrecision(model, half_dtype(name, array_namespace(first) is not np))
+    return MixedPrecision(model, half_dtype(name, model.namespace is not np))

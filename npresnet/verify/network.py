@@ -1,8 +1,8 @@
 """Every gradient of a network, one layer at a time.
 
-A whole network cannot be moved by a step that its kinks would not see: along any direction some ReLU bends.  So it is
-taken apart.  Every layer is checked alone, at the values that the network gives it.  Every residual sum, and the whole
-net, is checked against its theorem: its pullback must say what the pullbacks of its parts say,
+No step of a whole network is small enough to cross no kink of any ReLU, so that its parts are checked.  Every layer is
+checked alone, at the values that the network gives it.  Every residual sum, and the whole net, is checked against its
+theorem: its pullback must be what the theorem makes of its parts' pullbacks,
 
     Chain      dx = f₁′ᵀ ( ⋯ fₖ′ᵀ dy)         Residual   dx = F′ᵀ dy + S′ᵀ dy
 
@@ -74,15 +74,15 @@ class NetCheck(Visitor):
         self.rows.append(net.direction("everything", range(1 + len(values)), **WHOLE_NET)[0])
 
     def theorem(self, name: str, module: Module, x: Array, part_vjp: Callable[..., tuple[Array, Pullback]]) -> Row:
-        """Does the pullback say what the parts' pullbacks say?  The row of the array that differs most."""
+        """Compare the pullback with its parts' pullbacks by the theorem: the row of the array that differs most."""
         y, pullback = module.vjp(x)
         u = unit(self.rng.standard_normal(y.shape))
-        said = answers(module, y, pullback, u)
-        due = answers(module, *by_theorem(module, x, part_vjp), u)
-        gaps = {key: float(np.linalg.norm(said[key] - due[key])) for key in due}
+        found = gradients(module, y, pullback, u)
+        due = gradients(module, *by_theorem(module, x, part_vjp), u)
+        gaps = {key: float(np.linalg.norm(found[key] - due[key])) for key in due}
         errors = {key: gap and gap / float(np.linalg.norm(due[key]) or 1) for key, gap in gaps.items()}
         worst = max(errors, key=lambda key: np.nan_to_num(errors[key], nan=np.inf))
-        analytic, numeric = float(np.linalg.norm(said[worst])), float(np.linalg.norm(due[worst]))
+        analytic, numeric = float(np.linalg.norm(found[worst])), float(np.linalg.norm(due[worst]))
         verdict = "ok" if errors[worst] <= self.tolerance else "WRONG"
         return Row(name, type(module).__name__, worst, None, analytic, numeric, errors[worst], self.tolerance, 0,
                    verdict)
@@ -102,12 +102,12 @@ class WrongChains(Visitor):
 
 
 def composed(module: Module) -> bool:
-    """Whether it is a chain or a sum: a theorem says what its pullback is."""
+    """Whether it is a chain or a sum: its pullback follows from those of its parts."""
     return inside(module) is not None or is_sum(module)
 
 
 def by_theorem(module: Module, x: Array, part_vjp: Callable[..., tuple[Array, Pullback]]) -> tuple[Array, Pullback]:
-    """(y, pullback) of a chain or a sum by its rule, from what ``part_vjp`` says of the parts."""
+    """(y, pullback) of a chain or a sum by its rule, from ``part_vjp`` of the parts."""
     if is_sum(module):
         (f, f_pullback), (s, s_pullback) = part_vjp(module.branch, x), part_vjp(module.shortcut, x)
         return f + s, lambda dy: f_pullback(dy) + s_pullback(dy)
@@ -127,7 +127,7 @@ def unfolded(module: Module, x: Array) -> tuple[Array, Pullback]:
     return by_theorem(module, x, unfolded) if composed(module) else module.vjp(x)
 
 
-def answers(module: Module, y: Array, pullback: Pullback, u: Array) -> dict[str, Any]:
+def gradients(module: Module, y: Array, pullback: Pullback, u: Array) -> dict[str, Any]:
     """dx, the value and the gradient of each parameter, by name."""
     module.zero_grad()
     found = {"x": pullback(u), "value": y}

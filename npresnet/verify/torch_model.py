@@ -1,4 +1,4 @@
-"""A model run by PyTorch: the same tree of chains, sums and layers, every layer torch's own.
+"""A model run by PyTorch: the same chains and sums, with every layer computed by torch.
 
 The one module of the package that imports torch, and only when it is used.
 """
@@ -20,13 +20,13 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights the stored answers "
-                          "are replayed, which needs nothing") from None
+        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights npresnet "
+                          "is compared with stored results, which needs nothing") from None
     return torch
 
 
-def torch_answers(model: Classifier, x: Array, labels: Array, training: bool) -> dict[str, Array]:
-    """What PyTorch answers for the model's arrays, named as in :func:`npresnet.verify.replay.step`."""
+def torch_results(model: Classifier, x: Array, labels: Array, training: bool) -> dict[str, Array]:
+    """What PyTorch computes with the model's arrays, named as in :func:`npresnet.verify.replay.step`."""
     torch = import_torch()
     mode = "train" if training else "eval"
     tensors = {key: torch.from_numpy(np.array(array)) for key, array in model.state_dict().items()}
@@ -35,11 +35,11 @@ def torch_answers(model: Classifier, x: Array, labels: Array, training: bool) ->
     logits = reduce(lambda x, part: run.visit(part, x), model.features_and_scores(), images)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
     loss.backward()
-    answers = {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": images.grad}
-    answers |= {f"gradient: {mode} {name}": t.grad for name, t in learned.items()}
+    found = {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": images.grad}
+    found |= {f"gradient: {mode} {name}": t.grad for name, t in learned.items()}
     if training:
-        answers |= {f"buffers: {key}": t for key, t in tensors.items() if key not in learned}
-    return {name: np.asarray(t.detach()) for name, t in answers.items()}
+        found |= {f"buffers: {key}": t for key, t in tensors.items() if key not in learned}
+    return {name: np.asarray(t.detach()) for name, t in found.items()}
 
 
 class Run(Visitor):
@@ -55,7 +55,7 @@ class Run(Visitor):
             raise ValueError(f"no counterpart in PyTorch for {type(module).__name__}")
         return getattr(self, kinds[0].__name__)(module, x)
 
-    def array(self, module, name):
+    def array(self, module: nn.Module, name: str) -> Any:
         where = self.names[id(module)]
         return self.tensors.get(f"{where}.{name}" if where else name)
 

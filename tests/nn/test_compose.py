@@ -182,8 +182,8 @@ def test_a_siblings_pullback_is_unaffected():
     dx = pullback(y)
     y_alone, pullback_alone = alone.vjp(x)
     np.testing.assert_array_equal(dx, pullback_alone(y_alone))
-    for (key, box), (_, twin) in zip(module.named_parameters(), alone.named_parameters()):
-        np.testing.assert_array_equal(box.grad, twin.grad, err_msg=key)
+    for (key, parameter), (_, other) in zip(module.named_parameters(), alone.named_parameters()):
+        np.testing.assert_array_equal(parameter.grad, other.grad, err_msg=key)
 
 
 def test_both_paths_of_a_residual_get_the_same_cotangent():
@@ -204,35 +204,35 @@ def test_both_paths_of_a_residual_get_the_same_cotangent():
 def test_a_frozen_trunk_records_nothing():
     model = fill(Sequential(Sequential(Conv2d(4, 4, 3), BatchNorm2d(4), ReLU()), Conv2d(4, 2, 3))).astype(np.float64)
     trunk, head = model.children().values()
-    for box in trunk.parameters():
-        box.trainable = False
+    for parameter in trunk.parameters():
+        parameter.trainable = False
     _, pullback = model.vjp(X, input_grad=False)
     features = trunk(X)
     held = [a for _, a in laws.held_arrays(pullback)]
     assert {a.size for a in held} == {head.weight.value.size, features.size}    # the head's x and w, nothing else
     assert pullback(np.ones((2, 2, 2, 2))) is None
-    assert [box.grad is None for box in model.parameters()] == [True, True, True, False]
+    assert [parameter.grad is None for parameter in model.parameters()] == [True, True, True, False]
 
 
 def test_a_pullback_may_run_in_another_thread():
     module, x = made("nested")
-    twin = module.map_arrays(np.copy)
+    alone = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     found = []
     thread = threading.Thread(target=lambda: found.append(pullback(y)))
     thread.start()
     thread.join()
-    y_twin, pullback_twin = twin.vjp(x)
-    np.testing.assert_array_equal(found[0], pullback_twin(y_twin))
-    for box, other in zip(module.parameters(), twin.parameters()):
-        np.testing.assert_array_equal(box.grad, other.grad)
+    y_alone, pullback_alone = alone.vjp(x)
+    np.testing.assert_array_equal(found[0], pullback_alone(y_alone))
+    for parameter, other in zip(module.parameters(), alone.parameters()):
+        np.testing.assert_array_equal(parameter.grad, other.grad)
 
 
 def test_a_vjp_that_fails_leaves_the_module_as_it_was():
     model = Sequential(Linear(3, 4), Linear(5, 2))
     with pytest.raises(ValueError, match="linear takes"):
         model.vjp(np.ones((1, 3), np.float32))
-    assert all(box.grad is None for box in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_table_names_every_composition():

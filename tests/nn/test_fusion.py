@@ -84,8 +84,8 @@ def a_step(model, input_grad=True):
     y, pullback = model.vjp(X, input_grad)
     dx = pullback(DY)
     found = {"y": y} | ({"dx": dx} if dx is not None else {})
-    found |= {f"d{name}": box.grad for name, box in model.named_parameters() if box.grad is not None}
-    return found | {name: box.value for name, box in model.named_arrays() if "running" in name}
+    found |= {f"d{name}": array.grad for name, array in model.named_parameters() if array.grad is not None}
+    return found | {name: array.value for name, array in model.named_arrays() if "running" in name}
 
 
 @pytest.mark.parametrize("input_grad", [True, False])
@@ -114,8 +114,8 @@ def kinds(parts):
 
 def test_a_trunk_that_asks_for_no_gradient_gets_none(faster):
     model = network()
-    for box in getattr(model, "4").parameters():
-        box.trainable = False
+    for parameter in getattr(model, "4").parameters():
+        parameter.trainable = False
     found = a_step(model, input_grad=False)
     assert "d1.weight" in found and not any(name.startswith("d4.") for name in found)
     norm, conv = BatchNorm2d(4).train().astype(np.float64), Conv2d(4, 4, 1).astype(np.float64)

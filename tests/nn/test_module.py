@@ -44,8 +44,8 @@ def test_children_and_modules():
     assert [name for name, _ in m.named_modules()] == ["", "0", "1", "2", "2.0", "2.1"]
     assert [name for name, _ in m.named_modules("net")] == ["net", "net.0", "net.1", "net.2", "net.2.0", "net.2.1"]
     assert [type(part) for part in m.modules()] == [Sequential, Conv2d, BatchNorm2d, Sequential, ReLU, Conv2d]
-    assert m.parameters() == [box for _, box in m.named_parameters()]
-    assert all(isinstance(box, Parameter) for box in m.parameters()) and len(m.parameters()) == 5
+    assert m.parameters() == [parameter for _, parameter in m.named_parameters()]
+    assert all(isinstance(parameter, Parameter) for parameter in m.parameters()) and len(m.parameters()) == 5
 
 
 def test_train_and_eval_reach_every_module():
@@ -57,32 +57,32 @@ def test_train_and_eval_reach_every_module():
 
 
 def test_gradients_accumulate_in_a_new_array():
-    box = Parameter(np.zeros(2))
-    assert box.grad is None and box.trainable and not Parameter(np.zeros(1), trainable=False).trainable
+    parameter = Parameter(np.zeros(2))
+    assert parameter.grad is None and parameter.trainable and not Parameter(np.zeros(1), trainable=False).trainable
     first, second = np.ones(2), np.array([1.0, 2.0])
-    box.accumulate(first)
-    box.accumulate(second)
-    np.testing.assert_array_equal(box.grad, [2, 3])
+    parameter.accumulate(first)
+    parameter.accumulate(second)
+    np.testing.assert_array_equal(parameter.grad, [2, 3])
     np.testing.assert_array_equal(first, [1, 1])
     np.testing.assert_array_equal(second, [1, 2])
     m = Sequential(Linear(2, 2))
     m.children()["0"].weight.accumulate(first)
     m.zero_grad()
-    assert all(box.grad is None for box in m.parameters())
+    assert all(parameter.grad is None for parameter in m.parameters())
     m.zero_grad()
 
 
 def test_trainable_means_that_something_inside_wants_a_gradient():
     assert model().trainable and not Sequential(ReLU()).trainable and not Module().trainable
     m = model()
-    for box in m.parameters():
-        box.trainable = False
+    for parameter in m.parameters():
+        parameter.trainable = False
     assert not m.trainable
     m.children()["2"].children()["1"].bias.trainable = True
     assert m.trainable and not m.children()["0"].trainable
     leaf = Leaf()
-    for box in leaf.inner.parameters():
-        box.trainable = False
+    for parameter in leaf.inner.parameters():
+        parameter.trainable = False
     assert leaf.trainable                                   # its own scale
     leaf.scale.trainable = False
     assert not leaf.trainable
@@ -193,10 +193,10 @@ def test_map_arrays_makes_another_module_with_its_own_parameters():
     seen = []
     new = m.map_arrays(lambda a: seen.append(a) or a + 1)
     assert {id(a) for a in seen} == {id(a) for a in m.state_dict().values()} and len(seen) == len(KEYS)
-    for (key, box), (_, mapped) in zip(m.named_arrays(), new.named_arrays()):
-        assert box is not mapped
-        np.testing.assert_array_equal(mapped.value, box.value + 1, err_msg=key)
-    assert all(box.grad is None for box in new.parameters())
+    for (key, array), (_, mapped) in zip(m.named_arrays(), new.named_arrays()):
+        assert array is not mapped
+        np.testing.assert_array_equal(mapped.value, array.value + 1, err_msg=key)
+    assert all(array.grad is None for array in new.parameters())
     assert m.children()["1"].weight.grad is not None
     assert new.training and not new.children()["0"].weight.trainable and new.children()["1"].weight.trainable
     new.eval()
@@ -246,9 +246,9 @@ def test_astype_casts_floats_and_counts_stay_integers():
 
 
 def test_boxes_hold_nothing_else():
-    for box in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
+    for array in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
         with pytest.raises(AttributeError):
-            box.gradient = 0
+            array.gradient = 0
 
 
 def test_a_notebook_shows_the_model_open_and_its_parts_closed():
