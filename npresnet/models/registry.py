@@ -32,7 +32,8 @@ class Entry:
 
     def unread(self) -> frozenset[str]:
         """The details of a dialect that this network has no place for."""
-        return self.build.func.unread | getattr(self.build.keywords["block"], "unread", frozenset())
+        net: Any = self.build.func
+        return net.unread | getattr(self.build.keywords["block"], "unread", frozenset())
 
 
 def _imagenet(net, block, depths, **options):
@@ -126,7 +127,8 @@ def rebuild(spec: Spec, shapes: Mapping[str, tuple[int, ...]], changes: Iterable
 
 def check_places(name: str, entry: Entry, flavour: Dialect, options: Mapping[str, Any]) -> None:
     """Raise ValueError for details that this network does not use: changing them would have no effect."""
-    net, unread = entry.build.func, sorted(options.keys() & entry.unread())
+    net: Any = entry.build.func
+    unread = sorted(options.keys() & entry.unread())
     if unread:
         raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
     if flavour.stem not in net.stems:

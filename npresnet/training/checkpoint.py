@@ -19,7 +19,7 @@ from ..models import Spec, rebuild
 from ..models.classifier import Classifier
 from ..weights import WeightsError, read_weights, save_weights
 from ..weights.metadata import model_metadata, parse_metadata
-from ..weights.save import plain
+from ..weights.save import portable
 from .recipes import ADDED_LATER
 from .run import Run, Totals
 from .state import DIGEST, TRAINING, Checkpoint, Groups, State, contradictions, digest, misfits, parse_state
@@ -34,7 +34,7 @@ def save_checkpoint(trainer: Run, folder: Folder) -> None:
     """Write ``trainer``'s state, all of it or none: a full disk leaves the earlier file as it was."""
     ema = trainer.ema
     groups = Groups(trainer.model.state_dict(), trainer.optimizer.state_dict(), ema.arrays if ema else {})
-    arrays = {key: plain(key, array) for key, array in groups.join().items()}
+    arrays = {key: portable(key, array) for key, array in groups.join().items()}
     state = State(about=trainer.about, settings=trainer.settings(), epoch=trainer.epoch, step=trainer.step,
                   totals=list(trainer.totals), averaged=ema.steps if ema else 0, history=trainer.history,
                   precision=trainer.precision.state())

@@ -23,7 +23,7 @@ class Flat:
         self.array = xp.zeros(sum(sizes), dtype=arrays[0].dtype)
         self.parts = [self.array[start:start + array.size].reshape(array.shape) for start, array in zip(starts, arrays)]
 
-    def fill(self, arrays: Iterable[Array | float]) -> None:
+    def fill(self, arrays: Iterable[Array | float | None]) -> None:
         """Copy each of ``arrays`` into its part."""
         for part, array in zip(self.parts, arrays, strict=True):
             part[...] = array

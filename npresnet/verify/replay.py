@@ -80,7 +80,8 @@ def step(model: nn.Module, x: Array, labels: Array, mode: str, gradients: bool =
     found = {f"logits: {mode}": logits, f"loss: {mode}": loss}
     if gradients:
         found[f"gradient: {mode} x"] = pullback(dlogits())
-        found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters()}
+        found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters()
+                  if p.grad is not None}
     if mode == "train":
         found |= {f"buffers: {name}": b.value for name, b in model.named_arrays() if isinstance(b, nn.Buffer)}
     return found

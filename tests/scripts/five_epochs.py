@@ -1,7 +1,7 @@
 """Five epochs beside PyTorch: python -m tests.scripts.five_epochs --data ../shared/data/cifar10
 
 For each seed both train from the same initial weights on the same batches (order and augmentation included) with the
-same recipe, and the test images are looked at once, at the end.  The means should agree within half a point.
+same recipe, and the test images are evaluated once, at the end.  The means should agree within half a point.
 """
 
 import argparse

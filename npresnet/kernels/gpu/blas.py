@@ -4,6 +4,7 @@ CuPy has loaded the library, and keeps a handle for each thread and device; both
 """
 
 import ctypes
+import sys
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,7 @@ def workspace(device: int) -> Any:
 
 def call(name: str, *args: Any) -> None:
     """Call cuBLAS's function ``name`` on the current stream, or record it in the graph that the stream captures."""
-    from cupy import cuda  # pyright: ignore[reportMissingImports]    # installed where there is a GPU only
+    cuda = sys.modules["cupy"].cuda                                           # imported, since x is one of its arrays
     handle, stream, blas = cuda.device.get_cublas_handle(), cuda.get_current_stream(), library()
     check(blas.cublasSetStream_v2(handle, stream.ptr), name)                  # cuBLAS's own workspace again, too
     if stream.is_capturing():
