@@ -12,8 +12,8 @@ from npresnet.backend import Kernel, backend_of, dispatch, namespace_for
 from ..support import fake_cupy
 
 
-class Said(tuple):
-    """Who answered and what, in the place of a number."""
+class Answer(tuple):
+    """The code that ran and its argument, in the place of an array."""
 
     shape, dtype = (), None
 
@@ -26,11 +26,11 @@ def named(monkeypatch):
     @Kernel
     def op(x, scale=1):
         """The reference."""
-        return Said(("reference", scale)), lambda dy: ("reference", dy)
+        return Answer(("reference", scale)), lambda dy: ("reference", dy)
 
     @op.register("numba")
     def faster(x, scale=1):
-        return Said(("numba", scale)), lambda dy: ("numba", dy)
+        return Answer(("numba", scale)), lambda dy: ("numba", dy)
 
     return op
 
@@ -40,7 +40,7 @@ def test_a_kernel_looks_like_its_reference(named):
     assert named.reference(0)[0] == ("reference", 1) and list(named.faster) == ["numba"]
 
 
-def test_use_chooses_and_gives_back(named):
+def test_use_selects_a_backend_and_restores_the_one_before(named):
     x = np.ones(2)
     assert named(x)[0][0] == "numba"
     with use("numpy"):
@@ -63,7 +63,7 @@ def test_without_a_kernel_the_reference_runs(named):
 def test_where_a_kernel_does_not_support_the_arguments_the_reference_runs(named):
     @named.register("numba", supports=lambda x, scale=1: scale < 3)
     def picky(x, scale=1):
-        return Said(("picky", scale)), lambda dy: ("picky", dy)
+        return Answer(("picky", scale)), lambda dy: ("picky", dy)
 
     with use("numba"):
         assert [named(np.ones(2), scale=k)[0][0] for k in (2, 3)] == ["picky", "reference"]
@@ -160,10 +160,10 @@ def test_to_device_copies_on_the_host():
     np.testing.assert_array_equal(there, x)
     assert there.dtype == x.dtype and not np.shares_memory(there, x)
     model = create_model("resnet20")
-    twin = to_device(model, "cpu")
+    copy = to_device(model, "cpu")
     for key, array in model.state_dict().items():
-        np.testing.assert_array_equal(twin.state_dict()[key], array)
-        assert not np.shares_memory(twin.state_dict()[key], array)
+        np.testing.assert_array_equal(copy.state_dict()[key], array)
+        assert not np.shares_memory(copy.state_dict()[key], array)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0x", "CUDA", "cuda:-1", ""])

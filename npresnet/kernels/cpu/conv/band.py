@@ -50,28 +50,29 @@ def pooled_band(x, shape, strides, window, w, bias, middle, floor, pool, y, out_
 
     Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.
     """
-    _, oh, ow, f = out_shape
+    (_, oh, ow, f), (h, wide), (kh, _, sh, _, dh, _, top, _) = out_shape, middle, pool
     bands = (oh + rows - 1) // rows
     image, p = item // bands, item % bands * rows
-    count, first = min(rows, oh - p), max(0, p * pool[2] - pool[6])
-    last = min(middle[0], (p + count - 1) * pool[2] - pool[6] + (pool[0] - 1) * pool[4] + 1)
-    half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(middle[1], shape[3], window) * 4
-    copy_band(x + image * strides[0], shape, strides, window, first, last - first, middle[1], scratch)
-    _band(scratch, shape, window, 1, w, bias, half, last - first, middle[1], f, NONE, floor, 0, 1)
-    pool_rows(half - first * middle[1] * f * 4, middle[0], middle[1], f, pool, y + image * oh * ow * f * 4, ow, p,
-              p + count)
+    count, first = min(rows, oh - p), max(0, p * sh - top)
+    last = min(h, (p + count - 1) * sh - top + (kh - 1) * dh + 1)
+    half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(wide, shape[3], window) * 4
+    copy_band(x + image * strides[0], shape, strides, window, first, last - first, wide, scratch)
+    _band(scratch, shape, window, 1, w, bias, half, last - first, wide, f, NONE, floor, 0, 1)
+    pool_rows(half - first * wide * f * 4, h, wide, f, pool, y + image * oh * ow * f * 4, ow, p, p + count)
 
 
 @inlined
 def row_floats(ow, c, window):
     """Floats in one row of the scratch image: all that ``ow`` outputs see."""
-    return ((ow - 1) * window[3] + (window[1] - 1) * window[5] + 1) * c
+    _, kw, _, sw, _, dw, _, _ = window
+    return ((ow - 1) * sw + (kw - 1) * dw + 1) * c
 
 
 @inlined
 def band_rows(count, window):
     """Input rows that ``count`` output rows see."""
-    return (count - 1) * window[2] + (window[0] - 1) * window[4] + 1
+    kh, _, sh, _, dh, _, _, _ = window
+    return (count - 1) * sh + (kh - 1) * dh + 1
 
 
 @njit
@@ -81,41 +82,41 @@ def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
     With ``prologue`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x,
     which then is channels last.
     """
-    h, w, c = shape[1], shape[2], shape[3]
-    top, width = p * window[2] - window[6], row_floats(ow, c, window)
-    left = min(window[7], width // c)
+    (_, h, w, c), (_, channel, line, pixel), (_, _, sh, _, _, _, top, left) = shape, strides, window
+    first, width = p * sh - top, row_floats(ow, c, window)
+    left = min(left, width // c)
     inside = min(w, width // c - left)
     for r in range(band_rows(count, window)):
         row = scratch + r * width * 4
-        if not 0 <= top + r < h:
+        if not 0 <= first + r < h:
             clear(row, width)
             continue
         clear(row, left * c)
         clear(row + (left + inside) * c * 4, width - (left + inside) * c)
-        source, pixels = x + (top + r) * strides[2], row + left * c * 4
+        source, pixels = x + (first + r) * line, row + left * c * 4
         if prologue != 0:
             _affine(inside * c, (source, prologue, prologue + w * c * 4, prologue + 2 * w * c * 4, pixels))
             continue
-        if strides[1] == 4 and strides[3] == 4 * c:
+        if channel == 4 and pixel == 4 * c:
             copy(source, pixels, inside * c)
             continue
         pixels = floats(pixels, inside * c)
         for k in range(c):
-            line = floats(source + k * strides[1], inside * strides[3] // 4)
+            values = floats(source + k * channel, inside * pixel // 4)
             for q in range(inside):
-                pixels[q * c + k] = line[q * strides[3] // 4]
+                pixels[q * c + k] = values[q * pixel // 4]
 
 
 @njit
 def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor, split, splits):
-    kh, kw, c, width = window[0], window[1], shape[3], row_floats(ow, shape[3], window)
-    straight = groups == 1 and window[5] == 1                # the taps of a kernel row lie side by side
+    (kh, kw, sh, sw, dh, dw, _, _), c, width = window, shape[3], row_floats(ow, shape[3], window)
+    straight = groups == 1 and dw == 1                       # the taps of a kernel row lie side by side
     depth = kw * c if straight else c // groups
     taps, pixels = np.empty(kh if straight else kh * kw, np.int64), count * ow
     rows, outs = np.empty(pixels + ROWS, np.int64), np.empty(pixels + ROWS, np.int64)
     for r in range(pixels + ROWS):
         m = min(r, pixels - 1)
-        rows[r] = scratch + (m // ow * window[2] * width + m % ow * window[3] * c) * 4
+        rows[r] = scratch + (m // ow * sh * width + m % ow * sw * c) * 4
         outs[r] = y + m * f * 4
     column, index = 0, 0
     while column < f:
@@ -124,7 +125,7 @@ def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor
         if index % splits == split:
             for t in range(len(taps)):
                 i, j = (t, 0) if straight else (t // kw, t % kw)
-                taps[t] = (i * window[4] * width + j * window[5] * c + group * (c // groups)) * 4
+                taps[t] = (i * dh * width + j * dw * c + group * (c // groups)) * 4
             multiply(rows, pixels, taps, depth, w + column * len(taps) * depth * 4, columns, bias + column * 4, outs,
                      column * 4, delta, floor)
         column, index = column + columns, index + 1

@@ -45,23 +45,23 @@ def pixel_gradient(x, strides, channels, window, dy, shape, zeros, dw, shares):
 
 @njit
 def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, count):
-    n, oh, ow, f = shape
+    (n, oh, ow, f), (_, kw, sh, sw), (image, channel, line, pixel) = shape, window, strides
     lines = max(1, PIXELS // ow)                              # rows of outputs at a time
     rows, outs, taps = np.empty(count + ROWS, np.int64), np.empty(count + ROWS, np.int64), np.empty(lines, np.int64)
     for r in range(count + ROWS):
         row = first + min(r, count - 1)
         t, c = row // channels, row % channels
-        rows[r] = x + c * strides[1] + t // window[1] * strides[2] + t % window[1] * strides[3]
+        rows[r] = x + c * channel + t // kw * line + t % kw * pixel
         outs[r] = dw + row * f * 4
-    for line in range(0, n * oh, lines):
-        here = min(lines, n * oh - line)
+    for start in range(0, n * oh, lines):
+        here = min(lines, n * oh - start)
         for k in range(here):
-            taps[k] = (line + k) // oh * strides[0] + (line + k) % oh * window[2] * strides[2]
+            taps[k] = (start + k) // oh * image + (start + k) % oh * sh * line
         column = 0
         while column < f:
             width = panel_width(f - column)
-            multiply_strided(rows, count, taps[:here], ow, window[3] * strides[3], dy + (line * ow * f + column) * 4,
-                             f * 4, width, zeros, outs, column * 4, 0, np.float32(-np.inf))
+            multiply_strided(rows, count, taps[:here], ow, sw * pixel, dy + (start * ow * f + column) * 4, f * 4,
+                             width, zeros, outs, column * 4, 0, np.float32(-np.inf))
             column += width
 
 
