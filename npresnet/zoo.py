@@ -7,7 +7,7 @@ from .data import class_names
 from .formats.errors import error_context
 from .models import FAMILY, Spec, build, details, rebuild
 from .models.classifier import Classifier
-from .models.registry import whole
+from .models.registry import count
 from .nn import BatchNorm2d, initialize, zero_last_gamma
 from .weights import WeightsError, read_weights
 from .weights.keys.maps import torchvision_keys
@@ -39,7 +39,7 @@ def create_model(name, *, weights=None, num_classes=None, dialect=None, seed=0, 
     Raises ValueError for an unknown name, dialect or option and for a number that cannot be, WeightsError for weights
     that do not fit.
     """
-    asked, seed = "torchvision" if dialect is None else dialect, whole("seed", seed, least=0)
+    asked, seed = "torchvision" if dialect is None else dialect, count("seed", seed, least=0)
     model = build(name, num_classes, in_channels=3 if in_channels is None else in_channels, dialect=asked, **options)
     check_zero_init(model, zero_init_residual, weights)
     if weights is None:
@@ -179,7 +179,7 @@ def unfreeze(model: Classifier) -> Classifier:
 def with_new_head(model: Classifier, classes: Sequence[str], seed: int) -> Classifier:
     """A copy of the network, its layers as they are, whose last layer is new: for ``classes``, drawn from the seed."""
     spec = model.spec
-    new = model.mapped(lambda array: array.copy())
+    new = model.map_arrays(lambda array: array.copy())
     new.fc = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=seed,
                           in_channels=spec.in_channels, **spec.options).fc
     new.classes = tuple(classes)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy
@@ -13,7 +14,7 @@ Pullback = Callable[..., Any]       # dy → (dx, …), an op's; dy → dx, a mo
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 
 
-def array_namespace(*arrays: Any) -> Any:
+def array_namespace(*arrays: Array | None) -> ModuleType:
     """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
     cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
     if cupy is None:
@@ -24,7 +25,7 @@ def array_namespace(*arrays: Any) -> Any:
     return cupy if on_gpu == {True} else numpy
 
 
-def namespace_for(**arrays: Any) -> Any:
+def namespace_for(**arrays: Array | None) -> ModuleType:
     """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored).
 
     bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
@@ -42,5 +43,5 @@ def namespace_for(**arrays: Any) -> Any:
 
 
 def floating(dtype: Any) -> bool:
-    """Whether this is NumPy's dtype of floats, or ml_dtypes' bfloat16, whose ``kind`` is another."""
+    """Whether this dtype is one of NumPy's floats, or ml_dtypes' bfloat16, whose ``kind`` is another."""
     return getattr(dtype, "kind", None) == "f" or getattr(dtype, "name", None) == "bfloat16"

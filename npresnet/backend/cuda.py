@@ -4,25 +4,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
 import numpy
 
 from .arrays import Array, array_namespace
 
+Movable = TypeVar("Movable")       # an array, NumPy's or CuPy's, or a model
 _tf32 = ContextVar("tf32", default=False)
 
 
-def to_device(thing: Any, device: str) -> Any:
+def to_device(thing: Movable, device: str) -> Movable:
     """A copy of an array or a model on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     What is on another GPU than the current one is computed with inside ``with cupy.cuda.Device(1)``.
     """
+    return _moved(thing, device)
+
+
+def _moved(thing: Any, device: str) -> Any:
     kind, _, index = device.partition(":") if isinstance(device, str) else (device, "", "")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
-    if hasattr(thing, "mapped"):
-        return thing.mapped(lambda array: to_device(array, device))
+    if hasattr(thing, "map_arrays"):
+        return thing.map_arrays(lambda array: to_device(array, device))
     if not hasattr(thing, "dtype"):
         raise TypeError(f"an array or a model is moved to a device, not a {type(thing).__name__}")
     if kind == "cpu":
@@ -32,7 +38,7 @@ def to_device(thing: Any, device: str) -> Any:
         return cupy.array(thing)
 
 
-def gpu() -> Any:
+def gpu() -> ModuleType:
     """CuPy's module, where CuPy and a GPU can be used; an error that says what is missing elsewhere."""
     try:
         cupy = import_module("cupy")

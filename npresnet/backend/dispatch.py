@@ -103,7 +103,7 @@ class Kernel(Generic[Arguments, Result]):
             -> Callable[[Faster], Faster]:
         """Decorate the function that runs for arrays of ``backend``.
 
-        ``supports`` is asked with the arguments of each call; where it says no, the reference runs.
+        ``supports`` is called with the arguments of each call; where it returns False, the reference runs.
         """
         def decorate(function: Faster) -> Faster:
             self.faster[backend], self.supports[backend] = function, supports
@@ -116,19 +116,23 @@ class Kernel(Generic[Arguments, Result]):
         load_kernels(backend)
         return backend in self.faster and (backend == "cupy" or getattr(x, "dtype", None) == numpy.float32)
 
+    def run_on(self, backend: str, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """The result of the function for ``backend``, or of the reference, unchecked."""
+        supported = backend in self.faster and self.supports[backend](x, *args, **kwargs)
+        return (self.faster[backend] if supported else self.reference)(x, *args, **kwargs)
+
     def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         backend = backend_of(x)
         if backend != "numpy":
             load_kernels(backend)
-        faster = backend in self.faster and self.supports[backend](x, *args, **kwargs)
-        result = (self.faster[backend] if faster else self.reference)(x, *args, **kwargs)
+        result = self.run_on(backend, x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
             return cast(Any, (y, check_cotangent(y, pullback, self.positional), *more))
         return cast(Any, result)
 
 
-def check_cotangent(y, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
+def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
     """``pullback``, made to refuse a dy that has not y's shape, dtype and device, and a ``skip`` not in ``arguments``.
 
     (NumPy would broadcast another dy, and a kernel would read past its end.)

@@ -79,7 +79,7 @@ def training(model: Module, x: Array, labels: Array, threads: int) -> Run:
     """One step of SGD with momentum on a copy of the model; returns the loss."""
     from ..ops import softmax_cross_entropy
     from ..training.optim import SGD
-    copy = model.mapped(np.array).train()
+    copy = model.map_arrays(np.array).train()
     sgd = SGD(copy, momentum=0.9, weight_decay=1e-4)
 
     def run():

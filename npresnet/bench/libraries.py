@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import nn
 from ..backend import Array
+from ..nn.visit import Visitor
 from .report import Run
 
 
@@ -31,15 +32,22 @@ def to_torch(model: nn.Module) -> Any:
         def forward(self, x):
             return self.branch(x) + self.shortcut(x)
 
-    def convert(module):
-        if isinstance(module, nn.Chain):
-            parts = enumerate(map(convert, module.layers()))
-            return torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in parts))
-        if isinstance(module, nn.Residual):
-            return Sum(convert(module.branch), convert(module.shortcut))
-        return _layer(module, torch)
+    class Convert(Visitor):
+        """Carries a list of torch's modules, to which it appends one for each of ours."""
 
-    return convert(model).eval()
+        def chain(self, module, x, name):
+            inner = super().chain(module, [], name)
+            return [*x, torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in enumerate(inner)))]
+
+        def residual(self, module, x, name):
+            (branch,), (shortcut,) = self.visit(module.branch, [], name), self.visit(module.shortcut, [], name)
+            return [*x, Sum(branch, shortcut)]
+
+        def leaf(self, module, x, name):
+            return [*x, _layer(module, torch)]
+
+    net, = Convert(model).visit(model, [])
+    return net.eval()
 
 
 def _layer(module, torch):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, array_namespace
+from ..backend import Array
 from .augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
 from .dataset import Dataset
 from .prefetch import prefetch
@@ -34,9 +34,8 @@ class Batch(NamedTuple):
 
 def on_device_of(model: Any, batch: Batch) -> tuple[Array, Array]:
     """The batch's arrays on the model's device, the images in the model's dtype."""
-    first = next(iter(model.parameters())).value
-    xp = array_namespace(first)
-    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
+    xp = model.namespace
+    return xp.asarray(batch.x, model.dtype), xp.asarray(batch.labels)
 
 
 class Batches:

@@ -20,9 +20,10 @@ import numpy as np
 from ..backend import Array
 from ..formats.errors import WeightsError
 from ..formats.limits import open_file, size_of
-from . import ImageError, class_names
 from .cifar_pickle import PIXELS, unpickled
+from .errors import ImageError
 from .images import StrPath
+from .labels import class_names
 from .tar_stream import MAX_BYTES, TarStream, explained, unpacked
 
 
@@ -39,7 +40,7 @@ class Layout(NamedTuple):
 Labelled = tuple[Array, Array, tuple[str, ...]]
 
 
-def batches(suffix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+def cifar10_files(suffix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of CIFAR-10's files: (train, test)."""
     return tuple(f"data_batch_{k}{suffix}" for k in range(1, 6)), (f"test_batch{suffix}",)
 
@@ -132,8 +133,8 @@ def records(data: bytes, label: int) -> tuple[Array, Array]:
 
 
 LAYOUTS = (
-    Layout(*batches(".bin"), "cifar10", 0, records),
-    Layout(*batches(), "cifar10", "labels", unpickled),
+    Layout(*cifar10_files(".bin"), "cifar10", 0, records),
+    Layout(*cifar10_files(), "cifar10", "labels", unpickled),
     Layout(("train.bin",), ("test.bin",), "cifar100", 1, records),
     Layout(("train",), ("test",), "cifar100", "fine_labels", unpickled),
 )

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from . import preprocessing_of
 from .folder import ImageFolder, in_batches
 from .prefetch import prefetch
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, preprocessing_of
 
 
 class Dataset:

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Captured, array_namespace
-from . import preprocessing_of
+from ..backend import Array, Captured
 from .augment import normalized, uniforms
 from .batches import DRAWS, Batch, Batches, has_size
 from .dataset import Dataset
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, preprocessing_of
 
 LARGEST = 2**31          # bytes of images: a larger dataset stays in the host's memory
 
@@ -19,7 +18,7 @@ LARGEST = 2**31          # bytes of images: a larger dataset stays in the host's
 def batches_for(model: Any, dataset: Dataset, batch_size: int, augment: str = "none", *, jitter: float = 0.0,
                 seed: int = 0, workers: int = 2) -> Batches:
     """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads."""
-    xp, preprocessing = array_namespace(next(iter(model.parameters())).value), preprocessing_of(model)
+    xp, preprocessing = model.namespace, preprocessing_of(model)
     fits = (xp is not np and has_size(dataset, preprocessing)
             and dataset.pixels[0].nbytes * len(dataset) <= LARGEST)
     if fits and augment != "photo" and not jitter:                      # those two need Pillow and the host's BLAS

@@ -11,13 +11,15 @@ import numpy as np
 from PIL import Image
 
 from ..backend import Array
-from . import ImageError, ImageFolder, match_classes, preprocessing_of
 from .cifar import is_cifar, read_cifar
 from .dataset import Dataset
 from .dataset_parts import part_path
+from .errors import ImageError
+from .folder import ImageFolder
 from .images import StrPath
+from .labels import match_classes
 from .prefetch import prefetch
-from .preprocessing import Preprocessing, center_crop
+from .preprocessing import Preprocessing, center_crop, preprocessing_of
 
 Show = Callable[[int, int], Any]
 

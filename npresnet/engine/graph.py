@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from ..nn.visit import Visitor
 from ..ops.window import pair
 
 NO_FLOOR = float("-inf")
@@ -35,9 +36,9 @@ class Node:
 
 def lower(model: nn.Module) -> list[Node]:
     """The model's steps, each after those it reads."""
-    nodes = [Node("input", name="input")]
-    _lower(model, nodes[0], nodes, {id(part): name for name, part in model.named_modules()})
-    return _channels_last(nodes)
+    lowering = Lowering(model)
+    lowering.visit(model, lowering.nodes[0])
+    return _channels_last(lowering.nodes)
 
 
 def _channels_last(nodes):
@@ -55,26 +56,29 @@ def _channels_last(nodes):
     return [image, converted, *nodes[1:]]
 
 
-def _lower(module, x, nodes, names):
-    """Append the steps of ``module`` applied to node ``x``; returns the node of the result."""
-    if vars(module).keys() & {"vjp", "op"}:                      # set on this instance: it may compute anything
-        return _append(nodes, Node("call", [x], names.get(id(module), type(module).__name__), module))
-    if isinstance(module, nn.Chain) and type(module).__call__ is nn.Chain.__call__:
-        for part in module.layers():
-            x = _lower(part, x, nodes, names)
-        return x
-    if type(module) is nn.Residual:
-        shortcut = _lower(module.shortcut, x, nodes, names)       # first: the branch's last step may add it
-        branch = _lower(module.branch, x, nodes, names)
-        return _append(nodes, Node("add", [branch, shortcut], "add"))
-    if type(module) is nn.Identity:
-        return x
-    return _append(nodes, replace(_leaf(module), inputs=[x], name=names.get(id(module), type(module).__name__)))
+class Lowering(Visitor):
+    """Carries a node through a model: each layer and each sum appends the step that reads it, and returns that."""
 
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.nodes = [Node("input", name="input")]
 
-def _append(nodes, node):
-    nodes.append(node)
-    return node
+    def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
+        if vars(module).keys() & {"vjp", "op"}:                  # set on this instance: it may compute anything
+            return self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
+        return super().visit(module, x, around)
+
+    def residual(self, module: nn.Residual, x: Node, name: str) -> Node:
+        shortcut = self.visit(module.shortcut, x, name)           # first: the branch's last step may add it
+        return self.append(Node("add", [self.visit(module.branch, x, name), shortcut], "add"))
+
+    def leaf(self, module: nn.Module, x: Node, name: str) -> Node:
+        return self.append(replace(_leaf(module), inputs=[x], name=self.names.get(id(module), type(module).__name__)))
+
+    def append(self, node: Node) -> Node:
+        """node, which is now the last step."""
+        self.nodes.append(node)
+        return node
 
 
 def _leaf(module) -> Node:

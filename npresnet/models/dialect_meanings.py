@@ -1,8 +1,8 @@
-"""What each detail of a dialect means, for someone who meets it for the first time."""
+"""What each detail of a dialect means, in one or two sentences for `npresnet diff`."""
 
 MEANING = {
-    "stride_on": "which convolution of a bottleneck halves the image: the 3×3 looks at every pixel before half of "
-                 "the rows and columns go; a strided 1×1 never looks at three of four.  The same weights fit, and give "
+    "stride_on": "which convolution of a bottleneck halves the image: the 3×3 reads every pixel before half of "
+                 "the rows and columns go; a strided 1×1 never reads three of four.  The same weights fit, and give "
                  "other numbers.  With the 3×3 the first convolution works on four times as many pixels: more MACs.",
     "shortcut": "how a shortcut changes shape: A adds zero channels, B projects with a 1×1 convolution where it must, "
                 "B-leading also at the start of the first stage, C in every block.",

@@ -39,7 +39,7 @@ NETWORKS = ("plain20", "resnet20", "plain56", "resnet56")
 
 def gradient_norms(model: Module, batch: Batch) -> dict[str, float]:
     """‖∂loss/∂W‖ of every convolution, from a copy, so that the model's running statistics stay as they are."""
-    copy = model.mapped(lambda array: array).train()
+    copy = model.copy().train()
     logits, pullback = copy.logits_vjp(batch.x, input_grad=False)
     pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
     return {name: float(f"{np.linalg.norm(parameter.grad):.4g}") for name, parameter in copy.named_parameters()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, Captured, array_namespace
+from ..backend import Array, Captured
 from ..data.batches import Batch, on_device_of
 from ..nn import Buffer, Module, Parameter
 from ..ops import softmax_cross_entropy
@@ -51,13 +51,12 @@ class CapturedStep:
 
     def __init__(self, model: Module, optimizer: Optimizer, precision: Precision | None = None,
                  label_smoothing: float = 0.0) -> None:
-        first = model.parameters()[0].value
-        self.xp: Any = array_namespace(first)
+        self.xp: Any = model.namespace
         if not hasattr(self.xp, "cuda") or not isinstance(optimizer, SGD):
             raise TypeError("a captured step needs a model on a GPU, see to_device(), and SGD")
         self.model, self.optimizer, self.smoothing = model, optimizer, label_smoothing
         self.precision: Precision = precision or FullPrecision(model)
-        self.rate, self.sums = self.xp.zeros((), dtype=first.dtype), self.xp.zeros(3, dtype="float64")
+        self.rate, self.sums = self.xp.zeros((), dtype=model.dtype), self.xp.zeros(3, dtype="float64")
         self.recording: Recording | None = None         # made by the first call
 
     def __call__(self, x: Array, labels: Array, lr: float) -> Array:

@@ -30,7 +30,7 @@ class EMA:
 
     def model(self, model: Module) -> Module:
         """A copy of ``model`` whose arrays are the averages."""
-        averaged = model.mapped(lambda array: array)
+        averaged = model.copy()
         for key, parameter in averaged.named_arrays():
             parameter.value = self.arrays[key]
         return averaged

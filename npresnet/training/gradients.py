@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from ..backend import Array, array_namespace
-from ..nn import Chain, Module, Parameter, Residual
+from ..nn import Module, Parameter
+from ..nn.visit import Visitor
 
 
 class TrainingError(ValueError):
@@ -52,27 +53,28 @@ def first_layer(model: Module, x: Array) -> str:
     """Where in the forward pass NaN or infinity appears first, in words."""
     if not finite(x):
         return "the images hold values that are not finite"
-    twin = model.mapped(lambda array: array)                            # its running statistics may move, ours not
-    for name, parameter in twin.named_parameters():
+    copy = model.copy()                                                 # its running statistics may move, ours not
+    for name, parameter in copy.named_parameters():
         if not finite(parameter.value):
             return f"{name} holds values that are not finite"
-    names = {id(module): name for name, module in twin.named_modules()}
-    found = []
+    layers = NonFinite(copy)
+    layers.visit(copy, x)
+    first = next(iter(layers.found), None)
+    return f"the output of {first} is not finite" if first else "the logits are finite, their loss overflows"
 
-    def through(module, x):
-        if isinstance(module, Chain):
-            for layer in module.layers():
-                x = through(layer, x)
-            return x
-        if isinstance(module, Residual):
-            return through(module.branch, x) + through(module.shortcut, x)
+
+class NonFinite(Visitor):
+    """Notes the names of the layers whose output holds NaN or infinity, in the order they run."""
+
+    def __init__(self, model: Module) -> None:
+        super().__init__(model)
+        self.found: list[str] = []
+
+    def leaf(self, module: Module, x: Array, name: str) -> Array:
         y = module(x)
         if not finite(y):
-            found.append(names.get(id(module), type(module).__name__))
+            self.found.append(name or type(module).__name__)
         return y
-
-    through(twin, x)
-    return f"the output of {found[0]} is not finite" if found else "the logits are finite, their loss overflows"
 
 
 def finite(array: Array) -> bool:

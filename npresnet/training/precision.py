@@ -79,7 +79,7 @@ class MixedPrecision:
                  largest: float = 2.0**24) -> None:
         self.model, self.dtype = model, np.dtype(dtype)
         self.scale, self.patience, self.largest, self.good_steps = scale, patience, largest, 0
-        self.copy = model.mapped(lambda array: array)
+        self.copy = model.copy()
         self.pairs: list[tuple[Any, Any]] = []          # the model's parameters and buffers beside the copy's
         for own, low in zip(model.modules(), self.copy.modules(), strict=True):
             held = {name: value for name, value in vars(own).items() if isinstance(value, Parameter | Buffer)}
@@ -146,5 +146,4 @@ def make_precision(name: str, model: Module) -> Precision:
     """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`."""
     if name in ("float32", "tf32"):
         return FullPrecision(model, name == "tf32")
-    first = model.parameters()[0].value
-    return MixedPrecision(model, half_dtype(name, array_namespace(first) is not np))
+    return MixedPrecision(model, half_dtype(name, model.namespace is not np))

@@ -1,6 +1,5 @@
 """Whether a model can be trained on a data set: what can be known before the first step."""
 
-from ..backend import array_namespace
 from ..data import preprocessing_of
 from ..data.dataset import Dataset
 from ..models.classifier import Classifier
@@ -26,9 +25,8 @@ def check_start(model: Classifier, recipe: Recipe, source: Dataset, side: int | 
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
     if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return
-    first = model.parameters()[0].value
     try:
-        model.mapped(lambda array: array).train()(array_namespace(first).zeros((1, 3, side, side), first.dtype))
+        model.copy().train()(model.namespace.zeros((1, 3, side, side), model.dtype))
     except ValueError as error:
         raise ValueError(f"{len(source)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) each,"
                          f" leave one image alone; choose another batch size: {error}") from None

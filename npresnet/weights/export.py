@@ -60,7 +60,7 @@ def refuse_other_numbers(spec, dialect):
 
 def refuse_changed_layers(model, dialect):
     """The other library builds its own layers, and knows nothing of those that were changed here."""
-    spec, plain = model.spec, model.mapped(lambda array: array)
+    spec, plain = model.spec, model.copy()
     usual = details(spec.name, spec.dialect, **{**FAMILY[spec.name].defaults, **spec.options})
     for norm in plain.modules():
         if isinstance(norm, BatchNorm2d):                        # what no score depends on does not count

@@ -1,4 +1,4 @@
-"""The benchmark compares equals: outputs first, then times, and nobody is dropped without a word."""
+"""The benchmark compares outputs first, then times, and names every library that it leaves out."""
 
 import json
 import os

@@ -27,16 +27,16 @@ BOUND = 1e-4        # of the largest logit
 def filled(model, seed=0):
     """The model with weights that keep every layer's scale, and batch norms that do something."""
     rng = np.random.default_rng(seed)
-    for name, box in model.named_arrays():
-        shape = box.value.shape
+    for name, array in model.named_arrays():
+        shape = array.value.shape
         if name.endswith("running_var"):
-            box.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+            array.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         elif len(shape) > 1:
-            box.value = (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
+            array.value = (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
         elif name.endswith("weight"):
-            box.value = rng.uniform(0.5, 1, shape).astype(np.float32)
+            array.value = rng.uniform(0.5, 1, shape).astype(np.float32)
         elif shape:
-            box.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
+            array.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
     return model
 
 

@@ -51,8 +51,8 @@ class Interrupt:
     The lock's ``with`` is left out: CPython handles no signal between its being taken and its being held.
     """
 
-    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_start_workers", "grown", "fits", "__init__", "_launches",
-              "_row", "compute", "where", "arguments", "flatten"}
+    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_start_workers", "grown", "fits", "__init__",
+              "_launches", "_row", "compute", "where", "arguments", "flatten"}
 
     def __init__(self, at):
         self.left = at

@@ -1,4 +1,4 @@
-"""On real images the engine sees what the reference in float64 sees."""
+"""On real images the engine's predictions are those of the reference in float64."""
 
 from pathlib import Path
 

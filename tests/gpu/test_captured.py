@@ -112,7 +112,7 @@ def test_many_arrays_as_one(cupy):
 
 
 def moving(model, sgd):
-    return {name: box.value for name, box in model.named_parameters()} | sgd.state
+    return {name: parameter.value for name, parameter in model.named_parameters()} | sgd.state
 
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
@@ -121,9 +121,9 @@ def test_no_weight_moves_from_a_step_that_is_not_finite_on(cupy, bad, monkeypatc
     sgd = SGD(there, weight_decay=1e-3)
     step, factor = CapturedStep(there, sgd), cupy.asarray(np.ones(()))
     if bad == "gradient":                                               # of one layer, where the loss is finite
-        box, add = dict(there.named_parameters())["layer2.0.conv1.weight"], type(there.fc.weight).accumulate
-        monkeypatch.setattr(type(box), "accumulate",
-                            lambda self, grad: add(self, grad * factor if self is box else grad))
+        parameter, add = dict(there.named_parameters())["layer2.0.conv1.weight"], type(there.fc.weight).accumulate
+        monkeypatch.setattr(type(parameter), "accumulate",
+                            lambda self, grad: add(self, grad * factor if self is parameter else grad))
     kept = None
     for number, (x, labels) in enumerate(batches(5)):
         x = np.where(x > 1, np.inf, x) if (number, bad) == (3, "loss") else x

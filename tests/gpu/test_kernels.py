@@ -1,5 +1,6 @@
 """Law 5 on CUDA kernels: each equals its reference, on the whole table of cases and where several blocks are filled."""
 
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -51,13 +52,7 @@ def faster(case):
 def dispatched(case):
     """The kernel where it supports the case, else the reference, without the checks of arguments around them."""
     load_kernels("cupy")
-    op = OPS[case.op]
-
-    def run(*args, **kwargs):
-        supported = op.supports["cupy"](*args, **kwargs)
-        return (op.faster["cupy"] if supported else op.reference)(*args, **kwargs)
-
-    return run
+    return partial(OPS[case.op].run_on, "cupy")
 
 
 def moved(cupy, arrays, layout):
@@ -121,12 +116,12 @@ def test_a_skipped_gradient_is_none(cupy, case):
     there = [{k: cupy.asarray(a) for k, a in group.items()} for group in (arrays, constants)]
     y, cotangents, _ = laws.run(dispatched(case), case, *there)
     dy = cupy.asarray(laws.cotangent(y.get()))
-    whole = cotangents(dy)
+    complete = cotangents(dy)
     for skip in arrays:
         found = cotangents(dy, skip={skip})
         assert found.pop(skip) is None
         for name, d in found.items():
-            np.testing.assert_array_equal(d.get(), whole[name].get())
+            np.testing.assert_array_equal(d.get(), complete[name].get())
 
 
 @pytest.mark.parametrize("case", {case.op: case for case in reversed(WITH_KERNELS)}.values(), ids=str)
@@ -223,7 +218,7 @@ def test_tf32_is_only_used_where_it_is_allowed(cupy, side):
 def test_a_stem_is_convolved_without_columns_in_memory(cupy):
     """Its three channels are stored as whole packs."""
     if cupy is not fake_cupy.MODULE:
-        pytest.skip("only the stand-in for the GPU tells what was launched")
+        pytest.skip("only the stand-in for the GPU records what was launched")
     x, w = cupy.asarray(np.ones((1, 3, 8, 8), np.float32)), cupy.asarray(np.ones((16, 3, 3, 3), np.float32))
     y, pullback = ops.conv2d(x, w, padding=1)
     fake_cupy.launched.clear()

@@ -121,21 +121,21 @@ def test_a_loss_that_is_not_finite_is_told_as_by_watched_steps(reference, look, 
     due = complaint(plain)
     assert "not finite" in due and complaint(graph, tmp_path) == due
     assert (graph.epoch, graph.step) == (plain.epoch, plain.step) == (0, 1)
-    for name, box in plain.model.named_parameters():
-        np.testing.assert_array_equal(box.value.get(), dict(graph.model.named_parameters())[name].value.get())
+    for name, parameter in plain.model.named_parameters():
+        np.testing.assert_array_equal(parameter.value.get(), dict(graph.model.named_parameters())[name].value.get())
     arrays, saved, _ = read_checkpoint(tmp_path)
     assert saved.step == 0 and np.isfinite(arrays["conv1.weight"]).all()
 
 
 def test_a_gradient_that_is_not_finite_is_named(reference, monkeypatch):
     trainer = fresh()
-    box = dict(trainer.model.named_parameters())["layer3.0.conv2.weight"]
-    monkeypatch.setattr(type(box), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is box else 1)))
+    parameter = dict(trainer.model.named_parameters())["layer3.0.conv2.weight"]
+    monkeypatch.setattr(type(parameter), "accumulate",
+                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
     assert "layer3.0.conv2.weight" in complaint(trainer)
     due = dict(small_model().named_parameters())
-    for name, box in trainer.model.named_parameters():
-        np.testing.assert_array_equal(box.value.get(), due[name].value)
+    for name, parameter in trainer.model.named_parameters():
+        np.testing.assert_array_equal(parameter.value.get(), due[name].value)
 
 
 def test_nobody_stops_into_a_checkpoint_of_numbers_that_are_not_finite(reference, tmp_path):

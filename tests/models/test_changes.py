@@ -27,9 +27,9 @@ def small(seed=0, **options):
     """A ResNet-20 whose batch norms do something."""
     model = create_model("resnet20", num_classes=4, seed=seed, **options)
     rng = np.random.default_rng(seed)
-    for key, box in model.named_arrays():
+    for key, array in model.named_arrays():
         if "running" in key or ".bn" in key:
-            box.value = (0.5 + rng.random(box.value.shape)).astype(box.value.dtype)
+            array.value = (0.5 + rng.random(array.value.shape)).astype(array.value.dtype)
     return model
 
 
@@ -85,7 +85,7 @@ EDITS = {
 def same_parts(again, model):
     assert again.spec == model.spec and list(again.state_dict()) == list(model.state_dict())
     assert not list(changes(model, again))
-    assert [box.trainable for box in again.parameters()] == [box.trainable for box in model.parameters()]
+    assert [p.trainable for p in again.parameters()] == [p.trainable for p in model.parameters()]
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[key], array)
 

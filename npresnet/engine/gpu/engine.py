@@ -35,8 +35,7 @@ class GpuEngine(Engine):
     KEPT = 8            # with their graphs and buffers
 
     def __init__(self, model: Module):
-        first = next(iter(model.parameters())).value
-        self.xp, self.dtype, self.tf32 = array_namespace(first), first.dtype, tf32_allowed()
+        self.xp, self.dtype, self.tf32 = model.namespace, model.dtype, tf32_allowed()
         host: Any = to_device(model, "cpu")
         super().__init__(model, without_pools(fuse(lower(host.astype(np.result_type(self.dtype, np.float32))))))
         self.resources, self.lock = Resources(self.xp, self.dtype, self.tf32), threading.Lock()

@@ -12,6 +12,9 @@
 
     conv/op, norm, activation, pool, optimizer     what is registered with ops
 
+Functions for Numba alone have no annotations: a name for an array is its address (int64), ``shape`` and the like are
+tuples of int64, ``floor`` is a float32.
+
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """
 

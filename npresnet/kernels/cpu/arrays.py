@@ -81,7 +81,7 @@ def is_float32(*arrays) -> bool:
     return all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in arrays)
 
 
-def release_idle():
+def release_idle() -> None:
     """Give every block that no array uses back to the system."""
     global _peak
     _free.clear()

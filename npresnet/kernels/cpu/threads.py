@@ -67,7 +67,7 @@ def layer() -> str:
         return ""
 
 
-def prepare():
+def prepare() -> None:
     """Tell Numba about a quota, and OpenMP to let a waiting thread sleep soon, where the user has set neither.
 
     A thread that spins while it waits takes the time of the one waited for when another program wants the core, too:

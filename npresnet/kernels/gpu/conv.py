@@ -9,6 +9,7 @@ is summed without X̃ in memory (:mod:`.implicit_gemm`), and so are dX of stride
 """
 
 from ...backend import Array, Pullback, array_namespace, tf32_allowed
+from ...ops.check import IntOrPair, Padding
 from ...ops.conv import conv2d
 from ...ops.window import Window
 from .filter_gradient import implicit_filter_gradient
@@ -26,8 +27,8 @@ def _supports_conv(x: Array, w: Array, b: Array | None = None, *, groups: int = 
 
 
 @conv2d.register("cupy", supports=_supports_conv)
-def conv2d_cupy(x: Array, w: Array, b: Array | None = None, *, stride=1, padding=0, dilation=1,
-                groups: int = 1) -> tuple[Array, Pullback]:
+def conv2d_cupy(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair = 1, padding: Padding = 0,
+                dilation: IntOrPair = 1, groups: int = 1) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.conv2d`; the result has channels-last strides.
 
     Saves: x, w.

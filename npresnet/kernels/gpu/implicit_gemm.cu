@@ -1,12 +1,12 @@
-// A convolution as the product Y = X~ W' of columns that never lie in memory: a piece of X~ and W' at a time is copied to
-// shared memory from where it is, while the pieces before are multiplied.
+// A convolution as the product Y = X~ W' of columns that never lie in memory (an implicit GEMM): a piece of X~ and W' at a
+// time is copied to shared memory from images and filters, while the pieces before are multiplied.
 //
 // [D]  Chetlur et al. 2014, cuDNN: efficient primitives for deep learning, arXiv:1410.0759, section 3.1
 //
-// A block makes TILE_M output pixels by TILE_N filters, each of its warps WARP_M by WARP_N of them.  The sum runs over
-// chunks (i, j, c): pack c of what tap (i, j) sees.  CHUNKS of them for every pixel and filter of the block are a piece, and
-// STAGES pieces have a place in shared memory.  Chunk k of row m lies at k ^ (m % 8) there, so that the chunks k of eight
-// rows, which are read together, come from all banks.
+// A block computes TILE_M output pixels by TILE_N filters, each of its warps WARP_M by WARP_N of them.  The sum runs over
+// chunks (i, j, c): pack c of the pixel under tap (i, j).  CHUNKS of them for every pixel and filter of the block are a
+// piece, and STAGES pieces have a place in shared memory.  Chunk k of row m lies at k ^ (m % 8) there, so that the chunks k
+// of eight rows, which are read together, lie in different banks.
 
 #define CHUNKS 8
 #define THREADS (TILE_M / WARP_M * (TILE_N / WARP_N) * 32)

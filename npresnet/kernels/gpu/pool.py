@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 
 from ...backend import Array, Pullback, array_namespace
+from ...ops.check import IntOrPair, Padding, pair
 from ...ops.pool import avg_pool2d, check_window, global_avg_pool2d, max_pool2d, positions
-from ...ops.window import Window, pair
+from ...ops.window import Window
 from .launch import channels_first, channels_last, launch_each, pack_width, supports_arrays
 
 TAPS = 256               # what a byte can tell apart
 
 
-def _supports_max_pool(x: Array, kernel, **static) -> bool:
+def _supports_max_pool(x: Array, kernel: IntOrPair, **static) -> bool:
     kh, kw = pair(kernel, "kernel")
     return supports_arrays(x) and kh * kw <= TAPS
 
 
 @max_pool2d.register("cupy", supports=_supports_max_pool)
-def max_pool2d_cupy(x: Array, kernel, *, stride, padding=0, dilation=1,
+def max_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Padding = 0, dilation: IntOrPair = 1,
                     ceil_mode: bool = False) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.max_pool2d`.
 
@@ -52,7 +53,7 @@ def _supports_avg_pool(x: Array, *args, **static) -> bool:
 
 
 @avg_pool2d.register("cupy", supports=_supports_avg_pool)
-def avg_pool2d_cupy(x: Array, kernel, *, stride, padding=0, ceil_mode: bool = False,
+def avg_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Padding = 0, ceil_mode: bool = False,
                     count_include_pad: bool = True) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.avg_pool2d`.
 
@@ -62,7 +63,8 @@ def avg_pool2d_cupy(x: Array, kernel, *, stride, padding=0, ceil_mode: bool = Fa
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = channels_last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
-    mh, mw = (positions(xp, i, o, k, s, p, count_include_pad) for i, o, k, s, p, _ in zip(shape[2:], size, *given))
+    mh, mw = (positions(xp, i, o, k, s, p, count_include_pad)
+              for i, o, k, s, p, _ in zip(shape[2:], size, *given))
     m, y = (mh[:, None] * mw).astype(dtype), xp.empty((shape[0], *size, shape[1]), dtype)
     numbers = *window.kernel, *window.stride
     launch_pool("avg_pool", (x, m, y), shape, size, numbers, window, y.size)

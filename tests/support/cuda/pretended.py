@@ -127,8 +127,8 @@ def checking(compile):
 
 
 @pytest.fixture(autouse=True)
-def first_way(monkeypatch):
-    """The engine takes the first way to compute a convolution: no times are worth anything here."""
+def first_algorithm(monkeypatch):
+    """The engine takes the first algorithm for a convolution: times mean nothing here."""
     monkeypatch.setattr("npresnet.engine.gpu.convolutions.autotune", lambda cupy, runs: 0)
 
 

@@ -2,9 +2,11 @@
 
 import pickle
 import warnings
+from collections.abc import Callable
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import llvmlite
@@ -19,11 +21,11 @@ SUFFIX = ".kernel"
 class CheckedCache(FunctionCache):
     """Numba's cache of one function, over :class:`Entries`.  Where it cannot be written, a warning says so, once."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., Any]):
         super().__init__(function)
         self._cache_file = Entries(Path(self.cache_path), self._impl.filename_base)
 
-    def save_overload(self, sig, data):
+    def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
         except OSError as error:
@@ -41,7 +43,7 @@ class Entries:
     def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
 
-    def load(self, key):
+    def load(self, key: Any) -> Any:
         """The entry, or None; a damaged or foreign file is none."""
         path = self._path(key)
         try:
@@ -55,7 +57,7 @@ class Entries:
         written_for, entry = pickle.loads(payload)
         return entry if written_for == key else None
 
-    def save(self, key, entry):
+    def save(self, key: Any, entry: Any) -> None:
         """Write the whole file or none."""
         path, payload = self._path(key), dumps((key, entry))
         part = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
@@ -65,7 +67,7 @@ class Entries:
         finally:
             part.unlink(missing_ok=True)
 
-    def flush(self):
+    def flush(self) -> None:
         """Forget all entries."""
         for path in self.folder.glob(f"{escape(self.name)}.*{SUFFIX}"):
             path.unlink(missing_ok=True)
@@ -82,14 +84,14 @@ def _digest(path, payload):
 _warned = []
 
 
-def warn_once(text: str):
+def warn_once(text: str) -> None:
     """Warn of the first thing that is wrong with machine code on disk, and not again for every kernel."""
     if not _warned:
         _warned.append(text)
         warnings.warn(text, stacklevel=3)
 
 
-def is_cached(kernel) -> bool:
+def is_cached(kernel: Any) -> bool:
     """Whether machine code of this kernel lies on disk."""
     folder = kernel.stats.cache_path
     return bool(folder) and any(Path(folder).glob(f"*.{escape(kernel.py_func.__qualname__)}-*{SUFFIX}"))

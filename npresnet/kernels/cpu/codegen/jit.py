@@ -62,7 +62,7 @@ def cached(decorator: Callable[..., Any], *signatures, **options) -> Callable[[C
             if "no locator available" not in str(error):
                 raise
             warn_once("no writable directory to keep compiled kernels in, so each process compiles them anew; "
-                     "set NUMBA_CACHE_DIR to one")
+                      "set NUMBA_CACHE_DIR to one")
         for signature in signatures:
             kernel.compile(signature)
         return kernel

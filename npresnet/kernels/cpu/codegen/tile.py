@@ -9,6 +9,8 @@ and no column matrix is ever built [ICA].  ``panel`` is packed in the order it i
 [GvG] Goto & van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3)
 """
 
+from collections.abc import Callable
+
 from numba import njit, types
 from numba.core import cgutils
 
@@ -22,7 +24,7 @@ ROWS = 12                             # every tile's rows divide this
 NONE = -2**62                         # no residual
 
 
-def make_tile(width: int, rows: int):
+def make_tile(width: int, rows: int) -> Callable[..., None]:
     """An intrinsic for ``rows`` rows of ``width`` vectors; all but ``floor`` are addresses, distances or counts."""
 
     @intrinsic

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -12,7 +13,7 @@ from .jit import intrinsic
 from .vector import I64, Emit
 
 
-def line(e, matrix, x):
+def line(e: Emit, matrix: Array, x: list) -> list[Any]:
     """The vectors M x, with as few multiplications as the zeros, the ones and the mirrored rows of M allow.
 
     Winograd's points come in pairs ±a, so that two rows of M differ in the sign of their odd or even terms only:
@@ -32,7 +33,7 @@ def line(e, matrix, x):
     return y
 
 
-def combine(e, row, x):
+def combine(e: Emit, row: Array, x: list) -> Any:
     """Σ_j row[j] x[j], in fused multiply-adds."""
     total = None
     for factor, vector in sorted(((f, v) for f, v in zip(row, x) if f), key=lambda term: term[0] != 1):
@@ -47,7 +48,7 @@ def combine(e, row, x):
     return total
 
 
-def sandwich(e, matrix, x):
+def sandwich(e: Emit, matrix: Array, x: list) -> list[Any]:
     """M X M' of a square list of lists of vectors, row after row."""
     columns = [line(e, matrix, list(column)) for column in zip(*x)]       # M X, by columns
     return list(chain.from_iterable(line(e, matrix, list(row)) for row in zip(*columns)))     # (M X) M', by rows

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
-from numba.core import cgutils, typing
+from numba.core import cgutils
+from numba.core.typing import templates
 
 from ....backend import Array
 from .jit import carray, intrinsic
@@ -36,50 +37,50 @@ class Emit:
         ternary = ir.FunctionType(VECTOR, [VECTOR] * 3)
         self._fma = cgutils.get_or_insert_function(builder.module, ternary, f"llvm.fma.v{LANES}f32")
 
-    def at(self, address, kind: ir.Type = VECTOR):
+    def at(self, address: ir.Value, kind: ir.Type = VECTOR) -> Any:
         """An address as a pointer to a value of this kind."""
         return self.builder.inttoptr(address, kind.as_pointer())
 
-    def load(self, address, offset=0):
+    def load(self, address: ir.Value, offset: int | ir.Value = 0) -> Any:
         """The vector at an address, which need not be aligned."""
         value = self.builder.load(self.at(self.add(address, offset)))
         value.align = 4
         return value
 
-    def store(self, value, address, offset=0):
+    def store(self, value: ir.Value, address: ir.Value, offset: int | ir.Value = 0) -> None:
         """Write a vector to an address, which need not be aligned."""
         self.builder.store(value, self.at(self.add(address, offset))).align = 4
 
-    def load_i64(self, address, offset=0):
+    def load_i64(self, address: ir.Value, offset: int | ir.Value = 0) -> Any:
         """The integer at an address."""
         return self.builder.load(self.at(self.add(address, offset), I64))
 
-    def splat(self, scalar):
+    def splat(self, scalar: ir.Value) -> Any:
         """The same float in every lane."""
         none, b = ir.Constant(VECTOR, ir.Undefined), self.builder
         first = b.insert_element(none, scalar, ir.Constant(ir.IntType(32), 0))
         return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
-    def constant(self, number: float):
+    def constant(self, number: float) -> ir.Constant:
         """The same number in every lane."""
         return ir.Constant(VECTOR, [float(number)] * LANES)
 
-    def add(self, address, offset):
+    def add(self, address: ir.Value, offset: int | ir.Value) -> Any:
         """An address plus an offset, a number or a value, in bytes."""
         return self.builder.add(address, offset if isinstance(offset, ir.Value) else ir.Constant(I64, offset))
 
-    def fma(self, a, b, c):
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> Any:
         """a·b + c, rounded once."""
         return self.builder.call(self._fma, [a, b, c])
 
-    def prefetch(self, address):
+    def prefetch(self, address: ir.Value) -> None:
         """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
         self.builder.call(prefetch, [self.at(address, ir.IntType(8)), i32(0), i32(2), i32(1)])
 
-    def maximum(self, floor, a):
+    def maximum(self, floor: ir.Value, a: ir.Value) -> Any:
         """max(floor, a), where a NaN in a stays a NaN."""
         return self.builder.select(self.builder.fcmp_ordered(">", floor, a), floor, a)
 
@@ -132,7 +133,7 @@ def hold(context, *arrays):
     def codegen(context, builder, signature, args):
         return context.get_dummy_value()
 
-    return typing.signature(types.void, types.StarArgTuple.from_types(arrays)), codegen
+    return templates.signature(types.void, types.StarArgTuple.from_types(arrays)), codegen
 
 
 def _pointer_to(kind):
@@ -146,8 +147,7 @@ def _pointer_to(kind):
     return pointer
 
 
-_floats, _doubles = _pointer_to(types.float32), _pointer_to(types.float64)
-_longs, _octets = _pointer_to(types.int64), _pointer_to(types.uint8)
+_floats, _doubles, _octets = (_pointer_to(kind) for kind in (types.float32, types.float64, types.uint8))
 
 
 @njit
@@ -166,9 +166,3 @@ def doubles(where, n):
 def octets(where, n):
     """The n bytes at an address, as an array."""
     return carray(_octets(where), (n,))
-
-
-@njit
-def longs(where, n):
-    """The n integers at an address, as an array."""
-    return carray(_longs(where), (n,))

@@ -9,6 +9,8 @@ filter l of LANES / G groups; what it needs of a pixel is channel c of its own g
 lanes of that group.  Nothing is padded or copied, and a shuffled vector serves all the outputs of a row that see it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -21,7 +23,7 @@ OUTPUTS = 7 if LANES == 8 else 14      # side by side: with their filters they f
 CHANNELS = 2 if LANES == 8 else 4      # of a group at a time
 
 
-def make_row(group: int, stride: int):
+def make_row(group: int, stride: int) -> Callable[..., None]:
     """An intrinsic for OUTPUTS outputs of one row and one vector of filters; ``places`` are their pixels' addresses."""
     group, pixels = min(group, LANES), (OUTPUTS - 1) * stride + 3
 

@@ -6,6 +6,8 @@ value of the image is read once and sent to the three outputs it belongs to, whi
     y[q, :] += x[q + j, c] · w[i, j, c, :]            for j = 0, 1, 2, and PIXELS neighbours q
 """
 
+from collections.abc import Callable
+
 from numba import njit, prange, types
 from numba.core import cgutils
 
@@ -27,7 +29,7 @@ def supports_width(width: int) -> bool:
     return width >= PIXELS and -(-width // PIXELS) * PIXELS * 8 <= width * 9
 
 
-def make_slide(channels: int, width: int):
+def make_slide(channels: int, width: int) -> Callable[..., None]:
     """An intrinsic for PIXELS outputs of one vector of filters; ``width`` is that of the filters' panel.
 
     Meanwhile it prefetches the PIXELS pixels at ``later``, a line at a time: all at once they would hold up the loads.

@@ -6,6 +6,8 @@ Equals dW = dY X~' in :func:`npresnet.ops.conv2d`, by pixels of x instead of col
 by nine vectors of dy, zero around the image, and the nine sums of one or two channels stay in registers.
 """
 
+from collections.abc import Callable
+
 from numba import njit, prange, types
 from numba.core import cgutils
 
@@ -20,7 +22,7 @@ TILE = 96                             # pixels of x and dy that stay in the firs
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
 
-def make_sums(filters: int):
+def make_sums(filters: int) -> Callable[..., None]:
     """An intrinsic that adds the sums over ``rows`` x ``width`` pixels to ``out``; ``filters`` are those of dy."""
 
     @intrinsic

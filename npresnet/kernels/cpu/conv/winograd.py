@@ -88,7 +88,7 @@ def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, sc
 
 @njit
 def _transform_output(m, products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
-    """Y = A' M A + bias + residual, cut off at zero or not; what falls outside the image is written to a dump."""
+    """Y = max(floor, A' M A + bias + residual); what falls outside the image is written to a dump."""
     oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
     outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + (m + 2) * (m + 2) * step
     to, adds = address(outs), address(residuals) if residual != 0 else 0

@@ -117,7 +117,7 @@ class ThreadPool:
     def __init__(self):
         self._jobs, self._workers = SimpleQueue(), []
 
-    def run(self, program: Array, threads: int, work: int = 0, work_step: int = 0, memory: Any = None):
+    def run(self, program: Array, threads: int, work: int = 0, work_step: int = 0, memory: Any = None) -> None:
         """Run ``program``; thread k has the workspace at address ``work + k * work_step``.
 
         An error in any item is raised here.  After an error, or where a signal ends this call, workers may still be
@@ -148,7 +148,7 @@ def _run_jobs(jobs):
         run_job(*jobs.get())                                   # while it waits, it holds no job's memory
 
 
-def run_job(program: Array, counters: Array, work: int, errors: SimpleQueue, memory: Any):
+def run_job(program: Array, counters: Array, work: int, errors: SimpleQueue, memory: Any) -> None:
     """A worker's part of a job.  One that starts late finds no item left to take, and touches nothing."""
     try:
         _compiled_walk()(program, counters, work)
