@@ -38,7 +38,7 @@ def run_options(args: argparse.Namespace, checkpoint: Any) -> dict[str, Any]:
     options = {**DEFAULTS, **given}
     if options["data"] is None or not (options["model"] or options["weights"]):
         raise ValueError("give --data PATH, and --model NAME or --weights FILE"
-                         + (f" ({args.out} holds no run to go on with)" if args.resume else ""))
+                         + (f" ({args.out} holds no run to resume)" if args.resume else ""))
     changes = {name: options[name] for name in details if name in options}
     return {**options, **vars(recipe(options["recipe"], **changes))}
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if checkpoint is None:
             check_empty(args.out)
         elif not args.resume:
-            raise ValueError(f"{args.out} holds a run already; go on with --resume, or choose another --out")
+            raise ValueError(f"{args.out} holds a run already; resume it with --resume, or choose another --out")
         options = run_options(args, checkpoint)
         with backend_context(options["backend"]):
             return train(args, options, checkpoint)
@@ -72,7 +72,7 @@ def check_empty(folder: str) -> None:
     from ..training.checkpoint import WRITTEN
     there = [name for name in WRITTEN if os.path.lexists(os.path.join(folder, name))]
     if there:
-        raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to go on from; choose another --out")
+        raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to resume from; choose another --out")
 
 
 def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) -> int:
@@ -98,12 +98,12 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         check_best(trainer, args.out)
-        note(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+        note(f"resuming after epoch {trainer.epoch}, step {trainer.step}")
     try:
         with progress_callback() as callback:
             trainer.fit(args.out, callback)
     except Stopped as stop:
-        note(f"npresnet: stopped; go on with: npresnet train --out {args.out} --resume")
+        note(f"npresnet: stopped; resume with: npresnet train --out {args.out} --resume")
         return 128 + stop.args[0]
     return finish(args, options, trainer, tested)
 

@@ -88,7 +88,7 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
     wanted = expected(trainer, state, groups)
     problems = contradictions(trainer, state) or [line for pair in zip(groups, wanted) for line in misfits(*pair)]
     if problems:
-        raise WeightsError(f"{source}: this checkpoint cannot be gone on with, begin again in another folder:\n"
+        raise WeightsError(f"{source}: this checkpoint cannot be resumed; begin again in another folder:\n"
                            + "\n".join(problems))
     parameters = dict(trainer.model.named_arrays())
     xp = array_namespace(*(parameter.value for parameter in parameters.values()))

@@ -91,7 +91,7 @@ def parse_state(file: WeightsFile) -> State:
     if type(version) is not int or not 1 <= version <= VERSION:
         raise WeightsError(f"its version is {quoted(str(version))}, and this npresnet knows those up to {VERSION}")
     if version > 1 and file.metadata.get(DIGEST) != digest(file, file.metadata):
-        raise WeightsError("damaged: its bytes are not those that were written (SHA-256); go on from a copy")
+        raise WeightsError("damaged: its bytes are not those that were written (SHA-256); resume from a copy")
     if version == 1:
         found = {"precision": [], **found}
     kinds = {name: get_origin(hint) or hint for name, hint in get_type_hints(State).items()}

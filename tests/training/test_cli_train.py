@@ -130,7 +130,7 @@ def test_a_test_set_with_other_classes(data, train):
     (["--data", ".", "--model", "resnet20", "--recipe", "magic"], "no recipe is called 'magic'"),
     (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"),
     (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
-    (["--resume"], "holds no run to go on with"),
+    (["--resume"], "holds no run to resume"),
 ])
 def test_bad_usage_is_one_line_and_leaves_no_folder(argv, message, train, tmp_path):
     assert message in complaint(train(*argv))

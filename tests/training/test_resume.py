@@ -204,5 +204,5 @@ def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, images, uninter
     assert process.returncode == 128 + number and "--resume" in err and "Traceback" not in err
     again = command(tmp_path, images, "--resume")
     _, err = again.communicate(timeout=300)
-    assert again.returncode == 0 and "going on after epoch" in err
+    assert again.returncode == 0 and "resuming after epoch" in err
     assert_equal(uninterrupted[0], files(tmp_path))
