@@ -1,6 +1,7 @@
 """What every network of the family is: a chain that ends in scores, or in their softmax."""
 
 from dataclasses import replace
+from typing import Any
 
 from ..nn import Chain, Conv2d, Linear, Softmax
 
@@ -15,6 +16,10 @@ class Classifier(Chain):
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
     final_norm = False            # whether a batch norm follows the last block
+
+    preprocessing: Any            # a preset's name or a Preprocessing; these three are set with the spec or the weights
+    classes: Any                  # their names, or None
+    notes: list[str]              # of load_model
 
     @property
     def spec(self):

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ class Entry:
 
     def unread(self) -> frozenset[str]:
         """The details of a dialect that this network has no place for."""
-        return self.build.func.unread | getattr(self.build.keywords["block"], "unread", frozenset())
+        net: Any = self.build.func
+        return net.unread | getattr(self.build.keywords["block"], "unread", frozenset())
 
 
 @dataclass(frozen=True)

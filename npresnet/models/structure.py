@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+Shapes = Mapping[str, tuple[int, ...]]          # torchvision's key → shape
 BLOCK = re.compile(r"layer(\d)\.(\d{1,4})\.")
 
 
@@ -22,8 +23,8 @@ class Structure(NamedTuple):
         return width * 2 ** (len(self.depths) - 1) * self.expansion
 
 
-def measure(shapes: Mapping[str, tuple[int, ...]]) -> Structure:
-    """The structure of a network with these arrays (torchvision's key → shape).
+def measure(shapes: Shapes) -> Structure:
+    """The structure of a network with these arrays.
 
     Raises KeyError, IndexError, ValueError or ZeroDivisionError where they are no network's.
     """

@@ -13,7 +13,7 @@ from ..formats.errors import error_context
 from ..formats.tensors import KEY
 from ..weights import WeightsError, read_weights, save_weights
 from ..weights.metadata import model_metadata, parse_metadata
-from ..weights.save import plain
+from ..weights.save import portable
 from .state import DIGEST, TRAINING, VERSION, contradictions, digest, misfits, parse_state
 
 FILE, BEST, FINAL, METRICS = "checkpoint.safetensors", "best.safetensors", "final.safetensors", "metrics.jsonl"
@@ -27,7 +27,7 @@ def save_checkpoint(trainer, folder):
     arrays |= {f"optimizer/{key}": array for key, array in trainer.optimizer.state_dict().items()}
     if trainer.average:
         arrays |= {f"average/{key}": array for key, array in trainer.average.arrays.items()}
-    arrays = {key: plain(key, array) for key, array in arrays.items()}
+    arrays = {key: portable(key, array) for key, array in arrays.items()}
     state = {"version": VERSION, "about": trainer.about, "settings": trainer.settings(), "epoch": trainer.epoch,
              "step": trainer.step, "totals": trainer.totals,
              "averaged": trainer.average.steps if trainer.average else 0, "history": trainer.history,

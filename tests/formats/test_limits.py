@@ -32,7 +32,7 @@ def calls(path):
 
 def test_only_one_place_opens_foreign_files_or_parses_json():
     allowed = {"limits.py": {"open"}, "stream.py": {"json.loads"}, "metadata.py": {"json.loads"}, "atomic.py": {"open"},
-               "part.py": {"open"}, "memory.py": {"mmap.mmap"}}  # what is written; memory without a file
+               "partial_file.py": {"open"}, "memory.py": {"mmap.mmap"}}  # what is written; memory without a file
     for path in READERS:
         found = {name for name, _ in calls(path)} & {"open", "io.open", "json.loads", "json.load", "mmap.mmap",
                                                       "tarfile.is_tarfile", "np.load", "pickle.load", "pickle.loads"}

@@ -1,4 +1,4 @@
-"""Small pictures to train on."""
+"""A small data set to train on, and a small network."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and told."""
+"""recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and named in ``also``."""
 
 import json
 from pathlib import Path

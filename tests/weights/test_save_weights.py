@@ -1,4 +1,4 @@
-"""save_weights: what it writes is read by the libraries it is meant for, and is there whole or not at all."""
+"""save_weights: what it writes is read by the libraries it is meant for, and appears complete or not at all."""
 
 import json
 import os
@@ -40,9 +40,9 @@ def same(found, wanted):
 @pytest.fixture
 def model():
     model = build("resnet20", num_classes=3)
-    for _, box in model.named_arrays():
-        if box.value.dtype.kind == "f":
-            box.value = RNG.standard_normal(box.value.shape).astype(np.float32)
+    for _, parameter in model.named_arrays():
+        if parameter.value.dtype.kind == "f":
+            parameter.value = RNG.standard_normal(parameter.value.shape).astype(np.float32)
     model.classes = ("cat", "dög", "bird")
     return model
 
