@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npresnet import create_model, ops, to_device, use
+from npresnet import ops, to_device, use
 from npresnet.backend import Captured
 from npresnet.nn import initialize
 from npresnet.training import SGD, AdamW, CapturedStep
@@ -11,6 +11,7 @@ from npresnet.training.flat_parameters import Flat
 from npresnet.training.precision import Mixed
 
 from ..support import fake_cupy
+from ..support.shallow import shallow
 
 
 def batches(count, n=4):
@@ -28,7 +29,7 @@ def on_the_host(model, optimizer, x, labels, lr):
 
 
 def fresh():
-    return initialize(create_model("resnet20", num_classes=5)).astype(np.float64).train()
+    return initialize(shallow("resnet20", num_classes=5)).astype(np.float64).train()
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 
-from npresnet import create_model, nn, optimize, to_device, use
+from npresnet import nn, optimize, to_device, use
 from npresnet.backend import tf32
 from npresnet.nn import initialize
 
 from ..support import fake_cupy, laws
+from ..support.shallow import shallow
 
 NETWORKS = [("resnet18", {}, 32), ("resnet20", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
 LARGE = [("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("preresnet110", {}, 32)]
 
 
 def drawn(name, **options):
-    """A network whose batch norms do something, in eval mode."""
-    model, rng = initialize(create_model(name, num_classes=7, **options)), np.random.default_rng(1)
+    """A shallow network whose batch norms do something, in eval mode."""
+    model, rng = initialize(shallow(name, num_classes=7, **options)), np.random.default_rng(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             for box in (module.weight, module.bias, module.running_mean):

@@ -1,7 +1,7 @@
 """Five epochs beside PyTorch: python -m tests.scripts.five_epochs --data ../shared/data/cifar10
 
 For each seed both train from the same initial weights on the same batches (order and augmentation included) with the
-same recipe, and the test pictures are looked at once, at the end.  The means should agree within half a point.
+same recipe, and the test images are evaluated once, at the end.  The means should agree within half a point.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--recipe", default="fast-cifar")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, help="train on so many pictures only")
+    parser.add_argument("--limit", type=int, help="train on so many images only")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     args = parser.parse_args()
     source, test = (open_source(args.data, "cifar10", part=part)[0] for part in ("train", "test"))

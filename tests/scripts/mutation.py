@@ -135,14 +135,14 @@ def _drop(node, field, at):
 
 
 def _mutant(tree, original, index, change):
-    twin = copy.deepcopy(tree)
-    target = list(ast.walk(twin))[index]
+    changed = copy.deepcopy(tree)
+    target = list(ast.walk(changed))[index]
     line = getattr(target, "lineno", 0)
     replacement = change(target)
     if replacement is not target:
-        twin = _Replace(target, replacement).visit(twin)
+        changed = _Replace(target, replacement).visit(changed)
     try:
-        source = ast.unparse(ast.fix_missing_locations(twin))
+        source = ast.unparse(ast.fix_missing_locations(changed))
         compile(source, "mutant", "exec")
     except (SyntaxError, ValueError):
         return
