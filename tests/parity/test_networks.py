@@ -45,7 +45,7 @@ def test_ten_steps_of_descent(name):
     held to 100 times what PyTorch's own loss moves by when each weight moves by four roundings, if that exceeds 1e-9.
     """
     model = zero_last_gamma(initialize(build(name, num_classes=10), 0))
-    x, labels = batch(model, 8, 16 if FAMILY[name].preprocessing == "cifar10" else 32)
+    x, labels = batch(model, 16, 16 if FAMILY[name].preprocessing == "cifar10" else 32)
     found, due = np.array(our_losses(model, x, labels)), np.array(their_losses(oracle(model), model, x, labels))
     error, bound = abs(found / due - 1), np.full(10, 1e-9)
     if name.startswith(("plain", "preresnet")):
