@@ -1,3 +1,4 @@
+# pyright: strict
 """A user's script, to be read by a type checker in strict mode: every name that it uses has a type."""
 
 from pathlib import Path
