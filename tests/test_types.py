@@ -12,7 +12,8 @@ import npresnet
 
 from .support.typed_user import main
 
-PACKAGES = ("npresnet", "npresnet.ops", "npresnet.nn", "npresnet.models", "npresnet.training", "npresnet.weights", "npresnet.data")
+PACKAGES = ("npresnet", "npresnet.ops", "npresnet.nn", "npresnet.models", "npresnet.training", "npresnet.weights",
+            "npresnet.data")
 
 
 def public(package):

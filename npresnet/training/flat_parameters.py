@@ -48,7 +48,7 @@ class ParameterGroup:
 
     def gather_gradients(self, factor: Array | float) -> Array:
         """g ← factor · the parameters' gradients; returns Σ g²."""
-        self.g.fill(parameter.grad for parameter in self.parameters)
+        self.g.fill(parameter.grad for parameter in self.parameters if parameter.grad is not None)
         self.g.array *= factor
         return (self.g.array * self.g.array).sum()
 
