@@ -12,7 +12,7 @@ import npresnet
 
 from .support.typed_user import main
 
-PACKAGES = ("npresnet.nn", "npresnet.models")
+PACKAGES = ("npresnet.data", "npresnet.models", "npresnet.nn", "npresnet.ops", "npresnet.training")
 
 
 def public(package):

@@ -24,15 +24,16 @@ from .structure import Structure
 class Entry:
     """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
 
-    build: partial
+    build: partial[Any]             # of a Classifier: called with a dialect, num_classes and in_channels
     num_classes: int
     preprocessing: str
     structure: Structure            # by which its arrays are recognised
-    defaults: dict = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def unread(self) -> frozenset[str]:
         """The details of a dialect that this network has no place for."""
-        return self.build.func.unread | getattr(self.build.keywords["block"], "unread", frozenset())
+        network: Any = self.build.func
+        return network.unread | getattr(self.build.keywords["block"], "unread", frozenset())
 
 
 def _imagenet(net, block, depths, **options):
@@ -126,7 +127,8 @@ def rebuild(spec: Spec, shapes: Mapping[str, tuple[int, ...]], changes: Iterable
 
 def check_places(name: str, entry: Entry, flavour: Dialect, options: Mapping[str, Any]) -> None:
     """Raise ValueError for details that this network does not use: changing them would have no effect."""
-    net, unread = entry.build.func, sorted(options.keys() & entry.unread())
+    net: Any = entry.build.func
+    unread = sorted(options.keys() & entry.unread())
     if unread:
         raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
     if flavour.stem not in net.stems:

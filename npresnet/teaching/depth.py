@@ -43,7 +43,7 @@ def gradient_norms(model: Module, batch: Batch) -> dict[str, float]:
     logits, pullback = copy.logits_vjp(batch.x, input_grad=False)
     pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
     return {name: float(f"{np.linalg.norm(parameter.grad):.4g}") for name, parameter in copy.named_parameters()
-            if parameter.value.ndim == 4}
+            if parameter.value.ndim == 4 and parameter.grad is not None}
 
 
 def measure(name: str, dataset: Dataset, chosen: Recipe, seed: int, folder: str | Path) -> dict[str, Any]:

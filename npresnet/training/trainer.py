@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_namespace, backend_of
+from ..backend import backend_of
 from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
 from ..models.classifier import Classifier
@@ -64,7 +64,7 @@ class Trainer:
 
     def _make_step(self) -> Step | GraphStep:
         """As a CUDA graph where the model is on a GPU and the recipe has nothing for the host to decide in a step."""
-        recipe, on_gpu = self.recipe, array_namespace(self.model.parameters()[0].value) is not np
+        recipe, on_gpu = self.recipe, self.model.namespace is not np
         decides = recipe.optimizer != "sgd" or recipe.mixup or recipe.clip or recipe.average or recipe.accumulate > 1
         return GraphStep(self) if on_gpu and not decides else Step(self)
 
