@@ -24,11 +24,11 @@ from .structure import Structure
 class Entry:
     """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
 
-    build: partial
+    build: partial[Any]             # of a Classifier: called with a dialect, num_classes and in_channels
     num_classes: int
     preprocessing: str
     structure: Structure            # by which its arrays are recognised
-    defaults: dict = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def unread(self) -> frozenset[str]:
         """The details of a dialect that this network has no place for."""

@@ -10,11 +10,10 @@ import numpy as np
 from .. import ops
 from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
+from ..ops.check import IntOrPair, Padding
 from .module import Buffer, Model, Module, Parameter, needs_module, once, recorded
 
-IntOrPair = int | tuple[int, int]                                     # a pair is (vertical, horizontal)
-Sides = tuple[tuple[int, int], tuple[int, int]]                       # ((top, bottom), (left, right))
-Padding = IntOrPair | Sides | Literal["same"]
+Same = Literal["same"]
 
 
 class Conv2d(Module):
@@ -24,14 +23,14 @@ class Conv2d(Module):
     may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
     """
 
-    def __init__(self, channels: int, filters: int, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0,
-                 dilation: IntOrPair = 1, groups: int = 1, bias: bool = False):
+    def __init__(self, channels: int, filters: int, kernel: IntOrPair, stride: IntOrPair = 1,
+                 padding: Padding | Same = 0, dilation: IntOrPair = 1, groups: int = 1, bias: bool = False):
         rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
                         groups=groups, bias=bias, **_unless_same(padding))
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.dilation, self.groups = stride, dilation, groups
-        self.padding: Padding = padding
+        self.padding: Padding | Same = padding
         self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
@@ -43,7 +42,7 @@ class Conv2d(Module):
         """The op's static arguments for this x."""
         return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
 
-    def pads(self, x: Array) -> IntOrPair | Sides:
+    def pads(self, x: Array) -> Padding:
         """The padding in numbers: "same" depends on the size of x."""
         if self.padding == "same":
             check.images(x, "a convolution")
@@ -223,7 +222,7 @@ class ZeroPad2d(Function):
 class Pool(Function):
     """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
 
-    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding = 0, **static: Any):
+    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding | Same = 0, **static: Any):
         super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
         self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
 
@@ -261,7 +260,7 @@ class AvgPool2d(Pool):
     op = staticmethod(ops.avg_pool2d)
 
 
-def _unless_same(padding: Padding) -> dict[str, Padding]:
+def _unless_same(padding: Padding | Same) -> dict[str, Padding | Same]:
     """{"padding": padding}, to be checked as the op does; empty for "same", which the ops do not take."""
     return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
 

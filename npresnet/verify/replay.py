@@ -77,7 +77,7 @@ def step(model: nn.Module, x: Array, labels: Array, mode: str, gradients: bool =
     """Logits, loss, and then the gradients and the buffers that a step leaves behind."""
     logits, pullback = model.logits_vjp(x)
     loss, dlogits = ops.softmax_cross_entropy(logits, labels)
-    found = {f"logits: {mode}": logits, f"loss: {mode}": loss}
+    found: dict[str, Any] = {f"logits: {mode}": logits, f"loss: {mode}": loss}
     if gradients:
         found[f"gradient: {mode} x"] = pullback(dlogits())
         found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters()
