@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..printer import say, say_json
+from ..tables import text_lines
 from .arguments import add_backend_argument, cpu_context
 
 EXAMPLES = """examples:
@@ -55,8 +56,8 @@ def lines(found: Any) -> Iterator[str]:
         yield f"  {what}: {a} → {b}"
         yield textwrap.fill(names_text(names), 100, initial_indent="    ", subsequent_indent="    ")
     yield from ("", "In numbers")
-    for what, a, b in found.numbers:
-        yield f"  {what:20}{a:>16,}  → {b:>16,}" + ("" if a != b else "   the same")
+    rows = [(what, f"{a:,}", "→", f"{b:,}", "" if a != b else "the same") for what, a, b in found.numbers]
+    yield from (f"  {line}" for line in text_lines(rows, right={1, 3}))
     yield "  " + output_text(found)
 
 
