@@ -7,6 +7,25 @@ The names below load their module when they are first used, so that importing th
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:           # for editors and type checkers; at run time each name is loaded when it is first used
+    from .analysis.cam import grad_cam as grad_cam
+    from .analysis.summary import summary as summary
+    from .backend import array_namespace as array_namespace
+    from .backend import to_device as to_device
+    from .backend import use as use
+    from .data import preprocess as preprocess
+    from .engine import optimize as optimize
+    from .models import list_models as list_models
+    from .nn import freeze_batch_norm as freeze_batch_norm
+    from .verify.gradcheck import gradcheck as gradcheck
+    from .weights import WeightsError as WeightsError
+    from .weights import load_weights as load_weights
+    from .weights import read_weights as read_weights
+    from .weights import save_weights as save_weights
+    from .zoo import create_model as create_model
+    from .zoo import load_model as load_model
 
 __version__ = "0.1.0"
 
@@ -20,7 +39,7 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'npresnet' has no attribute {name!r}")
     value = getattr(import_module(f"npresnet.{_HOME[name]}"), name)
@@ -28,5 +47,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(set(globals()) | set(_HOME))

@@ -1,1 +1,1 @@
-"""Looking at a model: what it holds and what it costs."""
+"""What a model holds and what it costs: summaries, features, Grad-CAM, differences of dialects."""

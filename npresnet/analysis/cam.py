@@ -1,31 +1,40 @@
-"""Where in the picture the evidence is.
+"""Where in an image the evidence for a class is: heat maps from gradients and by covering parts of it.
 
 [GC] Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391
 [SV] Simonyan et al. 2014, Deep inside convolutional networks, arXiv:1312.6034
 [ZF] Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, arXiv:1311.2901
 """
 
+from typing import Any
+
 import numpy as np
 
-from ..backend import array_namespace
-from ..models.registry import whole
+from ..backend import Array, array_namespace
+from ..models.registry import count
+from ..nn import Module
 from ..nn.module import needs_module
 from .features import feature_gradients, one_hot, tapped
 
 
-def grad_cam(model, x, classes, after=None):
+def grad_cam(model: Module, x: Array, classes: Any, after: str | None = None) -> Array:
     """Heat maps of where the features after a layer (None: the last stage) argue for a class.
 
         α_k = mean_{i,j} ∂s_c/∂A_k[i,j]          L = max(0, Σ_k α_k A_k)                    [GC] Eq. 1, 2
 
-    A layer that runs several times, as a block's ``relu``, is looked at after its last run, as a hook in PyTorch does.
+    Of a layer that runs several times, as a block's ``relu``, it is the last run, as with a hook in PyTorch.
 
     Shapes: x (N, 3, H, W), classes (N,) → (N, h, w), the size of A; ``resized`` brings it to the image's.
+    Raises ValueError for a class or layer that the model does not have, TypeError for anything but a model.
+
+        >>> import numpy as np, npresnet
+        >>> model = npresnet.create_model("resnet20")
+        >>> npresnet.grad_cam(model, np.zeros((2, 3, 32, 32), np.float32), [3, 5]).shape
+        (2, 8, 8)
     """
     needs_module(model, "grad_cam")
     after = last_stage(model) if after is None else after
     if not isinstance(after, str):
-        raise ValueError(f"Grad-CAM looks after one layer, given by its name, not {after!r}")
+        raise ValueError(f"Grad-CAM reads the output of one layer, given by its name, not {after!r}")
     values, grads = feature_gradients(model, x, after, classes)
     a, da = (list(calls.values())[-1] for calls in (values, grads))
     if a.ndim != 4:
@@ -34,25 +43,26 @@ def grad_cam(model, x, classes, after=None):
     return array_namespace(a).maximum((alpha[:, :, None, None] * a).sum(axis=1), 0)
 
 
-def last_stage(model):
-    """layer4, or layer3 of a CIFAR net."""
+def last_stage(model: Module) -> str:
+    """The name of the last stage: layer4, or layer3 of a CIFAR net."""
     stages = [name for name in model.children() if name.startswith("layer")]
     if not stages:
-        raise ValueError(f"a {type(model).__name__} has no stages: say after which layer to look, after=NAME")
+        raise ValueError(f"a {type(model).__name__} has no stages: name the layer whose output to read, after=NAME")
     return max(stages)
 
 
-def saliency(model, x, classes):
+def saliency(model: Module, x: Array, classes: Any) -> Array:
     """|∂s_c/∂x|, the largest over the channels: how much a pixel moves the score.           [SV] §3.1
 
     Shapes: x (N, C, H, W), classes (N,) → (N, H, W).
     """
-    twin, _ = tapped(model, [])
-    scores, pullback = twin.logits_vjp(x)
+    copy, _ = tapped(model, [])
+    scores, pullback = copy.logits_vjp(x)
     return abs(pullback(one_hot(scores, classes))).max(axis=1)
 
 
-def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
+def occlusion(model: Module, x: Array, classes: Any, *, patch: int = 32, stride: int = 16, fill: float = 0.0,
+              batch: int = 32) -> Array:
     """How much of the score a grey patch takes away, wherever it is put.                    [ZF] §4.2
 
     Shapes: x (N, C, H, W), classes (N,) → (N, ⌈H/stride⌉, ⌈W/stride⌉), positive where the patch hurts.
@@ -60,7 +70,7 @@ def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
     """
     if getattr(x, "ndim", 0) != 4 or np.shape(classes) != x.shape[:1]:
         raise ValueError(f"images are (N, C, H, W), with one class for each: not {np.shape(x)} and {np.shape(classes)}")
-    patch, stride, batch = (whole(name, value) for name, value in
+    patch, stride, batch = (count(name, value) for name, value in
                             (("patch", patch), ("stride", stride), ("batch", batch)))
     xp = array_namespace(x)
     n, _, h, w = x.shape
@@ -78,12 +88,13 @@ def occlusion(model, x, classes, *, patch=32, stride=16, fill=0.0, batch=32):
     return xp.concatenate(drops).reshape(n, -(-h // stride), -(-w // stride))
 
 
-def resized(heat, size):
-    """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear: what one lays over the picture."""
+def resized(heat: Any, size: tuple[int, int]) -> Array:
+    """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear, to be laid over the image."""
     from PIL import Image
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 3 or not np.isfinite(heat).all():
         raise ValueError(f"heat maps are finite and (N, h, w), not of shape {heat.shape}" if heat.ndim != 3 else
                          "a heat map holds NaN or infinity: are the weights damaged?")
     heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
-    return np.stack([Image.fromarray(one).resize((size[1], size[0]), Image.BILINEAR) for one in heat])
+    maps = (Image.fromarray(one).resize((size[1], size[0]), Image.Resampling.BILINEAR) for one in heat)
+    return np.stack([np.asarray(image) for image in maps])

@@ -1,13 +1,16 @@
-"""How two dialects of one network differ: in their details, layer by layer, and in the numbers that come out."""
+"""How two dialects of one network differ: in their details, layer by layer, and in their scores."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from ..backend import Array
 from ..models import Dialect, build, details
 from ..models.dialect_meanings import MEANING, TRAINING_ONLY
-from ..nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, initialize
-from .summary import summary
+from ..nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Module, initialize
+from .summary import Summary, summary
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Difference:
     numbers: tuple[tuple[str, int, int], ...]
     output: float | None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts, ready for json.dumps."""
         return {"model": self.model, "a": self.a, "b": self.b, "output": self.output,
                 "details": [vars(detail) for detail in self.details],
                 "layers": [{"names": list(names), "what": what, "a": a, "b": b} for names, what, a, b in self.layers],
@@ -71,22 +75,24 @@ def diff(a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int =
                       distance(second, weights, x, scores))
 
 
-def drawn(model, seed):
-    """The state of ``model``, every weight and running statistic drawn anew, none of them 0 or 1."""
+def drawn(model: Module, seed: int) -> dict[str, Array]:
+    """The state of ``model`` after drawing every weight and running statistic, none of them 0 or 1."""
     initialize(model, seed)
     rng = np.random.default_rng(seed)
-    for key, box in model.named_arrays():
+    for key, array in model.named_arrays():
+        shape = array.value.shape
         if key.endswith("running_var"):
-            box.value = rng.uniform(0.5, 1.0, box.value.shape).astype(np.float32)
-        elif key.endswith("weight") and box.value.ndim == 1:       # γ of both signs: else ReLU and max-pool commute
-            box.value = rng.choice(np.float32([-0.8, 0.8]), box.value.shape)
-        elif box.value.dtype.kind == "f" and box.value.ndim == 1:
-            box.value = (0.1 * rng.standard_normal(box.value.shape)).astype(np.float32)
+            array.value = rng.uniform(0.5, 1.0, shape).astype(np.float32)
+        elif key.endswith("weight") and len(shape) == 1:           # γ of both signs: else ReLU and max-pool commute
+            array.value = rng.choice(np.array([-0.8, 0.8], np.float32), shape)
+        elif array.value.dtype.kind == "f" and len(shape) == 1:
+            array.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
     return model.state_dict()
 
 
-def effect(model, dialect, field, value, weights, x, scores):
-    """What changing one detail does to the scores; None for details that no prediction meets."""
+def effect(model: str, dialect: str, field: str, value: Any, weights: Mapping[str, Array], x: Array,
+           scores: Array) -> float | None:
+    """What changing one detail does to the scores; None for details that no prediction depends on."""
     if field in (*TRAINING_ONLY, "preprocessing", "softmax"):
         return None
     try:
@@ -96,22 +102,22 @@ def effect(model, dialect, field, value, weights, x, scores):
     return distance(changed, weights, x, scores)
 
 
-def distance(model, weights, x, scores):
+def distance(model: Module, weights: Mapping[str, Array], x: Array, scores: Array) -> float | None:
     """max |their scores − these| / max |these| with the same weights; None where they do not fit the model."""
     model = model.astype(np.float64)
-    boxes = dict(model.named_arrays())
-    if any(key not in weights and not key.endswith("bias") for key in boxes):
+    state = model.state_dict()
+    if any(key not in weights and not key.endswith("bias") for key in state):
         return None                                                # a bias that the other lacks is 0
-    if any(key in boxes and boxes[key].value.shape != value.shape for key, value in weights.items()):
+    if any(key in state and state[key].shape != value.shape for key, value in weights.items()):
         return None
-    model.load_state_dict({key: weights[key] for key in boxes if key in weights}, strict=False)
+    model.load_state_dict({key: weights[key] for key in state if key in weights}, strict=False)
     return float(abs(model.logits(x) - scores).max() / abs(scores).max())
 
 
-def layers(first, second, *tables):
+def layers(first: Module, second: Module, *tables: Summary) -> list[tuple[tuple[str, ...], str, str, str]]:
     """(names, what, of A, of B): each property that differs, and the layers in which it differs so."""
     one, two = (described(net, table) for net, table in zip((first, second), tables))
-    groups = {}
+    groups: dict[tuple[str, str, Any], list[str]] = {}
     for name in dict.fromkeys([*one, *two]):
         a, b = one.get(name, {"layer": "none"}), two.get(name, {"layer": "none"})
         if "none" in (a["layer"], b["layer"]):
@@ -121,15 +127,15 @@ def layers(first, second, *tables):
     return [(tuple(names), *change) for change, names in groups.items()]
 
 
-def described(model, table):
+def described(model: Module, table: Summary) -> dict[str, dict[str, str]]:
     """{layer: {property: value}} in the order of execution."""
     modules = dict(model.named_modules())
     return {row.name: {**properties(modules[row.name]), "output": "×".join(map(str, row.output_shape[1:]))}
             for row in table.rows}
 
 
-def properties(module):
-    """What of a layer can differ between dialects."""
+def properties(module: Module) -> dict[str, str]:
+    """The properties of a layer in which dialects can differ, as text."""
     if isinstance(module, Conv2d):
         kernel = "×".join(map(str, module.weight.value.shape[2:]))
         return {"layer": f"{kernel} convolution", "stride": str(module.stride), "padding": str(module.padding),
@@ -142,7 +148,8 @@ def properties(module):
     return {"layer": type(module).__name__}
 
 
-def numbers(one, two):
+def numbers(one: Summary, two: Summary) -> Iterator[tuple[str, int, int]]:
+    """(what, of one, of two) for the totals of two summaries."""
     yield "parameters", one.parameters, two.parameters
     yield "running statistics", one.buffers, two.buffers
     yield "MACs at 224×224", one.macs, two.macs

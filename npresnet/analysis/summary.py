@@ -1,17 +1,21 @@
-"""What a network is made of and what it costs: a tree of its layers, and the totals.
+"""A summary of a model: a tree of its layers with their shapes and costs, and the totals.
 
 The cost ledger is the same table with the time of each layer beside its work: ``summary(model, shape, measure=True)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from ..nn import Parameter
+from ..backend import Array
+from ..nn import Module, Parameter
 from ..nn.module import needs_module
-from .walk import Row, by, timed_rows, tree_rows
+from ..tables import html_table, text_lines
+from .walk import Row, dimensions, timed_rows, tree_rows
 
 LEFT = 5          # the first columns are text
 
@@ -40,10 +44,12 @@ class Summary:
 
     @property
     def rows(self) -> tuple[Row, ...]:
+        """The calls of layers, in the order of execution."""
         return tuple(row for row in self.tree if not row.inside)
 
     @property
     def frozen(self) -> int:
+        """How many learned numbers take no gradient."""
         return self.parameters - self.trainable
 
     @property
@@ -51,7 +57,7 @@ class Summary:
         """Two for each multiply-accumulate."""
         return 2 * self.macs
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, ready for json.dumps."""
         plain = {name: value for name, value in asdict(self).items() if name != "tree"}
         rows, tree = ([{**asdict(row), "flops": row.flops} for row in part] for part in (self.rows, self.tree))
@@ -63,17 +69,19 @@ class Summary:
         times = ("ms", "share", "GFLOP/s") if self.seconds else ()
         return [header + times] + [self.cell(row) for row in self.tree]
 
-    def cell(self, row):
+    def cell(self, row: Row) -> tuple[str, ...]:
+        """The texts of one line."""
         indent = "  " * row.name.count(".")
         name = row.name.rpartition(".")[2]
-        text = (indent + name, row.kind, by(row.kernel), by(row.input_shape), by(row.output_shape))
+        text = (indent + name, row.kind, *map(dimensions, (row.kernel, row.input_shape, row.output_shape)))
         if row.inside:
             return text + ("",) * (7 if self.seconds else 4)
         numbers = tuple(f"{n:,}" if n else "" for n in (row.parameters, row.macs, row.flops, row.saved_bytes))
         if not self.seconds:
             return text + numbers
-        return text + numbers + (f"{1e3 * row.seconds:.2f}", f"{row.seconds / self.seconds:.1%}",
-                                 f"{row.flops / row.seconds / 1e9:.1f}" if row.macs else "")
+        seconds = row.seconds or 0.0
+        return text + numbers + (f"{1e3 * seconds:.2f}", f"{seconds / self.seconds:.1%}",
+                                 f"{row.flops / seconds / 1e9:.1f}" if row.macs else "")
 
     def totals(self) -> list[str]:
         """The lines below the table."""
@@ -82,27 +90,26 @@ class Summary:
         return [f"parameters  {self.parameters:,} ({self.trainable:,} trainable, {self.frozen:,} frozen), "
                 f"and {self.buffers:,} running statistics; Keras says {self.parameters + self.buffers:,} in total, "
                 f"{self.frozen + self.buffers:,} non-trainable",
-                f"MACs        {self.macs:,} for an input of {by(self.input_shape)}, {self.flops:,} FLOPs",
+                f"MACs        {self.macs:,} for an input of {dimensions(self.input_shape)}, {self.flops:,} FLOPs",
                 f"memory      about {mb[0]} of weights, {mb[1]} of input, {mb[2]} for all outputs at once, "
                 f"{self.saved_bytes / 1e6:,.1f} MB saved for the backward pass (float32)", *time]
 
     def __str__(self):
         cells = self.cells()
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        lines = ["  ".join(text.ljust(width) if i < LEFT else text.rjust(width)
-                           for i, (text, width) in enumerate(zip(line, widths))).rstrip() for line in cells]
-        return "\n".join([self.model, "", lines[0], "-" * max(map(len, lines)), *lines[1:], "", *self.totals()])
+        lines = text_lines(cells, right=range(LEFT, len(cells[0])), rule=True)
+        return "\n".join([self.model, "", *lines, "", *self.totals()])
 
     def _repr_html_(self):
-        header, *body = [[escape(text).replace("  ", "&emsp;") for text in line] for line in self.cells()]
-        lines = ["<tr><th>" + "</th><th>".join(header) + "</th></tr>"]
-        lines += ["<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body]
-        return (f"<table><caption>{escape(self.model)}</caption>{''.join(lines)}</table>"
-                f"<pre>{escape(chr(10).join(self.totals()))}</pre>")
+        return f"{html_table(self.cells(), self.model)}<pre>{escape(chr(10).join(self.totals()))}</pre>"
 
 
-def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Summary:
+def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224), *, measure: bool = False) -> Summary:
     """Every layer's kernel, input and output shapes, parameters, MACs and saved bytes for inputs of ``input_shape``.
+
+        >>> import npresnet
+        >>> table = npresnet.summary(npresnet.create_model("resnet20"), (1, 3, 32, 32))
+        >>> table.parameters, table.macs
+        (269722, 40551040)
 
     The model is not changed, whatever mode it is in, and nothing is convolved: this takes milliseconds.  ``measure``
     runs the model in eval on random numbers as well, and adds each layer's time.  Raises ValueError, naming the layer,
@@ -111,26 +118,26 @@ def summary(model, input_shape=(1, 3, 224, 224), *, measure: bool = False) -> Su
     needs_module(model, "summary")
     tree = tree_rows(model, input_shape)
     if measure:
-        tree = timed_rows(model.mapped(lambda array: array).eval(), noise(input_shape, model))
+        tree = timed_rows(model.copy().eval(), noise(input_shape, model))
     rows = [row for row in tree if not row.inside]
-    boxes = [box for _, box in model.named_arrays()]
-    learned = [box for box in boxes if isinstance(box, Parameter)]
+    arrays = [array for _, array in model.named_arrays()]
+    learned = [array for array in arrays if isinstance(array, Parameter)]
+    statistics = [array.value for array in arrays if not isinstance(array, Parameter) and array.value.dtype.kind == "f"]
     return Summary(
         model=getattr(getattr(model, "spec", None), "name", type(model).__name__),
         input_shape=tuple(input_shape),
         tree=tree,
-        parameters=sum(box.value.size for box in learned),
-        trainable=sum(box.value.size for box in learned if box.trainable),
-        buffers=sum(box.value.size for box in boxes if not isinstance(box, Parameter) and box.value.dtype.kind == "f"),
+        parameters=sum(parameter.value.size for parameter in learned),
+        trainable=sum(parameter.value.size for parameter in learned if parameter.trainable),
+        buffers=sum(array.size for array in statistics),
         macs=sum(row.macs for row in rows),
-        weight_bytes=4 * sum(box.value.size for box in boxes),
+        weight_bytes=4 * sum(array.value.size for array in arrays),
         input_bytes=4 * prod(input_shape),
         output_bytes=4 * sum(prod(row.output_shape) for row in rows),
         saved_bytes=sum(row.saved_bytes for row in rows),
-        seconds=sum(row.seconds for row in rows) if measure else None)
+        seconds=sum(row.seconds or 0.0 for row in rows) if measure else None)
 
 
-def noise(shape, model):
+def noise(shape: Sequence[int], model: Module) -> Array:
     """Random numbers of the model's dtype."""
-    dtype = next((box.value.dtype for box in model.parameters()), np.dtype(np.float32))
-    return np.random.default_rng(0).standard_normal(shape, np.float32).astype(dtype)
+    return np.random.default_rng(0).standard_normal(shape, np.float32).astype(model.dtype)

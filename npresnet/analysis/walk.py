@@ -1,8 +1,7 @@
-"""Carry a shape through a model: one row for each layer call.
+"""A table of a model's layer calls: names, shapes, costs, times.
 
-A model is a tree, mostly of :class:`Chain` and :class:`Residual`, with layers at its leaves.  :class:`Walk` carries
-zeros through it, and asks each layer for its output's shape only: nothing is convolved.  :class:`Timed` carries real
-images through it, and times each layer.
+:class:`Walk` carries zeros through the model, and computes only the shape of each output: nothing is convolved.
+:class:`Timed` carries real images through it, and times each layer.
 
 Multiply-accumulates are those of convolutions and of linear layers, as in torchvision's tables (which call them FLOPS;
 one is two floating-point operations).
@@ -11,6 +10,7 @@ What the pullbacks of a training step save is counted as the ops' ``Saves:`` lin
 once: a convolution and the classifier keep x, batch norm x_hat, a ReLU its y, a max-pool one byte for each output.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -18,8 +18,9 @@ from time import perf_counter
 
 import numpy as np
 
-from ..backend import use
-from ..nn import Chain, Identity, Module, Residual
+from ..backend import Array, use
+from ..nn import Module
+from ..nn.visit import Visitor
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Row:
     kernel: tuple[int, ...] = ()
     saved_bytes: int = 0
     seconds: float | None = None
-    inside: bool = False        # a stage, a block, a shortcut: its parts have rows of their own below it
+    inside: bool = False        # a stage, a block, a shortcut: its parts have rows below it
 
     @property
     def flops(self) -> int:
@@ -47,7 +48,7 @@ class Row:
         return 2 * self.macs
 
 
-def tree_rows(model, input_shape) -> tuple[Row, ...]:
+def tree_rows(model: Module, input_shape: Sequence[int]) -> tuple[Row, ...]:
     """One row for every call of a named part, in the order of execution, for inputs of ``input_shape`` (N, C, H, W).
 
     A part that has parts comes before them, with ``inside`` set and nothing of theirs counted.
@@ -60,131 +61,125 @@ def tree_rows(model, input_shape) -> tuple[Row, ...]:
         raise ValueError(f"an input shape is (N, C, H, W), all at least 1, not {shape}: write 1x3x224x224")
     walk = Walk(model, batch=shape[0])
     with use("numpy"):
-        walk.through(model, zeros((1, *shape[1:])))
+        walk.visit(model, zeros((1, *shape[1:])))
     return tuple(walk.rows)
 
 
-class Walk:
-    """Carries one image of zeros through a model and writes a row for every layer that it meets."""
+class Walk(Visitor):
+    """Carries one image of zeros through a model and writes a row for every call of a layer."""
 
-    def __init__(self, model, batch):
-        self.batch, self.rows, self.met, self.saved = batch, [], set(), {}
-        self.names = {id(module): name for name, module in model.named_modules()}
+    def __init__(self, model: Module, batch: int):
+        super().__init__(model)
+        self.batch = batch
+        self.rows: list[Row] = []
+        self.counted: set[int] = set()                            # ids of the parameters that a row holds
+        self.saved: dict[int, Array] = {}                         # by their ids
 
-    def through(self, module, x):
+    def visit(self, module: Module, x: Array, around: str = "") -> Array:
         """The output of ``module`` for x, all zeros: only its shape has a meaning."""
-        if not self.names.get(id(module)) or not module.children():
-            return self.through_parts(module, x)
-        place = len(self.rows)
-        self.rows.append(None)                                    # before its parts
-        y = self.through_parts(module, x)
-        self.rows[place] = Row(self.names[id(module)], type(module).__name__, self.whole(y), 0, 0, self.whole(x),
-                               inside=True)
+        name = self.names.get(id(module))
+        if not name or not module.children():
+            return super().visit(module, x, around)
+        before = len(self.rows)
+        y = super().visit(module, x, around)
+        row = Row(name, type(module).__name__, self.full(y), 0, 0, self.full(x), inside=True)
+        self.rows.insert(before, row)                             # before its parts
         return y
 
-    def through_parts(self, module, x):
-        if isinstance(module, Chain):
-            for part in module.layers():
-                x = self.through(part, x)
-            return x
-        if isinstance(module, Residual):
-            branch, shortcut = self.through(module.branch, x), self.through(module.shortcut, x)
-            if branch.shape != shortcut.shape:
-                raise ValueError(f"the branch gives {branch.shape[1:]}, its shortcut {shortcut.shape[1:]}: no sum")
-            return self.sum(branch, shortcut)
+    def add(self, f: Array, s: Array) -> Array:
+        if f.shape != s.shape:
+            raise ValueError(f"the branch gives {f.shape[1:]}, its shortcut {s.shape[1:]}: no sum")
+        return self.unsaved(f)
+
+    def leaf(self, module: Module, x: Array, name: str) -> Array:
         if module.children():
-            return self.through_code(module, x)
-        return x if isinstance(module, Identity) else self.leaf(module, x)
-
-    def through_code(self, module, x):
-        """The same for a module that runs its parts in its own way: a twin of it runs, whose parts report here.
-
-        What it does between them, as a gate does, is not counted.
-        """
-        twin = copy(module)
-        for name, part in module.children().items():
-            setattr(twin, name, Probe(self, part))
-        return self.own(twin(x))
-
-    def leaf(self, module, x):
-        name = self.names.get(id(module), "")
+            return self.run_parts(module, x, name)
         try:
             y, seconds = self.run(module, x)
         except ValueError as error:
-            raise ValueError(f"{name or type(module).__name__} cannot take {by(self.whole(x))}: {error}") from None
-        new = [box for _, box in module.named_parameters() if id(box) not in self.met]
-        self.met.update(map(id, new))
-        scale = self.batch // len(x)                              # 1 where the whole batch runs
-        self.rows.append(Row(name, type(module).__name__, self.whole(y), sum(box.value.size for box in new),
-                             scale * module.macs(y), self.whole(x), module.window_size(),
+            where = name or type(module).__name__
+            raise ValueError(f"{where} cannot take {dimensions(self.full(x))}: {error}") from None
+        new = [p for p in module.parameters() if id(p) not in self.counted]
+        self.counted.update(map(id, new))
+        scale = self.batch // len(x)                              # 1 where all images run
+        self.rows.append(Row(name, type(module).__name__, self.full(y), sum(p.value.size for p in new),
+                             scale * module.macs(y), self.full(x), module.window_size(),
                              scale * self.save(module, x, y), seconds))
         return y
 
-    def run(self, layer, x):
+    def run_parts(self, module: Module, x: Array, name: str) -> Array:
+        """The output of a module that is neither a chain nor a sum: a copy of it runs, with a Probe for each part.
+
+        What it does between them, as a gate does, is not counted.
+        """
+        probed = copy(module)
+        for key, part in module.children().items():
+            setattr(probed, key, Probe(self, part, name))
+        return self.unsaved(probed(x))
+
+    def run(self, layer: Module, x: Array) -> tuple[Array, float | None]:
         """(the output, the time it took)"""
         return zeros(layer.output_shape(x)), None
 
-    def sum(self, branch, shortcut):
-        return self.own(branch)
-
-    def own(self, y):
-        """A result that no layer has."""
+    def unsaved(self, y: Array) -> Array:
+        """The result of no layer, as an array that none has saved."""
         return zeros(y.shape)
 
-    def whole(self, array):
-        """The shape of the whole batch."""
+    def full(self, array: Array) -> tuple[int, ...]:
+        """The array's shape for the full batch."""
         return (self.batch, *array.shape[1:])
 
-    def save(self, layer, x, y):
+    def save(self, layer: Module, x: Array, y: Array) -> int:
         """The bytes in float32 of what the layer's pullback keeps and no layer before it does."""
-        kept = {"x": x, "y": y}.get(layer.keeps)
+        kept = layer.keeps(x, y)
         if kept is None or id(kept) in self.saved:
             return layer.bytes_kept(x, y)
-        self.saved[id(kept)] = kept                               # and so no other array gets its id
+        self.saved[id(kept)] = kept                               # held, so that no other array gets its id
         return 4 * kept.size + layer.bytes_kept(x, y)
 
 
 class Probe(Module):
-    """Stands in for a part of a module, and leads what it is given through that part."""
+    """Stands in for a part of a module and sends its input through that part by a :class:`Walk`."""
 
-    def __init__(self, walk, part):
-        self.walk, self.part = walk, part
+    def __init__(self, walk: Walk, part: Module, around: str):
+        self.walk, self.part, self.around = walk, part, around
 
-    def __call__(self, x):
-        return self.walk.through(self.part, x)
+    def __call__(self, x: Array) -> Array:
+        return self.walk.visit(self.part, x, self.around)
 
 
 class Timed(Walk):
     """A walk that runs every layer, and notes how long it took."""
 
-    def run(self, layer, x):
+    def run(self, layer: Module, x: Array) -> tuple[Array, float | None]:
         start = perf_counter()
         y = layer(x)
         return y, perf_counter() - start
 
-    def sum(self, branch, shortcut):
-        return branch + shortcut
+    def add(self, f: Array, s: Array) -> Array:
+        super().add(f, s)
+        return f + s
 
-    def own(self, y):
+    def unsaved(self, y: Array) -> Array:
         return y
 
 
-def timed_rows(model, x, repeats=3) -> tuple[Row, ...]:
+def timed_rows(model: Module, x: Array, repeats: int = 3) -> tuple[Row, ...]:
     """As :func:`tree_rows`, for the array x, with the shortest time of ``repeats`` runs for each call."""
     runs = []
     for _ in range(repeats + 1):                                  # the first one compiles and warms up
         walk = Timed(model, batch=len(x))
-        walk.through(model, x)
+        walk.visit(model, x)
         runs.append(walk.rows)
-    return tuple(row if row.inside else replace(row, seconds=min(other.seconds for other in calls[1:]))
+    return tuple(row if row.inside else replace(row, seconds=min(other.seconds or 0.0 for other in calls[1:]))
                  for row, *calls in zip(runs[-1], *runs))
 
 
-def zeros(shape):
+def zeros(shape: tuple[int, ...]) -> Array:
     """Zeros of any shape that take four bytes."""
     return np.broadcast_to(np.float32(0), shape)
 
 
-def by(shape):
+def dimensions(shape: tuple[int, ...]) -> str:
     """(1, 3, 224, 224) → "1x3x224x224" """
     return "x".join(map(str, shape))

@@ -14,7 +14,7 @@ Pullback = Callable[..., Any]       # dy → (dx, …), an op's; dy → dx, a mo
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 
 
-def array_namespace(*arrays: Array | None) -> ModuleType:
+def array_namespace(*arrays: Any) -> ModuleType:
     """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
     cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU
     if cupy is None:
@@ -25,7 +25,7 @@ def array_namespace(*arrays: Array | None) -> ModuleType:
     return cupy if on_gpu == {True} else numpy
 
 
-def namespace_for(**arrays: Array | None) -> ModuleType:
+def namespace_for(**arrays: Any) -> ModuleType:
     """:func:`array_namespace` of floating arrays that must share one dtype (None is ignored).
 
     bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.

@@ -27,8 +27,8 @@ def _moved(thing: Any, device: str) -> Any:
     kind, _, index = device.partition(":") if isinstance(device, str) else (device, "", "")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
-    if hasattr(thing, "mapped"):
-        return thing.mapped(lambda array: to_device(array, device))
+    if hasattr(thing, "map_arrays"):
+        return thing.map_arrays(lambda array: to_device(array, device))
     if not hasattr(thing, "dtype"):
         raise TypeError(f"an array or a model is moved to a device, not a {type(thing).__name__}")
     if kind == "cpu":

@@ -116,12 +116,16 @@ class Kernel(Generic[Arguments, Result]):
         load_kernels(backend)
         return backend in self.faster and (backend == "cupy" or getattr(x, "dtype", None) == numpy.float32)
 
+    def run_on(self, backend: str, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """The result of the function for ``backend``, or of the reference, unchecked."""
+        supported = backend in self.faster and self.supports[backend](x, *args, **kwargs)
+        return (self.faster[backend] if supported else self.reference)(x, *args, **kwargs)
+
     def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         backend = backend_of(x)
         if backend != "numpy":
             load_kernels(backend)
-        faster = backend in self.faster and self.supports[backend](x, *args, **kwargs)
-        result = (self.faster[backend] if faster else self.reference)(x, *args, **kwargs)
+        result = self.run_on(backend, x, *args, **kwargs)
         if isinstance(result, tuple) and callable(result[1]):
             y, pullback, *more = result
             return cast(Any, (y, check_cotangent(y, pullback, self.positional), *more))

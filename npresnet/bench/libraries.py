@@ -1,21 +1,26 @@
 """The same network in other libraries, so that its speed can be compared.
 
-Each rival is made from our model's own arrays, is given its best settings, and gets no more threads than we do.  One
-that is not installed raises ImportError.
+Each function makes a network from our model's own arrays, in the library's best settings, with no more threads than we
+use, and returns a call that runs it.  It raises ImportError where the library is not installed.
 """
 
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import nn
+from ..backend import Array
+from ..nn.visit import Visitor
+from .report import Run
 
 
-def to_torch(model):
+def to_torch(model: nn.Module) -> Any:
     """The model as a ``torch.nn.Module`` in evaluation mode, holding copies of its arrays."""
     import torch
 
@@ -27,27 +32,34 @@ def to_torch(model):
         def forward(self, x):
             return self.branch(x) + self.shortcut(x)
 
-    def convert(module):
-        if isinstance(module, nn.Chain):
-            parts = enumerate(map(convert, module.layers()))
-            return torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in parts))
-        if isinstance(module, nn.Residual):
-            return Sum(convert(module.branch), convert(module.shortcut))
-        return _layer(module, torch)
+    class Convert(Visitor):
+        """Carries a list of torch's modules, to which it appends one for each of ours."""
 
-    return convert(model).eval()
+        def chain(self, module, x, name):
+            inner = super().chain(module, [], name)
+            return [*x, torch.nn.Sequential(OrderedDict((f"part{i}", part) for i, part in enumerate(inner)))]
+
+        def residual(self, module, x, name):
+            (branch,), (shortcut,) = self.visit(module.branch, [], name), self.visit(module.shortcut, [], name)
+            return [*x, Sum(branch, shortcut)]
+
+        def leaf(self, module, x, name):
+            return [*x, _layer(module, torch)]
+
+    net, = Convert(model).visit(model, [])
+    return net.eval()
 
 
 def _layer(module, torch):
     t, static = torch.nn, getattr(module, "static", {})
     if isinstance(module, nn.Conv2d):
         f, c, *kernel = module.weight.value.shape
-        twin = t.Conv2d(c * module.groups, f, kernel, module.stride, module.padding, module.dilation, module.groups,
-                        module.bias is not None)
+        layer = t.Conv2d(c * module.groups, f, kernel, module.stride, module.padding, module.dilation, module.groups,
+                         module.bias is not None)
     elif isinstance(module, nn.BatchNorm2d):
-        twin = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
+        layer = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
     elif isinstance(module, nn.Linear):
-        twin = t.Linear(*module.weight.value.shape[::-1], module.bias is not None)
+        layer = t.Linear(*module.weight.value.shape[::-1], module.bias is not None)
     elif isinstance(module, nn.MaxPool2d):
         return t.MaxPool2d(static["kernel"], static["stride"], static["padding"])
     elif isinstance(module, nn.GlobalAvgPool2d):
@@ -59,8 +71,8 @@ def _layer(module, torch):
         if type(module) not in simple:
             raise ValueError(f"{type(module).__name__} has no counterpart in the benchmark; use a plainer model")
         return simple[type(module)]()
-    twin.load_state_dict({name: torch.tensor(box.value) for name, box in module.named_arrays()})
-    return twin
+    layer.load_state_dict({name: torch.tensor(array.value) for name, array in module.named_arrays()})
+    return layer
 
 
 def _shortcut_a(module, torch):
@@ -74,8 +86,8 @@ def _shortcut_a(module, torch):
     return Function()
 
 
-def onnx_file(model, x, folder) -> str:
-    """The model as an ONNX file with a free batch size."""
+def onnx_file(model: nn.Module, x: Array, folder: str) -> str:
+    """Write the model as an ONNX file for batches of any size; returns its path."""
     import warnings
 
     import torch
@@ -87,8 +99,8 @@ def onnx_file(model, x, folder) -> str:
     return path
 
 
-def torch_inference(model, x, threads, channels_last):
-    """PyTorch in evaluation, in one of its two layouts."""
+def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: bool) -> Run:
+    """PyTorch in evaluation mode, in one of its two layouts."""
     import torch
     torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -101,7 +113,7 @@ def torch_inference(model, x, threads, channels_last):
     return run
 
 
-def onnxruntime_inference(model, x, threads, file=None):
+def onnxruntime_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
     """ONNX Runtime with all its optimisations; ``file`` is the model in ONNX, if it has been written already."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -111,12 +123,12 @@ def onnxruntime_inference(model, x, threads, file=None):
     with tempfile.TemporaryDirectory() as folder:
         path = file or onnx_file(model, x, folder)
         session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": x})[0]
+    return lambda: np.asarray(session.run(None, {"x": x})[0])
 
 
-def openvino_inference(model, x, threads, file=None):
+def openvino_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
     """OpenVINO in float32, tuned for latency; ``file`` as for ONNX Runtime."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]    # measured only where it is installed, like ncnn
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
         net = core.compile_model(core.read_model(file or onnx_file(model, x, folder)), "CPU", {
@@ -125,10 +137,10 @@ def openvino_inference(model, x, threads, file=None):
     return lambda: request.infer({0: x})[0].copy()
 
 
-def ncnn_inference(model, x, threads):
+def ncnn_inference(model: nn.Module, x: Array, threads: int) -> Run:
     """ncnn, which takes one image at a time, converted by pnnx; its half-precision modes are off."""
-    import ncnn
-    import pnnx
+    import ncnn  # pyright: ignore[reportMissingImports]
+    import pnnx  # pyright: ignore[reportMissingImports]
     import torch
     if len(x) != 1:
         raise ImportError("ncnn takes one image at a time")
@@ -141,18 +153,17 @@ def ncnn_inference(model, x, threads):
     net.load_param(str(Path(folder.name) / "model.ncnn.param"))
     net.load_model(str(Path(folder.name) / "model.ncnn.bin"))
 
-    def run():
+    def run(kept=folder):                                        # the network's files, as long as it is used
         extractor = net.create_extractor()
         extractor.input("in0", ncnn.Mat(x[0]).clone())
         return np.array(extractor.extract("out0")[1])[None]
 
-    run.folder = folder         # lives as long as the net
     return run
 
 
 @contextmanager
-def silent():
-    """Without what other programs write to standard output and standard error."""
+def silent() -> Iterator[None]:
+    """Discard standard output and standard error, also what native code writes there."""
     kept, nowhere = [os.dup(stream) for stream in (1, 2)], os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -165,8 +176,8 @@ def silent():
             os.close(copy)
 
 
-def torch_training(model, x, labels, threads, channels_last):
-    """One step of SGD with momentum in PyTorch; returns the loss."""
+def torch_training(model: nn.Module, x: Array, labels: Array, threads: int, channels_last: bool) -> Run:
+    """Steps of SGD with momentum in PyTorch; each returns the loss."""
     import torch
     torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format

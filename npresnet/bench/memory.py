@@ -1,10 +1,10 @@
-"""Our peak memory beside that of other libraries: each contestant in a process of its own.
+"""Our peak memory beside that of other libraries: each one in a process of its own.
 
     peak above = highest resident memory during three calls - resident memory before the first
 
-Before the first call the library is imported, the network stands with its weights, and another network like it has
-already run and gone, so that code is loaded and what the library keeps for itself is there.  Memory is read from
-/proc, which only Linux has.
+Before the first call the library is imported, the network is in memory with its weights, and another network like it
+has already run and been freed, so that code and the library's own caches are loaded.  Memory is read from /proc, which
+only Linux has.
 """
 
 import ctypes
@@ -13,43 +13,48 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from ..printer import say_json
+from ..tables import text_lines
 from ..zoo import create_model
 from . import cpu, libraries
+from .report import Run, left_out_lines
 
 
 @dataclass
 class Peaks:
-    """(peak, part of it that is transformed weights) of each contestant in bytes, ours first."""
+    """(peak, part of it that is transformed weights) of each library in bytes, ours first."""
 
     model: str
     batch: int
     mode: str
-    entries: dict
-    left_out: dict
+    entries: dict[str, tuple[int, int]]
+    left_out: dict[str, str]
 
-    def ratio(self, name) -> float:
-        """A rival's peak in ours without our transformed weights: above 1 where we need less."""
+    def ratio(self, name: str) -> float:
+        """A library's peak divided by ours without our transformed weights: above 1 where we need less."""
         peak, weights = self.entries["npresnet"]
         return self.entries[name][0] / (peak - weights)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts, ready for json.dumps."""
         return {**asdict(self), "ratios": {name: round(self.ratio(name), 3) for name in self.entries}}
 
-    def __str__(self):
-        lines = [f"{self.model}, batch {self.batch}, {self.mode}: memory above import and weights",
-                 f"{'':24}{'peak':>12}{'of it transformed weights':>30}{'ratio without':>16}"]
-        for name, (peak, weights) in self.entries.items():
-            lines.append(f"{name:24}{peak / 2**20:>8.1f} MiB{weights / 2**20:>26.1f} MiB{self.ratio(name):>16.2f}")
-        return "\n".join(lines + [f"left out: {name} ({why})" for name, why in self.left_out.items()])
+    def __str__(self) -> str:
+        rows = [("", "peak", "of it transformed weights", "ratio without")]
+        rows += [(name, f"{peak / 2**20:.1f} MiB", f"{weights / 2**20:.1f} MiB", f"{self.ratio(name):.2f}")
+                 for name, (peak, weights) in self.entries.items()]
+        head = f"{self.model}, batch {self.batch}, {self.mode}: memory above import and weights"
+        return "\n".join([head, *text_lines(rows, right=range(1, 4)), *left_out_lines(self.left_out)])
 
 
-def peaks(name, batch, mode, against, size, threads) -> Peaks:
-    """Measure ``name`` and the libraries named."""
+def peaks(name: str, batch: int, mode: str, against: Sequence[str], size: int, threads: int) -> Peaks:
+    """Measure the network ``name`` here and the libraries named."""
     cpu.check_names(against, mode)
     entries, left_out = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -79,15 +84,15 @@ def _child(job):
     return json.loads(done.stdout.splitlines()[-1] if done.stdout else "{}")
 
 
-def measure(job) -> dict:
-    """What a child process does: one contestant's peak, in bytes."""
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """One library's peak and its transformed weights in bytes, measured in this process, a child of :func:`peaks`."""
     model, rng = create_model(job["model"]), np.random.default_rng(0)
     x = rng.standard_normal((job["batch"], model.spec.in_channels, job["size"], job["size"])).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, job["batch"])
     if job["library"] == "export":
         return {"file": libraries.onnx_file(model, x, job["folder"])}
     make = _maker(job, model, x, labels)
-    make()()                                                     # code is loaded, and this network goes again
+    make()()                                                     # loads code; this network is freed again
     gc.collect()
     run = make()
     gc.collect()
@@ -96,15 +101,16 @@ def measure(job) -> dict:
     before = _memory("VmRSS")
     for _ in range(3):
         run()
-    return {"peak": _memory("VmHWM") - before, "weights": run.engine.weight_bytes if hasattr(run, "engine") else 0}
+    weights = run.weight_bytes if isinstance(run, cpu.Inference) else 0
+    return {"peak": _memory("VmHWM") - before, "weights": weights}
 
 
-def _maker(job, model, x, labels):
+def _maker(job, model, x, labels) -> Callable[[], Run]:
     library, threads, file = job["library"], job["threads"], f"{job['folder']}/model.onnx"
     if job["mode"] == "train":
         return {"npresnet": lambda: cpu.training(model, x, labels, threads),
                 "torch": lambda: libraries.torch_training(model, x, labels, threads, True)}[library]
-    return {"npresnet": lambda: cpu.inference(model, x, threads),
+    return {"npresnet": lambda: cpu.Inference(model, x, threads),
             "torch": lambda: libraries.torch_inference(model, x, threads, True),
             "onnxruntime": lambda: libraries.onnxruntime_inference(model, x, threads, file),
             "openvino": lambda: libraries.openvino_inference(model, x, threads, file),
@@ -128,7 +134,7 @@ def _give_back():
 
 
 def _forget_peak():
-    """Let VmHWM begin anew."""
+    """Reset VmHWM to the memory in use."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 

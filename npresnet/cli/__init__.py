@@ -1,16 +1,20 @@
-"""The command line.  Each subcommand is a module here: its docstring is the help, ``run(args)`` gives the exit status.
+"""The command line.  Each subcommand is a module here, named in COMMANDS: its docstring is the help text, EXAMPLES
+what stands below the options, ``add_arguments(parser)`` declares them, and ``run(args)`` returns the exit status.
 
-0: done, or yes.   1: the answer is no.   2: bad usage or bad input, told in one line on standard error.
+0: done, or yes.   1: the answer is no.   2: bad usage or bad input, reported in one line on standard error.
 Subcommands import what they need when they run, so that ``npresnet --help`` is quick.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 from .. import __version__
 from ..printer import escaped, note
@@ -21,35 +25,37 @@ INTERRUPTED, BROKEN_PIPE = 130, 141                                  # 128 + the
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage is one line, like every other error."""
+    """An ArgumentParser that reports bad usage in one line, like every other error."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, escaped(f"{self.prog}: {shortened(message)} (see {self.prog} --help)") + "\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    top = Parser("npresnet", description="The ResNet family in NumPy: classify, evaluate, look inside, convert.",
-                 epilog="npresnet COMMAND --help tells more about each.")
+def parser(command: str | None = None) -> Parser:
+    """The parser of the command line; with ``command``, only that subcommand has its options."""
+    top = Parser("npresnet", description="The ResNet family in NumPy: classify images, evaluate, train, inspect, "
+                                         "convert checkpoints.",
+                 epilog="npresnet COMMAND --help describes each command.")
     top.add_argument("--version", action="version", version=f"npresnet {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"{__name__}.{name}")
-        first, _, rest = module.__doc__.strip().partition("\n")
-        command = commands.add_parser(name, help=first, description=f"{first}\n{rest}", epilog=module.EXAMPLES,
-                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        text = (module.__doc__ or "").strip()
+        added = commands.add_parser(name, help=text.partition("\n")[0], description=text, epilog=module.EXAMPLES,
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+        added.set_defaults(run=module.run)
+        if command in (None, name):
+            module.add_arguments(added)
     return top
 
 
-def main(argv=None) -> int:
-    """Run one command line and return its exit status."""
-    if hasattr(sys.stdout, "reconfigure"):
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default that of the process, and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")            # a file's name may hold any bytes
     try:
         with quiet():
-            status = run(argv)
+            status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()                                           # a closed pipe shows here and not at exit
         return status
     except KeyboardInterrupt:
@@ -61,26 +67,26 @@ def main(argv=None) -> int:
         return complain(one_line(error), 2)
 
 
-def run(argv) -> int:
-    """Parse, and hand over to the subcommand."""
+def run(argv: Sequence[str]) -> int:
+    """Parse the arguments and run the subcommand."""
     try:
-        args = parser().parse_args(argv)
+        args = parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
     except SystemExit as stop:                                       # --help, --version, bad usage
-        return stop.code or 0
+        return int(stop.code or 0)
     refuse_empty(args)
     return args.run(args)
 
 
-def refuse_empty(args):
-    """No name and no path is empty; taken for "not given", an empty --out would lose a whole run."""
+def refuse_empty(args: argparse.Namespace) -> None:
+    """Raise ValueError for an empty name or path; taken for "not given", an empty --out would lose a whole run."""
     for option, value in vars(args).items():
         if value == "" or (isinstance(value, list) and "" in value):
             raise ValueError(f"{option.replace('_', '-')}: the name or the path is empty")
 
 
 @contextmanager
-def quiet():
-    """Without Pillow's log and warnings about damaged pictures, which would come before the one line of ours."""
+def quiet() -> Iterator[None]:
+    """Silence Pillow's log and warnings about damaged images, and print every other warning in one line."""
     log = logging.getLogger("PIL")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
@@ -93,16 +99,16 @@ def quiet():
         log.setLevel(level)
 
 
-def complain(message, status) -> int:
-    """Say it on standard error."""
+def complain(message: str, status: int) -> int:
+    """Print a message on standard error; returns ``status``."""
     note(f"npresnet: {message}")
     return status
 
 
-def one_line(error, limit=500) -> str:
-    """An error in one line: ``file: reason`` for the system's own; of a long list of lines the first few."""
-    if os.environ.get("NPRESNET_TRACEBACK"):
-        raise error                                                  # for whoever looks for a bug in this package
+def one_line(error: BaseException | str, limit: int = 500) -> str:
+    """An error or a warning in one line: ``file: reason`` for the system's own; of many lines the first four."""
+    if os.environ.get("NPRESNET_TRACEBACK") and isinstance(error, BaseException):
+        raise error                                                  # to find a bug in this package
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
@@ -110,6 +116,6 @@ def one_line(error, limit=500) -> str:
     return shortened(text, limit)
 
 
-def shortened(text, limit=500) -> str:
-    """The text without its middle, where it is long."""
+def shortened(text: str, limit: int = 500) -> str:
+    """The text, without its middle where it is longer than ``limit``."""
     return text if len(text) <= limit else f"{text[:limit - 100]} … {text[-100:]}"

@@ -1,58 +1,112 @@
-"""--model and --weights: the options that several subcommands share, and the network they mean."""
+"""Options that several subcommands share, and what they mean: the network, the backend, numbers and shapes."""
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from ..printer import note
 
-
-def add_model_arguments(parser, without="the network that comes with npresnet"):
-    parser.add_argument("--model", metavar="NAME", help="the network's name; not needed where the file tells")
-    add_weights_argument(parser, without)
+BACKENDS = ("numpy", "numba", "cupy")
 
 
-def add_weights_argument(parser, without):
-    parser.add_argument("--weights", metavar="FILE", help="a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or"
-                                                          f" Keras's (default: {without})")
-
-
-def positive(text):
-    """An argument that counts something."""
+def positive(text: str) -> int:
+    """The value of an option that counts something."""
     if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
-def seed(text):
-    """An argument that random numbers are drawn with."""
+def seed(text: str) -> int:
+    """The value of an option that random numbers are drawn with."""
     if not text.isdecimal() or len(text) > 18:
         raise argparse.ArgumentTypeError(f"a seed is a whole number of at least 0, not {text!r}")
     return int(text)
 
 
-def open_model(name, weights):
-    """The network in the file ``weights``, read as ``name`` if that is given; and what is known about it.
+def parse_shape(text: str) -> tuple[int, ...]:
+    """"1x3x224x224" → (1, 3, 224, 224)"""
+    sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
+    if len(sizes) != 4 or not all(size.strip().isdecimal() and len(size) < 10 for size in sizes):
+        raise ValueError(f"--input {text[:80]}: write batch, channels, height and width, such as 1x3x224x224")
+    return tuple(map(int, sizes))
 
-    Without a file it is the network that comes with the package, if ``name`` does not ask for another.
 
-    That is {"model", "weights", "notes"}; the same goes to standard error, so that nobody trusts a guess unseen.
+def usual_shape(model: Any) -> tuple[int, int, int, int]:
+    """The shape of one image as the model's preprocessing makes it."""
+    from ..data import preprocessing_of
+    side = preprocessing_of(model).crop or 224
+    return 1, model.spec.in_channels, side, side
+
+
+# --- --model and --weights --------------------------------------------------------------------------------------------
+
+
+def add_model_arguments(parser: Any, without: str = "the network that comes with npresnet") -> None:
+    """--model and --weights; ``without`` says what runs where no weights are given."""
+    parser.add_argument("--model", metavar="NAME", help="the network's name, where the checkpoint does not say it")
+    add_weights_argument(parser, without)
+
+
+def add_weights_argument(parser: Any, without: str) -> None:
+    """--weights alone."""
+    parser.add_argument("--weights", metavar="FILE", help="a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or"
+                                                          f" Keras's (default: {without})")
+
+
+def open_model(name: str | None, weights: str | None) -> tuple[Any, dict[str, Any]]:
+    """The network in the checkpoint ``weights``, read as ``name`` if that is given; and what is known about it.
+
+    Without a checkpoint it is the network that comes with the package, if ``name`` does not ask for another.
+
+    What is known is {"model", "weights", "notes"}; the same goes to standard error, so that every guess is seen.
     """
     from ..zoo import SHIPPED, create_model, load_model, shipped
     if weights is None and name not in (None, SHIPPED):
         raise ValueError(f"which weights? give a file with --weights FILE{published(name)}")
-    notes = []
-    if weights is None:
-        weights = shipped()
+    file, notes = weights, []
+    if file is None:
+        file = shipped()
         notes.append("the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
                      "npresnet download resnet50, and --weights FILE")
-    model = create_model(name, weights=weights) if name else load_model(weights)
+    model = create_model(name, weights=file) if name else load_model(file)
     spec, notes = model.spec, notes + list(model.notes)
-    note(f"{spec.name} with {spec.num_classes} classes, weights from {weights}", *(f"  {text}" for text in notes))
-    return model, {"model": spec.name, "weights": str(weights), "notes": notes}
+    note(f"{spec.name} with {spec.num_classes} classes, weights from {file}", *(f"  {text}" for text in notes))
+    return model, {"model": spec.name, "weights": str(file), "notes": notes}
 
 
-def published(name):
+def published(name: str) -> str:
     """How to fetch weights for a network of the family, where there are some."""
     from ..models.registry import find
     from ..weights.catalogue import ENTRIES
-    find(name)                                                       # an unknown name is answered with the nearest
+    find(name)                                                       # raises for an unknown name, with the nearest ones
     return f", or fetch one: npresnet download {name}" if f"{name}:V1" in ENTRIES else "; none are published for it"
+
+
+# --- --backend --------------------------------------------------------------------------------------------------------
+
+
+def add_backend_argument(parser: Any, default: str = "the fastest here, without a GPU") -> None:
+    """--backend; ``default`` says what computes where it is not given."""
+    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
+                        help=f"what computes: numpy (the reference), numba, or cupy (a GPU) (default: {default})")
+
+
+def backend_context(backend: str | None) -> AbstractContextManager[Any]:
+    """A context in which ``backend`` computes.  Raises ImportError or OSError where it cannot be used here."""
+    from ..backend import gpu, use
+    if backend == "cupy":
+        gpu()
+    return use(backend) if backend in ("numpy", "numba") else nullcontext()
+
+
+def cpu_context(command: str, backend: str | None) -> AbstractContextManager[Any]:
+    """:func:`backend_context` for a command that computes in float64; ValueError for a GPU."""
+    if backend == "cupy":
+        raise ValueError(f"{command} computes in float64 on the CPU: choose --backend numpy or numba")
+    return backend_context(backend)
+
+
+def on_backend(backend: str | None, *things: Any) -> tuple[Any, ...]:
+    """Models and arrays where ``backend`` computes: copies on the GPU for cupy, else themselves."""
+    from ..backend import to_device
+    return tuple(to_device(thing, "cuda") for thing in things) if backend == "cupy" else things

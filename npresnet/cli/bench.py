@@ -1,13 +1,14 @@
-"""Compare our speed with other libraries' on this machine: the same network, weights, input and threads.
+"""Compare npresnet's speed with other libraries' on this machine: the same network, weights, input and threads.
 
-The contestants take turns in one process; medians and quartiles are shown, and each one's time in ours (ratio above 1:
-we are faster).  A library that is not installed is left out by name.  Weights are drawn at random: speed does not
-depend on them.
+The libraries take turns in one process.  Shown are medians and quartiles, and the ratio of each library's time to
+npresnet's (above 1: npresnet is faster).  Libraries that are not installed are named and left out.  Weights are drawn
+at random: speed does not depend on them.
 """
 
+import argparse
+
 from ..printer import say_report
-from .arguments import positive
-from .backends import add_backend_argument, computing
+from .arguments import add_backend_argument, backend_context, positive, usual_shape
 
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
@@ -17,32 +18,34 @@ EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 64 --backend cupy --precision tf32"""
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
-    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="images at a time (default: 8)")
-    parser.add_argument("--mode", choices=("infer", "train"), default="infer", help="inference, or a step of SGD")
+    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="images in a batch (default: 8)")
+    parser.add_argument("--mode", choices=("infer", "train"), default="infer",
+                        help="inference (the default), or a training step of SGD")
     parser.add_argument("--against", default="torch,onnxruntime", metavar="NAMES",
-                        help="of torch, onnxruntime, openvino, ncnn (default: torch,onnxruntime)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads for each (default: all cores)")
-    parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="turns of each (default: 9)")
-    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images (default: the usual one)")
+                        help="some of torch, onnxruntime, openvino, ncnn (default: torch,onnxruntime)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of each library (default: all cores)")
+    parser.add_argument("--rounds", type=positive, default=9, metavar="N",
+                        help="measurements of each library (default: 9)")
+    parser.add_argument("--size", type=positive, metavar="PIXELS",
+                        help="height and width of the images (default: the network's usual size)")
     add_backend_argument(parser, "the engine on the CPU")
     parser.add_argument("--precision", choices=("float32", "tf32", "float16"), default="float32",
-                        help="on a GPU, of both sides (default: float32, without TF32)")
-    parser.add_argument("--memory", action="store_true", help="compare peak memory in place of time, each library in a "
+                        help="of every library, on a GPU (default: float32, without TF32)")
+    parser.add_argument("--memory", action="store_true", help="compare peak memory instead of time, each library in a "
                                                               "process of its own (Linux)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..bench.cpu import bench, cores
     from ..bench.memory import peaks
     from ..zoo import create_model
-    from .summary import usual_shape
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
     size = args.size or usual_shape(model)[2]
-    with computing(args.backend):
+    with backend_context(args.backend):
         if args.backend == "cupy":
             from ..bench.gpu import bench_gpu
             report = bench_gpu(model, args.batch, args.mode, size, args.precision, args.rounds)

@@ -1,14 +1,15 @@
-"""Show where in a picture the evidence for a class is.
+"""Show where in an image a network finds the evidence for a class (Grad-CAM).
 
-Writes the part of the picture that the network sees, at the picture's own resolution, with the evidence over it: light
-where the features after a layer argue for the class (Grad-CAM).  The class is the most probable one or one you name.
+Writes the part of the image that the network sees, at the image's own resolution, overlaid with a map that is light
+where the features after a layer raise the class's score.  The class is the most probable one, or the one of --class.
 """
 
+import argparse
 import io
+from typing import Any
 
 from ..printer import say, say_json
-from .arguments import add_model_arguments, open_model
-from .backends import add_backend_argument, computing, placed
+from .arguments import add_backend_argument, add_model_arguments, backend_context, on_backend, open_model
 from .inference import check_choice
 from .output import add_force_argument, check_output
 
@@ -17,18 +18,19 @@ EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out dog.png --class "golden retriever" --after layer3"""
 
 
-def add_arguments(parser):
-    parser.add_argument("image", metavar="IMAGE", help="a picture in any common format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the picture to write: .png, .jpg or .webp")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="an image file in any common format")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
     add_model_arguments(parser)
-    parser.add_argument("--class", dest="label", metavar="NAME", help="a class by name or number (default: the best)")
-    parser.add_argument("--after", metavar="LAYER", help="the layer whose features are asked (default: the last stage)")
+    parser.add_argument("--class", dest="label", metavar="NAME",
+                        help="a class, by its name or number (default: the most probable one)")
+    parser.add_argument("--after", metavar="LAYER", help="the layer whose output is used (default: the last stage)")
     add_backend_argument(parser)
     add_force_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..analysis.cam import grad_cam, last_stage
     from ..analysis.overlay import overlay, seen
     from ..backend import to_device
@@ -39,8 +41,8 @@ def run(args) -> int:
     model, about = open_model(args.model, args.weights)
     check_choice(model)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
-    with computing(args.backend):
-        there, x = placed(args.backend, model, x)
+    with backend_context(args.backend):
+        there, x = on_backend(args.backend, model, x)
         scores = to_device(there.logits(x)[0], "cpu")
         label = class_of(args.label, model) if args.label else int(scores.argmax())
         heat = to_device(grad_cam(there, x, [label], after=after)[0], "cpu")
@@ -56,38 +58,40 @@ def run(args) -> int:
     return 0
 
 
-def format_of(path):
-    """Pillow's name for the format that a file's name asks for."""
+def format_of(path: str) -> str:
+    """Pillow's name for the format of a file with this suffix."""
     formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     suffix = path[path.rfind("."):].lower()
     if suffix not in formats:
-        raise ValueError(f"{path}: the picture to write is called .png, .jpg or .webp")
+        raise ValueError(f"{path}: the image to write is called .png, .jpg or .webp")
     return formats[suffix]
 
 
-def class_of(label, model):
-    """The number of a class given by its name or, where none is called so, by its number."""
-    from ..data.labels import plain
-    known = [plain(name) for name in model.classes or ()]
-    if plain(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
+def class_of(label: str, model: Any) -> int:
+    """The number of a class that is given by its name or, where no class is called that, by its number."""
+    from ..data.labels import simplified
+    known = [simplified(name) for name in model.classes or ()]
+    if simplified(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
         return int(label)
-    if known.count(plain(label)) != 1:
+    if known.count(simplified(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
         raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
                          f"{model.spec.num_classes}")
-    return known.index(plain(label))
+    return known.index(simplified(label))
 
 
-def probability(scores, label):
+def probability(scores: Any, label: int) -> float:
+    """The softmax of the scores (K,) at class ``label``."""
     import numpy as np
 
     from ..ops import softmax
     return float(softmax(scores[None].astype(np.float64))[0][0, label])
 
 
-def write(image, path, kind):
-    from ..formats.atomic import replacing
-    content = io.BytesIO()                                           # Pillow does not say that a disk is full
+def write(image: Any, path: str, kind: str) -> None:
+    """Write an image of Pillow's to a file, whole or not at all."""
+    from ..formats.atomic import atomic_write
+    content = io.BytesIO()                                           # Pillow does not report a full disk
     image.save(content, format=kind)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(content.getbuffer())

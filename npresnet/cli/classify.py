@@ -1,15 +1,18 @@
-"""Name what is in pictures.
+"""Classify images.
 
-Prints the most probable classes of each picture: CIFAR-10's, by the network that comes with npresnet, or those of
---weights.  The file says which network it holds; --model settles it where a file fits several.  A picture that cannot
-be read is reported, the others still count, and the exit status is then 2.
+Prints the most probable classes of each image: CIFAR-10's, by the network that comes with npresnet, or those of
+--weights.  A checkpoint says which network it holds; give --model where it fits several.  An image that cannot be read
+is reported, the others are classified all the same, and the exit status is then 2.
 """
+
+import argparse
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..printer import say, say_json
 from . import complain, one_line
-from .arguments import add_model_arguments, open_model, positive
-from .backends import add_backend_argument, computing
-from .inference import scores
+from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model, positive
+from .inference import scorer
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -18,22 +21,22 @@ EXAMPLES = """examples:
   npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json"""
 
 
-def add_arguments(parser):
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture in any common format")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file in any common format")
     add_model_arguments(parser)
-    parser.add_argument("--top", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     model, about = open_model(args.model, args.weights)
-    with computing(args.backend):
-        run, results, failed = scores(model, len(args.images), args.backend), [], 0
+    with backend_context(args.backend):
+        logits, results, failed = scorer(model, len(args.images), args.backend), [], 0
     with progress("classifying", len(args.images)) as show:
         for done, image in enumerate(args.images, 1):
             try:
-                results.append({"image": image, "predictions": predictions(model, run, image, args.top)})
+                results.append({"image": image, "predictions": predictions(model, logits, image, args.top)})
             except (ValueError, OSError, MemoryError) as error:
                 failed = complain(one_line(error), 2)
             show(done)
@@ -45,22 +48,23 @@ def run(args) -> int:
     return failed
 
 
-def predictions(model, run, image, top):
-    """The ``top`` most probable classes of one picture, best first; ``run(x)`` gives the model's scores."""
+def predictions(model: Any, logits: Callable[[Any], Any], image: str, top: int) -> list[dict[str, Any]]:
+    """The ``top`` most probable classes of one image, best first; ``logits(x)`` are the model's scores."""
     import numpy as np
 
     from ..data import preprocess
-    logits = run(preprocess(image, model))[0].astype(np.float64)
-    if not np.isfinite(logits).all():
+    scores = logits(preprocess(image, model))[0].astype(np.float64)
+    if not np.isfinite(scores).all():
         raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
-    p = np.exp(logits - logits.max())
+    p = np.exp(scores - scores.max())
     p /= p.sum()                                                     # softmax
     best = np.argsort(-p, kind="stable")[:top]
     names = model.classes or [None] * len(p)
     return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]
 
 
-def as_lines(result):
+def as_lines(result: dict[str, Any]) -> Iterator[str]:
+    """The classes of one image as text."""
     yield result["image"]
     for guess in result["predictions"]:
         yield f"{100 * guess['probability']:6.2f} %  {guess['name'] or 'class ' + str(guess['class'])}"

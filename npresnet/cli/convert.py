@@ -1,13 +1,15 @@
-"""Write a checkpoint in another format, or for another library.
+"""Convert a checkpoint to another format, or for another library.
 
-IN is anything that --weights takes elsewhere; the suffix of OUT chooses .safetensors, .npz or .pth (which torch.load
-reads with weights_only=True).  The arrays get torchvision's names and float32.  Architecture, preprocessing and class
-names are stored beside them, as far as IN tells; --model settles it where a file fits several networks.  Arrays of an
-unknown architecture are written as they are.
+IN is any checkpoint that --weights takes elsewhere; the suffix of OUT chooses .safetensors, .npz or .pth (which
+torch.load reads with weights_only=True).  The arrays get torchvision's names and float32.  Architecture, preprocessing
+and class names are stored beside them, as far as IN says them; give --model where it fits several networks.  Arrays of
+an unknown architecture are written as they are.
 
 --to DIALECT writes the names and layout of another library instead: torchvision, timm, huggingface, pytorch-tutorial,
 or keras (OUT.h5, for model.load_weights).  It is refused where that library would compute other numbers.
 """
+
+import argparse
 
 from ..printer import note, say
 from .arguments import open_model
@@ -19,15 +21,15 @@ EXAMPLES = """examples:
   npresnet convert resnet50-0676ba61.pth model.safetensors --to huggingface"""
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a checkpoint")
     parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz or .pth")
-    parser.add_argument("--model", metavar="NAME", help="what IN holds, where it does not tell")
-    parser.add_argument("--to", metavar="DIALECT", help="the library that shall load OUT")
+    parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
+    parser.add_argument("--to", metavar="DIALECT", help="the library that will load OUT")
     add_force_argument(parser)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..weights import WeightsError, export_weights, read_weights, save_weights
     check_output(args.output, args.input, force=args.force)
     if args.to:

@@ -1,29 +1,31 @@
 """Fetch published weights, or list them.
 
-The file is checked against its SHA-256 and takes its name only when it is right; an interrupted download goes on
-where it stopped.  Nothing else in this package uses the network.
+The file is checked against its SHA-256 and gets its name only when it is right; an interrupted download goes on where
+it stopped.  No other command uses the network.
 """
 
+import argparse
 import os
 
 from ..printer import note, say, say_json
+from ..tables import text_lines
 from .output import check_output
 from .progress import progress
 
 EXAMPLES = """examples:
-  npresnet download                          list what there is
+  npresnet download                          list the published weights
   npresnet download resnet50:V2 --to models  (resnet50 alone means V1)"""
 
 
-def add_arguments(parser):
-    parser.add_argument("name", nargs="?", metavar="NAME", help="which weights; without it they are listed")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the weights to fetch; without a name they are listed")
     parser.add_argument("--to", default=".", metavar="DIR", help="the folder to write into (default: this one)")
-    parser.add_argument("--mirror", metavar="URL", help="fetch the same file from this address instead")
-    parser.add_argument("--force", action="store_true", help="replace a file of that name whose bytes are others")
+    parser.add_argument("--mirror", metavar="URL", help="fetch the file from this address instead")
+    parser.add_argument("--force", action="store_true", help="replace a file of that name with other bytes")
     parser.add_argument("--json", action="store_true", help="list as JSON")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     if args.name is None:
         return show_catalogue(args.json)
     from ..weights import download, find
@@ -37,8 +39,8 @@ def run(args) -> int:
     return 0
 
 
-def check_target(name, folder, force):
-    """A file of that name with other bytes than the published ones is replaced only with --force."""
+def check_target(name: str, folder: str, force: bool) -> None:
+    """Raise FileExistsError for a file of that name with other bytes than the published ones, without --force."""
     from ..weights import catalogue
     from ..weights.download import verified
     entry = catalogue.find(name)
@@ -47,8 +49,8 @@ def check_target(name, folder, force):
         check_output(path, force=force)
 
 
-def show_catalogue(as_json):
-    """One line for each published file."""
+def show_catalogue(as_json: bool) -> int:
+    """Print one line for each published file."""
     from ..weights.catalogue import ENTRIES
     if as_json:
         say_json([{"name": name, "file": entry.file, "url": entry.url, "parameters": entry.parameters,
@@ -56,7 +58,8 @@ def show_catalogue(as_json):
                    "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
                   for name, entry in ENTRIES.items()])
         return 0
-    say(f"{'name':20}  {'file':32}  {'parameters':>11}  {'data':8}  {'top-1':>6}")
-    for name, entry in ENTRIES.items():
-        say(f"{name:20}  {entry.file:32}  {entry.parameters:>11,}  {entry.dataset:8}  {entry.top1:6.2f}")
+    rows = [("name", "file", "parameters", "data", "top-1")]
+    rows += [(name, entry.file, f"{entry.parameters:,}", entry.dataset, f"{entry.top1:.2f}")
+             for name, entry in ENTRIES.items()]
+    say(*text_lines(rows, right={2, 4}))
     return 0

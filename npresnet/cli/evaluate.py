@@ -1,13 +1,15 @@
-"""Count how often a network is right on labelled images.
+"""Measure a network's accuracy on a dataset of labelled images.
 
-The data is a folder of class folders, a zip of one (test/cat/0001.jpg), or CIFAR's archive as it is published.
-Classes are matched with the network's by name, or by number, or in sorted order; a line on standard error says how.
+The dataset is a folder of class folders, a zip of one (test/cat/0001.jpg), or CIFAR's archive as it is published.
+Its classes are matched with the network's by name, by number or in sorted order; standard error says how.
 """
 
+import argparse
+from typing import Any
+
 from ..printer import note, say, say_json
-from .arguments import add_model_arguments, open_model, positive
-from .backends import add_backend_argument, computing
-from .inference import scores
+from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model, positive
+from .inference import scorer
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -17,30 +19,30 @@ EXAMPLES = """examples:
 --json prints an object with right, total, top1 and top5 (fractions of 1)."""
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="PATH",
-                        help="a folder or a zip of class folders, or an archive of CIFAR")
+                        help="the dataset: a folder or a zip of class folders, or an archive of CIFAR")
     add_model_arguments(parser)
-    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="pictures at a time (default: 64)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only N pictures, evenly spaced over the data")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images in a batch (default: 64)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only N images, evenly spaced over the dataset")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..data import match_classes
-    from ..data.open_dataset import open_labelled
-    data = open_labelled(args.data)
+    from ..data.open_dataset import open_for_evaluation
+    data = open_for_evaluation(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     note(*data.notes, f"class folders are matched {how}: {', '.join(data.classes[:10])}"
          + ", …" * (len(data.classes) > 10))
     wanted = min(len(data), args.limit or len(data))
-    with computing(args.backend):
-        run, total, right, right5 = scores(model, wanted, args.backend), 0, 0, 0
+    with backend_context(args.backend):
+        logits, total, right, right5 = scorer(model, wanted, args.backend), 0, 0, 0
     with progress("evaluating", wanted) as show:
         for x, folders in data.batches(model, args.batch_size, limit=args.limit):
-            ranks = rank(run(x), labels[folders])
+            ranks = rank(logits(x), labels[folders])
             total, right, right5 = total + len(ranks), right + int((ranks < 1).sum()), right5 + int((ranks < 5).sum())
             show(total)
     if args.json:
@@ -51,8 +53,11 @@ def run(args) -> int:
     return 0
 
 
-def rank(logits, labels):
-    """How many classes come before the true one (0 is right); of equal scores the first class wins, as in argmax."""
+def rank(logits: Any, labels: Any) -> Any:
+    """(N,) numbers of classes with a higher score than the true one: 0 is right.  The arguments are (N, K) and (N,).
+
+    Of equal scores the first class counts as higher, as in argmax; scores that are not finite rank it last.
+    """
     import numpy as np
     truth = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]

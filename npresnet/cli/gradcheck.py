@@ -1,13 +1,13 @@
-"""Check every gradient of a network against measured derivatives.
+"""Check every gradient of a network against numerical derivatives.
 
-Each layer is checked alone, in float64, at the values that a random input gives it; each chain and each residual sum
-against its theorem; at last the whole net and the loss.  Exit status 1 where a gradient is wrong.
+Each layer is checked alone, in float64, on the values that it gets from a random input; each chain and each residual
+sum against its theorem; finally the whole network and the loss.  Exit status 1 where a gradient is wrong.
 """
 
+import argparse
+
 from ..printer import say_report
-from .arguments import positive, seed
-from .backends import add_backend_argument, on_cpu
-from .summary import parse_shape, usual_shape
+from .arguments import add_backend_argument, cpu_context, parse_shape, positive, seed, usual_shape
 
 EXAMPLES = """examples:
   npresnet gradcheck resnet20
@@ -15,22 +15,24 @@ EXAMPLES = """examples:
   npresnet gradcheck preresnet164 --json"""
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's name, such as resnet50")
     parser.add_argument("--layer", default="*", metavar="PATTERN",
-                        help="only layers of this name, such as layer1.*; layer1.0.* leaves out the sum of that block "
-                             "itself, which is called layer1.0")
-    parser.add_argument("--input", metavar="NxCxHxW", help="its shape (default: 4x3x224x224, CIFAR nets 4x3x32x32)")
+                        help="only layers of this name, such as layer1.*; layer1.0.* leaves out that block's own sum, "
+                             "which is called layer1.0")
+    parser.add_argument("--input", metavar="NxCxHxW",
+                        help="the shape of the input (default: 4x3x224x224; CIFAR networks: 4x3x32x32)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train", action="store_true", help="batch norms use the batch's statistics (the default)")
     mode.add_argument("--eval", action="store_true", help="batch norms use their running statistics")
-    parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of the last layer")
-    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="of the weights, the input, the directions")
+    parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S",
+                        help="of the weights, the input and the directions (default: 0)")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ..verify.gradcheck import gradcheck
@@ -39,7 +41,7 @@ def run(args) -> int:
     shape = parse_shape(args.input) if args.input else (4, *usual_shape(model)[1:])
     rng = np.random.default_rng(args.seed)
     x, labels = rng.standard_normal(shape), rng.integers(0, model.spec.num_classes, shape[0])
-    with on_cpu("gradcheck", args.backend):
+    with cpu_context("gradcheck", args.backend):
         report = gradcheck(model, x, labels, seed=args.seed, layers=args.layer)
     if not report.rows:
         raise ValueError(f"no layer of {args.model} is called {args.layer!r}; npresnet summary lists their names")

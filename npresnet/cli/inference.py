@@ -1,51 +1,57 @@
-"""Which code computes the scores: the reference for a few pictures, the engine for many.
+"""Which code computes the scores: the reference for a few images, the engine for many.
 
-The reference answers at once.  The engine is five to fifty times as fast a picture, but it first arranges the weights
-in the order it reads them, and compiles its kernels where this machine has never done so.
+The reference starts at once.  The engine is five to fifty times as fast for each image, but it first rearranges the
+weights, and compiles its kernels where this machine has never done so.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ..printer import note
+from .arguments import on_backend
 
-MANY, MANY_UNCOMPILED = 24, 256     # pictures from which on the engine is the faster road, all in all
+MANY, MANY_UNCOMPILED = 24, 256     # numbers of images from which on the engine takes less time, start included
+
+Scorer = Callable[[Any], Any]       # x (N, C, H, W) float32 → scores (N, K), both NumPy's
 
 
-def scores(model, pictures: int, backend=None):
-    """x -> scores (N, K) of ``model``, by ``backend`` or else by the road that is faster for so many pictures.
+def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
+    """The function that computes the scores of ``model``: on ``backend``, else whichever is faster for so many images.
 
     A line on standard error says where that compiles.
     """
     check_choice(model)
     if backend:
-        return reference(model) if backend == "numpy" else fast(model, backend)
+        return reference(model) if backend == "numpy" else engine(model, backend)
     from ..backend import without_numba
-    if pictures < MANY or without_numba():
+    if images < MANY or without_numba():
         return reference(model)
     from ..engine import compiled, optimize
-    if not compiled() and pictures < MANY_UNCOMPILED:
+    if not compiled() and images < MANY_UNCOMPILED:
         return reference(model)
     if not compiled():
         note("compiling the kernels for this machine: about 15 seconds, once")
     return optimize(model).logits
 
 
-def check_choice(model):
+def check_choice(model: Any) -> None:
     """Raise ValueError for a model of one class: a softmax over one score is 1, whatever the image."""
     if model.spec.num_classes == 1:
         raise ValueError("this model has a single score, which its softmax turns into 100 % for any image; "
                          "read the score itself with npresnet.load_model(file).logits(x)")
 
 
-def fast(model, backend):
-    """The engine on the CPU or on a GPU, with pictures and scores on the CPU."""
+def engine(model: Any, backend: str) -> Scorer:
+    """The engine on the CPU or on a GPU."""
     from ..backend import to_device
     from ..engine import optimize
-    from .backends import placed
-    engine = optimize(*placed(backend, model))
-    return lambda x: to_device(engine.logits(*placed(backend, x)), "cpu")
+    there, = on_backend(backend, model)
+    optimized = optimize(there)
+    return lambda x: to_device(optimized.logits(*on_backend(backend, x)), "cpu")
 
 
-def reference(model):
-    """The model itself, in NumPy: loading the compiler would take longer than a picture does."""
+def reference(model: Any) -> Scorer:
+    """The model itself on NumPy: importing the compiler would take longer than an image does."""
     from ..backend import use
 
     def run(x):

@@ -1,16 +1,18 @@
-"""Where a command may write: never over what it reads, and over another file only with --force."""
+"""--force, and where a command may write: never over a file that it reads, and over others only with --force."""
 
 import errno
 import os
 import stat
+from typing import Any
 
 
-def add_force_argument(parser):
+def add_force_argument(parser: Any) -> None:
+    """--force."""
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
-def check_output(path, *inputs, force=False):
-    """Raise before the work where ``path`` must not or cannot be written; files in ``inputs`` are never replaced.
+def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None, force: bool = False) -> None:
+    """Raise where ``path`` must not or cannot be written, before any work; files in ``inputs`` are never replaced.
 
     An input is recognised under every name: through symbolic and hard links, and inside a folder that is read.
     Raises FileExistsError, or another OSError for a folder that is missing or may not be written to.
@@ -31,7 +33,7 @@ def check_output(path, *inputs, force=False):
         raise FileExistsError(errno.EEXIST, "is no regular file and cannot be replaced", path)
 
 
-def files_of(name):
+def files_of(name: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
     """The file itself, or the files right inside a folder."""
     if not os.path.isdir(name):
         return [name]
@@ -39,7 +41,7 @@ def files_of(name):
         return [name, *(entry.path for entry in entries)]
 
 
-def same_file(a, b) -> bool:
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
     """Whether two names lead to one file; of those that lead nowhere, whether they are one name."""
     try:
         return os.path.samefile(a, b)

@@ -1,13 +1,14 @@
 """A progress bar on standard error, where that is a terminal, and silence elsewhere."""
 
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..printer import console, escaped
 
 
 @contextmanager
-def progress(label, total=None, unit="images"):
+def progress(label: str, total: int | None = None, unit: str = "images") -> Iterator[Callable[..., None]]:
     """``with progress("reading", 100) as show: show(1)`` … ``show(100)``; ``unit="bytes"`` shows sizes and speed."""
     if not sys.stderr.isatty():
         yield lambda done, total=None: None

@@ -1,13 +1,15 @@
 """Show a network layer by layer: kernel, input and output shapes, parameters, MACs and FLOPs, memory.
 
-Needs no weights: a model's name is enough.  With --weights FILE the file says which network it holds.  --time runs it
-too, and shows each layer's time beside its work.
+Needs no weights: a model's name is enough.  With --weights FILE the checkpoint says which network it holds.  --time
+runs the network too, and shows each layer's time.
 """
 
+import argparse
 import sys
+from typing import Any
 
 from ..printer import draw, escaped, say, say_report
-from .arguments import add_weights_argument, open_model, positive
+from .arguments import add_weights_argument, open_model, parse_shape, positive, usual_shape
 
 EXAMPLES = """examples:
   npresnet summary resnet50
@@ -16,17 +18,18 @@ EXAMPLES = """examples:
   npresnet summary --weights resnet20-12fca82f.th --json"""
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50")
-    add_weights_argument(parser, without="none, as only shapes count")
+    add_weights_argument(parser, without="none; only shapes count")
     parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
-    parser.add_argument("--num-classes", type=positive, metavar="K", help="classes of a network without --weights")
-    parser.add_argument("--dialect", default="torchvision", metavar="NAME", help="a published flavour of it")
-    parser.add_argument("--time", action="store_true", help="measure each layer")
+    parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes, without --weights")
+    parser.add_argument("--dialect", default="torchvision", metavar="NAME",
+                        help="the published variant of the network (default: torchvision)")
+    parser.add_argument("--time", action="store_true", help="measure the time of each layer")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..analysis.summary import summary
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
@@ -42,31 +45,16 @@ def run(args) -> int:
     return 0
 
 
-def named(name, num_classes, dialect):
-    """The network ``name``, its weights left at zero."""
+def named(name: str | None, num_classes: int | None, dialect: str) -> Any:
+    """The network ``name`` with all weights zero."""
     from ..models import build, list_models
     if name is None:
         raise ValueError(f"name a model or give --weights FILE; the models are {', '.join(list_models())}")
     return build(name, num_classes, dialect=dialect)
 
 
-def parse_shape(text):
-    """"1x3x224x224" → (1, 3, 224, 224)"""
-    sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
-    if len(sizes) != 4 or not all(size.strip().isdecimal() and len(size) < 10 for size in sizes):
-        raise ValueError(f"--input {text[:80]}: write batch, channels, height and width, such as 1x3x224x224")
-    return tuple(map(int, sizes))
-
-
-def usual_shape(model):
-    """One image of the size that the model's preprocessing makes."""
-    from ..data import recipe_of
-    side = recipe_of(model).crop or 224
-    return 1, model.spec.in_channels, side, side
-
-
-def show(table):
-    """The table on a terminal."""
+def show(table: Any) -> None:
+    """Draw the table on a terminal."""
     from rich.table import Table
 
     from ..analysis.summary import LEFT

@@ -1,12 +1,14 @@
-"""Hold npresnet to PyTorch's answers.
+"""Compare npresnet's results with PyTorch's.
 
-Without --weights: replays what PyTorch once answered for every option of every op, every architecture and every detail
-of the dialects; needs no torch.  With --weights: compares your own checkpoint's logits, loss, gradients and running
-statistics with those of the installed PyTorch.  Exit status 1 where anything differs by more than its bound.
+Without --weights: with stored results of PyTorch for every option of every op, every architecture and every detail of
+the dialects; needs no torch.  With --weights: with the installed PyTorch, the logits, loss, gradients and running
+statistics of your own checkpoint.  Exit status 1 where anything differs by more than its tolerance.
 """
 
+import argparse
+
 from ..printer import say_report
-from .arguments import add_model_arguments, open_model, positive
+from .arguments import BACKENDS, add_model_arguments, open_model, positive
 
 EXAMPLES = """examples:
   npresnet verify
@@ -14,19 +16,21 @@ EXAMPLES = """examples:
   npresnet verify --weights resnet20-12fca82f.th --model resnet20"""
 
 
-def add_arguments(parser):
-    add_model_arguments(parser, without="replay the stored answers")
-    parser.add_argument("--backend", choices=("numpy", "numba", "cupy"), default="numpy",
-                        help="what computes npresnet's side (default: numpy)")
-    parser.add_argument("--only", default="*", metavar="PATTERN", help="only the cases of this name, such as conv2d*")
-    parser.add_argument("--side", type=positive, default=64, metavar="S", help="with --weights: the image's side")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser, without="compare with the stored results")
+    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME", default="numpy",
+                        help="what computes npresnet's results: numpy, numba or cupy (default: numpy)")
+    parser.add_argument("--only", default="*", metavar="PATTERN",
+                        help="only the stored cases of this name, such as conv2d*")
+    parser.add_argument("--side", type=positive, default=64, metavar="S",
+                        help="with --weights: height and width of the images (default: 64)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     from ..verify.golden import verify, verify_model
     if args.model and not args.weights:
-        raise ValueError("--model needs --weights; --only picks among the stored answers")
+        raise ValueError("--model needs --weights; --only chooses among the stored results")
     if args.weights:
         from ..backend import use
         from ..verify.torch_model import import_torch

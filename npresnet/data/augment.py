@@ -1,7 +1,7 @@
-"""Augmentation: other pictures of the same thing.
+"""Augmentation: random changes of an image that keep its label.
 
 Each random number is a function of (seed, epoch, image, draw), not of a generator's past, so an epoch is the same
-whoever prepares which image, and a run that goes on after a stop sees what it would have seen.
+whichever thread prepares which image, and a resumed run sees what an uninterrupted one would have seen.
 
 [V]  Vigna 2015, splitmix64.c, after Steele, Lea & Flood 2014, Fast splittable pseudorandom number generators
 [R1] He et al. 2015, arXiv:1512.03385, §4.2
@@ -9,19 +9,22 @@ whoever prepares which image, and a run that goes on after a stop sees what it w
 [M]  Zhang et al. 2017, mixup, arXiv:1710.09412
 """
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from ..backend import array_namespace
-from .preprocessing import SCALES
+from ..backend import Array, array_namespace
+from .preprocessing import SCALES, Preprocessing
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)                # ITU-R BT.601
 
 
-def uniforms(seed, epoch, images, draws):
+def uniforms(seed: int, epoch: int, images: Any, draws: int) -> Array:
     """Random numbers in [0, 1), (len(images), draws): a hash of (seed, epoch, image, draw).           [V]"""
     xp = array_namespace(images)
-    with np.errstate(over="ignore"):                                    # modulo 2⁶⁴ is what is meant
+    with np.errstate(over="ignore"):                                    # arithmetic modulo 2⁶⁴ is intended
         key = scrambled(np.uint64(seed) + GOLDEN)
         key = scrambled(key ^ np.uint64(epoch) + GOLDEN)
         key = scrambled(xp.asarray(images, np.uint64) + GOLDEN ^ key)
@@ -29,17 +32,17 @@ def uniforms(seed, epoch, images, draws):
     return (numbers >> np.uint64(11)) * 2.0**-53
 
 
-def scrambled(z):
-    """splitmix64's finalizer: every bit in changes about half of the bits out."""
+def scrambled(z: Any) -> Any:
+    """splitmix64's finalizer: each bit of z changes about half of the result's bits."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-def crop_and_flip(pixels, u, pad=4):
-    """[R1]'s: a random crop of the picture framed by ``pad`` zeros, mirrored half of the time.
+def crop_and_flip(pixels: Array, u: Array, pad: int = 4) -> Array:
+    """A random crop of each image after padding it with ``pad`` zeros on all sides, mirrored half of the time.  [R1]
 
-    Shapes: pixels (N, H, W, C), u (N, 3) → (N, H, W, C).
+    Shapes: pixels (N, H, W, C), u (N, 3) in [0, 1) → (N, H, W, C).
     """
     (n, h, w, _), xp = pixels.shape, array_namespace(pixels, u)
     framed = xp.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -49,13 +52,14 @@ def crop_and_flip(pixels, u, pad=4):
     return framed[xp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def resized_crop(image, u, side, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), tries=10):
-    """A random part of one picture, stretched to a square by Pillow, mirrored half of the time.    [I]
+def resized_crop(image: Array, u: Array, side: int, scale: tuple[float, float] = (0.08, 1.0),
+                 ratio: tuple[float, float] = (3 / 4, 4 / 3), tries: int = 10) -> Array:
+    """A random part of one image, resized to a square by Pillow, mirrored half of the time.    [I]
 
-    The part has a share of the area uniform in ``scale`` and a log-uniform width/height in ``ratio``; where none of
-    ``tries`` fits into the picture it is the whole (torchvision takes the largest centred part with such a ratio).
+    The part's share of the area is uniform in ``scale``, its width/height log-uniform in ``ratio``.  If none of
+    ``tries`` parts fits into the image, the whole image is taken (torchvision then takes the largest centred part).
 
-    Shapes: image (H, W, 3) uint8, u (2·tries + 3,) → (side, side, 3) uint8.
+    Shapes: image (H, W, 3) uint8, u (2·tries + 3,) in [0, 1) → (side, side, 3) uint8.
     """
     h, w, _ = image.shape
     area = h * w * (scale[0] + (scale[1] - scale[0]) * u[:tries])
@@ -64,15 +68,16 @@ def resized_crop(image, u, side, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), tries=
     fits = np.flatnonzero((widths > 0) & (widths <= w) & (heights > 0) & (heights <= h))
     ch, cw = (heights[fits[0]], widths[fits[0]]) if len(fits) else (h, w)
     top, left = int(u[-3] * (h - ch + 1)), int(u[-2] * (w - cw + 1))
-    part = Image.fromarray(image[top:top + ch, left:left + cw]).resize((side, side), Image.BILINEAR)
+    part = Image.fromarray(image[top:top + ch, left:left + cw]).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(part)[:, ::-1] if u[-1] < 0.5 else np.asarray(part)
 
 
-def color_jitter(pixels, u, strength):
-    """Brightness, contrast and saturation, each mixed by a factor uniform in 1 ± strength with black, with the mean
-    grey, and with the picture's own grey.  torchvision's definitions, in this order; its order is random.
+def color_jitter(pixels: Array, u: Array, strength: float) -> Array:
+    """Random brightness, contrast and saturation: mix each image with black, its mean grey, and itself in grey.
 
-    Shapes: pixels (N, H, W, 3) uint8, u (N, 3) → the same.
+    The factors are uniform in 1 ± ``strength``.  Each step is torchvision's; torchvision draws their order at random.
+
+    Shapes: pixels (N, H, W, 3) uint8, u (N, 3) in [0, 1) → (N, H, W, 3) uint8.
     """
     x = pixels.astype(np.float32)
     factors = np.maximum(0, 1 + strength * (2 * u - 1)).astype(np.float32)[:, :, None, None, None]
@@ -82,32 +87,32 @@ def color_jitter(pixels, u, strength):
     return np.rint(x).astype(np.uint8)
 
 
-def grey(x):
-    """ITU-R BT.601 luma."""
-    return x @ np.float32([[0.299], [0.587], [0.114]])
+def grey(x: Array) -> Array:
+    """Luma, (…, 3) → (…, 1)."""
+    return x @ LUMA
 
 
-def mixed(x, other, factor):
+def mixed(x: Array, other: Array, factor: Array) -> Array:
     return clipped(factor * x + (1 - factor) * other)
 
 
-def clipped(x):
+def clipped(x: Array) -> Array:
     return np.clip(x, 0, 255)
 
 
-def normalized(pixels, recipe):
-    """What ``recipe`` does after the crop, for many pictures, bit for bit.
+def normalized(pixels: Array, preprocessing: Preprocessing) -> Array:
+    """What ``preprocessing`` does after the crop, for many images at once, bit for bit.
 
-    Shapes: (N, H, W, 3) uint8 → (N, 3, H, W) float32, channels last in memory.
+    Shapes: pixels (N, H, W, 3) uint8 → (N, 3, H, W) float32, channels last in memory.
     """
-    if recipe.channels == "BGR":
+    if preprocessing.channels == "BGR":
         pixels = pixels[..., ::-1]
-    x = SCALES[recipe.scale](pixels.astype(np.float32))
-    x = (x - np.float32(recipe.mean)) / np.float32(recipe.std)
+    x = SCALES[preprocessing.scale](pixels.astype(np.float32))
+    x = (x - np.asarray(preprocessing.mean, np.float32)) / np.asarray(preprocessing.std, np.float32)
     return x.transpose(0, 3, 1, 2)
 
 
-def mix_up(x, share):
-    """share · x + (1 − share) · its mirror in the batch; the labels' losses are mixed likewise.          [M]"""
-    share = x.dtype.type(share)
-    return share * x + (1 - share) * x[::-1]
+def mix_up(x: Array, share: float) -> Array:
+    """share · x + (1 − share) · x with the batch in reverse order; the labels' losses are mixed likewise.    [M]"""
+    factor = x.dtype.type(share)
+    return factor * x + (1 - factor) * x[::-1]

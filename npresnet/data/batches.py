@@ -1,84 +1,88 @@
-"""From a source to batches: the order of an epoch, the augmentation, the arrays, prepared while the last ones train."""
+"""From a dataset to batches: the order of an epoch, augmentation and arrays, prepared in threads ahead of their use."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import Array
 from .augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
-from .prefetch import ahead
+from .dataset import Dataset
+from .prefetch import prefetch
+from .preprocessing import Preprocessing
+
+DRAWS = 26                                       # random numbers an image: 23 place a photo's crop, 3 are the jitter's
+AUGMENT = {
+    "none": lambda images, u, preprocessing: images,
+    "crop-flip": lambda images, u, preprocessing: crop_and_flip(images, u[:, :3]),
+    "photo": lambda images, u, preprocessing: np.stack(
+        [resized_crop(image, numbers[:-3], preprocessing.crop) for image, numbers in zip(images, u)]),
+}
 
 
 class Batch(NamedTuple):
-    """Pictures (n, 3, H, W) float32 and their labels (n,) int64."""
+    """Images (n, 3, H, W) float32 and their labels (n,) int64."""
 
-    x: np.ndarray
-    labels: np.ndarray
+    x: Array
+    labels: Array
 
-    def parts(self, count):
-        """The same in ``count`` nearly equal parts, views."""
+    def parts(self, count: int) -> list["Batch"]:
+        """The batch in ``count`` nearly equal parts, as views; fewer where it has fewer images."""
         places = [part for part in np.array_split(np.arange(len(self.labels)), count) if len(part)]
         return [Batch(*(array[part[0]:part[-1] + 1] for array in self)) for part in places]
 
 
-def on_device_of(model, batch):
-    """The batch where the model lives, in its dtype."""
-    first = next(iter(model.parameters())).value
-    xp = array_namespace(first)
-    return xp.asarray(batch.x, first.dtype), xp.asarray(batch.labels)
+def on_device_of(model: Any, batch: Batch) -> tuple[Array, Array]:
+    """The batch's arrays on the model's device, the images in the model's dtype."""
+    xp = model.namespace
+    return xp.asarray(batch.x, model.dtype), xp.asarray(batch.labels)
 
 
 class Batches:
-    """The batches of each epoch; which and in what order depends on ``seed`` and the epoch alone.
+    """The batches of each epoch: their images and order depend on ``seed`` and the epoch alone.
 
-    ``augment`` is "crop-flip", "photo" or "none"; ``preprocessing`` the recipe of the network's input; ``workers``
-    threads prepare batches ahead, and their number changes nothing but the speed.
+    ``augment`` is "crop-flip", "photo" or "none", ``jitter`` the strength of :func:`color_jitter`; ``preprocessing``
+    makes the network's input.  ``workers`` threads prepare batches; their number changes only the speed.
     """
 
-    def __init__(self, source, preprocessing, batch_size, augment="none", *, jitter=0.0, seed=0, workers=2):
-        self.source, self.preprocessing, self.batch_size = source, preprocessing, batch_size
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, batch_size: int, augment: str = "none", *,
+                 jitter: float = 0.0, seed: int = 0, workers: int = 2):
+        self.dataset, self.preprocessing, self.batch_size = dataset, preprocessing, batch_size
         self.augment, self.jitter, self.seed, self.workers = AUGMENT[augment], jitter, seed, workers
 
-    def __len__(self):
-        return -(-len(self.source) // self.batch_size)
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
 
-    def epoch(self, epoch, start=0):
-        """Batches ``start``, ``start`` + 1 … of a shuffled pass over all pictures; the last may be smaller."""
-        return ahead(lambda part: self.augmented(epoch, part), self.chunks(self.order(epoch), start), self.workers)
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches ``start``, ``start`` + 1 … of a shuffled pass over all images; the last may be smaller."""
+        return prefetch(lambda part: self.augmented(epoch, part), self.chunks(self.order(epoch), start), self.workers)
 
-    def order(self, epoch):
-        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.source))
+    def order(self, epoch: int) -> Array:
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.dataset))
 
-    def plain(self):
-        """Batches in the source's own order, prepared as for a prediction."""
-        return ahead(self.prepared, self.chunks(np.arange(len(self.source)), 0), self.workers)
+    def in_order(self) -> Iterator[Batch]:
+        """Batches in the dataset's order without augmentation, as for a prediction."""
+        return prefetch(self.prepared, self.chunks(np.arange(len(self.dataset)), 0), self.workers)
 
-    def chunks(self, order, start):
+    def chunks(self, order: Array, start: int) -> list[Array]:
         return [order[i:i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
 
-    def augmented(self, epoch, part):
-        u = uniforms(self.seed, epoch, self.source.numbers[part], DRAWS)
-        pixels = self.augment(self.source.read(part), u, self.preprocessing)
+    def augmented(self, epoch: int, part: Array) -> Batch:
+        u = uniforms(self.seed, epoch, self.dataset.numbers[part], DRAWS)
+        pixels = self.augment(self.dataset.read(part), u, self.preprocessing)
         if self.jitter:
             pixels = color_jitter(pixels, u[:, -3:], self.jitter)
-        return Batch(normalized(pixels, self.preprocessing), self.source.labels[part])
+        return Batch(normalized(pixels, self.preprocessing), self.dataset.labels[part])
 
-    def prepared(self, part):
-        images, recipe = self.source.read(part), self.preprocessing
-        x = normalized(images, recipe) if ready(self.source, recipe) else np.stack([recipe(image) for image in images])
-        return Batch(x, self.source.labels[part])
-
-
-def ready(source, recipe) -> bool:
-    """Whether the pictures are in memory, and have the size that ``recipe`` would give them."""
-    return source.pixels is not None and source.pixels.shape[1:3] == (recipe.crop, recipe.crop) and recipe.resize in (
-        None, recipe.crop)
+    def prepared(self, part: Array) -> Batch:
+        images, preprocessing = self.dataset.read(part), self.preprocessing
+        if isinstance(images, np.ndarray) and has_size(self.dataset, preprocessing):
+            return Batch(normalized(images, preprocessing), self.dataset.labels[part])
+        return Batch(np.stack([preprocessing(image) for image in images]), self.dataset.labels[part])
 
 
-DRAWS = 26                                       # 23 place the crop of a photo, the last three are for the jitter
-AUGMENT = {
-    "none": lambda images, u, recipe: images,
-    "crop-flip": lambda images, u, recipe: crop_and_flip(images, u[:, :3]),
-    "photo": lambda images, u, recipe: np.stack(
-        [resized_crop(image, numbers[:-3], recipe.crop) for image, numbers in zip(images, u)]),
-}
+def has_size(dataset: Dataset, preprocessing: Preprocessing) -> bool:
+    """Whether the images are in memory, in the size that ``preprocessing`` would give them."""
+    side = preprocessing.crop
+    return dataset.pixels is not None and dataset.pixels.shape[1:3] == (side, side) and preprocessing.resize in (
+        None, side)

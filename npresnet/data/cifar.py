@@ -5,124 +5,136 @@
     cifar-10-python.tar.gz     data_batch_1 … test_batch               pickles of  {data, labels, …}
     cifar-100-python.tar.gz    train, test                             pickles of  {data, fine_labels, …}
 
-The tar is read as it is, packed or not, or as the folder that came out of it.
+They are read from the tar, compressed or not, or from the folder that it unpacks to.
 
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import os
 import tarfile
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Set
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from ..backend import Array
 from ..formats.errors import WeightsError
 from ..formats.limits import open_file, size_of
-from . import ImageError, class_names
 from .cifar_pickle import PIXELS, unpickled
-from .tar_stream import MAX_BYTES, damage_of, unpacked
+from .errors import ImageError
+from .images import StrPath
+from .labels import class_names
+from .tar_stream import MAX_BYTES, TarStream, explained, unpacked
 
 
 class Layout(NamedTuple):
-    """Which files hold the pictures, and how one file is read: bytes, label's position → (pixels, labels)."""
+    """Which files hold the images, and how one of them is read."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
     classes: str
-    pickled: bool
-    label: int | str                      # the label's byte in a record, or its key in the pickle
+    label: Any                            # the position of the label's byte in a record, or its key in the pickle
+    read: Callable[[bytes, Any], tuple[Array, Array]]       # (bytes, label) → (pixels, labels)
 
 
-def batches(suffix=""):
+Labelled = tuple[Array, Array, tuple[str, ...]]
+
+
+def cifar10_files(suffix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of CIFAR-10's files: (train, test)."""
     return tuple(f"data_batch_{k}{suffix}" for k in range(1, 6)), (f"test_batch{suffix}",)
 
 
-LAYOUTS = (
-    Layout(*batches(".bin"), "cifar10", False, 0),
-    Layout(*batches(), "cifar10", True, "labels"),
-    Layout(("train.bin",), ("test.bin",), "cifar100", False, 1),
-    Layout(("train",), ("test",), "cifar100", True, "fine_labels"),
-)
-
-
-def is_cifar(path) -> bool:
-    """Is this a tar, or a folder with the files of one of the layouts?"""
+def is_cifar(path: StrPath) -> bool:
+    """Whether this is a tar, or a folder with the files of one of the layouts."""
     if os.path.isdir(path):
         return any(all(os.path.isfile(os.path.join(path, name)) for name in layout.train) for layout in LAYOUTS)
     if not os.path.isfile(path):
         return False
     try:
-        with open_file(path) as file, damage_of(path), unpacked(file, path) as plain:
-            tarfile.TarInfo.frombuf(plain.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-    except ImageError:                                                               # what a wrong header becomes
+        with open_file(path) as file, explained(path), unpacked(file, path) as stream:
+            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except ImageError:                                                  # the header is not a tar's
         return False
     return True
 
 
-def read_cifar(path, part="train"):
+def read_cifar(path: StrPath, part: str = "train") -> Labelled:
     """(pixels (N, 32, 32, 3) uint8, labels (N,) int64, class names) of the part ``"train"`` or ``"test"``.
 
-    Raises ImageError for what is no CIFAR archive, or a damaged one.
+    Raises ImageError for what is not a CIFAR archive, or a damaged one.
     """
     if os.path.isdir(path):
-        with damage_of(path):
+        with explained(path):
             return parsed(*open_folder(path, part), path)
     with open_file(path) as file:
         return read_archive(file, path, part)
 
 
-def read_archive(file, path, part="train"):
-    """The same of an open tar, packed or not."""
-    with damage_of(path), unpacked(file, path) as plain:
-        return parsed(*open_tar(plain, path, part), path)
+def read_archive(file: BinaryIO, path: StrPath, part: str = "train") -> Labelled:
+    """:func:`read_cifar` of an open tar, compressed or not."""
+    with explained(path), unpacked(file, path) as stream:
+        return parsed(*open_tar(stream, path, part), path)
 
 
-def parsed(layout, files, path):
-    parts = [(unpickled if layout.pickled else records)(data, layout.label) for data in files]
+def parsed(layout: Layout, files: Iterable[bytes], path: StrPath) -> Labelled:
+    """The images and labels in the bytes of some files of one layout."""
+    parts = [layout.read(data, layout.label) for data in files]
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
     classes = class_names(layout.classes)
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
-        raise ImageError(f"{path}: damaged archive (labels outside 0 … {len(classes) - 1}, or no pictures)")
+        raise ImageError(f"{path}: damaged archive (labels outside 0 … {len(classes) - 1}, or no images)")
     return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int64), classes
 
 
-def open_folder(path, part):
+def open_folder(path: StrPath, part: str) -> tuple[Layout, list[bytes]]:
+    """The layout of an unpacked archive, and the bytes of each file of the part."""
     layout = find_layout(path, {name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))})
     return layout, [read_file(os.path.join(path, name)) for name in getattr(layout, part)]
 
 
-def open_tar(file, path, part):
-    with tarfile.open(fileobj=file, mode="r:") as archive:
+def open_tar(stream: TarStream, path: StrPath, part: str) -> tuple[Layout, list[bytes]]:
+    """The layout of an archive, and the bytes of each file of the part."""
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:        # which reads, seeks and tells
         members = {os.path.basename(member.name): member for member in archive if member.isreg()}
         layout = find_layout(path, members.keys())
         wanted = getattr(layout, part)
         missing = [name for name in wanted if name not in members]
         if missing:
             raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
-        forwards = sorted(wanted, key=lambda name: members[name].offset_data)        # for it may be packed
-        found = {name: file.member(members[name]) for name in forwards}
-        file.finish()
+        forwards = sorted(wanted, key=lambda name: members[name].offset_data)        # a compressed tar seeks slowly
+        found = {name: stream.member(members[name]) for name in forwards}
+        stream.finish()
         return layout, [found[name] for name in wanted]
 
 
-def find_layout(path, names):
+def find_layout(path: StrPath, names: Set[str]) -> Layout:
+    """The layout whose training files are all among ``names``."""
     for layout in LAYOUTS:
         if names >= {*layout.train}:
             return layout
     raise ImageError(f"{path}: none of the CIFAR archives (looked for {', '.join(f.train[0] for f in LAYOUTS)})")
 
 
-def read_file(path):
+def read_file(path: StrPath) -> bytes:
     with open_file(path) as file:
         if size_of(file) > MAX_BYTES:
             raise ImageError(f"{path}: {size_of(file):,} bytes are more than a CIFAR file has")
         return file.read()
 
 
-def records(data, label):
-    """The binary version: rows of labels and pixels."""
+def records(data: bytes, label: int) -> tuple[Array, Array]:
+    """(pixels (n, 3072), labels (n,)) of the binary version, whose rows are labels and pixels."""
     width = PIXELS + label + 1
     if len(data) % width:
-        raise WeightsError(f"{len(data):,} bytes are no whole number of records of {width}")
+        raise WeightsError(f"{len(data):,} bytes are not a whole number of records of {width}")
     rows = np.frombuffer(data, np.uint8).reshape(-1, width)
     return rows[:, label + 1:], rows[:, label]
+
+
+LAYOUTS = (
+    Layout(*cifar10_files(".bin"), "cifar10", 0, records),
+    Layout(*cifar10_files(), "cifar10", "labels", unpickled),
+    Layout(("train.bin",), ("test.bin",), "cifar100", 1, records),
+    Layout(("train",), ("test",), "cifar100", "fine_labels", unpickled),
+)

@@ -1,5 +1,5 @@
-"""The one exception type of pictures and folders of pictures."""
+"""The exception that all readers of images, datasets and their archives raise."""
 
 
 class ImageError(ValueError):
-    """A picture, or a folder of pictures, that cannot be used; the message names it and says why."""
+    """An image, or a folder or archive of images, that cannot be used; the message names it and says why."""

@@ -1,42 +1,39 @@
-"""A labelled data set: a folder of class folders, or a zip of one, read without unpacking.
+"""A labelled dataset: a folder of class folders, or a zip of one, read without unpacking.
 
     cifar10-test.zip            photos/
       test/airplane/0001.jpg      cat/a.png
       test/airplane/0002.jpg      cat/kitten/b.png
       test/bird/0001.jpg          dog/c.jpeg
 
-Leading folders that all images share are skipped; the next one names the class.  Where all the folders there are
-called as the parts of a data set are (train/ and val/, Test/, training_set/) and one holds folders itself, they are
-its parts, and classes lie below; what could be parts or classes is refused.  Hidden files, files that are not called
-like an image, and the ``__MACOSX`` entries of zips are left out.
+Leading folders that all images share are skipped; the next one names the class.  Where all the folders there are named
+like the parts of a dataset (train/ and val/, Test/, training_set/) and at least one holds folders itself, they are its
+parts, and the classes lie below; folders that could be parts or classes are refused.  Hidden files, files without an
+image's suffix, and the ``__MACOSX`` entries of zips are left out.
 """
 
 import io
 import os
 import zipfile
-from contextlib import contextmanager
-from itertools import takewhile
+from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
+from PIL import Image
 
-from ..formats.limits import BYTES, FLOOR, open_file
+from ..backend import Array
+from ..formats.limits import BYTES_PER_BYTE, FLOOR, open_file
+from .class_folders import CURE, class_folders, dataset_parts, folders_in, is_image_name
 from .errors import ImageError
-from .prefetch import ahead
-from .preprocessing import recipe_of
+from .images import StrPath, read_image
+from .prefetch import prefetch
+from .preprocessing import Preprocessing, preprocessing_of
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2",
-            ".jfif", ".avif")
-MAX_BYTES = 1 << 28      # of one compressed picture: a zip member that claims more is refused before it is inflated
-
-
-PARTS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
-CURE = "name the folder of class folders that is meant"
-KINDS = ("dataset", "set", "data", "images")       # what may follow: test-images/, training_set/
+MAX_BYTES = 1 << 28      # of one compressed image: a zip member that claims more is refused before it is inflated
 
 
 class ImageFolder:
-    """The images under ``path``, sorted by name; nothing is decoded before it is asked for.
+    """The images under ``path``, sorted by name; none is decoded before it is read.
 
     part     which part to read where ``path`` holds several: "train", "val" or "test"; None: the test images, or the
              validation images where there are none
@@ -45,31 +42,47 @@ class ImageFolder:
     empty    the names of the class folders without an image
     names    each image's path inside ``path``
     folders  the index into ``classes`` of each image, (N,) int64
+
+    Raises ImageError where there are no images in class folders, or where the folders' meaning is ambiguous.
     """
 
-    def __init__(self, path, part=None):
+    def __init__(self, path: StrPath, part: str | None = None):
         self.path = os.fspath(path)
         self.archive = open_zip(self.path) if os.path.isfile(self.path) else None
-        found = list(self.archive.namelist() if self.archive else walk(self.path))
-        self.names = sorted({name for name in found if is_picture(name)})
+        found = self.archive.namelist() if self.archive else list(walk(self.path))
+        self.names = sorted({name for name in found if is_image_name(name)})
         if not self.names:
             raise ImageError(f"{self.path}: no images in class folders here (such as {self.path}/cat/1.jpg)")
-        with naming(self.path):
-            level, self.parts = split(self.names)
+        try:
+            level, self.parts = dataset_parts(self.names)
+        except ImageError as error:
+            raise ImageError(f"{self.path}: {error}") from None
         if self.parts:
-            folder = self.chosen(part)
-            self.names = [name for name in self.names if PurePosixPath(name).parts[level:level + 1] == (folder,)]
-            loose = [name for name in self.names if len(PurePosixPath(name).parts) == level + 2]
-            if loose:
-                raise ImageError(f"{self.path}: {loose[0]} lies in no class folder of that part: {CURE}")
+            self.names = self.inside(self.chosen(part), level)
         labels, self.root = class_folders(self.names, self.path)
         self.classes = tuple(sorted(set(labels)))
         self.empty = tuple(sorted(folders_in(found, self.root) - set(self.classes)))
         index = {name: k for k, name in enumerate(self.classes)}
         self.folders = np.array([index[label] for label in labels], np.int64)
 
-    def notes(self):
-        """What a person would want to know of how the folders were understood, a line each."""
+    def chosen(self, part: str | None) -> str:
+        """The name of the folder of ``part``."""
+        part = part or next((part for part in ("test", "val") if part in self.parts), "train")
+        if part not in self.parts:
+            raise ImageError(f"{self.path} holds {' and '.join(f'{name}/' for name in sorted(self.parts.values()))}, "
+                             f"and no {part} images; name the folder that is meant")
+        return self.parts[part]
+
+    def inside(self, folder: str, level: int) -> list[str]:
+        """The names of the images in the part's ``folder``, ``level`` levels down."""
+        names = [name for name in self.names if PurePosixPath(name).parts[level:level + 1] == (folder,)]
+        loose = [name for name in names if len(PurePosixPath(name).parts) == level + 2]
+        if loose:
+            raise ImageError(f"{self.path}: {loose[0]} lies in no class folder of that part: {CURE}")
+        return names
+
+    def notes(self) -> Iterator[str]:
+        """Lines for a person: which part was read, and which class folders hold no image."""
         if self.parts:
             rest = [f"{name}/" for name in sorted(self.parts.values()) if name != PurePosixPath(self.root).name]
             yield f"{self.path}: the images of {self.root}, those of {', '.join(rest)} left aside"
@@ -77,79 +90,78 @@ class ImageFolder:
             shown = ", ".join(self.empty[:5]) + (", …" if len(self.empty) > 5 else "")
             yield f"{self.path}: no images, and so no class, in {self.root}{{{shown}}}"
 
-    def chosen(self, part):
-        """The name of the folder of that part."""
-        part = part or next((part for part in ("test", "val") if part in self.parts), "train")
-        if part not in self.parts:
-            raise ImageError(f"{self.path} holds {' and '.join(f'{name}/' for name in sorted(self.parts.values()))}, "
-                             f"and no {part} images; name the folder that is meant")
-        return self.parts[part]
-
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def open(self, k):
-        """Picture ``k`` as a binary file with a name."""
+    def open(self, k: int) -> BinaryIO:
+        """Image ``k`` as a binary file with a name."""
         if self.archive is None:
             return open_file(os.path.join(self.path, self.names[k]))
-        return NamedBytes(self.read_member(self.names[k]), f"{self.path}/{self.names[k]}")
+        return NamedBytes(read_member(self.archive, self.names[k], self.path), f"{self.path}/{self.names[k]}")
 
-    def read_member(self, name):
-        """One picture's bytes out of the zip."""
-        info = self.archive.getinfo(name)
-        if info.file_size > min(MAX_BYTES, FLOOR + BYTES * info.compress_size):
-            raise ImageError(f"{self.path}/{name}: claims {info.file_size} bytes, more than an image has that is "
-                             f"packed into {info.compress_size:,}")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unasked
-            raise ImageError(f"{self.path}/{name}: is packed with a method other than deflate; pack it again")
-        try:
-            return self.archive.read(name)
-        except Exception as error:                        # zipfile has no one type for a damaged or encrypted member
-            raise ImageError(f"{self.path}/{name}: cannot be read from the zip ({error})") from error
+    def read(self, k: int) -> Image.Image:
+        """Image ``k``, decoded."""
+        with self.open(k) as file:
+            return read_image(file)
 
-    def batches(self, model_or_preset, batch_size=128, *, limit=None, threads=2):
+    def load(self, preprocessing: Preprocessing, k: int) -> Array:
+        """Image ``k`` as a network's input (3, H, W)."""
+        with self.open(k) as file:
+            return preprocessing(file)
+
+    def batches(self, model_or_preset: object, batch_size: int = 128, *, limit: int | None = None,
+                threads: int = 2) -> Iterator[tuple[Array, Array]]:
         """Yield (x, folders): arrays (n, 3, H, W) float32 and (n,) int64, in the order of ``names``.
 
-        ``limit`` takes so many images, evenly spaced, so that every class keeps its share.  While one batch is used,
-        ``threads`` others are read (Pillow releases the interpreter lock while it decodes).
+        With a ``limit``, only that many images, evenly spaced, so that every class keeps its share.  While one batch is
+        used, ``threads`` others are read (Pillow releases the interpreter lock while it decodes).
         """
-        recipe = recipe_of(model_or_preset)
+        preprocessing = preprocessing_of(model_or_preset)
 
-        def load(part):
-            return np.stack([self.load(recipe, k) for k in part]), self.folders[part]
+        def load(part: Array) -> tuple[Array, Array]:
+            return np.stack([self.load(preprocessing, k) for k in part]), self.folders[part]
 
-        return ahead(load, in_batches(len(self), batch_size, limit), threads)
-
-    def load(self, recipe, k):
-        """Image ``k``, prepared."""
-        with self.open(k) as file:
-            return recipe(file)
+        return prefetch(load, in_batches(len(self), batch_size, limit), threads)
 
 
-def in_batches(n, batch_size, limit=None):
-    """Indices of ``n`` images in batches; with a ``limit`` so many of them, evenly spaced."""
+def in_batches(n: int, batch_size: int, limit: int | None = None) -> list[Array]:
+    """Indices of ``n`` images in batches; with a ``limit``, only that many of them, evenly spaced."""
     chosen = np.arange(n) if limit is None or limit >= n else np.arange(limit) * n // limit
     return [chosen[start:start + batch_size] for start in range(0, len(chosen), batch_size)]
 
 
 class NamedBytes(io.BytesIO):
-    """Bytes that know which file they came from."""
+    """Bytes in memory as a file with a name."""
 
-    def __init__(self, data, name):
+    def __init__(self, data: bytes, name: str):
         super().__init__(data)
         self.name = name
 
 
-def open_zip(path):
-    """The zip at ``path``."""
+def open_zip(path: str) -> zipfile.ZipFile:
+    """The zip at ``path``.  Raises ImageError where it is none."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise ImageError(f"{path}: neither a folder nor a zip of class folders ({error})") from None
 
 
-def walk(path):
-    """The files and folders under a folder as paths relative to it, symbolic links followed once.
+def read_member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:
+    """The bytes of one image in the zip at ``path``."""
+    info = archive.getinfo(name)
+    if info.file_size > min(MAX_BYTES, FLOOR + BYTES_PER_BYTE * info.compress_size):
+        raise ImageError(f"{path}/{name}: claims {info.file_size} bytes, more than an image has that is "
+                         f"packed into {info.compress_size:,}")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unbounded
+        raise ImageError(f"{path}/{name}: is packed with a method other than deflate; pack it again")
+    try:
+        return archive.read(name)
+    except Exception as error:                          # zipfile has no one type for a damaged or encrypted member
+        raise ImageError(f"{path}/{name}: cannot be read from the zip ({error})") from error
+
+
+def walk(path: str) -> Iterator[str]:
+    """The files and folders under a folder, as paths relative to it; each folder once, through links too.
 
     A folder's path ends in "/", as in a zip.
     """
@@ -165,68 +177,3 @@ def walk(path):
         seen.add(real)
         inside = os.path.relpath(here, path).replace(os.sep, "/")
         yield from (f"{inside}/{name}".removeprefix("./") for name in (*files, *(f"{name}/" for name in folders)))
-
-
-def is_picture(name):
-    """Is this called like a picture, and not hidden?"""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
-    return not hidden and name.lower().endswith(SUFFIXES)
-
-
-@contextmanager
-def naming(path):
-    """An ImageError from inside begins with the path."""
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
-
-
-def split(names):
-    """(how many folders all images share, {part: folder}) where the folders below those are the parts of a data set."""
-    parents = [parent for parent in (PurePosixPath(name).parts[:-1] for name in names) if parent]
-    if not parents:
-        return 0, {}
-    level, inside = class_level(parents), {}                              # folder → the folders in it that hold images
-    for parent in parents:
-        inside.setdefault(parent[level], set()).update(parent[level + 1:level + 2])
-    called = {top: part_called(top) for top in sorted(inside) if part_called(top)}
-    others = sorted(inside.keys() - called.keys())
-    alike = any(inside[top] & inside[other] for top in called for other in others)
-    shown = " and ".join(f"{name}/" for name in called)
-    if others and (alike or len(called) > 1):
-        raise ImageError(f"beside {shown} there are images in {others[0]}/: {CURE}")
-    if others or not any(inside.values()):
-        return level, {}
-    if len(set(called.values())) < len(called):
-        raise ImageError(f"of {shown} two are the same part: {CURE}")
-    return level, {part: top for top, part in called.items()}
-
-
-def part_called(name):
-    """The part that a name means: Test_Set → test; or None."""
-    word = "".join(c for c in name.lower() if c.isalnum())
-    words = {word, *(word.removesuffix(kind) for kind in KINDS)}
-    return next((part for part, known in PARTS.items() if words & known), None)
-
-
-def folders_in(found, root):
-    """The names of the folders right inside ``root``, hidden ones left out."""
-    below = (name[len(root):].split("/") for name in found if name.startswith(root))
-    return {first for first, *rest in below if rest and first[:1] not in ("", ".") and first != "__MACOSX"}
-
-
-def class_level(parents):
-    """How many leading folders all images share, of those that do not name a class; −1 where one lies in no folder."""
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
-    return shared - any(len(parent) == shared for parent in parents)      # one class alone, or a/1.jpg beside a/b/2.jpg
-
-
-def class_folders(names, path):
-    """The class of each image, the first folder below those that all of them share; and what leads to the classes."""
-    parents = [PurePosixPath(name).parts[:-1] for name in names]
-    level = class_level(parents)
-    if level < 0:
-        loose = next(name for name, parent in zip(names, parents) if not parent)
-        raise ImageError(f"{path}: {loose} lies in no class folder; a data set is <class>/<picture>, such as cat/1.jpg")
-    return [parent[level] for parent in parents], "".join(f"{part}/" for part in parents[0][:level])

@@ -1,54 +1,62 @@
-"""Small pictures that live on the GPU, which makes batches of them without the host."""
+"""Batches made on the GPU, of small images that stay in its memory."""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from ..backend import Captured, array_namespace
-from . import recipe_of
+from ..backend import Array, Captured
 from .augment import normalized, uniforms
-from .batches import DRAWS, Batch, Batches, ready
+from .batches import DRAWS, Batch, Batches, has_size
+from .dataset import Dataset
+from .preprocessing import Preprocessing, preprocessing_of
 
-LARGEST = 2**31          # bytes of pictures that are worth a place on the GPU
-
-
-def batches_for(model, source, batch_size, augment="none", *, jitter=0.0, seed=0, workers=2):
-    """Batches of ``source`` for ``model``: made on its GPU where the pictures fit there, else by this machine."""
-    xp, recipe = array_namespace(next(iter(model.parameters())).value), recipe_of(model)
-    fits = xp is not np and ready(source, recipe) and source.pixels[0].nbytes * len(source) <= LARGEST
-    if fits and augment != "photo" and not jitter:                      # Pillow resizes photos, BLAS mixes to grey
-        return Resident(xp, source, recipe, batch_size, augment, seed=seed)
-    return Batches(source, recipe, batch_size, augment, jitter=jitter, seed=seed, workers=workers)
+LARGEST = 2**31          # bytes of images: a larger dataset stays in the host's memory
 
 
-class Resident(Batches):
-    """The batches of :class:`Batches`, bit for bit, of pictures that stay on the GPU as bytes.
+def batches_for(model: Any, dataset: Dataset, batch_size: int, augment: str = "none", *, jitter: float = 0.0,
+                seed: int = 0, workers: int = 2) -> Batches:
+    """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads."""
+    xp, preprocessing = model.namespace, preprocessing_of(model)
+    fits = (xp is not np and has_size(dataset, preprocessing)
+            and dataset.pixels[0].nbytes * len(dataset) <= LARGEST)
+    if fits and augment != "photo" and not jitter:                      # those two need Pillow and the host's BLAS
+        return GpuBatches(xp, dataset, preprocessing, batch_size, augment, seed=seed)
+    return Batches(dataset, preprocessing, batch_size, augment, jitter=jitter, seed=seed, workers=workers)
+
+
+class GpuBatches(Batches):
+    """The batches of :class:`Batches`, bit for bit, of images that stay on the GPU as bytes.
 
     The host sends the order of an epoch and launches one graph for each batch, whose arrays the next one overwrites.
     """
 
-    def __init__(self, xp, source, preprocessing, batch_size, augment="none", *, seed=0):
-        super().__init__(source, preprocessing, batch_size, augment, seed=seed)
+    def __init__(self, xp: ModuleType, dataset: Dataset, preprocessing: Preprocessing, batch_size: int,
+                 augment: str = "none", *, seed: int = 0):
+        super().__init__(dataset, preprocessing, batch_size, augment, seed=seed)
         self.xp = xp
-        self.pixels, self.labels, self.numbers = map(xp.asarray, (source.read(slice(None)), source.labels,
-                                                                  source.numbers))
+        self.pixels, self.labels, self.numbers = map(xp.asarray, (dataset.read(slice(None)), dataset.labels,
+                                                                  dataset.numbers))
         every = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 1, 1, 3)
         self.table = xp.asarray(normalized(every, preprocessing)[:, :, 0, 0])           # (256, 3): of every byte
         self.make = Captured(xp, self.made)
 
-    def epoch(self, epoch, start=0):
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = self.xp.asarray(self.order(epoch))
         u = uniforms(self.seed, epoch, self.numbers[order], DRAWS)
         for rows, numbers in zip(self.chunks(order, start), self.chunks(u, start)):
             yield Batch(*self.make(rows, numbers))
 
-    def plain(self):
+    def in_order(self) -> Iterator[Batch]:
         for rows in self.chunks(self.xp.arange(len(self.labels)), 0):
             yield Batch(self.normalized(self.pixels[rows]), self.labels[rows])
 
-    def made(self, rows, u):
-        """(x, labels) of the pictures in these rows, changed by the random numbers ``u``."""
+    def made(self, rows: Array, u: Array) -> tuple[Array, Array]:
+        """(x, labels) of the images in these rows, augmented with the random numbers ``u``."""
         return self.normalized(self.augment(self.pixels[rows], u, self.preprocessing)), self.labels[rows]
 
-    def normalized(self, pixels):
-        """:func:`normalized`, looked up: a byte can become only one of 256 numbers."""
+    def normalized(self, pixels: Array) -> Array:
+        """:func:`normalized` as a table: a byte can become only one of 256 numbers."""
         pixels = pixels[..., ::-1] if self.preprocessing.channels == "BGR" else pixels
         return self.table[pixels, self.xp.arange(3)].transpose(0, 3, 1, 2)

@@ -1,12 +1,13 @@
-"""The class names of the data sets that published weights were trained on, in the order of the logits; and how the
-folders of a data set meet them."""
+"""Class names of the datasets that published weights were trained on, and how class folders are matched with them."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from ..backend import Array
 from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
@@ -25,20 +26,23 @@ def class_names(dataset: str) -> tuple[str, ...]:
     return tuple((FOLDER / f"{dataset}.txt").read_text(encoding="utf-8").splitlines())
 
 
-def match_classes(folders, classes, num_classes):
+def match_classes(folders: Sequence[str], classes: Sequence[str] | None, num_classes: int) -> tuple[Array, str]:
     """Which of a model's classes each class folder means: (indices (len(folders),), how they were matched).
 
-    By name where each is the name of one class, as it is written or else but for case, hyphens and underscores.  Where
-    none is: by number if each is another class's number; in sorted order if there are as many folders as classes and
-    no name could tell: the model has none and the folders are no numbers, or the folders are WordNet's names
-    (n01440764) of ImageNet's 1000 classes.  Raises ImageError for anything less, one odd folder among names included:
-    a wrong match would look like a bad model.
+    - By name, where each folder's name is that of one class, exactly or up to case, hyphens and underscores.
+    - By number, where no folder has a class's name and their names are different class numbers.
+    - In sorted order, where neither holds and there are as many folders as classes, if names could not decide: the
+      model has no class names and no folder's name is a number, or the folders are WordNet's names (n01440764) of
+      ImageNet's 1000 classes.
+
+    Raises ImageError otherwise, also for a single unknown folder among known ones: a wrong match would look like a bad
+    model.
     """
-    exact, loose = places(classes or (), str), places(classes or (), plain)
-    found = [exact.get(folder) or loose.get(plain(folder), ()) for folder in folders]
+    exact, loose = places(classes or (), str), places(classes or (), simplified)
+    found = [exact.get(folder) or loose.get(simplified(folder), []) for folder in folders]
     unknown = [folder for folder, where in zip(folders, found) if len(where) != 1]
     if not unknown:
-        return np.array([k for k, in found]), "by name"
+        return np.array([where[0] for where in found]), "by name"
     none = len(unknown) == len(folders)
     numbers = [int(folder) for folder in folders if NUMBER.fullmatch(folder)]
     if none and len(set(numbers)) == len(folders) and max(numbers) < num_classes:
@@ -51,19 +55,19 @@ def match_classes(folders, classes, num_classes):
                      "folder by its class number")
 
 
-def sorts_as_imagenet(folders, classes):
-    """Whether these are the WordNet names of 1000 classes that the model calls otherwise: their order is ImageNet's."""
+def sorts_as_imagenet(folders: Sequence[str], classes: Sequence[str]) -> bool:
+    """Whether the folders have WordNet names and the 1000 classes do not: sorted, they are in ImageNet's order."""
     return len(classes) == 1000 and all(map(WORDNET.fullmatch, folders)) and not any(map(WORDNET.fullmatch, classes))
 
 
-def places(names, key):
-    """{key(name): where it stands in ``names``}"""
-    found = {}
+def places(names: Sequence[str], key: Callable[[str], str]) -> dict[str, list[int]]:
+    """{key(name): its indices in ``names``}"""
+    found: dict[str, list[int]] = {}
     for k, name in enumerate(names):
         found.setdefault(key(name), []).append(k)
     return found
 
 
-def plain(name):
-    """A class name without case and punctuation."""
+def simplified(name: str) -> str:
+    """A class name in lower case, its hyphens and underscores as spaces."""
     return name.lower().replace("_", " ").replace("-", " ").strip()

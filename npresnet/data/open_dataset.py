@@ -1,132 +1,111 @@
-"""Opening a data set: which kind it is, what can be read of it, and whether one can train on it."""
+"""Opening a dataset: which kind it is, which of its images can be read, and whether one can train on it."""
 
 import errno
 import os
-import re
 import zlib
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
-from . import ImageError, ImageFolder, match_classes, recipe_of
+from ..backend import Array
 from .cifar import is_cifar, read_cifar
-from .dataset import Source, decoded
-from .folder import part_called
-from .prefetch import ahead
-from .preprocessing import center_crop
+from .dataset import Dataset
+from .dataset_parts import part_path
+from .errors import ImageError
+from .folder import ImageFolder
+from .images import StrPath
+from .labels import match_classes
+from .prefetch import prefetch
+from .preprocessing import Preprocessing, center_crop, preprocessing_of
+
+Show = Callable[[int, int], Any]
 
 
-def open_source(path, model_or_preset, *, part="train", in_memory=True, classes=None, strict=False, workers=2,
-                show=None):
-    """(the pictures under ``path``, one line for each that could not be read).
+def open_dataset(path: StrPath, model_or_preset: object, *, part: str = "train", in_memory: bool = True,
+                 classes: Sequence[str] | None = None, strict: bool = False, workers: int = 2,
+                 show: Show | None = None) -> tuple[Dataset, list[str]]:
+    """(the images under ``path``, one line for each that could not be read).
 
     path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
                      part (train/ or cifar10-train-jpeg.zip)
-    model_or_preset  whose preprocessing says how pictures in memory are resized and cropped
+    model_or_preset  whose preprocessing says how images in memory are resized and cropped
     classes          class names that the folders must have, in this order
-    strict           a broken picture is an error instead of a line
-    show             called with (done, total) while pictures are read
+    strict           whether an unreadable image is an error instead of a line
+    show             called with (done, total) while images are read
     """
-    if (source := cifar_at(path, part)) is not None:
-        return checked(source, path, classes), []
-    path, recipe = archive_of(path, part), recipe_of(model_or_preset)
-    if recipe.crop is None:
-        raise ValueError("training needs pictures of one size: give the model a preprocessing with a crop")
+    if (dataset := cifar_at(path, part)) is not None:
+        return with_classes(dataset, path, classes), []
+    path, preprocessing = part_path(path, part), preprocessing_of(model_or_preset)
+    if preprocessing.crop is None:
+        raise ValueError("training needs images of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path, part)
-    look = partial(cropped if in_memory else croppable, recipe)
-    good, pixels, checks, broken = read_all(folder, look, strict, workers, show or (lambda done, total: None))
+    prepare = partial(cropped if in_memory else check_croppable, preprocessing)
+    good, pixels, checks, broken = read_all(folder, prepare, strict, workers, show or (lambda done, total: None))
     if classes is None:
         check_readable(folder, set(folder.folders[good].tolist()))
-    how = {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
-    source = checked(Source(folder.folders[good], folder.classes, **how), path, classes)
-    source.notes = tuple(folder.notes())
-    return source, broken
+    how: dict[str, Any] = {"pixels": np.stack(pixels)} if in_memory else {
+        "numbers": good, "folder": folder, "checks": checks}
+    dataset = with_classes(Dataset(folder.folders[good], folder.classes, **how), path, classes)
+    dataset.notes = tuple(folder.notes())
+    return dataset, broken
 
 
-def open_labelled(path, part=None):
-    """All images under ``path`` as they are, for a model to be judged by: what :func:`open_source` reads.
+def open_for_evaluation(path: StrPath, part: str | None = None) -> Dataset:
+    """All images under ``path`` as they are, of whatever :func:`open_dataset` reads.
 
     ``part`` None stands for the test images, or the validation images where there are none.
     """
-    if (source := cifar_at(path, part or "test")) is not None:
-        return source
-    folder = ImageFolder(archive_of(path, part or "test"), part)
-    source = Source(folder.folders, folder.classes, folder=folder)
-    source.notes = tuple(folder.notes())
-    return source
+    if (dataset := cifar_at(path, part or "test")) is not None:
+        return dataset
+    folder = ImageFolder(part_path(path, part or "test"), part)
+    dataset = Dataset(folder.folders, folder.classes, folder=folder)
+    dataset.notes = tuple(folder.notes())
+    return dataset
 
 
-def cifar_at(path, part):
+def cifar_at(path: StrPath, part: str) -> Dataset | None:
     """The images of an archive of CIFAR; None where ``path`` is something else."""
     if not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
-        return Source(labels, names, pixels=pixels)
+        return Dataset(labels, names, pixels=pixels)
     return None
 
 
-def checked(source, path, classes):
-    """The source with labels for ``classes``; training on a single class is refused."""
+def with_classes(dataset: Dataset, path: StrPath, classes: Sequence[str] | None) -> Dataset:
+    """The dataset with labels that index ``classes``; without ``classes``, one of a single class is refused."""
     if classes is not None:
-        index, _ = match_classes(source.classes, classes, len(classes))
-        return Source(index[source.labels], classes, source.numbers, source.pixels, source.folder, source.checks)
-    if len(set(source.labels.tolist())) < 2:
-        raise ImageError(f"{path}: all pictures are of one class ({source.classes[source.labels[0]]}); "
+        index, _ = match_classes(dataset.classes, classes, len(classes))
+        return Dataset(index[dataset.labels], classes, dataset.numbers, dataset.pixels, dataset.folder, dataset.checks)
+    if len(set(dataset.labels.tolist())) < 2:
+        raise ImageError(f"{path}: all images are of one class ({dataset.classes[dataset.labels[0]]}); "
                          "training needs at least two class folders, such as cat/ and dog/")
-    return source
+    return dataset
 
 
-def check_readable(folder, labels):
-    """A class to learn needs an image that can be read."""
+def check_readable(folder: ImageFolder, labels: set[int]) -> None:
+    """Raise ImageError for a class none of whose images can be read; ``labels`` are those of the readable images."""
     lost = [name for k, name in enumerate(folder.classes) if k not in labels]
     if lost:
         raise ImageError(f"{folder.path}: none of the images of {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''} "
                          "can be read: mend them, or remove the folder")
 
 
-def archive_of(path, part):
-    """The zip that is called like the part, where a folder holds one (cifar10-train-jpeg.zip); else ``path``."""
-    if not os.path.isdir(path):
-        return path
-    zips = [name for name in sorted(os.listdir(path)) if part_of_zip(name) == part]
-    if not zips or any(part_called(entry.name) == part and entry.is_dir() for entry in os.scandir(path)):
-        return path
-    if len(zips) > 1:
-        raise ImageError(f"{path}: {', '.join(zips)} are all called {part}: name the one that is meant")
-    return os.path.join(path, zips[0])
+def read_all(folder: ImageFolder, prepare: Callable[[Image.Image], Any], strict: bool, workers: int,
+             show: Show) -> tuple[Array, list[Any], Array, list[str]]:
+    """(indices of the good images, prepare(image) of each, CRC-32 of every file, a line for each broken image).
 
-
-def part_of_zip(name):
-    """The part of a data set that a word in the name of a zip means; or None."""
-    stem, suffix = os.path.splitext(name)
-    parts = {part_called(word) for word in re.split("[^a-z0-9]+", stem.lower())} - {None}
-    return parts.pop() if suffix.lower() == ".zip" and len(parts) == 1 else None
-
-
-def class_folder(path, part):
-    """The folder of class folders that ``open_source`` reads; None for a zip or an archive of CIFAR."""
-    found = None if is_cifar(path) else archive_of(path, part)
-    return os.path.join(found, ImageFolder(found, part).root) if found and os.path.isdir(found) else None
-
-
-def has_part(path, part) -> bool:
-    """Does ``path`` hold that part besides the one to train on?"""
-    if is_cifar(path) or archive_of(path, part) != path:
-        return True
-    return archive_of(path, "train") == path and part in ImageFolder(path, "train").parts
-
-
-def read_all(folder, look, strict, workers, show):
-    """(indices of the good pictures, look(picture) of each, CRC-32 of every file, a line for each broken one).
-
-    Every picture is decoded here, so that none breaks a run that has been going for hours.
+    Every image is decoded here, so that no broken one ends a training run after hours.
     """
-    def attempt(number):
+    def attempt(number: int):
         try:
             with folder.open(number) as file:
                 check = checksum(file)
-            return look(decoded(folder, number)), check, None
+            return prepare(folder.read(number)), check, None
         except (ImageError, OSError) as error:                          # OSError: a dangling link, no permission
             if strict:
                 raise
@@ -134,34 +113,37 @@ def read_all(folder, look, strict, workers, show):
             text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
             return None, 0, text if text.startswith(name) else f"{name}: {text}"
 
-    good, looked, broken, checks = [], [], [], np.zeros(len(folder), np.uint32)
-    for number, (found, check, error) in enumerate(ahead(attempt, range(len(folder)), workers, depth=64 * workers)):
+    good, prepared, broken, checks = [], [], [], np.zeros(len(folder), np.uint32)
+    results = prefetch(attempt, range(len(folder)), workers, depth=64 * workers)
+    for number, (found, check, error) in enumerate(results):
         if error is None:
             good.append(number)
-            looked.append(found)
+            prepared.append(found)
             checks[number] = check
         else:
             broken.append(error)
         show(number + 1, len(folder))
     if not good:
-        raise ImageError(f"{folder.path}: none of its {len(folder)} pictures can be read; the first: {broken[0]}")
-    return np.array(good), looked, checks, broken
+        raise ImageError(f"{folder.path}: none of its {len(folder)} images can be read; the first: {broken[0]}")
+    return np.array(good), prepared, checks, broken
 
 
-def checksum(file) -> int:
-    """CRC-32 of a file's bytes, which the decoder then finds in memory."""
+def checksum(file: BinaryIO) -> int:
+    """CRC-32 of a file's bytes."""
     check = 0
     while part := file.read(1 << 20):
         check = zlib.crc32(part, check)
     return check
 
 
-def croppable(recipe, image):
-    """Nothing, where ``cropped`` would give a picture; the same error where it would not."""
-    width, height = recipe.resized_size(image) or image.size
-    if min(width, height) < recipe.crop:
-        raise ImageError(f"an image of {width}x{height} is smaller than the crop of {recipe.crop}x{recipe.crop}")
+def check_croppable(preprocessing: Preprocessing, image: Image.Image) -> None:
+    """Raise the ImageError that :func:`cropped` would raise."""
+    width, height = preprocessing.resized_size(image) or image.size
+    if preprocessing.crop and min(width, height) < preprocessing.crop:
+        raise ImageError(f"an image of {width}x{height} is smaller than the crop of "
+                         f"{preprocessing.crop}x{preprocessing.crop}")
 
 
-def cropped(recipe, image):
-    return np.asarray(center_crop(recipe.resized(image), recipe.crop))
+def cropped(preprocessing: Preprocessing, image: Image.Image) -> Array:
+    """The image resized and cropped, (side, side, 3) uint8."""
+    return np.asarray(center_crop(preprocessing.resized(image), preprocessing.crop))

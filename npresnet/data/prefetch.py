@@ -1,12 +1,19 @@
-"""Work that is done while the last work is used."""
+"""Work done in threads ahead of its use."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def ahead(function, items, workers, depth=None):
-    """Yield function(item) in order, ``workers`` threads working up to ``depth`` items ahead."""
-    waiting, depth = deque(), depth or workers + 1
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
+             depth: int | None = None) -> Iterator[Result]:
+    """Yield function(item) for each item in order; ``workers`` threads compute up to ``depth`` results in advance."""
+    waiting: deque[Future[Result]] = deque()
+    depth = depth or workers + 1
     pool = ThreadPoolExecutor(workers)
     try:
         for item in items:

@@ -1,27 +1,31 @@
-"""A tar that may be packed, read forwards and paid for: tarfile trusts whatever sizes its headers tell."""
+"""A tar, compressed or not, read within a budget: tarfile itself trusts the sizes in the headers."""
 
 import bz2
 import gzip
 import lzma
+import tarfile
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any, BinaryIO
 
-from ..formats.limits import ARCHIVE_FLOOR, ARCHIVE_READ, Budget, size_of
+from ..formats.limits import ARCHIVE_FLOOR, STEPS_PER_READ, Budget, size_of
 from . import ImageError
+from .images import StrPath
 
 MAX_BYTES = 1 << 28                       # of one member: CIFAR's largest has 154 million
 MAX_HEADER = 1 << 20                      # of anything else in a tar, such as a long name
-PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 @contextmanager
-def damage_of(path):
-    """Whatever damaged bytes raise, in tarfile, in four decompressors and in pickles, becomes one ImageError."""
+def explained(path: StrPath) -> Iterator[None]:
+    """Turn whatever damaged bytes raise, in tarfile, decompressors and pickles, into an ImageError."""
     try:
         yield
     except ImageError:
         raise
     except OSError as error:
-        if error.errno:                                                              # the system's own
+        if error.errno:                                                 # from the operating system
             raise
         raise ImageError(f"{path}: damaged archive ({error})") from error
     except Exception as error:
@@ -29,44 +33,45 @@ def damage_of(path):
 
 
 @contextmanager
-def unpacked(file, path):
-    """The bytes of a tar that may be packed, as an Unpacked."""
+def unpacked(file: BinaryIO, path: StrPath) -> "Iterator[TarStream]":
+    """The decompressed bytes of a tar."""
     start, size = file.read(2), size_of(file)
     file.seek(0)
     with PACKED[start](file) if start in PACKED else nullcontext(file) as plain:
-        yield Unpacked(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
+        yield TarStream(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
 
 
 class TarBudget(Budget):
     error = ImageError
 
 
-class Unpacked:
-    """A file for tarfile, which trusts the sizes in headers: every byte is paid for, and only members are large."""
+class TarStream:
+    """A file for tarfile whose reads are paid from a budget, and are small except for members."""
 
-    def __init__(self, file, budget, name):
+    def __init__(self, file: Any, budget: Budget, name: StrPath):
         self.file, self.budget, self.name = file, budget, name
         self.tell = file.tell
 
-    def read(self, size, most=MAX_HEADER):
+    def read(self, size: int, most: int = MAX_HEADER) -> bytes:
         if size > most:
             raise ImageError(f"{self.name}: {size:,} bytes in one piece are more than a CIFAR archive has")
         self.budget.spend(size, f"{self.name}, unpacked,")
-        self.budget.step(ARCHIVE_READ, self.name)
+        self.budget.step(STEPS_PER_READ, str(self.name))
         return self.file.read(size)
 
-    def seek(self, position):
-        """Packed bytes are unpacked to be skipped, and once more from the start to go back."""
+    def seek(self, position: int) -> None:
+        """Go to ``position``.  In a compressed file the bytes between are unpacked; going back starts from 0."""
         here = self.file.tell()
         self.budget.spend(position - here if position >= here else position, f"{self.name}, unpacked,")
         self.file.seek(position)
 
-    def finish(self):
-        """Read to the end, where the checksum of what is packed stands."""
+    def finish(self) -> None:
+        """Read to the end, so that the compressed file's checksum is verified."""
         while self.read(MAX_HEADER):
             pass
 
-    def member(self, info):
+    def member(self, info: tarfile.TarInfo) -> bytes:
+        """The bytes of one member."""
         self.seek(info.offset_data)
         data = self.read(info.size, MAX_BYTES)
         if len(data) != info.size:

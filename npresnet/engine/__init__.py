@@ -1,6 +1,50 @@
-"""The fast road for a finished model: fold, fuse, choose an algorithm for each layer, run."""
+"""Fast inference with a finished model: fold, fuse, choose an algorithm for each layer, run."""
 
-from .cpu.engine import Engine
-from .optimize import compiled, optimize
+import warnings
+
+import numpy as np
+
+from ..backend import array_namespace, without_numba
+from ..nn import BatchNorm2d, Module
+from .base import Engine
 
 __all__ = ["Engine", "compiled", "optimize"]
+
+
+def optimize(model: Module, *, threads: int | None = None, profile: bool = False) -> Engine | Module:
+    """A fast equivalent of a finished ``model``: takes and returns arrays as ``model(x)`` does; on the CPU in float32.
+
+    The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
+    (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
+    (or where NUMBA_DISABLE_JIT stops it) the model itself is returned, with a warning.
+
+    Raises: TypeError where ``model`` is none; ValueError where it is in training mode.
+
+    >>> import numpy as np, npresnet
+    >>> model = npresnet.create_model("resnet20")
+    >>> engine = npresnet.optimize(model)
+    >>> engine(np.zeros((2, 3, 32, 32), np.float32)).shape
+    (2, 10)
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"optimize takes a model, not {type(model).__name__}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
+    if any(isinstance(part, BatchNorm2d) and part.training and not part.frozen for part in model.modules()):
+        raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
+    if any(array_namespace(parameter.value) is not np for parameter in model.parameters()):
+        from .gpu.engine import GpuEngine
+        return GpuEngine(model)
+    if reason := without_numba():
+        warnings.warn(f"optimize() runs the model itself: {reason}", stacklevel=2)
+        return model
+    from .cpu.engine import CpuEngine
+    return CpuEngine(model, threads, profile)
+
+
+def compiled() -> bool:
+    """Whether an engine has run on this machine before, so that its kernels need not be compiled."""
+    if without_numba():
+        return False
+    from ..kernels.cpu.program.thread_pool import walk_is_cached
+    return walk_is_cached()

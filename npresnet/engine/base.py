@@ -1,51 +1,61 @@
 """What the engines on a CPU and on a GPU have in common."""
 
-from ..backend import array_namespace
-from ..nn import Softmax
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+
+from ..backend import Array, array_namespace
+from ..nn import Module, Softmax
+from .graph import Node
 
 
-class BaseEngine:
+class Engine(ABC):
     """A model compiled to steps: ``engine(x)`` runs it, ``print(engine.plan)`` shows the last plan.
 
-    An engine has ``nodes``, the fused steps, and a ``lock``; ``run(x)`` computes the scores of images that
-    :meth:`checked` has let through, one call at a time.  The plans of the ``KEPT`` sizes of input last used are kept.
+    A plan belongs to a size of input: how each step is computed, and where its results lie.  Plans are made when a
+    size first comes, and those of the ``KEPT`` sizes last used are kept.  Calls from several threads take turns.
     """
 
     KEPT = 16
+    lock: AbstractContextManager[Any]
 
-    def __init__(self, model):
-        self.softmax = self.nodes.pop().module if isinstance(self.nodes[-1].module, Softmax) else None
-        self.in_channels = model.spec.in_channels if hasattr(model, "spec") else None
-        self.plan, self.plans = None, {}
+    def __init__(self, model: Module, nodes: list[Node]):
+        self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
+        self.nodes = nodes
+        self.in_channels: int | None = getattr(getattr(model, "spec", None), "in_channels", None)
+        self.plan: Any = None
+        self.plans: dict[tuple[int, ...], Any] = {}
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> Array:
         """The model's output for images x (N, C, H, W)."""
         scores = self.logits(x)
         return scores if self.softmax is None else self.softmax(scores)
 
-    def logits(self, x):
-        """The scores: the output, or what a softmax at the end is given."""
+    def logits(self, x: Array) -> Array:
+        """The scores: the output, or the input of a softmax at the end."""
         x = self.checked(x)
         if len(x) == 0:
             return self.logits(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
         with self.lock:
             return self.run(x)
 
-    def planned(self, shape):
-        """The plan for a size of input, which is now the last used."""
+    def plan_for(self, shape: tuple[int, ...]) -> Any:
+        """The plan for inputs of ``shape``, which is now the last used."""
         plan = self.plans.pop(shape, None)                        # to put it in again as the last
         while len(self.plans) >= self.KEPT:
             del self.plans[next(iter(self.plans))]
-        self.plan = self.plans[shape] = plan or self.made(shape)
+        self.plan = self.plans[shape] = plan or self.make_plan(shape)
         return self.plan
 
-    def made(self, shape):
-        raise NotImplementedError(f"{type(self).__name__} needs a made()")
+    @abstractmethod
+    def make_plan(self, shape: tuple[int, ...]) -> Any:
+        """A new plan for inputs of ``shape``."""
 
-    def run(self, x):
-        raise NotImplementedError(f"{type(self).__name__} needs a run()")
+    @abstractmethod
+    def run(self, x: Array) -> Array:
+        """The scores of images that :meth:`checked` returned, one call at a time."""
 
-    def checked(self, x):
+    def checked(self, x: Array) -> Array:
         """x, where its shape is that of images for this model; ValueError elsewhere."""
         if x.ndim != 4 or self.in_channels not in (None, x.shape[1]):
             raise ValueError(f"this model takes images (N, {self.in_channels or 'C'}, H, W), not {x.shape}")
@@ -53,7 +63,7 @@ class BaseEngine:
             raise ValueError(f"there is no pixel in these images: {x.shape}")
         return x
 
-    def __reduce__(self):
-        """Pickle and deepcopy ask for this."""
+    def __reduce__(self) -> NoReturn:
+        """Refuse: pickle and deepcopy ask for this."""
         raise TypeError("an engine is machine code and cannot be copied or pickled; copy the model and optimize() the "
                         "copy")

@@ -4,10 +4,12 @@ Nothing here looks at attribute names: a :class:`Chain` says what follows what, 
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from .. import nn
+from ..nn.visit import Visitor
 from ..ops.window import pair
 
 NO_FLOOR = float("-inf")
@@ -15,29 +17,32 @@ NO_FLOOR = float("-inf")
 
 @dataclass(eq=False)
 class Node:
-    """One step: its kind, the nodes it reads, and what it needs to know."""
+    """One step: its kind, the nodes it reads, and the layer with its numbers.
 
-    kind: str                                   # input conv affine add max_pool mean subsample call
-    inputs: list = field(default_factory=list)  # a conv may read two: its image and what it adds to the result
+    The fields of type Any are None where the kind has no such thing.
+    """
+
+    kind: str                                   # input conv affine add relu max_pool mean subsample call
+    inputs: list["Node"] = field(default_factory=list)      # a conv may read two: its image and what it adds
     name: str = ""
-    module: nn.Module | None = None             # what a "call" runs; the source of a step's statics otherwise
-    weight: np.ndarray | None = None            # conv: (F, C/G, kh, kw); affine: the scale
-    bias: np.ndarray | None = None              # conv, affine: the shift
+    module: Any = None                          # the layer: what a "call" runs, elsewhere the source of its statics
+    weight: Any = None                          # an array; conv: (F, C/G, kh, kw); affine: the scale
+    bias: Any = None                            # an array; conv, affine: the shift
     floor: float = NO_FLOOR                     # 0 where a ReLU follows
-    pool: nn.Module | None = None               # conv: the max-pool that follows
+    pool: Any = None                            # conv: the max-pool that follows, a layer
     before: int = 0                             # subsample: zero channels in front
     after: int = 0
 
 
-def lower(model) -> list[Node]:
+def lower(model: nn.Module) -> list[Node]:
     """The model's steps, each after those it reads."""
-    nodes = [Node("input", name="input")]
-    _lower(model, nodes[0], nodes, {id(part): name for name, part in model.named_modules()})
-    return _channels_last(nodes)
+    lowering = Lowering(model)
+    lowering.visit(model, lowering.nodes[0])
+    return _channels_last(lowering.nodes)
 
 
 def _channels_last(nodes):
-    """Only convolutions and calls read the image as it comes; for others a step changes its layout first."""
+    """Only convolutions and calls read the image channels first; for others a step changes its layout before them."""
     image = nodes[0]
     for node in nodes[1:]:
         reads = node.inputs if node.kind not in ("conv", "call") else node.inputs[1:]
@@ -45,32 +50,35 @@ def _channels_last(nodes):
             break
     else:
         return nodes
-    turned = Node("call", [image], "channels last", nn.Identity())
+    converted = Node("call", [image], "channels last", nn.Identity())
     for node in nodes[1:]:
-        node.inputs = [turned if read is image else read for read in node.inputs]
-    return [image, turned, *nodes[1:]]
+        node.inputs = [converted if read is image else read for read in node.inputs]
+    return [image, converted, *nodes[1:]]
 
 
-def _lower(module, x, nodes, names):
-    """Append the steps of ``module`` applied to node ``x``; returns the node of the result."""
-    if vars(module).keys() & {"vjp", "op"}:                      # set on this one: it computes what only it knows
-        return _append(nodes, Node("call", [x], names.get(id(module), type(module).__name__), module))
-    if isinstance(module, nn.Chain) and type(module).__call__ is nn.Chain.__call__:
-        for part in module.layers():
-            x = _lower(part, x, nodes, names)
-        return x
-    if type(module) is nn.Residual:
-        shortcut = _lower(module.shortcut, x, nodes, names)       # first: the branch's last step may add it
-        branch = _lower(module.branch, x, nodes, names)
-        return _append(nodes, Node("add", [branch, shortcut], "add"))
-    if type(module) is nn.Identity:
-        return x
-    return _append(nodes, replace(_leaf(module), inputs=[x], name=names.get(id(module), type(module).__name__)))
+class Lowering(Visitor):
+    """Carries a node through a model: each layer and each sum appends the step that reads it, and returns that."""
 
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.nodes = [Node("input", name="input")]
 
-def _append(nodes, node):
-    nodes.append(node)
-    return node
+    def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
+        if vars(module).keys() & {"vjp", "op"}:                  # set on this instance: it may compute anything
+            return self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
+        return super().visit(module, x, around)
+
+    def residual(self, module: nn.Residual, x: Node, name: str) -> Node:
+        shortcut = self.visit(module.shortcut, x, name)           # first: the branch's last step may add it
+        return self.append(Node("add", [self.visit(module.branch, x, name), shortcut], "add"))
+
+    def leaf(self, module: nn.Module, x: Node, name: str) -> Node:
+        return self.append(replace(_leaf(module), inputs=[x], name=self.names.get(id(module), type(module).__name__)))
+
+    def append(self, node: Node) -> Node:
+        """node, which is now the last step."""
+        self.nodes.append(node)
+        return node
 
 
 def _leaf(module) -> Node:
@@ -95,16 +103,16 @@ def _leaf(module) -> Node:
     return Node(simple.get(kind, "call"), module=module)
 
 
-def fuse(nodes) -> list[Node]:
-    """The same function in fewer steps.
+def fuse(nodes: list[Node]) -> list[Node]:
+    """The same function in fewer steps; the nodes given are not changed.
 
         conv, batch norm    ->  conv                with a·W and a·b + shift: one affine map after another
         conv, + shortcut    ->  conv + residual
-        any of them, ReLU   ->  the same, cut off at 0
+        any of them, ReLU   ->  the same, at least 0
         conv, max-pool      ->  conv with pool
         subsample, channels ->  one shortcut A
 
-    A pair is fused where nobody else reads the first one's result, and all the second one reads exists by then.
+    A pair is fused where no other node reads the first one's result, and all the second one reads exists by then.
     """
     nodes = _copied(nodes)
     for node in list(nodes):
@@ -119,14 +127,14 @@ def fuse(nodes) -> list[Node]:
 
 def _copied(nodes):
     """New nodes that read each other as the old ones did."""
-    twin = {id(node): replace(node) for node in nodes}
-    for node in twin.values():
-        node.inputs = [twin[id(read)] for read in node.inputs]
-    return list(twin.values())
+    copies = {node: replace(node) for node in nodes}
+    for node in copies.values():
+        node.inputs = [copies[read] for read in node.inputs]
+    return list(copies.values())
 
 
 def _absorb(first, then, nodes) -> bool:
-    """Make ``first`` do what ``then`` does after it, if it can."""
+    """Fuse ``then`` into ``first``; whether that was possible."""
     open_end = first.floor == NO_FLOOR and first.pool is None
     images = first.kind == "conv" and type(first.module) is nn.Conv2d
     if then.kind == "affine" and images and open_end and len(first.inputs) == 1 and len(then.bias) == len(first.bias):
@@ -147,8 +155,8 @@ def _absorb(first, then, nodes) -> bool:
     return True
 
 
-def stride_of(node) -> tuple[int, int]:
-    """A subsample's or a convolution's stride."""
+def stride_of(node: Node) -> tuple[int, int]:
+    """A subsample's or a convolution's stride, (vertical, horizontal)."""
     if node.kind == "subsample":
         return pair(node.module.static["stride"]) if node.module else (1, 1)
     return pair(getattr(node.module, "stride", 1))

@@ -1,17 +1,16 @@
-"""What each step's result looks like: channels last, channels padded to whole vector registers."""
+"""The shape of each step's result, channels last; on a CPU its channels are padded to whole vector registers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.cpu.conv.pack import round_up
 from ..nn import Linear
 from ..ops.window import Window, same_padding
-from .graph import stride_of
+from .graph import Node, stride_of
 
 
 class Image(NamedTuple):
-    """The result of a step for one image.  ``flat`` marks scores: (N, C) rather than (N, C, H, W) outside."""
+    """The shape of a step's result for one image.  ``flat`` marks scores: (N, C), not (N, C, H, W), in the model."""
 
     height: int
     width: int
@@ -20,17 +19,19 @@ class Image(NamedTuple):
 
     @property
     def stored(self) -> int:
-        """Channels in memory."""
+        """Channels in a CPU's memory."""
+        from ..kernels.cpu.conv.pack import round_up  # here, since a GPU needs no Numba
         return round_up(self.channels)
 
     @property
     def nbytes(self) -> int:
+        """Bytes in a CPU's memory."""
         return self.height * self.width * self.stored * 4
 
 
-def images(nodes, channels, height, width) -> dict:
+def images(nodes: list[Node], channels: int, height: int, width: int) -> dict[Node, Image]:
     """The :class:`Image` of every node, for inputs of this size."""
-    found = {}
+    found: dict[Node, Image] = {}
     for node in nodes:
         first = found[node.inputs[0]] if node.inputs else Image(height, width, channels)
         _check(node, first, found)
@@ -51,18 +52,19 @@ def _image(node, x) -> Image:
     if node.kind == "mean":
         return Image(1, 1, x.channels, flat=True)
     if node.kind == "subsample":
-        size = (-(-length // s) for length, s in zip((x.height, x.width), stride_of(node)))
-        return Image(*size, node.before + x.channels + node.after)
+        down, across = stride_of(node)
+        return Image(-(-x.height // down), -(-x.width // across), node.before + x.channels + node.after)
     if node.kind == "call":
         y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), np.float32))
         if len(y) != 1 or y.ndim not in (2, 4):
             raise ValueError(f"{node.name} makes {y.shape} of one image: neither images (N, C, H, W) nor scores (N, C)")
-        return Image(1, 1, y.shape[1], flat=True) if y.ndim == 2 else Image(*y.shape[2:], y.shape[1])
+        _, channels, height, width = y.shape if y.ndim == 4 else (*y.shape, 1, 1)
+        return Image(height, width, channels, flat=y.ndim == 2)
     return x
 
 
 def _check(node, x, found):
-    """Refuse what the layer itself would refuse: a kernel would read past the end of its images."""
+    """Raise ValueError where the layer itself would: a kernel would read past the end of its images."""
     scores = node.kind == "conv" and isinstance(node.module, Linear)
     if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):       # which take either
         raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
@@ -80,7 +82,7 @@ def _shape(flat) -> str:
     return "scores (N, C)" if flat else "images (N, C, H, W)"
 
 
-def conv_window(node, x) -> Window:
+def conv_window(node: Node, x: Image) -> Window:
     """The window of a convolution (or of a linear layer: 1x1) over an image."""
     kernel, conv = node.weight.shape[2:], node.module
     stride, dilation = getattr(conv, "stride", 1), getattr(conv, "dilation", 1)
@@ -90,8 +92,8 @@ def conv_window(node, x) -> Window:
     return Window.of(kernel, stride, padding, dilation)
 
 
-def pool_window(pool, height, width) -> Window:
-    """The window of a max-pool over an image."""
+def pool_window(pool: Any, height: int, width: int) -> Window:
+    """The window of a max-pool layer over an image."""
     static = {"dilation": 1, **pool.static}
     if static["padding"] == "same":
         static["padding"] = same_padding((height, width), static["kernel"], static["stride"], static["dilation"])
@@ -99,7 +101,7 @@ def pool_window(pool, height, width) -> Window:
     return window.ceil_mode((height, width)) if static.get("ceil_mode") else window
 
 
-def numbers(window) -> tuple:
+def numbers(window: Window) -> tuple[int, int, int, int, int, int, int, int]:
     """A window as the kernels take it: (kh, kw, stride h, w, dilation h, w, pad top, left)."""
     (top, _), (left, _) = window.padding
     return (*window.kernel, *window.stride, *window.dilation, top, left)

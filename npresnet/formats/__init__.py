@@ -1,1 +1,1 @@
-"""Bytes to named arrays, and back, trusting nothing in a file; no model is known here."""
+"""Bytes to named arrays, and back.  Nothing in a file is trusted, nothing in it is executed; no model is known here."""

@@ -1,7 +1,12 @@
-"""A file as bytes that nobody else can change while they are read."""
+"""A file read once into memory of this process alone, with its SHA-256.
+
+It reads any regular file (or standard input), whatever its format; an empty one, one larger than the machine's memory
+and one that is cut meanwhile are refused.  Another process that writes to the file changes nothing afterwards.
+"""
 
 import hashlib
 import mmap
+import os
 
 import numpy as np
 
@@ -13,11 +18,11 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 
 
 class Memory:
-    """A file's bytes in memory of this process alone (``view``, read-only), and their SHA-256."""
+    """``view``, the file's bytes, read-only; ``sha256``, their digest in hex."""
 
     CHUNK = 2**22
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]):
         with limits.open_file(path) as file:
             size = limits.size_of(file)
             if size == 0:
@@ -34,13 +39,13 @@ class Memory:
         while position < len(view):
             count = file.readinto(view[position:position + self.CHUNK])
             if not count:
-                raise WeightsError(f"it was cut to {position:,} bytes while it was read; try again when it is whole")
+                raise WeightsError(f"it was cut to {position:,} bytes while it was read; try again when it is complete")
             digest.update(view[position:position + count])
             position += count
         return digest
 
-    def release(self, address):
-        """Give back the whole pages below an address within the view, which nobody will read again."""
+    def release(self, address: int) -> None:
+        """Give the system back the full pages below an address within the view, which nobody will read again."""
         end = (address - self.start) // mmap.PAGESIZE * mmap.PAGESIZE
         if self.released < end <= len(self.view) and hasattr(mmap, "MADV_DONTNEED"):
             self.pages.madvise(mmap.MADV_DONTNEED, self.released, end - self.released)

@@ -1,19 +1,23 @@
-"""The .npz container: a zip of .npy files [N].  Arrays of Python objects, which are pickles, are refused.
+"""Reads and writes .npz: a zip of .npy files [N], each a header in one line of text and the array's bytes.
 
-[N] numpy.lib.format.  NumPy writes a header's three keys in one fixed spelling, so a regular expression reads it and
-nothing has to be evaluated.
+Arrays of numbers are read, and a single string as metadata.  Arrays of Python objects (which are pickles), structured
+dtypes and members that are no .npy are refused.  NumPy writes a header's three keys in one fixed spelling, so a regular
+expression reads it and nothing is evaluated.
+
+[N] numpy.lib.format, NEP 1
 """
 
 import math
 import re
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
-from .errors import WeightsError, describing, shown
-from .stream import Stream
-from .tensors import DTYPES, KEY, Storage, Tensor
-from .zip_archive import is_plain
+from .errors import WeightsError, error_context, quoted
+from .stream import Budget, Stream
+from .tensors import DTYPES, KEY, MAX_DIMENSIONS, Storage, Tensor
+from .zip_archive import ZipArchive, is_plain
 
 HEADER = re.compile(r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
                     r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n")
@@ -21,11 +25,11 @@ NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name !
 LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
 
 
-def read_npz(archive, budget):
+def read_npz(archive: ZipArchive, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(name → Tensor, metadata): entries of text are metadata."""
     tensors, metadata = {}, {}
     for member in archive.names():
-        with describing(shown(member)):
+        with error_context(quoted(member)):
             if not member.endswith(".npy"):
                 raise WeightsError("an .npz file holds .npy members only")
             value = read_npy(archive.read(member), budget)
@@ -33,7 +37,7 @@ def read_npz(archive, budget):
     return tensors, metadata
 
 
-def read_npy(data, budget):
+def read_npy(data: memoryview, budget: Budget) -> Tensor | str:
     """A Tensor, or a string where the array is a single one."""
     order, kind, size, fortran, shape = parse_header(Stream(data[:16 + 10_000]))
     content = data[header_size(data):]
@@ -45,7 +49,7 @@ def read_npy(data, budget):
     dtype = NAMES.get(kind + size)
     if dtype is None:
         raise WeightsError(f"the dtype {kind}{size} is not read; save it as a float or an integer array")
-    if len(shape) > 32:
+    if len(shape) > MAX_DIMENSIONS:
         raise WeightsError(f"an array has {len(shape)} dimensions")
     storage = Storage(dtype, math.prod(shape), ">" if order == ">" else "<").fill(content)
     if not fortran:
@@ -54,7 +58,8 @@ def read_npy(data, budget):
     return Tensor(storage, 0, shape, stride)
 
 
-def header_size(data):
+def header_size(data: memoryview) -> int:
+    """The bytes in front of the array's own."""
     stream = Stream(data)
     magic, *version = stream.unpack("<6s2B")
     if magic != b"\x93NUMPY" or tuple(version) not in LENGTHS:
@@ -63,7 +68,7 @@ def header_size(data):
     return stream.position + length
 
 
-def parse_header(stream):
+def parse_header(stream: Stream) -> tuple[str, str, str, bool, tuple[int, ...]]:
     """(byte order, kind, item size, Fortran order, shape)"""
     end = header_size(stream.data)
     start = 10 if stream.data[6] == 1 else 12
@@ -76,15 +81,16 @@ def parse_header(stream):
     return order, kind, size, fortran == "True", tuple(int(n) for n in shape.split(",") if n.strip())
 
 
-def write_npz(file, arrays, metadata):
+def write_npz(file: BinaryIO, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """One member for each array, and one string array for each text."""
     taken = arrays.keys() & {KEY, *metadata}
     if taken:
         raise WeightsError(f"an array cannot be called {min(taken)!r} in this container, where a text has that name")
     entries = arrays | {name: np.array(text) for name, text in metadata.items()}
-    astray = [name for name in entries if not is_plain(f"{name}.npy")]
-    if astray:
-        raise WeightsError(f"{astray[0]!r} is no name in this container, where names are relative paths; rename it, or "
-                           "write .safetensors")
+    outside = [name for name in entries if not is_plain(f"{name}.npy")]
+    if outside:
+        raise WeightsError(f"{outside[0]!r} is no name in this container, where names are relative paths; rename it, "
+                           "or write .safetensors")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in entries.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:

@@ -1,10 +1,16 @@
-"""What keeps a reader within bounds: a cursor that cannot leave its bytes, and a budget that pays for everything."""
+"""A cursor that cannot leave its bytes, the budget of a file of weights, and JSON that is paid for.
+
+Reading past the end, JSON that is damaged or nested without end, and whatever goes past the budget are refused.
+"""
 
 import json
 import struct
+from typing import Any
 
 from . import limits
 from .errors import WeightsError
+
+Bytes = bytes | bytearray | memoryview
 
 
 class Budget(limits.Budget):
@@ -17,10 +23,10 @@ class Budget(limits.Budget):
 class Stream:
     """A cursor over bytes.  Reading past the end is an error, never a short answer, and allocates nothing."""
 
-    def __init__(self, data, position=0):
+    def __init__(self, data: Bytes, position: int = 0):
         self.data, self.position = memoryview(data), position
 
-    def read(self, count):
+    def read(self, count: int) -> memoryview:
         """The next ``count`` bytes, as a view."""
         end = self.position + count
         if count < 0 or end > len(self.data):
@@ -29,16 +35,17 @@ class Stream:
         self.position = end
         return view
 
-    def peek(self, count):
+    def peek(self, count: int) -> memoryview:
         """As read, without moving on."""
         view = self.read(count)
         self.position -= count
         return view
 
-    def unpack(self, layout):
+    def unpack(self, layout: str) -> tuple[Any, ...]:
+        """The values of a layout of the module struct."""
         return struct.unpack(layout, self.read(struct.calcsize(layout)))
 
-    def line(self, limit=1024):
+    def line(self, limit: int = 1024) -> bytes:
         """The bytes up to the next newline, which is consumed and left out."""
         window = bytes(self.data[self.position:self.position + limit])
         length = window.find(b"\n")
@@ -48,22 +55,23 @@ class Stream:
         return window[:length]
 
 
-def natural(value, what):
-    """``value`` as it is, if it is an integer of at least 0 (True and 3.0 are not) that a file can mean."""
+def non_negative(value: Any, what: str) -> int:
+    """``value`` as it is, if it is an integer of at least 0 and below 2⁶³ (True and 3.0 are not)."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise WeightsError(f"{what} must be an integer of at least 0 and below 2⁶³")
     return value
 
 
-def parse_json(text, what, budget=None, **options):
-    """The value of a JSON document, str or bytes; paid for before it is parsed, by its own size where nobody else does.
+def parse_json(text: str | bytes, what: str, budget: limits.Budget | None = None, **options: Any) -> Any:
+    """The value of a JSON document; paid for before it is parsed, from a budget of its own size where none is given.
 
     Every value stands behind one of ``[ { , :`` and takes at most 80 bytes of Python beside its text, an object's first
     member three times as much; a text takes up to four bytes a character.
     """
-    marks = (b"[", b"{", b",", b":") if isinstance(text, bytes) else ("[", "{", ",", ":")
+    count: Any = text.count                                      # of bytes in bytes, of str in str
+    marks = sum(map(count, (b"[", b"{", b",", b":") if isinstance(text, bytes) else "[{,:"))
     budget = Budget(len(text)) if budget is None else budget
-    budget.spend(80 * sum(map(text.count, marks)) + 4 * len(text), what)
+    budget.spend(80 * marks + 4 * len(text), what)
     try:
         return json.loads(text, **options)
     except WeightsError:

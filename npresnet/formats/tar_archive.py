@@ -1,18 +1,20 @@
-"""A strict reader of the few tar archives [T] that checkpoints were once: regular files, no links, nothing sparse.
+"""Reads tar archives [T] (ustar, and pax with nothing but times and owners), as PyTorch once wrote them.
+
+Links, devices, sparse files, repeated names, and extended headers that set a name or a size are refused.
 
 [T] POSIX.1-2017, pax Interchange Format and ustar Interchange Format
 """
 
-from .errors import WeightsError, describing, shown
-from .stream import Stream
+from .errors import WeightsError, error_context, quoted
+from .stream import Bytes, Stream
 
 HARMLESS = {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}  # of a pax header
 
 
-def tar_members(data):
-    """name → bytes (a view of ``data``)."""
+def tar_members(data: Bytes) -> dict[str, memoryview]:
+    """name → content, a view of ``data``."""
     stream, members = Stream(data), {}
-    with describing("tar"):
+    with error_context("tar"):
         while any(header := bytes(stream.read(512))):            # 512 zeros end the archive
             name, kind, size = parse_header(header)
             content = stream.read(size)
@@ -20,9 +22,9 @@ def tar_members(data):
             if kind == b"x":
                 check_pax(bytes(content))
             elif kind not in (b"0", b"\0"):
-                raise WeightsError(f"the member {shown(name)} is no regular file (a link, a device, sparse …)")
+                raise WeightsError(f"the member {quoted(name)} is no regular file (a link, a device, sparse …)")
             elif name in members:
-                raise WeightsError(f"the member {shown(name)} appears twice; which one counts is ambiguous")
+                raise WeightsError(f"the member {quoted(name)} appears twice; which one counts is ambiguous")
             else:
                 members[name] = content
     return members
@@ -51,4 +53,4 @@ def check_pax(content):
     for record in content.rstrip(b"\n").split(b"\n"):
         key = record.partition(b" ")[2].partition(b"=")[0].decode("utf-8")
         if key not in HARMLESS:
-            raise WeightsError(f"an extended header sets {shown(key)}, which could mislead a reader")
+            raise WeightsError(f"an extended header sets {quoted(key)}, which could mislead a reader")

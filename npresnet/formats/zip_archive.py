@@ -1,22 +1,25 @@
-"""A strict reader of zip archives [Z] over bytes in memory.
+"""Reads zip archives [Z], zip64 included, from bytes in memory; members are stored or deflated.
 
 Two readers that disagree on what an archive holds are an old way to smuggle; zipfile takes the last of two members of
 one name, PyTorch the first.  So every field that exists twice must agree, members may neither repeat nor overlap, and
-each must have the size and the checksum that the directory promises.
+each must have the size and the checksum that the directory promises.  Encryption, other methods, comments, several
+disks, bytes behind the end, absolute names and names with ".." are refused.
 
 [Z] APPNOTE.TXT 6.3.10, the sections named below
 """
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from .errors import WeightsError, describing, shown
+from .errors import WeightsError, error_context, quoted
+from .stream import Budget, Bytes
 
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 SIZES_FOLLOW = 0x0008  # the local header holds zeros, the sizes stand in the directory (and behind the data)
-MORE = 0xFFFFFFFF      # the real number stands in a zip64 field
+ZIP64 = 0xFFFFFFFF     # the real number stands in a zip64 field
 
 
 class Member(NamedTuple):
@@ -32,66 +35,68 @@ class Member(NamedTuple):
 class ZipArchive:
     """``names()`` and ``read(name)``.  A stored member is a view of ``data``; an inflated one is paid by ``budget``."""
 
-    def __init__(self, data, budget):
+    def __init__(self, data: Bytes, budget: Budget):
         self.data, self.budget = memoryview(data), budget
-        with describing("zip directory"):
+        with error_context("zip directory"):
             start, count, end = find_directory(self.data)
             budget.spend(1024 * count, "the directory")          # a Member and its places in two dicts
-            self.members = {}
+            self.members: dict[str, Member] = {}
             for member in directory(self.data[start:end], count):
                 if not is_plain(member.name):
-                    raise WeightsError(f"the member name {shown(member.name)} is no plain relative path")
+                    raise WeightsError(f"the member name {quoted(member.name)} is no plain relative path")
                 if member.name in self.members:
-                    raise WeightsError(f"the member {shown(member.name)} appears twice; which one counts is ambiguous")
+                    raise WeightsError(f"the member {quoted(member.name)} appears twice; which one counts is ambiguous")
                 self.members[member.name] = member
-            self.spans = self.lay_out(start)
+            self.starts = self.locate(start)
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.members
 
-    def names(self):
+    def names(self) -> list[str]:
+        """In the directory's order."""
         return list(self.members)
 
-    def lay_out(self, directory_start):
-        """Where each member's bytes lie; no two may overlap, and none the directory."""
-        spans, free_from = {}, 0
+    def locate(self, directory_start: int) -> dict[str, int]:
+        """Where each member's bytes start; no two may overlap, and none the directory."""
+        starts, end = {}, 0
         for member in sorted(self.members.values(), key=lambda m: m.header):
-            start = local_data(self.data, member)
-            if member.header < free_from or start + member.packed > directory_start:
-                raise WeightsError(f"the member {shown(member.name)} overlaps another part of the archive")
-            spans[member.name] = start
-            free_from = start + member.packed
-        return spans
+            start = data_start(self.data, member)
+            if member.header < end or start + member.packed > directory_start:
+                raise WeightsError(f"the member {quoted(member.name)} overlaps another part of the archive")
+            starts[member.name] = start
+            end = start + member.packed
+        return starts
 
-    def read(self, name):
-        with describing(f"member {shown(name)}"):
+    def read(self, name: str) -> memoryview:
+        """The member's bytes, unpacked, their size and checksum right."""
+        with error_context(f"member {quoted(name)}"):
             if name not in self.members:
                 raise WeightsError("not in the archive")
-            member, start = self.members[name], self.spans[name]
+            member, start = self.members[name], self.starts[name]
             packed = self.data[start:start + member.packed]
-            plain = packed if member.method == STORED else self.inflate(packed, member)
-            if len(plain) != member.size:
-                raise WeightsError(f"holds {len(plain):,} bytes, the directory says {member.size:,}")
-            if zlib.crc32(plain) != member.crc:
+            content = packed if member.method == STORED else self.inflate(packed, member)
+            if len(content) != member.size:
+                raise WeightsError(f"holds {len(content):,} bytes, the directory says {member.size:,}")
+            if zlib.crc32(content) != member.crc:
                 raise WeightsError("the checksum is wrong; the file is damaged, fetch it again")
-            return plain
+            return content
 
-    def inflate(self, packed, member):
-        """At most the declared size is ever produced, and the budget is asked before."""
+    def inflate(self, packed: memoryview, member: Member) -> memoryview:
+        """At most one byte more than the declared size is ever produced, and it is paid for before."""
         self.budget.spend(member.size, "the inflated data")
-        machine = zlib.decompressobj(-zlib.MAX_WBITS)
-        plain = machine.decompress(packed, member.size + 1)
-        if not machine.eof or machine.unused_data:
+        decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = decompressor.decompress(packed, member.size + 1)
+        if not decompressor.eof or decompressor.unused_data:
             raise WeightsError(f"does not inflate to the {member.size:,} bytes that the directory says")
-        return memoryview(plain)
+        return memoryview(content)
 
 
-def is_plain(name) -> bool:
-    """Is this a relative path that leads nowhere else?"""
+def is_plain(name: str) -> bool:
+    """Whether this is a relative path without ".." or an empty part."""
     return not {"..", ""} & set(name.split("/")) and "\0" not in name
 
 
-def find_directory(data):
+def find_directory(data: memoryview) -> tuple[int, int, int]:
     """(start, members, end) of the central directory: §4.3.16, or §4.3.14 and §4.3.15 for zip64."""
     end = len(data) - 22
     if end < 0 or data[end:end + 4] != b"PK\5\6":
@@ -108,7 +113,7 @@ def find_directory(data):
     return start, count, end
 
 
-def directory(data, count):
+def directory(data: memoryview, count: int) -> Iterator[Member]:
     """The central directory's entries, §4.3.12."""
     position = 0
     for _ in range(count):
@@ -119,35 +124,35 @@ def directory(data, count):
         position += 46 + n + m + k
         if signature != b"PK\1\2" or position > len(data):
             raise WeightsError("an entry of the directory is damaged")
-        size, packed, header = widened([size, packed, header], extra)
+        size, packed, header = with_zip64([size, packed, header], extra)
         yield Member(name.decode("utf-8"), flags, method, crc, packed, size, header)
     if position != len(data):
         raise WeightsError(f"the directory holds more than the {count:,} entries that it declares")
 
 
-def widened(values, extra):
+def with_zip64(values: list[int], extra: memoryview) -> list[int]:
     """32-bit values that are full are replaced by the zip64 extra field's 64-bit ones, in order: §4.5.3."""
-    if MORE not in values:
+    if ZIP64 not in values:
         return values
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<2H", extra)
         if kind == 1:
-            wide = iter(struct.unpack_from(f"<{values.count(MORE)}Q", extra[4:4 + size]))
-            return [next(wide) if value == MORE else value for value in values]
+            wide = iter(struct.unpack_from(f"<{values.count(ZIP64)}Q", extra[4:4 + size]))
+            return [next(wide) if value == ZIP64 else value for value in values]
         extra = extra[4 + size:]
     raise WeightsError("a zip64 size is missing")
 
 
-def local_data(data, member):
+def data_start(data: memoryview, member: Member) -> int:
     """Where the member's bytes start; its local header, §4.3.7, must agree with the directory's entry."""
-    with describing(f"member {shown(member.name)}"):
+    with error_context(f"member {quoted(member.name)}"):
         fields = struct.unpack_from("<4s5H3L2H", data, member.header)
         signature, _, flags, method, _, _, crc, packed, size, n, m = fields
         name = bytes(data[member.header + 30:member.header + 30 + n])
-        told = (crc, packed, size)
-        if (MORE in told[1:]) or (flags & SIZES_FOLLOW and not any(told)):
-            told = (member.crc, member.packed, member.size)      # told elsewhere
-        if signature != b"PK\3\4" or (name, method, flags, told) != (
+        local = (crc, packed, size)
+        if (ZIP64 in local[1:]) or (flags & SIZES_FOLLOW and not any(local)):
+            local = (member.crc, member.packed, member.size)     # they stand elsewhere
+        if signature != b"PK\3\4" or (name, method, flags, local) != (
                 member.name.encode("utf-8"), member.method, member.flags, (member.crc, member.packed, member.size)):
             raise WeightsError("its two headers disagree")
         if member.flags & ENCRYPTED or member.method not in (STORED, DEFLATED):

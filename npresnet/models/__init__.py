@@ -2,6 +2,7 @@
 
 from .dialects import Dialect
 from .published import DIALECTS, details
-from .registry import FAMILY, Entry, Spec, build, list_models, rebuild
+from .registry import FAMILY, Entry, build, list_models, rebuild
+from .spec import Spec
 
 __all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "details", "list_models", "rebuild"]

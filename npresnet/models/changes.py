@@ -1,58 +1,61 @@
-"""What was changed in a network after it was built: told in plain values, and made again from them.
+"""The layers of a network that were changed after it was built, as a list of plain values, and back.
 
     [{"path": "maxpool", "class": "Identity", "options": {}},
      {"path": "layer4.1.conv2", "class": "Conv2d", "options": {"stride": 1, "padding": 2, "dilation": 2, "groups": 1}}]
 
-A layer's sizes are those of its arrays and are not told.  Only the classes and options in ``LAYERS`` are written and
-read, so a list out of a stranger's file builds layers of this package and nothing else.
+A layer's sizes are those of its arrays and are not listed.  Only the classes and options in ``LAYERS`` are written and
+read, so that a list out of an untrusted file builds layers of this package and nothing else.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from .. import nn
 from ..nn.layers import Function
+from ..nn.module import Model
 
 MOST = 4096                                    # of pixels or channels in an option: more is an accident or an attack
 DEEPEST = 8                                    # names in a path
 OPTIONAL = ("se", "softmax")                   # what a network or a block may do without
-ABOUT = ("built", "classes", "notes", "preprocessing", "training")    # attributes that no score depends on
+NO_SCORES = ("built", "classes", "notes", "preprocessing", "training")    # attributes that no score depends on
 
 
-def whole(value, least=1):
+def count(value: Any, least: int = 1) -> bool:
     return type(value) is int and least <= value <= MOST
 
 
-def size(value, least=1):
+def size(value: Any, least: int = 1) -> bool:
     """An int, or a (vertical, horizontal) pair."""
-    return whole(value, least) or (type(value) is tuple and len(value) == 2 and all(whole(v, least) for v in value))
+    return count(value, least) or (type(value) is tuple and len(value) == 2 and all(count(v, least) for v in value))
 
 
-def padding(value):
+def padding(value: Any) -> bool:
     return value == "same" or size(value, 0) or (type(value) is tuple and len(value) == 2
                                                  and all(type(v) is tuple and size(v, 0) for v in value))
 
 
-def amount(value):
+def amount(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
 
 
-def fraction(value):
+def fraction(value: Any) -> bool:
     return value is None or (amount(value) and value <= 1)
 
 
-def flag(value):
+def flag(value: Any) -> bool:
     return type(value) is bool
 
 
-def channels(value):
-    return whole(value, 0)
+def channels(value: Any) -> bool:
+    return count(value, 0)
 
 
 WINDOW = {"kernel": size, "stride": size, "padding": padding, "ceil_mode": flag}
-LAYERS = {                                     # class → its options, and what each may be
-    nn.Conv2d: {"stride": size, "padding": padding, "dilation": size, "groups": whole},
+LAYERS: dict[type, dict[str, Any]] = {         # class → its options, and what each may be
+    nn.Conv2d: {"stride": size, "padding": padding, "dilation": size, "groups": count},
     nn.BatchNorm2d: {"eps": amount, "momentum": fraction, "unbiased": flag, "frozen": flag},
     nn.Linear: {}, nn.ReLU: {}, nn.Softmax: {}, nn.GlobalAvgPool2d: {}, nn.Identity: {}, nn.Sequential: {},
     nn.MaxPool2d: {**WINDOW, "dilation": size}, nn.AvgPool2d: {**WINDOW, "count_include_pad": flag},
@@ -62,13 +65,13 @@ LAYERS = {                                     # class → its options, and what
 CLASSES = {kind.__name__: kind for kind in LAYERS}
 
 
-# -- telling ---------------------------------------------------------------------------------------------------------
+# -- from a network to a list ----------------------------------------------------------------------------------------
 
 
-def changes(part, reference, path=""):
+def changes(part: nn.Module | None, reference: nn.Module | None, path: str = "") -> Iterator[dict[str, Any]]:
     """The entries that make ``reference`` into ``part``, in the order in which ``apply`` takes them.
 
-    Raises ValueError where ``part`` holds what no entry can tell.
+    Raises ValueError where ``part`` holds what no entry can describe.
     """
     if part is None:
         if reference is not None:
@@ -76,16 +79,16 @@ def changes(part, reference, path=""):
         return
     refuse_shadows(part, path)
     if not alike(part, reference):
-        yield told(part, path)
+        yield entry_of(part, path)
         reference = type(part)() if type(part) is nn.Sequential else None
     ours, theirs = part.children(), reference.children() if reference else {}
     for name in {**theirs, **ours}:
         yield from changes(ours.get(name), theirs.get(name), f"{path}.{name}" if path else name)
 
 
-def alike(part, reference):
+def alike(part: nn.Module, reference: nn.Module | None) -> bool:
     """Whether they are one layer, apart from what stands inside them."""
-    if type(part) is not type(reference):
+    if reference is None or type(part) is not type(reference):
         return False
     if type(part) is nn.Sequential:                              # parts may go, or come at the end
         ours, theirs = list(part.children()), reference.children()
@@ -96,8 +99,8 @@ def alike(part, reference):
     return details_of(part) == details_of(reference) and part.children().keys() <= vars(reference).keys()
 
 
-def told(part, path):
-    """One entry."""
+def entry_of(part: nn.Module, path: str) -> dict[str, Any]:
+    """The entry that describes a layer."""
     kind, where = type(part).__name__, path or "the network"
     if type(part) not in LAYERS:
         raise ValueError(f"{where} is a {kind} that no option of create_model builds, and cannot be described")
@@ -108,48 +111,49 @@ def told(part, path):
     return {"path": path, "class": kind, "options": listed(options)}
 
 
-def arrays_of(kind):
+def arrays_of(kind: type) -> tuple[str, ...]:
     return {nn.Conv2d: ("weight",), nn.Linear: ("weight",),
             nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}.get(kind, ())
 
 
-def sizes_of(layer):
+def sizes_of(layer: nn.Module) -> dict[str, tuple[int, ...]]:
     """name → shape of a layer's own arrays."""
-    return {name: box.value.shape for name, box in vars(layer).items() if isinstance(box, (nn.Parameter, nn.Buffer))}
+    return {name: array.value.shape for name, array in vars(layer).items()
+            if isinstance(array, (nn.Parameter, nn.Buffer))}
 
 
-def options_of(layer):
+def options_of(layer: nn.Module) -> dict[str, Any]:
     options = layer.static if isinstance(layer, Function) else {n: getattr(layer, n) for n in LAYERS[type(layer)]}
     return {name: tupled(value.item() if isinstance(value, np.generic) else value) for name, value in options.items()}
 
 
-def details_of(block):
+def details_of(block: nn.Module) -> dict[str, Any]:
     """The plain values by which a network or a block decides what follows what, and which parts it has."""
     held = (nn.Module, nn.Parameter, nn.Buffer, type(None))
-    return {name: value for name, value in vars(block).items() if name not in ABOUT and not isinstance(value, held)}
+    return {name: value for name, value in vars(block).items() if name not in NO_SCORES and not isinstance(value, held)}
 
 
-def refuse_shadows(part, path):
-    """Nothing may stand in the place of a method; attributes that no method reads harm nobody."""
+def refuse_shadows(part: nn.Module, path: str) -> None:
+    """Raise where an attribute hides one of the class, such as a method; others change no score."""
     allowed = {"training", *LAYERS.get(type(part), ())}
     for name in vars(part):
         if hasattr(type(part), name) and name not in allowed:
             raise ValueError(f"{path or 'the network'} has a {name} of its own, which cannot be described")
 
 
-def refuse_shared(model):
-    """Arrays that stand in two places would come back as two."""
-    seen = {}
-    for key, box in model.named_arrays():
-        first = seen.setdefault(id(box), key)
+def refuse_shared(model: nn.Module) -> None:
+    """Raise where one parameter or buffer stands in two places: it would come back as two."""
+    seen: dict[int, str] = {}
+    for key, array in model.named_arrays():
+        first = seen.setdefault(id(array), key)
         if first != key:
             raise ValueError(f"{key} and {first} are one and would come back as two; put a deepcopy in place of one")
 
 
-# -- making ----------------------------------------------------------------------------------------------------------
+# -- from a list to a network ----------------------------------------------------------------------------------------
 
 
-def apply(model, entries, shapes):
+def apply(model: Model, entries: Iterable[Any], shapes: Mapping[str, tuple[int, ...]]) -> Model:
     """Make the changes, in place; ``shapes`` (key → shape) are those of the arrays that the model will be given.
 
     ``entries`` may be anything that JSON holds.  Raises ValueError.
@@ -160,26 +164,27 @@ def apply(model, entries, shapes):
         if path is None or path in seen or path.count(".") >= DEEPEST:
             raise ValueError("an entry of the list of changed layers is none, or comes twice")
         seen.add(path)
-        put(model, path, None if entry["class"] is None else made(entry, shapes))
+        put(model, path, None if entry["class"] is None else layer_of(entry, shapes))
     return model
 
 
-def is_entry(entry):
+def is_entry(entry: Any) -> bool:
     return (type(entry) is dict and entry.keys() == {"path", "class", "options"} and type(entry["path"]) is str
             and type(entry["class"]) in (str, type(None)) and type(entry["options"]) is dict)
 
 
-def made(entry, shapes):
-    """The layer that an entry tells of, with its arrays all zero."""
-    path, kind, options = entry["path"], entry["class"], {k: tupled(v) for k, v in entry["options"].items()}
+def layer_of(entry: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    """The layer that an entry describes, with its arrays all zero."""
+    path, kind = entry["path"], entry["class"]
+    options: dict[str, Any] = {name: tupled(value) for name, value in entry["options"].items()}
     check_options(kind, options, repr(path[:100]))
     sizes = {name: shapes.get(f"{path}.{name}") for name in (*arrays_of(CLASSES[kind]), "bias")}
-    weight, bias = sizes.get("weight"), sizes["bias"] is not None
+    weight, bias = tuple(sizes.get("weight") or ()), sizes["bias"] is not None
     ndim = {"Conv2d": 4, "Linear": 2, "BatchNorm2d": 1}.get(kind)
-    if ndim and (weight is None or len(weight) != ndim or 0 in weight):
+    if ndim and (len(weight) != ndim or 0 in weight):
         raise ValueError(f"there is no weight of {ndim} dimensions for the {kind} at {path[:100]!r}")
     if kind == "Conv2d":
-        return nn.Conv2d(weight[1] * options["groups"], weight[0], weight[2:], **options, bias=bias)
+        return nn.Conv2d(weight[1] * options["groups"], weight[0], (weight[2], weight[3]), **options, bias=bias)
     if kind == "Linear":
         return nn.Linear(weight[1], weight[0], bias=bias)
     if kind == "BatchNorm2d":
@@ -189,12 +194,12 @@ def made(entry, shapes):
     return CLASSES[kind](**options)
 
 
-def freeze(norm):
+def freeze(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     norm.frozen = True
     return norm
 
 
-def check_options(kind, options, where):
+def check_options(kind: str, options: Mapping[str, Any], where: str) -> None:
     """Exactly the options of the class, or those that a layer without weights was given; each of its kind."""
     if kind not in CLASSES:
         raise ValueError(f"{where} is of no class that is known here: {kind[:100]!r}")
@@ -207,7 +212,7 @@ def check_options(kind, options, where):
         raise ValueError(f"{where}: {wrong} of a {kind} cannot be {str(options[wrong])[:60]!r}")
 
 
-def put(model, path, layer):
+def put(model: nn.Module, path: str, layer: nn.Module | None) -> None:
     """Set the part of that name, which must be one that its parent runs."""
     *parents, name = path.split(".")
     parent = model
@@ -227,14 +232,14 @@ def put(model, path, layer):
         raise ValueError(f"a network cannot be without its {path[:100]!r}")
 
 
-def tupled(value):
+def tupled(value: Any) -> Any:
     """The value with tuples for lists, all the way down; options nest twice."""
     return tuple(map(tupled, value)) if type(value) in (list, tuple) else value
 
 
-def listed(options):
+def listed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: listed_value(value) for name, value in options.items()}
 
 
-def listed_value(value):
+def listed_value(value: Any) -> Any:
     return list(map(listed_value, value)) if type(value) is tuple else value

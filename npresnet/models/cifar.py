@@ -3,20 +3,22 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
 """
 
-from ..nn import GlobalAvgPool2d, Linear, ReLU
+from ..nn import GlobalAvgPool2d, Linear, Module, ReLU
 from .classifier import Classifier
-from .resnet import add_stages
+from .dialects import Dialect
+from .resnet import Block, add_stages
 
 
 class CifarResNet(Classifier):
     """A 3×3 stem, three stages of n blocks at 16, 32 and 64 channels: 6n + 2 layers.     [R1] §4.2
 
-    Without a pooling stem, a 32×32 image meets the classifier as 64 features of 8×8.
+    Without a pooling stem, a 32×32 image reaches the last pooling as 64 features of 8×8.
     """
 
     unread = frozenset({"stem", "stem_width", "stem_bias", "pool", "bare_bias", "stride_in"})
 
-    def __init__(self, dialect, block, depths, num_classes=10, in_channels=3, width=16):
+    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int = 10,
+                 in_channels: int = 3, width: int = 16):
         self.conv1 = dialect.conv(in_channels, width, 3)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()
@@ -25,5 +27,5 @@ class CifarResNet(Classifier):
         self.fc = Linear(4 * width * block.expansion, num_classes)
         self.finish(dialect)
 
-    def features_and_scores(self):
+    def features_and_scores(self) -> tuple[Module, ...]:
         return self.conv1, self.bn1, self.relu, self.layer1, self.layer2, self.layer3, self.avgpool, self.fc

@@ -1,8 +1,12 @@
 """What every network of the family is: a chain that ends in scores, or in their softmax."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from ..nn import Chain, Conv2d, Linear, Softmax
+from ..nn import Chain, Conv2d, Linear, Module, Softmax
+from .dialects import Dialect
+from .spec import Spec
 
 
 class Classifier(Chain):
@@ -14,10 +18,23 @@ class Classifier(Chain):
 
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
+    final_norm = False            # whether a batch norm follows the last block
+
+    built: Spec                         # set by build(), as are
+    preprocessing: Any                  # a preset's name, or a Preprocessing
+    classes: Sequence[str] | None       # the names of the classes, None until weights bring some
+    notes: list[str]                    # what a file left open (set by load_model)
+
+    conv1: Module
+    layer1: Any                         # the stages
+    layer2: Any
+    layer3: Any
+    fc: Any                             # a Linear, or what was put in its place
+    softmax: Module | None
 
     @property
-    def spec(self):
-        """How it was built (a Spec), with as many classes and input channels as its layers have by now."""
+    def spec(self) -> Spec:
+        """How it was built, with as many classes and input channels as its layers have by now."""
         if "built" not in vars(self):
             raise AttributeError("this network was not built by name, so it has no spec")
         head = [part for part in self.fc.modules() if isinstance(part, Linear)]
@@ -27,16 +44,16 @@ class Classifier(Chain):
         return replace(self.built, num_classes=classes, in_channels=channels)
 
     @spec.setter
-    def spec(self, spec):
+    def spec(self, spec: Spec) -> None:
         self.built = spec
 
-    def finish(self, dialect):
+    def finish(self, dialect: Dialect) -> None:
         """Assign the last layer: a softmax, or nothing."""
         self.softmax = Softmax() if dialect.softmax else None
 
-    def features_and_scores(self):
+    def features_and_scores(self) -> tuple[Module, ...]:
         """The parts up to the scores, in the order they run."""
         raise NotImplementedError
 
-    def layers(self):
+    def layers(self) -> tuple[Module, ...]:
         return self.features_and_scores() if self.softmax is None else (*self.features_and_scores(), self.softmax)

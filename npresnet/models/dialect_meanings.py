@@ -1,8 +1,8 @@
-"""What each detail of a dialect means, for someone who meets it for the first time."""
+"""What each detail of a dialect means, in one or two sentences for `npresnet diff`."""
 
 MEANING = {
-    "stride_on": "which convolution of a bottleneck halves the picture: the 3×3 looks at every pixel before half of "
-                 "the rows and columns go; a strided 1×1 never looks at three of four.  The same weights fit, and give "
+    "stride_on": "which convolution of a bottleneck halves the image: the 3×3 reads every pixel before half of "
+                 "the rows and columns go; a strided 1×1 never reads three of four.  The same weights fit, and give "
                  "other numbers.  With the 3×3 the first convolution works on four times as many pixels: more MACs.",
     "shortcut": "how a shortcut changes shape: A adds zero channels, B projects with a 1×1 convolution where it must, "
                 "B-leading also at the start of the first stage, C in every block.",
@@ -23,9 +23,9 @@ MEANING = {
     "squeeze": "whether each branch ends in a gate that scales its channels by what it sees in their means.",
     "relu_before_sum": "whether a bottleneck's branch passes a ReLU before the addition, so that it can only add.",
     "bare_bias": "whether convolutions that feed no batch norm add a bias.",
-    "stride_in": "which block of a stage halves the picture in a pre-activation network: its first, or its last.",
+    "stride_in": "which block of a stage halves the image in a pre-activation network: its first, or its last.",
     "softmax": "whether the network ends in probabilities.  model.logits(x) gives the scores of both.",
-    "preprocessing": "how a picture becomes numbers.  The wrong recipe costs accuracy without any error.",
+    "preprocessing": "how an image becomes numbers.  The wrong preprocessing costs accuracy without any error.",
 }
 
 TRAINING_ONLY = ("momentum", "unbiased")

@@ -1,7 +1,7 @@
 """The published ResNets differ in details that silently change the numbers.  A dialect names them all.
 
 Every field is one such detail; ``create_model(name, field=value)`` changes one, ``dialect=`` all.
-Models make their layers through a dialect's methods, so that each detail stands here and nowhere else;
+Models make their layers through a dialect's methods, so that each detail is decided in this file alone;
 :mod:`npresnet.models.published` lists the dialects by name.
 
 Two conventions give the size o of an output from the size i of an input, a kernel of k and a stride of s:
@@ -11,12 +11,12 @@ Two conventions give the size o of an output from the size i of an input, a kern
     'valid' (TensorFlow)   o = ⌈(i − k + 1) / s⌉             the first with p = 0, written otherwise
 
 At stride 1 an odd kernel's 'same' is p = (k − 1)/2.  At stride 2 on an even image, 'same' starts one pixel later:
-a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see another picture.
+a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights meet other pixels.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..nn import (
     AvgPool2d,
@@ -24,6 +24,7 @@ from ..nn import (
     Conv2d,
     Identity,
     MaxPool2d,
+    Module,
     ReLU,
     Sequential,
     Subsample,
@@ -46,7 +47,7 @@ CHOICES = {
 class Kind(NamedTuple):
     """What a detail may be, as a test and in words."""
 
-    suits: Callable
+    allows: Callable[[Any], bool]
     words: str
 
 
@@ -79,7 +80,7 @@ class Dialect:
     pool: str = "padded"          # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"
     avg_down: bool = False        # a strided projection averages 2×2 pixels instead of leaving three of four out
     squeeze: bool = False         # a squeeze-and-excitation gate ends each residual branch
-    relu_before_sum: bool = False # a bottleneck's branch is bent once more before the addition
+    relu_before_sum: bool = False # a bottleneck's branch ends in a ReLU of its own
     bare_bias: bool = False       # in pre-activation nets, convolutions that feed no batch norm have a bias
     stride_in: str = "first"      # in pre-activation nets, the block of a stage that downsamples
     softmax: bool = False         # the network ends in probabilities; model.logits(x) gives the scores before
@@ -90,22 +91,23 @@ class Dialect:
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field}={getattr(self, field)!r}: use one of {', '.join(map(repr, allowed))}")
         for field, kind in KINDS.items():
-            if not kind.suits(getattr(self, field)):
+            if not kind.allows(getattr(self, field)):
                 raise ValueError(f"{field}={getattr(self, field)!r}: give {kind.words}")
 
     # -- layers ----------------------------------------------------------------------------------
 
-    def conv(self, channels, filters, kernel, stride=1, groups=1, bias=None):
+    def conv(self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1,
+             bias: bool | None = None) -> Conv2d:
         """A convolution padded so that it keeps the size of an image at stride 1."""
         padding = "same" if self.padding == "same" else kernel // 2
         bias = self.conv_bias if bias is None else bias
         return Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=bias)
 
-    def norm(self, channels):
+    def norm(self, channels: int) -> BatchNorm2d:
         return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
 
-    def stem_conv(self, channels, filters):
-        """The first convolution, and its number of filters: those asked for, unless the stem is deep."""
+    def stem_conv(self, channels: int, filters: int) -> tuple[Module, int]:
+        """The first convolution, and its number of filters: ``filters``, unless the stem is deep."""
         width = self.stem_width
         if self.stem != "deep":
             bias = self.bare_bias if self.stem == "bare" else self.conv_bias
@@ -114,20 +116,20 @@ class Dialect:
                           self.conv(width, width, 3), self.norm(width), ReLU(),
                           self.conv(width, 2 * width, 3)), 2 * width
 
-    def stem_pool(self):
+    def stem_pool(self) -> Module:
         if self.pool == "zeros":      # of a signed image, a 0 may win where −∞ never does
             return Sequential(ZeroPad2d(padding=1), MaxPool2d(3, stride=2))
         padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
         return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
 
-    def projection(self, channels, out, stride):
+    def projection(self, channels: int, out: int, stride: int) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
         if not self.avg_down:
             return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
         pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
         return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
 
-    def path(self, channels, out, stride, leading):
+    def shortcut_path(self, channels: int, out: int, stride: int, leading: bool) -> Module:
         """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""
         agree = stride == 1 and channels == out
         everywhere = self.shortcut == "C" or (self.shortcut == "B-leading" and leading)
@@ -141,18 +143,18 @@ class Dialect:
         before = (out - channels) // 2 if self.shortcut == "A" else 0
         return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
 
-    def gate(self, channels):
-        """What scales a residual branch's channels, or None."""
+    def gate(self, channels: int) -> SqueezeExcite | None:
+        """The squeeze-and-excitation gate of a residual branch, or None."""
         return SqueezeExcite(channels) if self.squeeze else None
 
     # -- variations ------------------------------------------------------------------------------
 
-    def differs(self, other) -> list[str]:
+    def differs(self, other: "Dialect") -> list[str]:
         """The details in which ``other`` gives other scores with the same weights."""
         names = (field.name for field in fields(self) if field.name not in SAME_SCORES)
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
-    def but(self, **options):
+    def replace(self, **options: Any) -> "Dialect":
         """This dialect with some details changed."""
         known = [field.name for field in fields(self) if field.name not in ("name", "preprocessing")]
         unknown = sorted(options.keys() - set(known))

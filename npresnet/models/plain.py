@@ -3,7 +3,8 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §3.3 and §4.2
 """
 
-from ..nn import Chain, ReLU
+from ..nn import Chain, Module, ReLU
+from .dialects import Dialect
 
 
 class PlainBlock(Chain):
@@ -12,12 +13,12 @@ class PlainBlock(Chain):
     expansion = 1
     unread = frozenset({"shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect, channels, width, stride=1, leading=False):
+    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()
         self.conv2 = dialect.conv(width, width, 3)
         self.bn2 = dialect.norm(width)
 
-    def layers(self):
+    def layers(self) -> tuple[Module, ...]:
         return self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu

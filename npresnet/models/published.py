@@ -7,6 +7,7 @@
 """
 
 from dataclasses import replace
+from typing import Any
 
 from .dialects import Dialect
 
@@ -50,7 +51,7 @@ PARTICULAR = {                             # (dialect, model) → details that o
 }
 
 
-def details(model, dialect, **options) -> Dialect:
+def details(model: str, dialect: str, **options: Any) -> Dialect:
     """How ``dialect`` builds ``model``, with some details changed by ``options``.
 
     Raises ValueError where the dialect is unknown or was never published for such a model.
@@ -61,4 +62,4 @@ def details(model, dialect, **options) -> Dialect:
     if published is not None and model not in published:
         raise ValueError(f"there is no {model} in the dialect {dialect!r}, only {', '.join(published)}; "
                          "build it with dialect=\"torchvision\" and change single details by their names")
-    return replace(DIALECTS[dialect], **PARTICULAR.get((dialect, model), {})).but(**options)
+    return replace(DIALECTS[dialect], **PARTICULAR.get((dialect, model), {})).replace(**options)

@@ -1,56 +1,51 @@
-"""Every model by its name: what it is built of, and a record of how it was built."""
+"""Every model by its name, and how to build it."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
 from .changes import apply
 from .cifar import CifarResNet
+from .classifier import Classifier
 from .dialects import Dialect
 from .plain import PlainBlock
 from .published import details
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .resnet_v2 import PreActBasicBlock, PreActBottleneck, PreActResNet
+from .spec import Spec
+from .structure import Structure
 
 
 @dataclass(frozen=True)
 class Entry:
     """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
 
-    build: Callable
+    build: partial
     num_classes: int
     preprocessing: str
+    structure: Structure            # by which its arrays are recognised
     defaults: dict = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class Spec:
-    """How a model was built: enough to build it again."""
-
-    name: str
-    num_classes: int
-    in_channels: int = 3
-    dialect: str = "torchvision"
-    options: dict = field(default_factory=dict)    # the dialect's details that were changed
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Spec":
-        return cls(**json.loads(text))
+    def unread(self) -> frozenset[str]:
+        """The details of a dialect that this network has no place for."""
+        net: Any = self.build.func
+        return net.unread | getattr(self.build.keywords["block"], "unread", frozenset())
 
 
 def _imagenet(net, block, depths, **options):
-    return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1")
+    structure = Structure(depths, block.expansion, options.get("groups", 1), options.get("base_width", 64),
+                          final_norm=net.final_norm)
+    return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1", structure)
 
 
 def _cifar(net, block, n, **defaults):
-    return Entry(partial(net, block=block, depths=(n, n, n)), 10, "cifar10", defaults)
+    depths = (n, n, n)
+    structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
+    return Entry(partial(net, block=block, depths=depths), 10, "cifar10", structure, defaults)
 
 
 FAMILY: dict[str, Entry] = {
@@ -86,7 +81,8 @@ def list_models() -> list[str]:
     return list(FAMILY)
 
 
-def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **options):
+def build(name: str, num_classes: int | None = None, *, in_channels: int = 3, dialect: str = "torchvision",
+          **options: Any) -> Classifier:
     """The model ``name`` with all weights zero, in eval mode.
 
     ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`).
@@ -97,61 +93,63 @@ def build(name, num_classes=None, *, in_channels=3, dialect="torchvision", **opt
     options = {key: of_its_type(key, value) for key, value in options.items()}
     flavour = details(name, dialect, **{**entry.defaults, **options})
     check_places(name, entry, flavour, options)
-    num_classes = whole("num_classes", entry.num_classes if num_classes is None else num_classes)
-    in_channels = whole("in_channels", in_channels)
+    num_classes = count("num_classes", entry.num_classes if num_classes is None else num_classes)
+    in_channels = count("in_channels", in_channels)
     model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels)
     model.spec = Spec(name, num_classes, in_channels, dialect, options)
     model.preprocessing, model.classes = flavour.preprocessing or entry.preprocessing, None
     return model
 
 
-def rebuild(spec: Spec, shapes, changes=(), frozen=()):
-    """The model that ``spec`` and a list of changed layers tell of, with all weights zero, in eval mode.
+def rebuild(spec: Spec, shapes: Mapping[str, tuple[int, ...]], changes: Iterable[Any] = (),
+            frozen: Iterable[str] = ()) -> Classifier:
+    """The model that ``spec`` and a list of changed layers describe, with all weights zero, in eval mode.
 
     ``shapes`` (key → shape) are those of the arrays it will be given, ``frozen`` the keys of parameters that do not
-    learn.  Raises ValueError where the list does not tell of such a network (see changes.py).
+    learn.  Raises ValueError where the list does not describe such a network (see changes.py).
     """
     head, stem = shapes.get("fc.weight"), shapes.get("conv1.weight") or shapes.get("conv1.0.weight")
     model = build(spec.name, head[0] if head else 1, in_channels=stem[1] if stem and len(stem) > 1 else 1,
-                  dialect=spec.dialect, **spec.options)          # as large as the arrays, whatever the spec says
+                  dialect=spec.dialect, **spec.options)          # the sizes of the arrays, not those of the spec
     model.spec = spec
     apply(model, changes, shapes)
     if model.spec != spec:
         raise ValueError(f"the arrays are of {model.spec.num_classes} classes and {model.spec.in_channels} channels, "
                          f"not of {spec.num_classes} and {spec.in_channels}")
-    boxes = dict(model.named_parameters())
-    unknown = [key for key in frozen if key not in boxes]
+    parameters = dict(model.named_parameters())
+    unknown = [key for key in frozen if key not in parameters]
     if unknown:
         raise ValueError(f"there is no parameter {str(unknown[0])[:100]!r} to freeze")
     for key in frozen:
-        boxes[key].trainable = False
+        parameters[key].trainable = False
     return model
 
 
-def check_places(name, entry, flavour, options):
-    """Refuse details that would change nothing: nobody means that."""
-    net, block = entry.build.func, entry.build.keywords["block"]
-    unread = sorted(options.keys() & (net.unread | getattr(block, "unread", frozenset())))
+def check_places(name: str, entry: Entry, flavour: Dialect, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for details that this network does not use: changing them would have no effect."""
+    net: Any = entry.build.func
+    unread = sorted(options.keys() & entry.unread())
     if unread:
         raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
     if flavour.stem not in net.stems:
         raise ValueError(f"{name} cannot begin with the stem {flavour.stem!r}, only with {' or '.join(net.stems)}")
 
 
-def of_its_type(key, value):
+def of_its_type(key: str, value: Any) -> Any:
     """A detail as JSON keeps it: no scalar of NumPy's, and 1.0 for 1 where numbers are not counted."""
     value = value.item() if isinstance(value, np.generic) else value
     return float(value) if type(value) is int and type(getattr(Dialect, key, None)) is float else value
 
 
-def whole(name, value, least=1) -> int:
-    """An argument that counts something."""
+def count(name: str, value: Any, least: int = 1) -> int:
+    """The value of an argument that counts something, as an int; raises ValueError for anything else."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is a whole number of at least {least}, not {value!r}")
     return int(value)
 
 
-def find(name) -> Entry:
+def find(name: str) -> Entry:
+    """The entry of a model's name; raises ValueError, suggesting others, where there is none."""
     if not isinstance(name, str) or name not in FAMILY:
         from difflib import get_close_matches
         close = get_close_matches(str(name), FAMILY, n=3)

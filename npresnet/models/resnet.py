@@ -5,8 +5,13 @@
 [WR] Zagoruyko & Komodakis 2016, Wide residual networks, arXiv:1605.07146
 """
 
-from ..nn import Chain, GlobalAvgPool2d, Linear, ReLU, Residual, Sequential
+from typing import Any
+
+from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, ReLU, Residual, Sequential
 from .classifier import Classifier
+from .dialects import Dialect
+
+Block = Any             # a class of blocks, called with (dialect, channels, width, stride, leading)
 
 
 class BasicBlock(Chain):
@@ -14,20 +19,20 @@ class BasicBlock(Chain):
 
     expansion = 1
 
-    def __init__(self, dialect, channels, width, stride=1, leading=False):
+    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()
         self.conv2 = dialect.conv(width, width, 3)
         self.bn2 = dialect.norm(width)
         self.se = dialect.gate(width)
-        self.downsample = dialect.path(channels, width, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, width, stride, leading)
 
     @property
-    def last_norm(self):
+    def last_norm(self) -> BatchNorm2d:
         return self.bn2
 
-    def layers(self):
+    def layers(self) -> tuple[Module, ...]:
         gate = [self.se] if self.se else []
         branch = Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2, *gate)
         return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
@@ -43,7 +48,8 @@ class Bottleneck(Chain):
 
     expansion = 4
 
-    def __init__(self, dialect, channels, width, stride=1, leading=False, groups=1, base_width=64):
+    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
+                 groups: int = 1, base_width: int = 64):
         inner, out = width * base_width // 64 * groups, width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
@@ -55,17 +61,17 @@ class Bottleneck(Chain):
         self.se = dialect.gate(out)
         self.relu = ReLU()
         self.relu_before_sum = dialect.relu_before_sum
-        self.downsample = dialect.path(channels, out, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, out, stride, leading)
 
     @property
-    def last_norm(self):
+    def last_norm(self) -> BatchNorm2d:
         return self.bn3
 
-    def layers(self):
-        bend = [self.relu] if self.relu_before_sum else []
+    def layers(self) -> tuple[Module, ...]:
+        last = [self.relu] if self.relu_before_sum else []
         gate = [self.se] if self.se else []
         branch = Sequential(self.conv1, self.bn1, self.relu,
-                            self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *bend, *gate)
+                            self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *last, *gate)
         return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
 
 
@@ -75,7 +81,10 @@ class ResNet(Classifier):
     unread = frozenset({"bare_bias", "stride_in"})
     stems = ("7x7", "deep", "pool-first")
 
-    def __init__(self, dialect, block, depths, num_classes=1000, in_channels=3, width=64, **block_options):
+    layer4: Any
+
+    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int = 1000,
+                 in_channels: int = 3, width: int = 64, **block_options: Any):
         self.conv1, channels = dialect.stem_conv(in_channels, width)                     # conv1
         self.bn1 = dialect.norm(channels)
         self.relu = ReLU()
@@ -86,13 +95,14 @@ class ResNet(Classifier):
         self.fc = Linear(8 * width * block.expansion, num_classes)
         self.finish(dialect)
 
-    def features_and_scores(self):
+    def features_and_scores(self) -> tuple[Module, ...]:
         normed = self.bn1, self.relu
         stem = (self.conv1, self.maxpool, *normed) if self.pool_first else (self.conv1, *normed, self.maxpool)
         return *stem, self.layer1, self.layer2, self.layer3, self.layer4, self.avgpool, self.fc
 
 
-def add_stages(model, block, dialect, channels, depths, width, first=None, **block_options):
+def add_stages(model: Module, block: Block, dialect: Dialect, channels: int, depths: tuple[int, ...], width: int,
+               first: dict[str, Any] | None = None, **block_options: Any) -> None:
     """Assign layer1, layer2, …: each stage after the first halves the image and doubles the width.
 
     ``first`` holds options of the very first block alone.  Where a dialect downsamples in the last block of a stage,

@@ -1,4 +1,4 @@
-"""Pre-activation residual networks: blocks x ↦ S(x) + F(x) whose sum nothing bends.
+"""Pre-activation residual networks: blocks x ↦ S(x) + F(x) with no ReLU after the sum.
 
 Batch norm and ReLU move in front of each convolution, so that the path from block to block is a
 bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscaled, [R2] Eq. 5.
@@ -6,23 +6,26 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 [R2] He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027
 """
 
-from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, ReLU, Residual, Sequential, Subsample
+from typing import Any
+
+from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, ReLU, Residual, Sequential, Subsample
 from .classifier import Classifier
-from .resnet import add_stages
+from .dialects import Dialect
+from .resnet import Block, add_stages
 
 
 class PreActivation(Chain):
-    """What the two kinds of block share.  ``head`` says who reads σ(BN(x)):
+    """What the two kinds of block share.  ``head`` says what reads σ(BN(x)):
 
         "branch"   F only: y = x + F(σ(BN(x))), the block of [R2] Fig. 4e
         "shared"   F and the shortcut, before they split: where a bare 1×1 convolution changes the
                    channels, and in a net's first block ([R2] appendix)
-        "none"     nobody: the stem before has ended in batch norm and ReLU
+        "none"     nothing, for the stem before has ended in batch norm and ReLU
 
     A stride where the channels stay, as in Keras, leaves pixels of x out.
     """
 
-    def __init__(self, dialect, channels, out, stride, head):
+    def __init__(self, dialect: Dialect, channels: int, out: int, stride: int, head: str | None):
         projects = channels != out
         self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
@@ -33,7 +36,11 @@ class PreActivation(Chain):
         else:
             self.downsample = Subsample(stride=stride) if stride > 1 else Identity()
 
-    def layers(self):
+    def branch(self) -> tuple[Module, ...]:
+        """F, after the σ(BN(x)) of the head."""
+        raise NotImplementedError
+
+    def layers(self) -> tuple[Module, ...]:
         if self.head == "branch":
             return (Residual(Sequential(self.bn1, self.relu, *self.branch()), self.downsample),)
         head = (self.bn1, self.relu) if self.head == "shared" else ()
@@ -45,13 +52,14 @@ class PreActBasicBlock(PreActivation):
 
     expansion = 1
 
-    def __init__(self, dialect, channels, width, stride=1, leading=False, head=None):
+    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
+                 head: str | None = None):
         super().__init__(dialect, channels, width, stride, head)
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn2 = dialect.norm(width)
         self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias)
 
-    def branch(self):
+    def branch(self) -> tuple[Module, ...]:
         return self.conv1, self.bn2, self.relu, self.conv2
 
 
@@ -60,7 +68,8 @@ class PreActBottleneck(PreActivation):
 
     expansion = 4
 
-    def __init__(self, dialect, channels, width, stride=1, leading=False, head=None):
+    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
+                 head: str | None = None):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
@@ -69,7 +78,7 @@ class PreActBottleneck(PreActivation):
         self.bn3 = dialect.norm(width)
         self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
-    def branch(self):
+    def branch(self) -> tuple[Module, ...]:
         return self.conv1, self.bn2, self.relu, self.conv2, self.bn3, self.relu, self.conv3
 
 
@@ -82,9 +91,13 @@ class PreActResNet(Classifier):
     """
 
     stems = ("7x7", "bare")
+    final_norm = True
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect, block, depths, num_classes, in_channels=3, imagenet=False, width=None):
+    layer4: Any
+
+    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int,
+                 in_channels: int = 3, imagenet: bool = False, width: int | None = None):
         width = width or (64 if imagenet else 16)
         self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
         if imagenet:
@@ -102,8 +115,8 @@ class PreActResNet(Classifier):
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)
 
-    def features_and_scores(self):
-        stem = (self.conv1,)
+    def features_and_scores(self) -> tuple[Module, ...]:
+        stem: tuple[Module, ...] = (self.conv1,)
         if self.imagenet:
             stem = (self.conv1, self.bn1, self.relu, self.maxpool) if self.normed else (self.conv1, self.maxpool)
         stages = (self.layer1, self.layer2, self.layer3) + ((self.layer4,) if self.imagenet else ())

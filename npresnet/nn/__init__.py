@@ -1,6 +1,6 @@
-"""Layers with arrays, and the two theorems that compose them."""
+"""Layers, and the two theorems that compose them: the chain rule and the sum rule."""
 
-from . import fusion  # noqa: F401    gives Chain its rules
+from . import fusion  # noqa: F401    sets Chain.fused
 from .compose import Chain, Identity, Residual, Sequential
 from .init import initialize, zero_last_gamma
 from .layers import (

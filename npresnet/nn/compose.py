@@ -1,16 +1,17 @@
 """The two theorems that carry a ResNet: the chain rule and the sum rule."""
 
 from .. import ops
+from ..backend import Array, Pullback
 from .module import Module, needs_module, once
 
 
 class Identity(Module):
     """y = x;  dx = dy."""
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> Array:
         return x
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         return x, lambda dy: dy if input_grad else None
 
 
@@ -21,23 +22,23 @@ class Chain(Module):
 
         dx = f₁′ᵀ ( ⋯ fₖ′ᵀ dy)                                                the chain rule
 
-    ``fused(layers, x)`` gives the same function in fewer parts where :mod:`.fusion` knows ops for neighbours.
+    ``fused(layers)``, set by :mod:`.fusion`, gives the same function with neighbours joined that one op can compute.
     """
 
-    fused = staticmethod(lambda layers, x: layers)
+    fused = staticmethod(lambda layers: layers)
 
-    def layers(self):
+    def layers(self) -> tuple[Module, ...]:
         """The parts in the order they run: here, every child in the order it was assigned."""
         return tuple(self.children().values())
 
-    def __call__(self, x):
-        for layer in self.fused(self.layers(), x):
+    def __call__(self, x: Array) -> Array:
+        for layer in self.fused(self.layers()):
             x = layer(x)
         return x
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         pullbacks, wanted = [], input_grad
-        for layer in self.fused(self.layers(), x):
+        for layer in self.fused(self.layers()):
             x, pullback = record(layer, x, wanted)
             wanted = wanted or layer.trainable               # what comes later must send something back
             pullbacks.append(pullback)
@@ -49,31 +50,24 @@ class Chain(Module):
 
         return x, once(pullback)
 
-    def logits(self, x):
+    def logits(self, x: Array) -> Array:
         return self.scoring()(x)
 
-    def logits_vjp(self, x, input_grad=True):
+    def logits_vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         return self.scoring().vjp(x, input_grad)
 
-    def scoring(self):
+    def scoring(self) -> "Chain":
         """The chain up to its scores: this one, or where it ends in a softmax what comes before."""
-        parts = in_a_row(self)
+        parts: list[Module] = [self]
+        while parts and (inner := inside(parts[-1])) is not None:
+            parts[-1:] = inner                               # the last layer of the last chain
         return Sequential(*parts[:-1]) if parts and parts[-1].after_scores else self
-
-
-def in_a_row(layer) -> list:
-    """The layers that run one after another, those of chains inside included; an Identity is none."""
-    if isinstance(layer, Identity):
-        return []
-    if type(layer).__call__ is not Chain.__call__:      # no chain, or one that does something of its own
-        return [layer]
-    return [part for inner in layer.layers() for part in in_a_row(inner)]
 
 
 class Sequential(Chain):
     """A chain whose parts are named "0", "1", …"""
 
-    def __init__(self, *layers):
+    def __init__(self, *layers: Module):
         for layer in layers:
             needs_module(layer, "a chain")
         vars(self).update({str(i): layer for i, layer in enumerate(layers)})
@@ -85,7 +79,7 @@ class Sequential(Chain):
 class Residual(Module):
     """y = F(x) + S(x):  [R1] Eq. 1 where the shortcut S is the identity, Eq. 2 where it is a projection.
 
-    The sum hands dy to both paths; x, read by both, collects both answers:
+    The sum hands dy to both paths; x, read by both, collects both results:
 
         dx = F′ᵀ dy + S′ᵀ dy                                              the sum rule, cf. [R2] Eq. 5
 
@@ -93,15 +87,15 @@ class Residual(Module):
     [R1] He et al. 2015, arXiv:1512.03385        [R2] He et al. 2016, arXiv:1603.05027
     """
 
-    def __init__(self, branch, shortcut):
+    def __init__(self, branch: Module, shortcut: Module):
         for path in (branch, shortcut):
             needs_module(path, "a residual block")
         self.branch, self.shortcut = branch, shortcut
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> Array:
         return self.join(self.branch(x), self.shortcut(x))[0]
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         f, f_pullback = record(self.branch, x, input_grad)
         s, s_pullback = record(self.shortcut, x, input_grad)
         y, join_pullback = self.join(f, s)
@@ -113,13 +107,20 @@ class Residual(Module):
 
         return y, once(pullback)
 
-    def join(self, f, s):
+    def join(self, f: Array, s: Array) -> tuple[Array, Pullback]:
         """The op where the paths meet."""
         return ops.add(f, s)
 
 
-def record(module, x, input_grad):
+def record(module: Module, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
     """``module.vjp(x)``; or the bare value, saving nothing, where no gradient is wanted at or before it."""
     if input_grad or module.trainable:
         return module.vjp(x, input_grad)
     return module(x), lambda dy: None
+
+
+def inside(module: Module) -> tuple[Module, ...] | None:
+    """The layers that a chain runs and does nothing else; none for an Identity; None for any other module."""
+    if isinstance(module, Chain) and type(module).__call__ is Chain.__call__:
+        return module.layers()
+    return () if isinstance(module, Identity) else None

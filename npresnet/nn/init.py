@@ -7,10 +7,10 @@
 import numpy as np
 
 from .layers import BatchNorm2d, Conv2d, Linear
-from .module import needs_module
+from .module import Model, needs_module
 
 
-def initialize(model, seed=0):
+def initialize(model: Model, seed: int = 0) -> Model:
     """Draw fresh weights, in place, as torchvision does.
 
         convolutions   w ~ N(0, 2/fan_out)            [H] §2.2, Eq. 14
@@ -29,12 +29,12 @@ def initialize(model, seed=0):
             module.weight.value = std * rng.standard_normal((filters, channels, kh, kw), np.float32)
         elif isinstance(module, Linear):
             bound = module.weight.value.shape[1] ** -0.5
-            for box in filter(None, (module.weight, module.bias)):
-                box.value = rng.uniform(-bound, bound, box.value.shape).astype(np.float32)
+            for part in filter(None, (module.weight, module.bias)):
+                part.value = rng.uniform(-bound, bound, part.value.shape).astype(np.float32)
     return model
 
 
-def zero_last_gamma(model):
+def zero_last_gamma(model: Model) -> Model:
     """γ = 0 in the last batch norm of each residual branch: every block starts as its shortcut.   [G] §5.1"""
     needs_module(model, "zero_last_gamma")
     for module in model.modules():

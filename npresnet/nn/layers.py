@@ -1,14 +1,20 @@
-"""The ops with their arrays: layers named and keyed as in PyTorch."""
+"""Layers: ops with the arrays they need, named and keyed as in PyTorch."""
 
+from collections.abc import Callable, Mapping
 from inspect import signature
 from math import prod
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import ops
-from ..backend import array_namespace
+from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
-from .module import Buffer, Module, Parameter, needs_module, once, recorded
+from .module import Buffer, Model, Module, Parameter, needs_module, once, recorded
+
+IntOrPair = int | tuple[int, int]                                     # a pair is (vertical, horizontal)
+Sides = tuple[tuple[int, int], tuple[int, int]]                       # ((top, bottom), (left, right))
+Padding = IntOrPair | Sides | Literal["same"]
 
 
 class Conv2d(Module):
@@ -18,32 +24,33 @@ class Conv2d(Module):
     may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
     """
 
-    keeps = "x"
-
-    def __init__(self, channels, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=False):
+    def __init__(self, channels: int, filters: int, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0,
+                 dilation: IntOrPair = 1, groups: int = 1, bias: bool = False):
         rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
                         groups=groups, bias=bias, **_unless_same(padding))
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.padding: Padding = padding
         self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window(x))
         return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
 
-    def window(self, x):
+    def window(self, x: Array) -> dict[str, Any]:
         """The op's static arguments for this x."""
         return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
 
-    def pads(self, x):
-        if not _unless_same(self.padding):
+    def pads(self, x: Array) -> IntOrPair | Sides:
+        """The padding in numbers: "same" depends on the size of x."""
+        if self.padding == "same":
             check.images(x, "a convolution")
             return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
         return self.padding
 
-    def output_shape(self, x):
+    def output_shape(self, x: Array) -> tuple[int, ...]:
         """oh = ⌊(h + 2p − d(k − 1) − 1) / s⌋ + 1, and so ow."""
         filters, channels, *kernel = self.weight.value.shape
         if x.shape[1] != channels * self.groups:
@@ -51,12 +58,15 @@ class Conv2d(Module):
         window = ops.Window.of(tuple(kernel), self.stride, self.pads(x), self.dilation)
         return (x.shape[0], filters, *window.output_size(x.shape[2:]))
 
-    def macs(self, y):
+    def macs(self, y: Array) -> int:
         """N · F · oh · ow · (C / groups) · kh · kw."""
         return y.size * prod(self.weight.value.shape[1:])
 
-    def window_size(self):
+    def window_size(self) -> tuple[int, ...]:
         return tuple(self.weight.value.shape[2:])
+
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return x
 
 
 class BatchNorm2d(Module):
@@ -73,7 +83,7 @@ class BatchNorm2d(Module):
 
     frozen = False
 
-    def __init__(self, channels, eps=1e-5, momentum=0.1, unbiased=True):
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float | None = 0.1, unbiased: bool = True):
         rules.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
         self.weight = Parameter(np.ones(channels, np.float32))
@@ -84,10 +94,10 @@ class BatchNorm2d(Module):
 
     @property
     def batchwise(self) -> bool:
-        """Whether it normalizes by the batch's own statistics."""
+        """Whether it normalizes by the statistics of the batch: in training, unless frozen."""
         return self.training and not self.frozen
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a batch norm")
         mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # halves between layers, statistics in full
         if self.batchwise:
@@ -97,18 +107,20 @@ class BatchNorm2d(Module):
                             eps=self.eps)
         return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
-    def by_batch(self, op, x, *others, input_grad=True, after=(), **static):
-        """Through ``op``: batch_norm_train, or one that takes along what comes after it.
+    def by_batch(self, op: Callable[..., Any], x: Array, *others: Array, input_grad: bool = True,
+                 after: Mapping[str, Parameter | None] | None = None, **static: Any) -> tuple[Array, Pullback]:
+        """Run ``op``: batch_norm_train, or one that computes what comes after it, too.
 
-        That may bring ``others``, parameters (the boxes ``after``, under the op's names) and static arguments.
+        That may need ``others``, the parameters ``after`` under the op's names, and static arguments.
         """
-        boxes = {"gamma": self.weight, "beta": self.bias} | dict(after)
-        values = (box and box.value for box in boxes.values())
+        parameters = {"gamma": self.weight, "beta": self.bias, **(after or {})}
+        values = (parameter and parameter.value for parameter in parameters.values())
         y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
         self.track(mean, var, len(x) * x.shape[2] * x.shape[3])
-        return y, recorded(op_pullback, input_grad, **boxes)
+        return y, recorded(op_pullback, input_grad, **parameters)
 
-    def track(self, mean, var, m):
+    def track(self, mean: Array, var: Array, m: int) -> None:
+        """Move the running statistics towards those of a batch of m values for each channel."""
         seen = self.num_batches_tracked.value
         seen = array_namespace(seen).asarray(seen + 1)
         momentum = (1 / seen).astype(mean.dtype) if self.momentum is None else self.momentum
@@ -117,58 +129,58 @@ class BatchNorm2d(Module):
             correction=m / (m - 1) if self.unbiased else 1.0)
         self.num_batches_tracked.value = seen
 
-    def output_shape(self, x):
+    def output_shape(self, x: Array) -> tuple[int, ...]:
         return x.shape
 
-    def bytes_kept(self, x, y):
-        """x_hat, an array of its own; frozen, it keeps x."""
+    def bytes_kept(self, x: Array, y: Array) -> int:
+        """x_hat, an array of its own; a frozen one keeps x."""
         return 0 if self.frozen else 4 * x.size
 
-    @property
-    def keeps(self):
-        return "x" if self.frozen else None
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return x if self.frozen else None
 
 
 class Linear(Module):
     """y = x Wᵀ + b."""
 
-    keeps = "x"
-
-    def __init__(self, inputs, outputs, bias=True):
+    def __init__(self, inputs: int, outputs: int, bias: bool = True):
         rules.arguments(inputs=inputs, outputs=outputs, bias=bias)
         self.weight = Parameter(np.zeros((outputs, inputs), np.float32))
         self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.linear(x, self.weight.value, self.bias and self.bias.value)
         return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
 
-    def output_shape(self, x):
+    def output_shape(self, x: Array) -> tuple[int, ...]:
         outputs, inputs = self.weight.value.shape
         if x.shape[1:] != (inputs,):
             raise ValueError(f"it reads {inputs} features")
         return x.shape[0], outputs
 
-    def macs(self, y):
+    def macs(self, y: Array) -> int:
         """N · outputs · inputs."""
         return self.weight.value.size * y.shape[0]
+
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return x
 
 
 class Function(Module):
     """An op without weights, its static arguments fixed."""
 
-    op = None   # in a subclass: staticmethod(the op)
+    op: Callable[..., Any]      # in a subclass: staticmethod(the op)
 
-    def __init__(self, **static):
+    def __init__(self, **static: Any):
         signature(self.op).bind(None, **static)                 # a TypeError names what is missing or unknown
         rules.arguments(**static)
-        self.static = static
+        self.static: dict[str, Any] = static
 
-    def statics(self, x):
+    def statics(self, x: Array) -> dict[str, Any]:
         """The op's static arguments for this x."""
         return self.static
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, pullback = self.op(x, **self.statics(x))
         return y, once(pullback if input_grad else lambda dy: None)
 
@@ -176,9 +188,10 @@ class Function(Module):
 class Elementwise(Function):
     """A function whose output has the shape of its input, and is what its pullback needs."""
 
-    keeps = "y"
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return y
 
-    def output_shape(self, x):
+    def output_shape(self, x: Array) -> tuple[int, ...]:
         return x.shape
 
 
@@ -210,11 +223,11 @@ class ZeroPad2d(Function):
 class Pool(Function):
     """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
 
-    def __init__(self, kernel, stride, padding=0, **static):
+    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding = 0, **static: Any):
         super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
         self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
 
-    def statics(self, x):
+    def statics(self, x: Array) -> dict[str, Any]:
         if _unless_same(self.static["padding"]):
             return self.static
         check.images(x, "a pool")
@@ -222,13 +235,13 @@ class Pool(Function):
                                    self.static.get("dilation", 1))
         return {**self.static, "padding": padding}
 
-    def output_shape(self, x):
+    def output_shape(self, x: Array) -> tuple[int, ...]:
         static = {"dilation": 1, "ceil_mode": False, **self.statics(x)}
         window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")))
         window = window.ceil_mode(x.shape[2:]) if static["ceil_mode"] else window
         return (*x.shape[:2], *window.output_size(x.shape[2:]))
 
-    def window_size(self):
+    def window_size(self) -> tuple[int, ...]:
         return check.pair(self.static["kernel"])
 
 
@@ -237,7 +250,7 @@ class MaxPool2d(Pool):
 
     op = staticmethod(ops.max_pool2d)
 
-    def bytes_kept(self, x, y):
+    def bytes_kept(self, x: Array, y: Array) -> int:
         """Which pixel of its window won, a byte for each output."""
         return y.size
 
@@ -248,13 +261,13 @@ class AvgPool2d(Pool):
     op = staticmethod(ops.avg_pool2d)
 
 
-def _unless_same(padding) -> dict:
-    """{"padding": padding}, to be checked as the op does; empty where it says "same", which only a layer knows."""
+def _unless_same(padding: Padding) -> dict[str, Padding]:
+    """{"padding": padding}, to be checked as the op does; empty for "same", which the ops do not take."""
     return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
 
 
-def freeze_batch_norm(model):
-    """Fix every batch norm inside: running statistics always, gamma and beta untrained.  Survives ``train()``."""
+def freeze_batch_norm(model: Model) -> Model:
+    """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training."""
     needs_module(model, "freeze_batch_norm")
     for module in model.modules():
         if isinstance(module, BatchNorm2d):

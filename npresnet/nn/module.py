@@ -1,13 +1,18 @@
-"""Modules: arrays with names, and functions that know their own pullback."""
+"""Modules: differentiable functions that hold named arrays."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from ..backend import array_namespace, floating
+from ..backend import Array, Pullback, array_namespace, floating
 from . import repr
+
+Model = TypeVar("Model", bound="Module")
 
 
 class Parameter:
@@ -15,10 +20,12 @@ class Parameter:
 
     __slots__ = ("grad", "trainable", "value")
 
-    def __init__(self, value, trainable=True):
-        self.value, self.grad, self.trainable = value, None, trainable
+    def __init__(self, value: Array, trainable: bool = True):
+        self.value: Array = value
+        self.grad: Array | None = None
+        self.trainable: bool = trainable
 
-    def accumulate(self, grad):
+    def accumulate(self, grad: Array) -> None:
         self.grad = grad if self.grad is None else self.grad + grad
 
 
@@ -27,12 +34,12 @@ class Buffer:
 
     __slots__ = ("value",)
 
-    def __init__(self, value):
-        self.value = value
+    def __init__(self, value: Array):
+        self.value: Array = value
 
 
-def needs_module(thing, who):
-    """What is asked of a model cannot be asked of anything else."""
+def needs_module(thing: Any, who: str) -> None:
+    """Raise TypeError where ``thing`` is no Module; ``who`` begins the message."""
     if not isinstance(thing, Module):
         name = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
         raise TypeError(f"{who} takes a model, not {name}")
@@ -54,31 +61,30 @@ class Module:
     ``input_grad=False`` dx is not computed, and None stands in its place.
     """
 
-    training = False
+    training: bool = False
     after_scores = False        # whether, at the end of a model, it only makes probabilities of the scores
-    keeps = None                # "x" or "y", where a layer's pullback holds its input or its output
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> Array:
         return self.vjp(x)[0]
 
-    def vjp(self, x, input_grad=True):
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         raise NotImplementedError(f"{type(self).__name__} needs a vjp")
 
-    def logits(self, x):
+    def logits(self, x: Array) -> Array:
         """The scores: the value, or what a softmax at the end would be given."""
         return self(x)
 
-    def logits_vjp(self, x, input_grad=True):
+    def logits_vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         """The scores and their pullback."""
         return self.vjp(x, input_grad)
 
-    # -- what a layer costs: x and y may be zeros that take no memory, since only their shapes are looked at ----------
+    # -- what a layer costs: x and y may be zeros that take no memory, since only their shapes are read ---------------
 
-    def output_shape(self, x) -> tuple[int, ...]:
-        """The shape of the output for x; a layer whose ops are expensive knows it without running them."""
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        """The shape of the output for x; a layer whose ops are expensive computes it without running them."""
         return self(x).shape
 
-    def macs(self, y) -> int:
+    def macs(self, y: Array) -> int:
         """Multiply-accumulates for the output y: a filter's size each time it is applied."""
         return 0
 
@@ -86,92 +92,128 @@ class Module:
         """(kh, kw) of what slides over an image; () where nothing does."""
         return ()
 
-    def bytes_kept(self, x, y) -> int:
-        """Bytes of what the pullback holds besides what ``keeps`` names, for images in float32."""
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        """Which of its input x and output y the pullback holds, if any."""
+        return None
+
+    def bytes_kept(self, x: Array, y: Array) -> int:
+        """Bytes of what the pullback holds besides ``keeps(x, y)``, for images in float32."""
         return 0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr.line(self)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         """A tree that notebooks show."""
         return repr.tree_html(self)
 
     # -- structure -------------------------------------------------------------------------------
 
-    def children(self) -> dict:
+    def children(self) -> dict[str, "Module"]:
+        """The modules directly inside, by the names of their attributes."""
         return {name: part for name, part in vars(self).items() if isinstance(part, Module)}
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) for this module, named "", and everything inside it."""
         yield prefix, self
         for name, child in self.children().items():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
-    def modules(self):
+    def modules(self) -> Iterator["Module"]:
+        """This module and everything inside it."""
         return (module for _, module in self.named_modules())
 
-    def named_arrays(self, prefix=""):
-        """(state-dict key, box) for every Parameter and Buffer, in PyTorch's order of keys."""
-        boxes = vars(self).items()
-        yield from ((prefix + name, box) for name, box in boxes if isinstance(box, Parameter))
-        yield from ((prefix + name, box) for name, box in boxes if isinstance(box, Buffer))
+    def named_arrays(self, prefix: str = "") -> Iterator[tuple[str, Parameter | Buffer]]:
+        """(state-dict key, parameter or buffer) for each of them, in PyTorch's order of keys."""
+        held = vars(self).items()
+        yield from ((prefix + name, array) for name, array in held if isinstance(array, Parameter))
+        yield from ((prefix + name, array) for name, array in held if isinstance(array, Buffer))
         for name, child in self.children().items():
             yield from child.named_arrays(f"{prefix}{name}.")
 
-    def named_parameters(self):
-        """(key, box) for every Parameter, once: what stands in several places has the key of the first."""
-        found = {}
-        for name, box in self.named_arrays():
-            if isinstance(box, Parameter):
-                found.setdefault(id(box), (name, box))
+    def named_parameters(self) -> Collection[tuple[str, Parameter]]:
+        """(key, parameter) for every one, once: what stands in several places has the key of the first."""
+        found: dict[int, tuple[str, Parameter]] = {}
+        for name, array in self.named_arrays():
+            if isinstance(array, Parameter):
+                found.setdefault(id(array), (name, array))
         return found.values()
 
-    def parameters(self) -> list:
-        return [box for _, box in self.named_parameters()]
+    def parameters(self) -> list[Parameter]:
+        """Every parameter, once."""
+        return [parameter for _, parameter in self.named_parameters()]
 
     @property
     def trainable(self) -> bool:
-        """Whether anything inside wants a gradient."""
-        own = (box.trainable for box in vars(self).values() if isinstance(box, Parameter))
+        """Whether any parameter inside takes a gradient."""
+        own = (part.trainable for part in vars(self).values() if isinstance(part, Parameter))
         return any(own) or any(child.trainable for child in self.children().values())
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the first parameter; float32 where there is none."""
+        first = self._first_array()
+        return np.dtype(np.float32) if first is None else first.dtype
+
+    @property
+    def namespace(self) -> ModuleType:
+        """The module, numpy or cupy, whose arrays the parameters are: where they live."""
+        return array_namespace(self._first_array())
+
+    def _first_array(self) -> Array | None:
+        return next((array.value for _, array in self.named_arrays() if isinstance(array, Parameter)), None)
 
     # -- state -----------------------------------------------------------------------------------
 
-    def train(self, mode=True):
+    def train(self: Model, mode: bool = True) -> Model:
+        """Put this module and everything inside it into training mode, or with False into eval mode."""
         if not isinstance(mode, bool):
             raise ValueError(f"train() takes True or False, not {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self: Model) -> Model:
+        """Put this module and everything inside it into eval mode."""
         return self.train(False)
 
-    def zero_grad(self):
-        for box in self.parameters():
-            box.grad = None
+    def zero_grad(self) -> None:
+        """Set every gradient to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
 
-    def mapped(self, f):
+    def map_arrays(self: Model, f: Callable[[Array], Array]) -> Model:
         """A new module with ``f(array)`` in the place of every array; gradients are left behind."""
-        arrays = {id(box.value): box.value for _, box in self.named_arrays()}
-        gradients = {id(box.grad): None for box in self.parameters()}
-        twin = deepcopy(self, gradients | arrays)      # deepcopy takes what it finds there instead of copying
-        for box in {id(box): box for _, box in twin.named_arrays()}.values():
-            box.value = f(box.value)
-        return twin
+        arrays = {id(array.value): array.value for _, array in self.named_arrays()}
+        gradients = {id(parameter.grad): None for parameter in self.parameters()}
+        new = deepcopy(self, gradients | arrays)       # deepcopy takes what it finds there instead of copying
+        for array in {id(array): array for _, array in new.named_arrays()}.values():
+            array.value = f(array.value)
+        return new
 
-    def astype(self, dtype):
+    def mapped(self: Model, f: Callable[[Array], Array]) -> Model:
+        """The old name of :meth:`map_arrays`."""
+        warnings.warn("Module.mapped() is now map_arrays(), or copy()", DeprecationWarning, stacklevel=2)
+        return self.map_arrays(f)
+
+    def copy(self: Model) -> Model:
+        """A new module that shares the arrays.
+
+        No code of this package writes into an array, so that a step or a change of mode touches only one of the two.
+        """
+        return self.map_arrays(lambda array: array)
+
+    def astype(self: Model, dtype: DTypeLike) -> Model:
         """A new module whose floating-point arrays are ``dtype``: float16, 32 or 64."""
         if dtype is None or not floating(np.dtype(dtype)):
             raise TypeError(f"a model's arrays are floating-point numbers, not {dtype!r}")
-        return self.mapped(lambda array: array.astype(dtype) if floating(array.dtype) else array)
+        return self.map_arrays(lambda array: array.astype(dtype) if floating(array.dtype) else array)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Array]:
         """Every array by its key: torchvision's keys, in torchvision's order."""
-        return {name: box.value for name, box in self.named_arrays()}
+        return {name: array.value for name, array in self.named_arrays()}
 
-    def load_state_dict(self, state, strict=True) -> Mismatch:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Mismatch:
         """Copy the arrays of ``state`` in, cast to this module's dtypes; all of them, or none on an error.
 
         Every missing, unexpected and misshapen key is named in one ValueError; ``strict=False``
@@ -179,26 +221,26 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
-        boxes = dict(self.named_arrays())
-        given = {key: as_array(state[key], key) for key in boxes if key in state}
-        missing = [key for key in boxes if key not in state and not key.endswith("num_batches_tracked")]
-        unexpected = [key for key in state if key not in boxes]
+        ours = dict(self.named_arrays())
+        given = {key: as_array(state[key], key) for key in ours if key in state}
+        missing = [key for key in ours if key not in state and not key.endswith("num_batches_tracked")]
+        unexpected = [key for key in state if key not in ours]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
-        problems += [f"shape       {key}: the model has {boxes[key].value.shape}, the state {np.shape(array)}"
-                     for key, array in given.items() if np.shape(array) != boxes[key].value.shape]
+        problems += [f"shape       {key}: the model has {ours[key].value.shape}, the state {np.shape(array)}"
+                     for key, array in given.items() if np.shape(array) != ours[key].value.shape]
         problems += [f"dtype       {key}: {array.dtype} holds no real numbers"
                      for key, array in given.items() if not real(array.dtype)]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
-        olds = {key: boxes[key].value for key in given}
+        olds = {key: ours[key].value for key in given}
         fresh = {key: array_namespace(old).array(given[key], old.dtype) for key, old in olds.items()}
         for key, array in fresh.items():
-            boxes[key].value = array
+            ours[key].value = array
         return Mismatch(missing, unexpected)
 
 
-def as_array(value, key):
+def as_array(value: Any, key: str) -> Array:
     """NumPy's and CuPy's arrays as they are; lists and other libraries' tensors as NumPy's."""
     if hasattr(getattr(value, "dtype", None), "kind"):
         return value
@@ -209,36 +251,36 @@ def as_array(value, key):
                         "convert it to float32") from None
 
 
-def real(dtype) -> bool:
+def real(dtype: np.dtype) -> bool:
     """Whether such arrays hold real numbers."""
     return floating(dtype) or dtype.kind in "biu"
 
 
-def recorded(op_pullback, input_grad, **parameters):
+def recorded(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | None) -> Pullback:
     """dy ↦ dx for a layer: adds the gradient of each trainable parameter on the way; runs once.
 
-    ``parameters`` are the layer's boxes under the op's argument names, in the op's order; what the op answers for
+    ``parameters`` are the layer's, under the op's argument names and in the op's order; what the op returns for
     arguments after them follows dx.
     """
-    wanted = {name for name, box in parameters.items() if box is not None and box.trainable}
-    skip = (parameters.keys() - wanted) | (set() if input_grad else {"x"})
+    wanted = {name: p for name, p in parameters.items() if p is not None and p.trainable}
+    skip = (parameters.keys() - wanted.keys()) | (set() if input_grad else {"x"})
 
-    def pullback(dy):
+    def pullback(dy: Array) -> Any:
         dx, *grads = op_pullback(dy, skip=skip)
-        for (name, box), grad in zip(parameters.items(), grads):
+        for name, grad in zip(parameters, grads):
             if name in wanted:
-                box.accumulate(grad)
+                wanted[name].accumulate(grad)
         others = grads[len(parameters):]
         return (dx, *others) if others else dx
 
     return once(pullback)
 
 
-def once(pullback):
-    """The same map, which lets go of all it saved when it runs and says so when it is called again."""
+def once(pullback: Pullback) -> Pullback:
+    """The same map for one call: it frees all that it saved as it runs, and raises RuntimeError when called again."""
     held = [pullback]
 
-    def run(dy):
+    def run(dy: Array) -> Any:
         if not held:
             raise RuntimeError("a pullback runs once, then frees what it saved; call vjp again for another")
         return held.pop()(dy)

@@ -6,7 +6,8 @@
 dy has the shape and the dtype of y.  The pullback of an op with weights takes ``skip``, the names of
 arguments whose gradient is not wanted; None stands in their place.
 
-A wrong argument raises a ValueError or TypeError of one line that names it (:mod:`.rules`).
+A wrong argument raises a ValueError or TypeError of one line that names it (:mod:`.rules`).  Examples below stand for
+``import numpy as np``.
 """
 
 from .activation import relu, softmax

@@ -1,4 +1,4 @@
-"""Functions of one value, and the softmax of a row."""
+"""Functions applied value by value, and the softmax of each row."""
 
 from ..backend import Array, Pullback, array_namespace, namespace_for
 from .rules import op
@@ -18,7 +18,7 @@ def relu(x: Array) -> tuple[Array, Pullback]:
 
 
 @op
-def softmax(z):
+def softmax(z: Array) -> tuple[Array, Pullback]:
     """p[n,k] = e^{z[n,k]} / Σ_j e^{z[n,j]};   dz = p · (dp − Σ_k dp·p).
 
     The row's maximum is subtracted first: it cancels, and nothing overflows.

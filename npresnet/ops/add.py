@@ -1,12 +1,12 @@
 """The sum of two paths."""
 
-from ..backend import namespace_for
+from ..backend import Array, Pullback, namespace_for
 from .check import array
 from .rules import op
 
 
 @op
-def add(a, b):
+def add(a: Array, b: Array) -> tuple[Array, Pullback]:
     """y = a + b;   da = dy,   db = dy.
 
     Shapes: any, but the same.

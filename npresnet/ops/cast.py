@@ -1,15 +1,17 @@
-"""Between precisions: the seams of mixed-precision training.
+"""Conversions between precisions, for mixed-precision training.
 
 [MP] Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740, §3
 """
 
-from ..backend import namespace_for
+from typing import Any
+
+from ..backend import Array, Pullback, namespace_for
 from .norm import batch_norm_eval, batch_norm_train
 from .rules import op
 
 
 @op
-def cast(x, dtype):
+def cast(x: Array, dtype: Any) -> tuple[Array, Pullback]:
     """y = x in another precision;   dx = dy in x's own.
 
     Rounding has no derivative where it steps and 0 elsewhere; its pullback is that of the map it stands for, y = x.
@@ -23,7 +25,8 @@ def cast(x, dtype):
 
 
 @op
-def batch_norm_train_cast(x, gamma, beta, *, eps):
+def batch_norm_train_cast(x: Array, gamma: Array, beta: Array, *, eps: float,
+                          ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """Batch norm in gamma's precision of images in x's: cast, :func:`batch_norm_train`, cast back.    [MP] §3.3
 
     Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W) in x's dtype, pullback, and (μ, σ²) in gamma's.
@@ -35,18 +38,19 @@ def batch_norm_train_cast(x, gamma, beta, *, eps):
 
 
 @op
-def batch_norm_eval_cast(x, gamma, beta, mean, var, *, eps):
-    """As :func:`batch_norm_train_cast`, by stored statistics."""
+def batch_norm_eval_cast(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float,
+                         ) -> tuple[Array, Pullback]:
+    """As :func:`batch_norm_train_cast`, by stored statistics: cast, :func:`batch_norm_eval`, cast back."""
     wide, narrow = cast(x, gamma.dtype)
     return _cast_back(*batch_norm_eval(wide, gamma, beta, mean, var, eps=eps), x.dtype, narrow)
 
 
-def _cast_back(y, pullback, dtype, narrow):
-    """The end of a seam: y in the images' dtype, and the pullback between the two casts."""
+def _cast_back(y, pullback, dtype, narrow) -> tuple[Array, Pullback]:
+    """y in the images' dtype, and the pullback through both casts."""
     y, widen = cast(y, dtype)
 
-    def whole(dy, skip=()):
+    def cast_pullback(dy, skip=()):
         dx, *gradients = pullback(widen(dy), skip=skip)
         return None if dx is None else narrow(dx), *gradients
 
-    return y, whole
+    return y, cast_pullback

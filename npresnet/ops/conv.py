@@ -3,7 +3,8 @@
 [CL] Chellapilla, Puri & Simard 2006, High performance convolutional neural networks for document processing, §3
 """
 
-from ..backend import array_namespace, namespace_for
+from ..backend import Array, Pullback, array_namespace, namespace_for
+from .check import IntOrPair, Padding
 from .rules import op
 from .total import total
 from .window import Window, frame, interior
@@ -12,7 +13,8 @@ WORKSPACE = 2**26   # bytes of columns in memory at a time (64 MiB), or one imag
 
 
 @op
-def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair = 1, padding: Padding = 0,
+           dilation: IntOrPair = 1, groups: int = 1) -> tuple[Array, Pullback]:
     """Cross-correlate images with filters.
 
         y[n,f,p,q] = b[f] + Σ_{c,i,j} w[f,c,i,j] · x[n, c, s·p + d·i − pad, s·q + d·j − pad]
@@ -21,12 +23,19 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
         Y = W X̃ + b 1ᵀ          dW = dY X̃ᵀ          dX̃ = Wᵀ dY          db = dY 1
 
-    With G groups, filters f and channels c fall into G equal parts that do not see each other.
-    A large batch goes through in slices, so that X̃ stays within :data:`WORKSPACE`.
+    With G groups, filters f and channels c fall into G equal parts, each convolved on its own.
+    A large batch is computed in slices, so that X̃ stays within :data:`WORKSPACE`.
 
     Shapes: x (N, C, H, W), w (F, C/G, kh, kw), b (F,) or None → y (N, F, oh, ow).
     Saves: x, w.  X̃ holds kh·kw copies of x, so it is built again rather than kept.
     Raises: ValueError where shapes do not fit, TypeError where dtypes or devices differ.
+
+    >>> y, pullback = conv2d(np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)))
+    >>> y[0, 0].tolist()
+    [[8.0, 12.0], [20.0, 24.0]]
+    >>> dx, dw, db = pullback(np.ones((1, 1, 2, 2)))
+    >>> dx[0, 0].tolist()                                               # how many windows each pixel is in
+    [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
     """
     xp = namespace_for(x=x, w=w, b=b)
     check_shapes(x, w, b, groups)
@@ -63,8 +72,8 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     return y, pullback
 
 
-def im2col(x, window):
-    """Gather what each output sees.  (N, C, H, W) → (C, kh, kw, N, oh, ow)"""
+def im2col(x: Array, window: Window) -> Array:
+    """Gather the pixels that each output sees.  (N, C, H, W) → (C, kh, kw, N, oh, ow)"""
     size = window.output_size(x.shape[2:])
     x = frame(x, window.padding)
     cols = array_namespace(x).empty((x.shape[1], *window.kernel, len(x), *size), x.dtype)
@@ -73,7 +82,7 @@ def im2col(x, window):
     return cols
 
 
-def col2im(cols, shape, window):
+def col2im(cols: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Scatter-add each column back: the transpose of :func:`im2col`.  (C, kh, kw, N, oh, ow) → (N, C, H, W)
 
     The loop is im2col's with the two sides exchanged and ``=`` become ``+=``:
@@ -95,7 +104,7 @@ def _slices(n, bytes_per_image):
     return [slice(start, start + step) for start in range(0, n, step)]
 
 
-def check_shapes(x, w, b, groups=1):
+def check_shapes(x: Array, w: Array, b: Array | None, groups: int = 1) -> None:
     """Raise ValueError where images, filters and bias do not fit."""
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(f"conv2d takes x (N, C, H, W) and w (F, C/G, kh, kw), not {x.shape} and {w.shape}")

@@ -1,7 +1,8 @@
-"""Neighbours in one op.  The math is the plain ops'; a kernel may pass over the images once for all of them."""
+"""Two or three layers in a row as one op.  The math is the plain ops'; a kernel may read the images once for all."""
 
-from ..backend import namespace_for
+from ..backend import Array, Pullback, namespace_for
 from .activation import relu
+from .check import IntOrPair, Padding
 from .conv import conv2d
 from .norm import batch_norm_train
 from .rules import op
@@ -10,7 +11,8 @@ NORM = frozenset({"x", "gamma", "beta"})      # what batch norm's pullback may s
 
 
 @op
-def batch_norm_relu(x, gamma, beta, *, eps):
+def batch_norm_relu(x: Array, gamma: Array, beta: Array, *, eps: float,
+                    ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """y = σ(BN(x)), σ the ReLU and BN :func:`batch_norm_train`;   dx = BN′ᵀ σ′ᵀ dy.
 
     Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
@@ -22,8 +24,10 @@ def batch_norm_relu(x, gamma, beta, *, eps):
 
 
 @op
-def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
-    """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` behind :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
+def batch_norm_relu_conv2d(x: Array, gamma: Array, beta: Array, w: Array, b: Array | None = None, *, eps: float,
+                           stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1, groups: int = 1,
+                           ) -> tuple[Array, Pullback, tuple[Array, Array]]:
+    """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` after :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
 
     A kernel need not keep what lies between the two: σ(BN(x)) is one multiply-add away from x.
 
@@ -32,7 +36,7 @@ def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
     Saves: x_hat, inv_std, gamma, w, x; the last is what conv2d saves, z here.
     """
     z, norm_pullback, moments = batch_norm_relu(x, gamma, beta, eps=eps)
-    y, conv_pullback = conv2d(z, w, b, **window)
+    y, conv_pullback = conv2d(z, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
     def pullback(dy, skip=()):
         dz, dw, db = conv_pullback(dy, skip={"w", "b"}.intersection(skip))
@@ -42,7 +46,8 @@ def batch_norm_relu_conv2d(x, gamma, beta, w, b=None, *, eps, **window):
 
 
 @op
-def batch_norm_add_relu(x, gamma, beta, s, *, eps):
+def batch_norm_add_relu(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float,
+                        ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """y = σ(BN(x) + s), the end of a residual block;   ds = σ′ᵀ dy,   dx = BN′ᵀ ds.
 
     Shapes: x and s (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).

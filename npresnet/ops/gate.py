@@ -3,13 +3,13 @@
 [SE] Hu, Shen & Sun 2018, Squeeze-and-excitation networks, arXiv:1709.01507
 """
 
-from ..backend import namespace_for
+from ..backend import Array, Pullback, namespace_for
 from .rules import op
 from .total import total
 
 
 @op
-def sigmoid(x):
+def sigmoid(x: Array) -> tuple[Array, Pullback]:
     """s = 1 / (1 + e⁻ˣ);   dx = ds · s (1 − s).
 
     Written with e^(−|x|), which cannot overflow: 1/(1 + e⁻ˣ) = eˣ/(1 + eˣ).
@@ -24,7 +24,7 @@ def sigmoid(x):
 
 
 @op
-def scale_channels(x, s):
+def scale_channels(x: Array, s: Array) -> tuple[Array, Pullback]:
     """y[n,c,p,q] = s[n,c] · x[n,c,p,q];   dx = s · dy,   ds = Σ_{p,q} dy · x.                  [SE] Eq. 4
 
     Shapes: x (N, C, H, W), s (N, C) → y (N, C, H, W).

@@ -1,12 +1,12 @@
-"""The classifier's matrix product."""
+"""The affine map of a classifier."""
 
-from ..backend import namespace_for
+from ..backend import Array, Pullback, namespace_for
 from .rules import op
 from .total import total
 
 
 @op
-def linear(x, w, b=None):
+def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Pullback]:
     """Y = X Wᵀ + 1 bᵀ;   dX = dY W,   dW = dYᵀ X,   db = dYᵀ 1.
 
     Shapes: x (N, D), w (M, D), b (M,) or None → y (N, M).

@@ -5,13 +5,13 @@
 
 import numpy
 
-from ..backend import array_namespace, namespace_for
+from ..backend import Array, Pullback, array_namespace, namespace_for
 from .rules import op
 
 
 @op
-def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
-    """The mean surprise at the labels, under the softmax of the logits.
+def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> tuple[Array, Pullback]:
+    """The mean cross-entropy between the labels and the softmax of the logits.
 
         p = softmax(z)    q = (1 − ε) onehot(label) + ε/K    loss = −1/N · Σ_{n,k} q log p
 
@@ -19,12 +19,18 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
 
         dz = (p − q) / N
 
-    that is: how much more was expected of each class than was there.
+    that is: each class's predicted probability, less its target.
 
     Shapes: logits z (N, K), labels (N,) integers in 0 … K−1 → loss (), pullback(dloss=1.0).
     Saves: log_p, labels, rows; rows are the integers 0 … N−1.
     Raises: ValueError for an empty batch and for labels of another shape or (on the CPU) out of range,
-    TypeError for labels that are no integers.
+    TypeError for labels that are not integers.
+
+    >>> loss, pullback = softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
+    >>> round(float(loss), 4)                                           # log 4
+    1.3863
+    >>> pullback().tolist()
+    [[0.25, 0.25, -0.75, 0.25]]
     """
     xp = namespace_for(logits=logits)
     array_namespace(logits, labels)
@@ -46,7 +52,8 @@ def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
     return loss, pullback
 
 
-def check_labels(logits, labels):
+def check_labels(logits: Array, labels: Array) -> tuple[int, int]:
+    """(N, K) of the logits, once the labels fit them; on a GPU the labels' values are not checked."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits (N, K) and labels (N,) are needed, not {logits.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
@@ -55,7 +62,7 @@ def check_labels(logits, labels):
     if n == 0:
         raise ValueError("there is no mean over an empty batch; give the loss at least one image")
     if array_namespace(labels) is not numpy:
-        return n, k                                 # looking at values on a GPU would make it wait
+        return n, k                                 # reading values would make the GPU wait
     if int(labels.min()) < 0 or int(labels.max()) >= k:
         raise ValueError(f"labels must lie in 0 … {k - 1}; found {int(labels.min())} … {int(labels.max())}")
     return n, k

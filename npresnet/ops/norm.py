@@ -3,7 +3,7 @@
 [BN] Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
-from ..backend import namespace_for
+from ..backend import Array, Pullback, namespace_for
 from .rules import op
 from .total import total
 
@@ -12,7 +12,8 @@ BATCH = (0, 2, 3)                          # the axes a channel's statistics are
 
 
 @op
-def batch_norm_train(x, gamma, beta, *, eps):
+def batch_norm_train(x: Array, gamma: Array, beta: Array, *, eps: float,
+                     ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """Normalize each channel by its own batch statistics.                        [BN] Algorithm 1
 
         μ = mean(x)    σ² = mean((x − μ)²)    x̂ = (x − μ) / √(σ² + ε)    y = γ x̂ + β
@@ -22,12 +23,17 @@ def batch_norm_train(x, gamma, beta, *, eps):
 
         dx = γ/√(σ² + ε) · (dy − mean(dy) − x̂ · mean(dy · x̂))
 
-    that is: dy, less its components along 1 and along x̂, the two directions that
-    normalization makes y blind to.
+    that is: dy less its components along 1 and along x̂, since moving x along either
+    leaves x̂ as it is.
 
     Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
     Saves: x_hat, inv_std, gamma.
-    Raises: ValueError for a single value per channel, whose variance says nothing (as PyTorch does).
+    Raises: ValueError for a single value per channel, which has no variance (as PyTorch does).
+
+    >>> x = np.array([1.0, 3.0]).reshape(2, 1, 1, 1)
+    >>> y, pullback, (mean, var) = batch_norm_train(x, np.ones(1), np.zeros(1), eps=0.0)
+    >>> y.ravel().tolist(), mean.tolist(), var.tolist()
+    ([-1.0, 1.0], [2.0], [1.0])
     """
     xp = namespace_for(x=x, gamma=gamma, beta=beta)
     m = _check_shapes(x, gamma, beta)
@@ -36,7 +42,7 @@ def batch_norm_train(x, gamma, beta, *, eps):
                          "use a larger batch or image, or freeze_batch_norm(model)")
     mean = total(x, BATCH) / m
     centred = x - mean[CHANNEL]
-    centred -= (total(centred, BATCH) / m)[CHANNEL]                     # what rounding left of the mean
+    centred -= (total(centred, BATCH) / m)[CHANNEL]                     # the mean's rounding error
     var = total(centred * centred, BATCH) / m
     inv_std = 1 / xp.sqrt(var + eps)
     x_hat = centred * inv_std[CHANNEL]
@@ -55,7 +61,8 @@ def batch_norm_train(x, gamma, beta, *, eps):
 
 
 @op
-def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
+def batch_norm_eval(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float,
+                    ) -> tuple[Array, Pullback]:
     """Normalize by stored statistics: one affine map per channel.       [BN] Algorithm 2, line 11
 
         y = a x + (β − a μ)    with a = γ/√(σ² + ε)

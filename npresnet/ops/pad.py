@@ -1,13 +1,14 @@
-"""Zeros around images and between channels, and pixels left out: the parts of shortcut A."""
+"""Zero padding of images and of channels, and subsampling: the parts of shortcut A."""
 
-from ..backend import array_namespace, namespace_for
+from ..backend import Array, Pullback, array_namespace, namespace_for
 from . import check
+from .check import IntOrPair, Padding
 from .rules import op
 from .window import frame, interior
 
 
 @op
-def zero_pad2d(x, padding):
+def zero_pad2d(x: Array, padding: Padding) -> tuple[Array, Pullback]:
     """A frame of zeros around each image;  dx is dy without the frame.
 
     Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
@@ -15,12 +16,12 @@ def zero_pad2d(x, padding):
     """
     namespace_for(x=x)
     check.images(x, "zero_pad2d")
-    padding = check.padding(padding)
-    return frame(x, padding), lambda dy: interior(dy, padding)
+    sides = check.padding(padding)
+    return frame(x, sides), lambda dy: interior(dy, sides)
 
 
 @op
-def zero_pad_channels(x, before, after):
+def zero_pad_channels(x: Array, before: int, after: int) -> tuple[Array, Pullback]:
     """y = [0, x, 0] along the channels;  dx is dy without the zeros.
 
     Shapes: x (N, C, H, W) → y (N, before + C + after, H, W).
@@ -29,13 +30,13 @@ def zero_pad_channels(x, before, after):
     xp = namespace_for(x=x)
     check.images(x, "zero_pad_channels")
     n, c, h, w = x.shape
-    y = xp.zeros_like(x, shape=(n, before + c + after, h, w))      # in x's order of axes in memory
+    y = xp.zeros_like(x, shape=(n, before + c + after, h, w))      # with x's memory order
     y[:, before:before + c] = x
     return y, lambda dy: dy[:, before:before + c]
 
 
 @op
-def subsample(x, stride):
+def subsample(x: Array, stride: IntOrPair) -> tuple[Array, Pullback]:
     """y[n,c,p,q] = x[n, c, s·p, s·q];  dx is zero at the pixels left out.
 
     Shapes: x (N, C, H, W) → y (N, C, ⌈H/s⌉, ⌈W/s⌉), a view of x.

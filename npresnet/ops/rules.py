@@ -1,18 +1,20 @@
-"""What every op is held to before it computes: one rule for each static argument, by its name.
+"""Checks of an op's arguments before it computes: one rule for each name.
 
-The same name means the same in every op, so that the rules stand here and not between the equations.  Shapes, which
-depend on each other, are checked where the equation uses them; a window's numbers by :meth:`Window.of`, too, and a
-layer's when it is made.
+A name means the same in every op, so that the rules stand here and not between the equations.  Shapes, which depend
+on each other, are checked where the equation uses them.  Layers check their numbers by the same rules when they are
+made.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..backend import Array, Kernel
 from ..backend.dispatch import Arguments, Result
 from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
 
 ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
-RULES = {
+RULES: dict[str, Callable[[Any, str], Any]] = {
     "kernel": pair, "stride": pair, "dilation": pair, "padding": padding, "groups": ONE, "tile": ONE,
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
@@ -25,26 +27,27 @@ RULES = {
 
 
 class Op(Kernel[Arguments, Result]):
-    """A function of arrays whose static arguments are checked, whichever backend then runs it."""
+    """A :class:`Kernel` that checks its arguments first, whichever backend then runs it; used as a decorator."""
 
     def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         given = (*map(checked, self.positional, (x, *args)), *args[len(self.positional) - 1:])
-        return super().__call__(*given, **{name: checked(name, value) for name, value in kwargs.items()})
+        run: Callable[..., Result] = super().__call__
+        return run(*given, **{name: checked(name, value) for name, value in kwargs.items()})
 
 
 op = Op
 
 
-def checked(name, value):
-    """The value as the rule for its name gives it, a number as Python's; values whose name has no rule pass.
+def checked(name: str, value: Any) -> Any:
+    """The value after the check for its name, numbers as Python's; a name without a rule accepts any value.
 
-    NumPy's own numbers have a precision: a float64 among float32 arrays would make the result float64.
+    NumPy's scalars have a precision: a float64 scalar with float32 arrays would make the result float64.
     """
     rule = RULES.get(name)
     return rule(value, name) if rule else value
 
 
-def arguments(**named):
+def arguments(**named: Any) -> None:
     """Check each value by the rule for its name."""
     for name, value in named.items():
         checked(name, value)

@@ -1,21 +1,22 @@
-"""What a training step moves besides: parameters by their gradients, statistics by the batch's.  No pullbacks.
+"""Updates of a training step: parameters by their gradients, running statistics by the batch's.  No pullbacks.
 
 [S]   Sutskever et al. 2013, On the importance of initialization and momentum in deep learning
 [BN]  Ioffe & Szegedy 2015, Batch normalization, arXiv:1502.03167
 """
 
-from ..backend import namespace_for
+from ..backend import Array, namespace_for
 from .check import one_shape
 from .rules import op
 
 
 @op
-def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
+def momentum_step(w: Array, g: Array, v: Array | None, lr: float | Array, *, momentum: float, nesterov: bool = False,
+                  decay: float = 0.0) -> tuple[Array, Array]:
     """(w, v) after one step of stochastic gradient descent with momentum, as in PyTorch.
 
         g ← g + λ w        v ← μ v + g        w ← w − η v,    or with Nesterov    w ← w − η (g + μ v)
 
-    ``v`` None is the first step's: v is then g itself.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch
+    At the first step ``v`` is None, and v becomes g.  [S] Eq. 1-4 has the rate inside v (v ← μ v − η g); PyTorch
     keeps it outside, so that a change of η acts on the whole velocity at once.
     """
     namespace_for(w=w)
@@ -28,7 +29,8 @@ def momentum_step(w, g, v, lr, *, momentum, nesterov=False, decay=0.0):
 
 
 @op
-def moving_statistics(running_mean, running_var, mean, var, *, momentum, correction=1.0):
+def moving_statistics(running_mean: Array, running_var: Array, mean: Array, var: Array, *, momentum: float,
+                      correction: float = 1.0) -> tuple[Array, Array]:
     """The next running (mean, variance) of a batch norm, [BN] §3.1 in PyTorch's convention.
 
         running ← (1 − momentum) · running + momentum · batch

@@ -3,13 +3,16 @@
 [DV] Dumoulin & Visin 2016, A guide to convolution arithmetic for deep learning, arXiv:1603.07285
 """
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import Array, array_namespace
 from . import check
-from .check import pair
+from .check import IntOrPair, Padding, pair
+
+Sides = tuple[tuple[int, int], tuple[int, int]]             # ((top, bottom), (left, right))
 
 
 class Window(NamedTuple):
@@ -17,28 +20,29 @@ class Window(NamedTuple):
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
+    padding: Sides
     dilation: tuple[int, int]
 
     @classmethod
-    def of(cls, kernel, stride=1, padding=0, dilation=1) -> "Window":
+    def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1) -> "Window":
+        """The window of these sizes, each an integer or a pair, checked."""
         return cls(pair(kernel, "kernel"), pair(stride, "stride"), check.padding(padding), pair(dilation, "dilation"))
 
-    def output_size(self, size) -> tuple[int, int]:
+    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""
-        output = tuple((i + sum(p) - k - (k - 1) * (d - 1)) // s + 1 for i, k, s, p, d in zip(size, *self))
-        if min(output) < 1:
+        oh, ow = ((i + sum(p) - k - (k - 1) * (d - 1)) // s + 1 for i, k, s, p, d in zip(size, *self))
+        if min(oh, ow) < 1:
             raise ValueError(f"an image of {size[0]}x{size[1]} pixels is smaller than the window: {self}")
-        return output
+        return oh, ow
 
-    def taps(self, output_size):
-        """For each kernel position (i, j): the rows and columns of the padded image that it meets."""
+    def taps(self, output_size: Sequence[int]) -> Iterator[tuple[int, int, slice, slice]]:
+        """For each kernel position (i, j): the rows and columns of the padded image that it is multiplied with."""
         for i, j in np.ndindex(*self.kernel):
             rows, cols = (slice(t * d, t * d + s * (o - 1) + 1, s)
                           for t, d, s, o in zip((i, j), self.dilation, self.stride, output_size))
             yield i, j, rows, cols
 
-    def ceil_mode(self, size) -> "Window":
+    def ceil_mode(self, size: Sequence[int]) -> "Window":
         """The window whose ⌊·⌋ is this one's ⌈·⌉: padded at the bottom and right until the last step fits.
 
         As in PyTorch, a last step that would start in the bottom or right padding is dropped.
@@ -53,15 +57,15 @@ class Window(NamedTuple):
         return self._replace(padding=tuple(padding))
 
 
-def same_padding(size, kernel, stride, dilation=1):
+def same_padding(size: IntOrPair, kernel: IntOrPair, stride: IntOrPair, dilation: IntOrPair = 1) -> Sides:
     """TensorFlow's 'same': ((top, bottom), (left, right)) so that o = ⌈i/s⌉; the odd pixel goes bottom and right."""
-    total = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
+    height, width = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
              for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
                                       pair(dilation, "dilation")))
-    return tuple((t // 2, t - t // 2) for t in total)
+    return (height // 2, height - height // 2), (width // 2, width - width // 2)
 
 
-def frame(x, padding, fill=0):
+def frame(x: Array, padding: Sides, fill: float = 0) -> Array:
     """The images in ``x`` (…, H, W) with a frame of ``fill`` around each; x itself where the frame is empty."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
@@ -72,7 +76,7 @@ def frame(x, padding, fill=0):
     return framed
 
 
-def interior(framed, padding):
+def interior(framed: Array, padding: Sides) -> Array:
     """The view of ``framed`` without its frame: where :func:`frame` put the images."""
     (top, bottom), (left, right) = padding
     *_, h, w = framed.shape

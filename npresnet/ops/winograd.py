@@ -1,7 +1,7 @@
 """3×3 convolution with fewer multiplications: Winograd's minimal filtering, F(m×m, 3×3).
 
-An m×m tile of outputs sees a (m+2)×(m+2) tile d of the image.  Directly it costs 9 m² multiplications for each pair
-of channels; transformed, (m+2)²: 2.25 times fewer for m = 2, 4 times for m = 4.
+An m×m tile of outputs depends on an (m+2)×(m+2) tile d of the image.  Computed directly it costs 9 m² multiplications
+for each pair of channels; transformed, (m+2)²: 2.25 times fewer for m = 2, 4 times for m = 4.
 
 [LG] Lavin & Gray 2015, Fast algorithms for convolutional neural networks, arXiv:1509.09308, §4
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import array_namespace, namespace_for
-from .check import images
+from ..backend import Array, Pullback, array_namespace, namespace_for
+from .check import Padding, images
 from .conv import check_shapes
 from .rules import op
 from .total import total
@@ -41,7 +41,8 @@ F = {  # the matrices of [LG]: §4.1 for F(2×2, 3×3), points 0, ±1, ∞; §4.
 
 
 @op
-def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
+def winograd_conv2d(x: Array, w: Array, b: Array | None = None, *, padding: Padding = 1, tile: int = 4,
+                    ) -> tuple[Array, Pullback]:
     """The same map as ``conv2d(x, w, b, padding=padding)`` for 3×3 filters, through m×m tiles, m = ``tile``.
 
     For each tile of outputs, filter f and channel c, element by element in the transformed domain:
@@ -70,7 +71,8 @@ def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
     if tile not in F:
         raise ValueError(f"no transforms for tiles of {tile}; use one of {', '.join(map(str, F))}")
     bt, g, at = (xp.asarray(matrix, x.dtype) for matrix in F[tile])
-    window, shape, biased = Window.of(3, padding=padding), x.shape, b is not None
+    window, shape = Window.of(3, padding=padding), x.shape
+    biased = b is not None
     oh, ow = window.output_size(shape[2:])
     th, tw = -(-oh // tile), -(-ow // tile)
     (top, _), (left, _) = window.padding
@@ -90,8 +92,8 @@ def winograd_conv2d(x, w, b=None, *, padding=1, tile=4):
 
     def pullback(dy, skip=()):
         u, v = transformed()
-        whole = frame(dy, ((0, th * tile - oh), (0, tw * tile - ow)))
-        dy_tiles = whole.reshape(*dy.shape[:2], th, tile, tw, tile).swapaxes(3, 4)
+        framed = frame(dy, ((0, th * tile - oh), (0, tw * tile - ow)))
+        dy_tiles = framed.reshape(*dy.shape[:2], th, tile, tw, tile).swapaxes(3, 4)
         dm = at.T @ dy_tiles @ at                                        # dM = A dY Aᵀ
         dx = dw = None
         if "w" not in skip:
@@ -115,7 +117,7 @@ def _tiles(x, th, tw, m):
 
 
 def _overlap_add(tiles, m):
-    """Put every tile back where it was seen, and add where tiles overlap: the transpose of :func:`_tiles`."""
+    """Add every tile to its place in the image: the transpose of :func:`_tiles`."""
     n, c, th, tw = tiles.shape[:4]
     x = array_namespace(tiles).zeros((n, c, th * m + 2, tw * m + 2), tiles.dtype)
     for i, j in np.ndindex(m + 2, m + 2):

@@ -1,1 +1,1 @@
-"""What lessons use: plots, exercises with hints, the depth experiment, networks that fail."""
+"""What the notebooks use: plots, exercises that check themselves, the depth experiment, networks that fail."""

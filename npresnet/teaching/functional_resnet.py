@@ -1,17 +1,19 @@
 """The first tutorial's second construction: ResNet-50 without a single class.
 
-Each function takes an image and the arrays, by their state-dict keys, and returns ``(y, pullback)``; ``pullback(dy)``
-returns dx and adds the arrays' gradients to ``grads``.  Two ways of composing carry everything, written out where they
-happen: pullbacks run in reverse (the chain rule), and a sum hands its cotangent to both sides (the sum rule).
+Each function takes images and the arrays by their state-dict keys, and returns ``(y, pullback)``; ``pullback(dy)``
+returns dx and adds the arrays' gradients to ``grads``.  Functions are composed in two ways, written out where they
+occur: pullbacks run in reverse order (the chain rule), and a sum passes dy to both terms (the sum rule).
 ``keras-tutorial-a`` builds the same network of modules; both give the same numbers, bit for bit.
 """
 
 from .. import ops
+from ..backend import Array, Pullback
 
 EPS = 1e-3                                               # Keras's default
 
 
-def conv_norm(x, arrays, grads, conv, norm, stride=1, act=True):
+def conv_norm(x: Array, arrays: dict[str, Array], grads: dict[str, Array], conv: str, norm: str, stride: int = 1,
+              act: bool = True) -> tuple[Array, Pullback]:
     """σ(BN(w ⋆ x)), or without σ: TensorFlow's 'same' padding, running statistics."""
     w, gamma, beta = arrays[f"{conv}.weight"], arrays[f"{norm}.weight"], arrays[f"{norm}.bias"]
     padding = ops.same_padding(x.shape[2:], w.shape[2:], stride)
@@ -29,10 +31,11 @@ def conv_norm(x, arrays, grads, conv, norm, stride=1, act=True):
     return y, pullback
 
 
-def bottleneck(x, arrays, grads, name, stride=1, lead=False):
-    """σ(F(x) + S(x)): S projects in the leading block of a stage, and is the identity elsewhere."""
-    def part(x, conv, norm, *options, **more):
-        return conv_norm(x, arrays, grads, f"{name}.{conv}", f"{name}.{norm}", *options, **more)
+def bottleneck(x: Array, arrays: dict[str, Array], grads: dict[str, Array], name: str, stride: int = 1,
+               lead: bool = False) -> tuple[Array, Pullback]:
+    """σ(F(x) + S(x)): S is a projection in the first block of a stage (``lead``), and the identity elsewhere."""
+    def part(x: Array, conv: str, norm: str, stride: int = 1, act: bool = True) -> tuple[Array, Pullback]:
+        return conv_norm(x, arrays, grads, f"{name}.{conv}", f"{name}.{norm}", stride, act)
 
     identity, s_pullback = part(x, "downsample.0", "downsample.1", stride, act=False) if lead else (x, lambda dy: dy)
     y, pullback1 = part(x, "conv1", "bn1")
@@ -47,16 +50,18 @@ def bottleneck(x, arrays, grads, name, stride=1, lead=False):
     return y, pullback
 
 
-def deep_resnet(x, arrays, grads=None, depths=(3, 4, 6, 3)):
+def deep_resnet(x: Array, arrays: dict[str, Array], grads: dict[str, Array] | None = None,
+                depths: tuple[int, ...] = (3, 4, 6, 3)) -> tuple[Array, Pullback]:
     """The scores of ResNet-50, and their pullback.
 
     ``arrays`` is ``model.state_dict()`` of a "keras-tutorial-a" network; ``grads``, a dict, receives the gradients.
     Shapes: x (N, C, H, W) → (N, K).
     """
     grads = {} if grads is None else grads
-    pullbacks = []
+    pullbacks: list[Pullback] = []
 
-    def then(result):
+    def then(result: tuple[Array, Pullback]) -> Array:
+        """y of (y, pullback), with the pullback kept."""
         y, pullback = result
         pullbacks.append(pullback)
         return y
@@ -80,7 +85,7 @@ def deep_resnet(x, arrays, grads=None, depths=(3, 4, 6, 3)):
     return y, pullback
 
 
-def add(grads, new):
-    """Gradients accumulate: an array read twice collects two."""
+def add(grads: dict[str, Array], new: dict[str, Array]) -> None:
+    """Add gradients to those that are there: an array used twice gets the sum of two."""
     for name, grad in new.items():
         grads[name] = grad if name not in grads else grads[name] + grad

@@ -1,13 +1,17 @@
-"""Every picture that the notebooks draw; the one place that knows matplotlib, which is imported when first used.
+"""The plots of the notebooks, with matplotlib, which is imported when first used.
 
 Each function draws into the axes it is given, or makes its own, and returns them; axes are always labelled.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-STYLE = {
+from ..backend import Array
+
+STYLE: Any = {
     "figure.dpi": 90, "savefig.dpi": 90, "figure.constrained_layout.use": True, "figure.facecolor": "white",
     "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": False, "image.interpolation": "nearest", "lines.linewidth": 1.6, "legend.frameon": False,
@@ -16,7 +20,7 @@ BLUE, RED, GREEN, GREY = "#2166ac", "#b2182b", "#1b7837", "#888888"
 
 
 @cache
-def pyplot():
+def pyplot() -> Any:
     """matplotlib.pyplot in this package's style."""
     try:
         import matplotlib.pyplot as plt
@@ -26,13 +30,15 @@ def pyplot():
     return plt
 
 
-def axes(rows=1, columns=1, width=7.0, height=3.0, **options):
+def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.0, **options: Any) -> Any:
     """``rows × columns`` empty axes, (rows, columns) or single, on a figure of the given inches."""
     return pyplot().subplots(rows, columns, figsize=(width, height), **options)[1]
 
 
-def matrix(array, ax=None, *, title="", x="column", y="row", numbers=None, cmap="Blues", limits=None, size=8):
-    """A matrix as coloured squares, its numbers written in (None: where it is small)."""
+def matrix(array: Any, ax: Any = None, *, title: str = "", x: str = "column", y: str = "row",
+           numbers: bool | None = None, cmap: str = "Blues", limits: tuple[float, float] | None = None,
+           size: float = 8) -> Any:
+    """A matrix as coloured squares, with its ``numbers`` written in (None: if there are at most 256)."""
     array = np.asarray(array)
     ax = ax or axes(width=0.45 * array.shape[1] + 1, height=0.45 * array.shape[0] + 1)
     low, high = limits or (array.min(), array.max())
@@ -46,7 +52,8 @@ def matrix(array, ax=None, *, title="", x="column", y="row", numbers=None, cmap=
     return ax
 
 
-def curves(lines, ax=None, *, x="", y="", title="", logx=False, logy=False, marker="", abscissa=None):
+def curves(lines: Mapping[str, Any], ax: Any = None, *, x: str = "", y: str = "", title: str = "", logx: bool = False,
+           logy: bool = False, marker: str = "", abscissa: Any = None) -> Any:
     """One line for each name: {name: values}, or {name: (x values, values)}."""
     ax = ax or axes()
     for name, values in lines.items():
@@ -59,7 +66,8 @@ def curves(lines, ax=None, *, x="", y="", title="", logx=False, logy=False, mark
     return ax
 
 
-def bars(values, ax=None, *, x="", y="", title="", log=False, color=BLUE):
+def bars(values: Mapping[str, float], ax: Any = None, *, x: str = "", y: str = "", title: str = "", log: bool = False,
+         color: str = BLUE) -> Any:
     """A horizontal bar for each name, the first on top."""
     ax = ax or axes(height=0.32 * len(values) + 1)
     names = list(values)
@@ -69,9 +77,10 @@ def bars(values, ax=None, *, x="", y="", title="", log=False, color=BLUE):
     return ax
 
 
-def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="", limits=None):
-    """Small pictures in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
-    images = [as_picture(image, limits) for image in images]
+def image_grid(images: Sequence[Any], titles: Sequence[str] | None = None, *, columns: int = 8, size: float = 1.3,
+               cmap: str | None = None, x: str = "", y: str = "", limits: tuple[float, float] | None = None) -> Any:
+    """Images in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
+    images = [as_image(image, limits) for image in images]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     tall = size * images[0].shape[0] / images[0].shape[1] + (0.2 if titles else 0)
@@ -89,8 +98,8 @@ def pictures(images, titles=None, *, columns=8, size=1.3, cmap=None, x="", y="",
     return grid
 
 
-def as_picture(image, limits=None):
-    """What imshow takes; a picture in colour that is not uint8 is stretched so that ``limits`` become [0, 1]."""
+def as_image(image: Any, limits: tuple[float, float] | None = None) -> Array:
+    """An image for imshow; in colour and not uint8, its ``limits`` become [0, 1]."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         image = image.transpose(1, 2, 0)
@@ -100,15 +109,15 @@ def as_picture(image, limits=None):
     return image
 
 
-def filters(weight, *, columns=8, size=0.8):
-    """A first layer's filters (F, 3, kh, kw) in colour, grey being 0, on one common scale."""
+def filters(weight: Any, *, columns: int = 8, size: float = 0.8) -> Any:
+    """A first layer's filters (F, 3, kh, kw) in colour, on one common scale; grey is 0."""
     scale = float(abs(weight).max()) or 1.0
-    return pictures([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
+    return image_grid([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
                     columns=columns, size=size, limits=(-scale, scale), x="column", y="row")
 
 
-def confusion(counts, classes, ax=None, *, title=""):
-    """counts[true, predicted] as a matrix with names."""
+def confusion(counts: Any, classes: Sequence[str], ax: Any = None, *, title: str = "") -> Any:
+    """A confusion matrix, counts[true, predicted], with the classes' names."""
     ax = ax or axes(width=0.42 * len(classes) + 1.5, height=0.42 * len(classes) + 1.2)
     matrix(counts, ax, title=title, x="predicted class", y="true class", numbers=True, size=7)
     ax.set(xticks=range(len(classes)), yticks=range(len(classes)), yticklabels=classes)
@@ -116,7 +125,7 @@ def confusion(counts, classes, ax=None, *, title=""):
     return ax
 
 
-def roofline(points, peak, bandwidth, ax=None):
+def roofline(points: Mapping[str, tuple[float, float]], peak: float, bandwidth: float, ax: Any = None) -> Any:
     """Arithmetic intensity against speed: {name: (FLOP a byte, GFLOP/s)} under min(peak, bandwidth · intensity)."""
     ax = ax or axes(width=7, height=3.6)
     reach = np.geomspace(0.1, 1000, 200)

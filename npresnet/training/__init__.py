@@ -1,19 +1,53 @@
 """Training: optimisers, schedules, recipes and the loop, so exact that a killed run goes on bit for bit."""
 
+import warnings
+from typing import Any
+
 from ..data.batches import Batch, Batches
-from ..data.dataset import Source, split
-from ..data.open_dataset import open_source
+from ..data.dataset import Dataset, split
+from ..data.open_dataset import open_dataset
 from .checkpoint import read_checkpoint, restore
 from .cuda_step import CapturedStep
-from .ema import Average
+from .ema import EMA
+from .evaluate import predict
 from .gradients import TrainingError, clip_gradients, gradient_norm
 from .optim import SGD, AdamW
-from .predict import predict
-from .progress import Stopped, Watch
+from .progress import Callback, Stopped
 from .recipes import RECIPES, Recipe, recipe
 from .schedules import SCHEDULES
 from .trainer import Trainer
 
-__all__ = ["RECIPES", "SCHEDULES", "SGD", "AdamW", "Average", "Batch", "Batches", "CapturedStep", "Recipe", "Source",
-           "Stopped", "Trainer", "TrainingError", "Watch", "clip_gradients", "gradient_norm", "open_source", "predict",
-           "read_checkpoint", "recipe", "restore", "split"]
+__all__ = [
+    "EMA",
+    "RECIPES",
+    "SCHEDULES",
+    "SGD",
+    "AdamW",
+    "Batch",
+    "Batches",
+    "Callback",
+    "CapturedStep",
+    "Dataset",
+    "Recipe",
+    "Stopped",
+    "Trainer",
+    "TrainingError",
+    "clip_gradients",
+    "gradient_norm",
+    "open_dataset",
+    "predict",
+    "read_checkpoint",
+    "recipe",
+    "restore",
+    "split",
+]
+
+RENAMED = {                                               # former names, which still work, with a warning
+    "Average": "EMA", "Source": "Dataset", "Watch": "Callback", "open_source": "open_dataset"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
+    return globals()[RENAMED[name]]

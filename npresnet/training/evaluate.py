@@ -1,24 +1,49 @@
-"""What a finished run is worth: accuracy, a confusion matrix, each class's share, and curves where matplotlib is."""
+"""What a model is worth on labelled images: its predictions, accuracy and confusion matrix, and a run's report."""
 
 import io
 import json
+import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..formats.atomic import replacing
+from .. import ops
+from ..backend import array_namespace, to_device
+from ..data.batches import Batches, on_device_of
+from ..data.dataset import Dataset
+from ..data.gpu_batches import batches_for
+from ..formats.atomic import atomic_write
+from ..nn import Module
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
-from .predict import predict
 
 LONGEST = 40      # characters of a class name in a figure
 
 
-def evaluate(model, source) -> dict:
-    """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"}.
+def predict(model: Module, source: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
+    """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images."""
+    return evaluate_batches(model, batches_for(model, source, batch_size, workers=workers))
 
-    A class without pictures has the accuracy None.  ``confusion[i][j]`` counts the pictures of class i that were taken
+
+def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray]:
+    """:func:`predict` on images in batches.  A GPU is waited for once, at the end."""
+    total, predicted = 0.0, []
+    for batch in batches.in_order():
+        x, labels = on_device_of(model, batch)
+        logits = model.logits(x)
+        total = total + ops.softmax_cross_entropy(logits, labels)[0].astype(np.float64) * len(labels)
+        predicted.append(logits.argmax(axis=1))
+    predicted = array_namespace(predicted[0]).concatenate(predicted)
+    return float(total) / len(predicted), to_device(predicted, "cpu")
+
+
+def evaluate(model: Module, source: Dataset) -> dict[str, Any]:
+    """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"} on labelled images.
+
+    A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that the model took
     for class j.
     """
     loss, predicted = predict(model, source)
@@ -31,8 +56,8 @@ def evaluate(model, source) -> dict:
             "classes": list(source.classes), "confusion": confusion.tolist()}
 
 
-def as_lines(result) -> list[str]:
-    """Accuracy, each class's accuracy and what it is most often taken for."""
+def as_lines(result: dict[str, Any]) -> list[str]:
+    """The result of :func:`evaluate` as text: accuracy, and each class's with the class it is most often taken for."""
     confusion = np.array(result["confusion"])
     np.fill_diagonal(confusion, 0)
     width = max(map(len, result["classes"]))
@@ -44,17 +69,21 @@ def as_lines(result) -> list[str]:
     return lines
 
 
-def write_report(history, result, folder, **about):
-    """report.json, and curves.png and confusion.png where matplotlib is installed; their names."""
+def write_report(history: Sequence[dict[str, Any]], result: dict[str, Any], folder: str | os.PathLike[str],
+                 **about: Any) -> list[str]:
+    """Write report.json and, where matplotlib is installed, curves.png and confusion.png; returns their names.
+
+    report.json holds the ``result`` of :func:`evaluate`, and ``about`` beside it.
+    """
     written = {REPORT: json.dumps({**about, **result}, indent=1).encode(), **plots(history, result)}
     for name, content in written.items():
-        with replacing(Path(folder) / name) as file:
+        with atomic_write(Path(folder) / name) as file:
             file.write(content)
     return list(written)
 
 
-def plots(history, result) -> dict[str, bytes]:
-    """Pictures of the run, none where matplotlib is missing."""
+def plots(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> dict[str, bytes]:
+    """PNG files by name: the curves of a run and its confusion matrix; none where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -70,7 +99,8 @@ def plots(history, result) -> dict[str, bytes]:
     return {CURVES: png(figure), CONFUSION: png(confusion_figure(result))}
 
 
-def confusion_figure(result):
+def confusion_figure(result: dict[str, Any]) -> Any:
+    """The confusion matrix as a figure of matplotlib, each row coloured by its shares."""
     from matplotlib.figure import Figure
     classes, confusion = result["classes"], np.array(result["confusion"])
     figure = Figure((6, 5), layout="constrained")
@@ -86,7 +116,8 @@ def confusion_figure(result):
     return figure
 
 
-def png(figure) -> bytes:
+def png(figure: Any) -> bytes:
+    """A figure of matplotlib as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")           # a name's script that the font does not have

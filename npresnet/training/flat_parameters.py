@@ -1,58 +1,65 @@
-"""Many arrays as one, so that a step of the optimiser is a few launches for all parameters together."""
+"""Many parameters side by side in one array, so that a step of SGD is a few kernel launches for all of them."""
 
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
-from ..backend import array_namespace
+from ..backend import Array, array_namespace
 from ..ops import momentum_step
+from .optim import SGD
 
-ALIGNED = 64             # numbers: each array begins where 16 bytes, and a line of the cache, begin
+ALIGNED = 64             # numbers: each array begins at a multiple of 16 bytes and of a cache line
 
 
 class Flat:
-    """Room for arrays of these shapes side by side in one, ``whole``, which begins as zeros.
+    """One array of zeros, ``array``, and ``parts``: views of it with the shapes of ``arrays``, one after another.
 
-    What is done to each number of ``whole`` is done to all the ``parts`` in one launch instead of one for each.
+    One launch on ``array`` changes all parts.
     """
 
-    def __init__(self, xp, arrays):
+    def __init__(self, xp: Any, arrays: Sequence[Array]) -> None:
         sizes = [-(-array.size // ALIGNED) * ALIGNED for array in arrays]
         starts = accumulate(sizes, initial=0)
-        self.whole = xp.zeros(sum(sizes), dtype=arrays[0].dtype)
-        self.parts = [self.whole[start:start + array.size].reshape(array.shape) for start, array in zip(starts, arrays)]
+        self.array = xp.zeros(sum(sizes), dtype=arrays[0].dtype)
+        self.parts = [self.array[start:start + array.size].reshape(array.shape) for start, array in zip(starts, arrays)]
 
-    def fill(self, arrays):
+    def fill(self, arrays: Iterable[Array | float | None]) -> None:
+        """Copy each of ``arrays`` into its part."""
         for part, array in zip(self.parts, arrays, strict=True):
             part[...] = array
 
 
-class Group:
-    """Parameters that share a weight decay, their gradients and velocities, each side by side in one array."""
+class ParameterGroup:
+    """Parameters that share a weight decay; their values w, gradients g and velocities v are a :class:`Flat` each.
 
-    def __init__(self, xp, optimizer, names, decay):
-        self.boxes = [optimizer.parameters[name] for name in names]
+    The parameters' values and the optimizer's velocities become views of those.
+    """
+
+    def __init__(self, xp: Any, optimizer: SGD, names: Sequence[str], decay: float) -> None:
+        self.parameters = [optimizer.parameters[name] for name in names]
         self.static = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov, "decay": decay}
-        values, keys = [box.value for box in self.boxes], [f"velocity/{name}" for name in names]
+        values, keys = [parameter.value for parameter in self.parameters], [f"velocity/{name}" for name in names]
         self.w, self.g, self.v = (Flat(xp, values) for _ in range(3))
         self.w.fill(values)
         self.v.fill(optimizer.state.get(key, 0) for key in keys)        # v ← μ·0 + g is the first step's v ← g
-        for box, part in zip(self.boxes, self.w.parts):
-            box.value = part
+        for parameter, part in zip(self.parameters, self.w.parts):
+            parameter.value = part
         optimizer.state.update(zip(keys, self.v.parts))
 
-    def gathered(self, factor):
-        """g ← factor · gradients; Σ g²."""
-        self.g.fill(box.grad for box in self.boxes)
-        self.g.whole *= factor
-        return (self.g.whole * self.g.whole).sum()
+    def gather_gradients(self, factor: Array | float) -> Array:
+        """g ← factor · the parameters' gradients; returns Σ g²."""
+        self.g.fill(parameter.grad for parameter in self.parameters)
+        self.g.array *= factor
+        return (self.g.array * self.g.array).sum()
 
-    def move(self, rate, when):
-        """A step of momentum of all of them, where ``when`` is true."""
-        w, v = momentum_step(self.w.whole, self.g.whole, self.v.whole, rate, **self.static)
-        moved(self.w.whole, w, when)
-        moved(self.v.whole, v, when)
+    def step(self, rate: Array, when: Array) -> None:
+        """One step of momentum where ``when`` is true, and none where it is false."""
+        w, v = momentum_step(self.w.array, self.g.array, self.v.array, rate, **self.static)
+        assign_where(when, self.w.array, w)
+        assign_where(when, self.v.array, v)
 
 
-def moved(place, array, when):
-    """``place``, with ``array``'s numbers in it where ``when`` is true."""
-    place[...] = array_namespace(place).where(when, array, place)
-    return place
+def assign_where(when: Array, target: Array, values: Array) -> Array:
+    """Copy ``values`` into ``target`` where ``when`` is true, without a branch on the host; returns ``target``."""
+    target[...] = array_namespace(target).where(when, values, target)
+    return target

@@ -1,76 +1,82 @@
-"""What is looked at between the pullback and the optimiser's step: the gradients' size, and whether all is finite."""
+"""Between the pullback and the optimiser's step: the gradients' norm, clipping, and the search for NaN and infinity."""
 
-from ..backend import array_namespace
-from ..nn import Chain, Residual
+from collections.abc import Iterable
+
+from ..backend import Array, array_namespace
+from ..nn import Module, Parameter
+from ..nn.visit import Visitor
 
 
 class TrainingError(ValueError):
-    """The training cannot go on; the message says where it broke and what to try."""
+    """NaN or infinity in training; the message says in which layer, and what to try."""
 
 
 CURE = ("begin again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
         "(npresnet train: another --out, with --lr, --warmup or --clip)")
 
 
-def gradient_norm(parameters) -> float:
+def gradient_norm(parameters: Iterable[Parameter]) -> float:
     """‖g‖ = √(Σ g²) over all parameters that have a gradient."""
-    squares = [array_namespace(box.grad).vdot(box.grad, box.grad) for box in parameters if box.grad is not None]
-    return float(sum(squares)) ** 0.5
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return float(sum(array_namespace(g).vdot(g, g) for g in gradients)) ** 0.5
 
 
-def clip_gradients(parameters, norm, largest):
-    """g ← g · min(1, largest / ‖g‖), with PyTorch's 1e-6 beside the norm."""
+def clip_gradients(parameters: Iterable[Parameter], norm: float, largest: float) -> None:
+    """g ← g · min(1, largest / ‖g‖), where ‖g‖ is ``norm``; PyTorch's 1e-6 is added to it."""
     factor = largest / (norm + 1e-6)
     if factor < 1:
         scale_gradients(parameters, factor)
 
 
-def scale_gradients(parameters, factor):
+def scale_gradients(parameters: Iterable[Parameter], factor: float) -> None:
     """g ← factor · g"""
-    for box in parameters:
-        box.grad = None if box.grad is None else box.grad * factor
+    for parameter in parameters:
+        parameter.grad = None if parameter.grad is None else parameter.grad * factor
 
 
-def check_loss(loss, model, x):
-    """Raise TrainingError, naming the first layer whose output is not finite, where the loss is not."""
+def check_loss(loss: float, model: Module, x: Array) -> None:
+    """Raise TrainingError where the loss is not finite; it names the first layer whose output is not."""
     if loss - loss != 0:                                                # only for ±∞ and NaN
         raise TrainingError(f"the loss is {loss}: {first_layer(model, x)}; {CURE}")
 
 
-def check_gradients(norm, model):
-    """Raise TrainingError, naming the layer nearest to the loss, where a gradient is not finite."""
+def check_gradients(norm: float, model: Module) -> None:
+    """Raise TrainingError where the gradients' norm is not finite; it names the parameter nearest to the loss."""
     if norm - norm != 0:
-        bad = [name for name, box in model.named_parameters() if box.grad is not None and not finite(box.grad)]
+        bad = [name for name, parameter in model.named_parameters()
+               if parameter.grad is not None and not finite(parameter.grad)]
         where = f"of {bad[-1]} (and {len(bad) - 1} more before it)" if bad else "as a whole overflows"
         raise TrainingError(f"the gradient {where} is not finite; {CURE}")
 
 
-def first_layer(model, x) -> str:
-    """Where along the way NaN or infinity appears first."""
+def first_layer(model: Module, x: Array) -> str:
+    """Where in the forward pass NaN or infinity appears first, in words."""
     if not finite(x):
         return "the images hold values that are not finite"
-    twin = model.mapped(lambda array: array)                            # its running statistics may move, ours not
-    for name, box in twin.named_parameters():
-        if not finite(box.value):
+    copy = model.copy()                                                 # its running statistics may move, ours not
+    for name, parameter in copy.named_parameters():
+        if not finite(parameter.value):
             return f"{name} holds values that are not finite"
-    names = {id(module): name for name, module in twin.named_modules()}
-    found = []
+    layers = NonFinite(copy)
+    layers.visit(copy, x)
+    first = next(iter(layers.found), None)
+    return f"the output of {first} is not finite" if first else "the logits are finite, their loss overflows"
 
-    def through(module, x):
-        if isinstance(module, Chain):
-            for layer in module.layers():
-                x = through(layer, x)
-            return x
-        if isinstance(module, Residual):
-            return through(module.branch, x) + through(module.shortcut, x)
+
+class NonFinite(Visitor):
+    """Notes the names of the layers whose output holds NaN or infinity, in the order they run."""
+
+    def __init__(self, model: Module) -> None:
+        super().__init__(model)
+        self.found: list[str] = []
+
+    def leaf(self, module: Module, x: Array, name: str) -> Array:
         y = module(x)
         if not finite(y):
-            found.append(names.get(id(module), type(module).__name__))
+            self.found.append(name or type(module).__name__)
         return y
 
-    through(twin, x)
-    return f"the output of {found[0]} is not finite" if found else "the logits are finite, their loss overflows"
 
-
-def finite(array) -> bool:
+def finite(array: Array) -> bool:
+    """Whether the array holds neither NaN nor infinity."""
     return bool(array_namespace(array).isfinite(array).all())

@@ -1,8 +1,9 @@
-"""One run at a time in a folder: a lock on a file there, which the system lets go when its process ends, however."""
+"""One run at a time in a folder: a lock on a file there, which the system releases however its process ends."""
 
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,8 +16,8 @@ held = threading.local()                                                # .folde
 
 
 @contextmanager
-def locked(folder):
-    """Make ``folder`` where it is missing, and keep every other process and thread from training there.
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Make ``folder`` if it is missing, and keep every other process and thread from training there.
 
     Inside a block of the same thread and folder it does nothing more.  The folder is removed again if it was made here
     and nothing has been written.  Raises BlockingIOError where another run is at work, OSError where the folder cannot
@@ -39,8 +40,8 @@ def locked(folder):
                 path.rmdir()
 
 
-def acquire(folder) -> int:
-    """An open file that is locked and stands under its name."""
+def acquire(folder: Path) -> int:
+    """The descriptor of the folder's lock file, made, opened and locked."""
     for _ in range(TRIES):                                              # a run that ends may remove what was just made
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,8 @@ def acquire(folder) -> int:
     raise busy(folder)
 
 
-def open_locked(folder) -> int:
-    """The same in one attempt.  Raises FileNotFoundError where the run before has just removed the file."""
+def open_locked(folder: Path) -> int:
+    """:func:`acquire` in one attempt.  Raises FileNotFoundError where the run before has just removed the file."""
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         lock(handle, folder)
@@ -65,15 +66,15 @@ def open_locked(folder) -> int:
     return handle
 
 
-def release(folder, handle):
-    """Remove the file while it is locked, so that whoever has opened it finds out; then let go."""
+def release(folder: Path, handle: int) -> None:
+    """Remove the file while it is locked, so that another process that has opened it notices; then unlock it."""
     if os.name == "posix":                                              # elsewhere an open file stays
         with suppress(OSError):
             os.unlink(folder / LOCK)
     os.close(handle)
 
 
-def lock(handle, folder):
+def lock(handle: int, folder: Path) -> None:
     """Lock the file or raise at once."""
     try:
         lock_file(handle)
@@ -85,12 +86,14 @@ def lock(handle, folder):
         note(f"{folder}: this file system has no locks; let no other run write there")
 
 
-def busy(folder):
+def busy(folder: Path) -> BlockingIOError:
+    """The error for a folder in which another run is at work."""
     return BlockingIOError(errno.EWOULDBLOCK, "another run is at work in this folder; wait until it ends, or choose "
                            "another folder", str(folder))
 
 
-def lock_file(handle):
+def lock_file(handle: int) -> None:
+    """Lock an open file for this process alone, without waiting; OSError where another one holds it."""
     if os.name == "posix":
         import fcntl
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

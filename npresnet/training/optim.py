@@ -6,47 +6,54 @@ A value is replaced by a new array and never written into, so a state dict taken
 [LH] Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from ..backend import array_namespace
+from ..backend import Array, array_namespace
+from ..nn import Module, Parameter
 from ..nn.module import needs_module
 from ..ops import momentum_step
 
 
 class Optimizer:
-    """Moves the trainable parameters of a model.
+    """Updates the trainable parameters of a model.
 
     ``decay_all=False`` leaves batch norms and biases, the parameters with one axis, without weight decay: they do
     not multiply the input, so shrinking them regularizes nothing.
     """
 
-    def __init__(self, model, weight_decay=0.0, decay_all=True):
+    def __init__(self, model: Module, weight_decay: float = 0.0, decay_all: bool = True) -> None:
         needs_module(model, "an optimizer")
-        self.parameters = {name: box for name, box in model.named_parameters() if box.trainable}
+        self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.trainable}
         self.weight_decay, self.decay_all = weight_decay, decay_all
-        self.state = {}                                                 # "velocity/conv1.weight" → array
+        self.state: dict[str, Array] = {}                               # "velocity/conv1.weight" → array
 
-    def step(self, lr):
-        """One update of every parameter that has a gradient."""
+    def step(self, lr: float) -> None:
+        """One update, at the learning rate ``lr``, of every parameter that has a gradient."""
         lr = float(lr)
-        for name, box in self.parameters.items():
-            if box.grad is not None:
-                box.value = self.updated(name, box.value, box.grad, lr, self.decay(box))
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                parameter.value = self.updated(name, parameter.value, parameter.grad, lr, self.decay(parameter))
 
-    def decay(self, box) -> float:
-        return self.weight_decay if self.decay_all or box.value.ndim > 1 else 0.0
+    def decay(self, parameter: Parameter) -> float:
+        """The weight decay of this parameter."""
+        return self.weight_decay if self.decay_all or parameter.value.ndim > 1 else 0.0
 
-    def updated(self, name, w, g, lr, decay):
+    def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
+        """The next value of the parameter ``name`` with value w and gradient g, a new array."""
         raise NotImplementedError(f"{type(self).__name__} needs an updated()")
 
-    def expected_state(self) -> dict:
-        """Arrays of the names, shapes and dtypes that the state has once a step has been made."""
+    def expected_state(self) -> dict[str, Array]:
+        """Arrays with the names, shapes and dtypes that the state has after a step."""
         return {}
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Array]:
+        """The state by name, such as "velocity/conv1.weight"; the arrays are shared and never written into."""
         return dict(self.state)
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Go on from the state of an optimizer for the same model."""
         self.state = dict(state)
 
 
@@ -56,18 +63,27 @@ class SGD(Optimizer):
         g ← g + λ w        v ← μ v + g        w ← w − η v,    or with Nesterov    w ← w − η (g + μ v)
 
     The arithmetic is :func:`npresnet.ops.momentum_step`.
+
+    >>> import numpy as np
+    >>> from npresnet.nn import Linear
+    >>> layer = Linear(1, 1, bias=False)
+    >>> layer.weight.value, layer.weight.grad = np.array([[2.0]]), np.array([[1.0]])
+    >>> SGD(layer, weight_decay=0.5).step(lr=0.1)
+    >>> float(layer.weight.value[0, 0])                 # 2 − 0.1 · (1 + 0.5 · 2)
+    1.8
     """
 
-    def __init__(self, model, momentum=0.9, nesterov=False, weight_decay=0.0, decay_all=True):
+    def __init__(self, model: Module, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0,
+                 decay_all: bool = True) -> None:
         super().__init__(model, weight_decay, decay_all)
         if nesterov and not momentum:
             raise ValueError("Nesterov's step looks ahead along the momentum; give one above 0")
         self.momentum, self.nesterov = momentum, nesterov
 
-    def expected_state(self):
-        return {f"velocity/{name}": box.value for name, box in self.parameters.items() if self.momentum}
+    def expected_state(self) -> dict[str, Array]:
+        return {f"velocity/{name}": parameter.value for name, parameter in self.parameters.items() if self.momentum}
 
-    def updated(self, name, w, g, lr, decay):
+    def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
         if not self.momentum:
             return w - lr * (g + decay * w if decay else g)
         key = f"velocity/{name}"
@@ -86,16 +102,16 @@ class AdamW(Optimizer):
     PyTorch multiplies the decay by the rate η; [LH] by the schedule alone.
     """
 
-    def __init__(self, model, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, decay_all=True):
+    def __init__(self, model: Module, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.01, decay_all: bool = True) -> None:
         super().__init__(model, weight_decay, decay_all)
         self.betas, self.eps = betas, eps
 
-    def expected_state(self):
-        boxes = self.parameters.items()
-        return {f"{what}/{name}": np.array(0) if what == "steps" else box.value
-                for name, box in boxes for what in ("steps", "m", "v")}
+    def expected_state(self) -> dict[str, Array]:
+        return {f"{what}/{name}": np.array(0) if what == "steps" else parameter.value
+                for name, parameter in self.parameters.items() for what in ("steps", "m", "v")}
 
-    def updated(self, name, w, g, lr, decay):
+    def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
         xp, (b1, b2) = array_namespace(w), self.betas
         t = int(self.state.get(f"steps/{name}", 0)) + 1
         m = b1 * self.state.get(f"m/{name}", 0) + (1 - b1) * g

@@ -1,4 +1,4 @@
-"""Mixed precision: half the bits between layers, all of them where sums and small updates live.
+"""Mixed precision: 16 bits between layers, 32 bits for sums and for small updates.
 
     master weights, velocity, statistics of batch norms, the loss      float32
     copies of the weights, images between layers, their gradients      float16 or bfloat16
@@ -9,17 +9,20 @@ the weights' gradients down after it; both are linear in it, and nothing else ch
 [MP] Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from ..backend import array_namespace, tf32
-from ..nn import BatchNorm2d, Buffer, Parameter
+from ..backend import Array, Pullback, array_namespace, tf32
+from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..ops import cast
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
-def half(name, on_gpu) -> np.dtype:
-    """The dtype: float16, or bfloat16 from ml_dtypes, with which NumPy's own functions do not keep to 16 bits."""
+def half_dtype(name: str, on_gpu: bool) -> np.dtype:
+    """NumPy's float16, or ml_dtypes' bfloat16, with which NumPy's own functions do not keep to 16 bits."""
     if name == "float16":
         return np.dtype(np.float16)
     if not on_gpu:
@@ -31,104 +34,116 @@ def half(name, on_gpu) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16)
 
 
-class Full:
-    """One precision throughout.  What :class:`Mixed` offers, where there is nothing to mix."""
+class FullPrecision:
+    """One precision throughout, with the methods of :class:`MixedPrecision`."""
 
     scale = 1.0
 
-    def __init__(self, model, allow_tf32=False):
+    def __init__(self, model: Module, allow_tf32: bool = False) -> None:
         self.model, self.allow_tf32 = model, allow_tf32
 
-    def logits_vjp(self, x):
+    def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
+        """Scores and their pullback, which fills the parameters' gradients."""
         with tf32(self.allow_tf32):
             return self.model.logits_vjp(x, input_grad=False)
 
-    def settle(self, finite) -> bool:
-        """Whether the step is to be made; an infinite gradient is the caller's to report."""
+    def update_scale(self, finite: Any) -> Any:
+        """Whether the step is to be made: always; an infinite gradient is an error that the caller reports."""
         return True
 
-    def numbers(self) -> list:
+    def variables(self) -> list[Array]:
         """What changes from step to step, besides the weights."""
         return []
 
-    def state(self) -> list:
-        """The same for JSON."""
+    def state(self) -> list[float]:
+        """:meth:`variables` as numbers for a checkpoint."""
         return []
 
-    def restore(self, numbers):
-        pass
+    def restore(self, variables: Sequence[Any]) -> None:
+        """Go on from what :meth:`variables` or :meth:`state` returned."""
 
-    def to(self, xp):
-        """Keep those numbers where the arrays of ``xp`` live."""
+    def move_to(self, xp: Any) -> None:
+        """Keep :meth:`variables` as arrays of ``xp``."""
 
 
-class Mixed:
+class MixedPrecision:
     """A model in float32 whose images go through a copy in ``dtype``.                             [MP] §3.1
 
     The copy's batch norms are the model's own, and keep their parameters and statistics in float32.
     """
 
-    def __init__(self, model, dtype, scale=2.0**15, patience=2000, largest=2.0**24):
-        self.model, self.dtype = model, np.dtype(dtype)
-        self.scale, self.patience, self.largest, self.good = scale, patience, largest, 0
-        self.copy, self.pairs = model.mapped(lambda array: array), []
-        for own, low in zip(model.modules(), self.copy.modules(), strict=True):
-            boxes = {name: box for name, box in vars(own).items() if isinstance(box, Parameter | Buffer)}
-            if isinstance(own, BatchNorm2d):
-                vars(low).update(boxes)
-            else:
-                self.pairs += [(box, vars(low)[name]) for name, box in boxes.items()]
+    scale: Any                                          # of the loss: a float, or an array on a GPU
+    good_steps: Any                                     # steps without an overflow since the scale last changed
 
-    def logits_vjp(self, x):
+    def __init__(self, model: Module, dtype: Any, scale: float = 2.0**15, patience: int = 2000,
+                 largest: float = 2.0**24) -> None:
+        self.model, self.dtype = model, np.dtype(dtype)
+        self.scale, self.patience, self.largest, self.good_steps = scale, patience, largest, 0
+        self.copy = model.copy()
+        self.pairs: list[tuple[Any, Any]] = []          # the model's parameters and buffers beside the copy's
+        for own, low in zip(model.modules(), self.copy.modules(), strict=True):
+            held = {name: value for name, value in vars(own).items() if isinstance(value, Parameter | Buffer)}
+            if isinstance(own, BatchNorm2d):
+                vars(low).update(held)
+            else:
+                self.pairs += [(value, vars(low)[name]) for name, value in held.items()]
+
+    def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Scores in float32 and their pullback, which adds to the gradients of the float32 model."""
-        backs = []
+        pullbacks = []
         for own, low in self.pairs:
-            low.value, back = cast(own.value, self.dtype)
+            low.value, pullback = cast(own.value, self.dtype)
             low.grad = None
-            backs.append(back)
+            pullbacks.append(pullback)
         self.copy.train(self.model.training)
         x, _ = cast(x, self.dtype)
-        scores, pullback = self.copy.logits_vjp(x, input_grad=False)
+        scores, scores_pullback = self.copy.logits_vjp(x, input_grad=False)
         scores, narrow = cast(scores, np.dtype(np.float32))
 
-        def whole(dscores):
-            pullback(narrow(dscores))
-            for (own, low), back in zip(self.pairs, backs):
+        def mixed_pullback(dscores):
+            scores_pullback(narrow(dscores))
+            for (own, low), widen in zip(self.pairs, pullbacks):
                 if low.grad is not None:
-                    own.accumulate(back(low.grad))
+                    own.accumulate(widen(low.grad))
                     low.grad = None
 
-        return scores, whole
+        return scores, mixed_pullback
 
-    def settle(self, finite):
-        """Whether the step is to be made, and the scale of the next one.                          [MP] §3.2
+    def update_scale(self, finite: Any) -> Any:
+        """Set the scale of the next step; whether this one is to be made.                         [MP] §3.2
 
-        An overflow costs a step and halves the scale; ``patience`` steps without one double it.  Without a branch, so
-        that it may be a GPU that knows whether all was ``finite``.
+        An overflow skips a step and halves the scale; ``patience`` steps without one double it.  There is no branch, so
+        that ``finite``, whether all gradients are, may be an array on a GPU.
         """
         xp = array_namespace(finite)
-        self.good = xp.where(finite, self.good + 1, 0)
-        grown = self.good >= self.patience
+        self.good_steps = xp.where(finite, self.good_steps + 1, 0)
+        grown = self.good_steps >= self.patience
         doubled = xp.where(grown, xp.minimum(2 * self.scale, self.largest), self.scale)
-        self.scale, self.good = xp.where(finite, doubled, self.scale / 2), xp.where(grown, 0, self.good)
-        return finite | (self.scale < 1)                # below 1 it is no matter of scale: let the caller report it
+        self.scale, self.good_steps = xp.where(finite, doubled, self.scale / 2), xp.where(grown, 0, self.good_steps)
+        return finite | (self.scale < 1)                # below 1 another scale would not help: the caller reports it
 
-    def numbers(self) -> list:
-        return [self.scale, self.good]
+    def variables(self) -> list[Array]:
+        """What changes from step to step, besides the weights."""
+        return [self.scale, self.good_steps]
 
-    def state(self) -> list:
-        return [float(self.scale), int(self.good)]
+    def state(self) -> list[float]:
+        """:meth:`variables` as numbers for a checkpoint."""
+        return [float(self.scale), int(self.good_steps)]
 
-    def restore(self, numbers):
-        self.scale, self.good = numbers
+    def restore(self, variables: Sequence[Any]) -> None:
+        """Go on from what :meth:`variables` or :meth:`state` returned."""
+        self.scale, self.good_steps = variables
 
-    def to(self, xp):
-        self.scale, self.good = xp.asarray(float(self.scale), "float32"), xp.asarray(int(self.good))
+    def move_to(self, xp: Any) -> None:
+        """Keep :meth:`variables` as arrays of ``xp``."""
+        self.scale, self.good_steps = xp.asarray(float(self.scale), "float32"), xp.asarray(int(self.good_steps))
 
 
-def make_precision(name, model):
-    """How ``model`` is to be trained, by a name of :data:`PRECISIONS`."""
+Precision = FullPrecision | MixedPrecision
+
+
+def make_precision(name: str, model: Module) -> Precision:
+    """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`."""
     if name in ("float32", "tf32"):
-        return Full(model, name == "tf32")
-    first = next(iter(model.parameters())).value
-    return Mixed(model, half(name, array_namespace(first) is not np))
+        return FullPrecision(model, name == "tf32")
+    return MixedPrecision(model, half_dtype(name, model.namespace is not np))

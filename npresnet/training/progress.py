@@ -1,47 +1,50 @@
-"""Who looks on while a model trains: nobody, a log, or a terminal.  And the signals that end it well."""
+"""Callbacks that report the progress of a training run, and signals that stop it with a checkpoint."""
 
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 from ..printer import console, say
+from .run import Run
 
 
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop and has written its checkpoint."""
 
 
-class Watch:
-    """Told of every batch and epoch; ``stop`` becomes the number of the signal that asks the run to end."""
+class Callback:
+    """A Trainer calls its methods after every batch and epoch, and ends when ``stop`` is a signal's number, not 0."""
 
     stop = 0
 
-    def batch(self, trainer, images_per_second):
-        pass
+    def batch(self, trainer: Run, images_per_second: float) -> None:
+        """Called after a batch; ``trainer`` is the Trainer."""
 
-    def epoch(self, trainer, row):
-        pass
+    def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
+        """Called after an epoch; ``row`` is its entry in the history."""
 
 
-class Log(Watch):
-    """One line for each epoch."""
+class Log(Callback):
+    """Prints one line for each epoch, by default on standard error."""
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
 
-    def epoch(self, trainer, row):
+    def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         say(epoch_line(row, trainer.recipe.epochs), to=self.stream)
 
 
-class Terminal(Log):
-    """A bar under the lines of the epochs.  It moves ten times a second, because a GPU must be waited for to look."""
+class ProgressBar(Log):
+    """Draws a bar under the lines of the epochs, ten times a second at most: each time a GPU is waited for."""
 
-    def __init__(self, bar, task):
+    def __init__(self, bar: Any, task: Any) -> None:         # rich's Progress, and the number of a task of it
         super().__init__()                                   # standard error, which rich writes above its bar
         self.bar, self.task, self.due = bar, task, 0.0
 
-    def batch(self, trainer, images_per_second):
+    def batch(self, trainer: Run, images_per_second: float) -> None:
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + 0.1
@@ -55,28 +58,30 @@ class Terminal(Log):
 
 
 @contextmanager
-def watching():
-    """A Watch that fits standard error, whose ``stop`` follows Ctrl-C and SIGTERM; a second Ctrl-C ends at once."""
-    with display() as watch, stopped_by_signals(watch):
-        yield watch
+def progress_callback() -> Iterator[Callback]:
+    """A bar on a terminal, else a log, that stops at Ctrl-C and SIGTERM; a second Ctrl-C ends the process at once."""
+    with display() as callback, stopped_by_signals(callback):
+        yield callback
 
 
 @contextmanager
-def display():
+def display() -> Iterator[Callback]:
+    """A :class:`ProgressBar` where standard error is a terminal, else a :class:`Log`."""
     if not sys.stderr.isatty():
         yield Log()
         return
     from rich.progress import BarColumn, Progress, TextColumn
     with Progress(BarColumn(), TextColumn("{task.description}"), console=console(stderr=True), transient=True) as bar:
-        yield Terminal(bar, bar.add_task("starting", total=None))
+        yield ProgressBar(bar, bar.add_task("starting", total=None))
 
 
 @contextmanager
-def stopped_by_signals(watch):
+def stopped_by_signals(callback: Callback) -> Iterator[None]:
+    """Inside this context Ctrl-C and SIGTERM set ``callback.stop``."""
     def stop(number, frame):
-        if watch.stop and number == signal.SIGINT:
+        if callback.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
-        watch.stop = number
+        callback.stop = number
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -86,7 +91,8 @@ def stopped_by_signals(watch):
             signal.signal(number, handler)
 
 
-def epoch_line(row, epochs):
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """An entry of the history as a line of text."""
     line = (f"{time.strftime('%H:%M:%S')}  epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  "
             f"accuracy {100 * row['train_accuracy']:.2f} %")
     if "validation_accuracy" in row:
@@ -94,7 +100,7 @@ def epoch_line(row, epochs):
     return f"{line}  {row['images_per_second']:.0f} images/s"
 
 
-def clock(seconds):
+def clock(seconds: float) -> str:
     """75 → 1:15;  4000 → 1:06:40"""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

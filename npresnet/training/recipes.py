@@ -1,109 +1,144 @@
-"""What there is to choose in a training run, and three choices that work.
+"""The training recipe: every choice of a training run, its default and its meaning, and three recipes that work.
 
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
 [G]  Goyal et al. 2017, Accurate, large minibatch SGD, arXiv:1706.02677
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..data.batches import AUGMENT
-from ..nn import freeze_batch_norm
-from .optim import SGD, AdamW
+from ..nn import Module, freeze_batch_norm
+from .optim import SGD, AdamW, Optimizer
 from .precision import PRECISIONS
 from .schedules import SCHEDULES, warm_up
 
-OPTIMIZERS = ("sgd", "adamw")
-FREEZE = ("nothing", "norm", "trunk")
+Value = TypeVar("Value", int, float, str, bool)
+
 KINDS = {int: Integral, float: Real, bool: bool | np.bool_, str: str}
 NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
 
+def choice(default: Value, help: str, *, among: Iterable[str] = (), least: int = 0, below: int | None = None) -> Value:
+    """A field of :class:`Recipe`: its default, its help text (the command line's too), and which values it may have.
+
+    ``among`` lists the texts; a number is finite, at least ``least``, and smaller than ``below`` if that is given.
+    """
+    return field(default=default, metadata={"help": help, "among": tuple(among), "least": least, "below": below})
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, besides the model, the data and the seed."""
+    """Everything that decides the weights, besides the model, the data and the seed.
 
-    epochs: int = 10
-    batch_size: int = 128
-    lr: float = 0.1                 # the peak of the schedule
-    schedule: str = "steps"         # constant, steps, cosine or one-cycle, over all steps of the run
-    warmup: float = 0.0             # epochs over which the rate rises from a tenth on a line, besides     [G] §2.2
-    optimizer: str = "sgd"          # sgd or adamw
-    momentum: float = 0.9           # of sgd
-    nesterov: bool = False
-    weight_decay: float = 1e-4
-    decay_all: bool = True          # False: batch norms and biases are not decayed
-    label_smoothing: float = 0.0
-    mixup: float = 0.0              # α of the Beta(α, α) that the mixing share is drawn from; 0: none
-    clip: float = 0.0               # the largest norm of the gradient; 0: any
-    average: float = 0.0            # decay of the moving average of the weights, such as 0.999; 0: none
-    accumulate: int = 1             # a batch goes through in so many parts, whose gradients add up;
-                                    # a batch norm takes its statistics from one part
-    augment: str = "crop-flip"      # crop-flip (small pictures), photo (random resized crop and flip) or none
-    jitter: float = 0.0             # brightness, contrast and saturation change by up to this share
-    precision: str = "float32"      # float32; tf32 products on a GPU; float16 or bfloat16 between layers
-    freeze: str = "nothing"         # "norm": batch norms keep their statistics; "trunk": only the head learns
-    held_out: float = 5000          # training pictures kept for validation: their number, or below 1 their share
+    >>> Recipe(epochs=30, lr=0.4, schedule="one-cycle").batch_size
+    128
 
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            truth = isinstance(value, bool | np.bool_)                  # a bool is an int to Python
-            if not isinstance(value, KINDS[field.type]) or (truth and field.type is not bool):
-                raise ValueError(f"{field.name} must be {NAMES[field.type]}, not {value!r}")
-            object.__setattr__(self, field.name, value.item() if isinstance(value, np.generic) else value)
-        choices = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "augment": AUGMENT, "freeze": FREEZE,
-                   "precision": PRECISIONS}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, str) and not 0 <= value < float("inf"):
-                raise ValueError(f"{field.name} must be a number of at least 0, not {value}")
-        for name in ("label_smoothing", "average", "momentum"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} must lie below 1, not at {getattr(self, name)}")
+    Raises ValueError, naming the field, for a value that cannot be.
+    """
 
-    def make_optimizer(self, model):
+    epochs: int = choice(10, "passes over the training images", least=1)
+    batch_size: int = choice(128, "images in a step", least=1)
+    lr: float = choice(0.1, "peak learning rate")
+    schedule: str = choice("steps", "how the learning rate changes over the run: constant, steps, cosine or one-cycle",
+                           among=SCHEDULES)
+    warmup: float = choice(0.0, "epochs in which the learning rate rises, on a line, from a tenth")       # [G] §2.2
+    optimizer: str = choice("sgd", "sgd or adamw", among=("sgd", "adamw"))
+    momentum: float = choice(0.9, "momentum of sgd", below=1)
+    nesterov: bool = choice(False, "Nesterov's momentum for sgd")
+    weight_decay: float = choice(1e-4, "λ, how strongly each weight is pulled to zero")
+    decay_all: bool = choice(True, "apply weight decay to batch norms and biases too")
+    label_smoothing: float = choice(0.0, "share of each label that is spread over all classes", below=1)
+    mixup: float = choice(0.0, "mix pairs of images with a share drawn from Beta(α, α), for this α; 0: do not mix")
+    clip: float = choice(0.0, "largest norm of the gradient; 0: no limit")
+    average: float = choice(0.0, "decay of an exponential moving average (EMA) of the weights, such as 0.999; 0: none",
+                            below=1)
+    accumulate: int = choice(1, "parts that a batch is computed in, to save memory; a batch norm takes its statistics "
+                                "from one part, so that the numbers change", least=1)
+    augment: str = choice("crop-flip", "crop-flip (small images), photo (random resized crop and flip) or none",
+                          among=AUGMENT)
+    jitter: float = choice(0.0, "largest share by which brightness, contrast and saturation change")
+    precision: str = choice("float32", "float32; on a GPU also tf32, float16 or bfloat16", among=PRECISIONS)
+    freeze: str = choice("nothing", "what is not trained: nothing, norm (batch norms), trunk (all but the last layer)",
+                         among=("nothing", "norm", "trunk"))
+    held_out: float = choice(5000, "training images kept for validation: their number, or below 1 their share")
+
+    def __post_init__(self) -> None:
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            check_kind(declared, value)
+            object.__setattr__(self, declared.name, value.item() if isinstance(value, np.generic) else value)
+        for declared in fields(self):
+            check_value(declared, getattr(self, declared.name))
+
+    def make_optimizer(self, model: Module) -> Optimizer:
+        """The optimizer of the model's trainable parameters."""
         if self.optimizer == "adamw":
             return AdamW(model, weight_decay=self.weight_decay, decay_all=self.decay_all)
         return SGD(model, self.momentum, self.nesterov, self.weight_decay, self.decay_all)
 
-    def rate(self, step, steps_per_epoch) -> float:
+    def rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step, counted over the whole run."""
         factor = SCHEDULES[self.schedule](step, self.epochs * steps_per_epoch)
         return self.lr * factor * warm_up(step, self.warmup * steps_per_epoch)
 
 
+ADDED_LATER = {"precision": "float32"}      # fields that the oldest checkpoints lack, and what their runs did
+
+
+def check_kind(declared: Any, value: Any) -> None:
+    """Raise ValueError for a value of another type than its field's."""
+    truth = isinstance(value, bool | np.bool_)                          # a bool is an int to Python
+    if not isinstance(value, KINDS[declared.type]) or (truth and declared.type is not bool):
+        raise ValueError(f"{declared.name} must be {NAMES[declared.type]}, not {value!r}")
+
+
+def check_value(declared: Any, value: Any) -> None:
+    """Raise ValueError for a value outside the choices or bounds of its field."""
+    name, among, least, below = declared.name, *(declared.metadata[key] for key in ("among", "least", "below"))
+    if among and value not in among:
+        raise ValueError(f"{name} is one of {', '.join(among)}, not {value!r}")
+    if isinstance(value, str):
+        return
+    if least and value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number of at least 0, not {value}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name} must lie below {below}, not at {value}")
+
+
 RECIPES = {
-    # [R1]: 64k iterations of 128 on 45k/5k pictures, divided by 10 at 32k and 48k.  ResNet-110 wants warmup=1; [R1]
+    # [R1]: 64k iterations of 128 on 45k/5k images, divided by 10 at 32k and 48k.  ResNet-110 wants warmup=1; [R1]
     # holds it at a tenth of the rate until the training error falls below 80 %.
     "paper-cifar": Recipe(epochs=182),
-    # More from fewer epochs: the rate swings up and back once, Nesterov's step, decay where it helps.
+    # More from fewer epochs: a one-cycle schedule, Nesterov's momentum, weight decay only for weights of several axes.
     "fast-cifar": Recipe(epochs=30, lr=0.4, schedule="one-cycle", nesterov=True, weight_decay=5e-4, decay_all=False),
-    # Photos on trained weights: a small rate, and the statistics of the large data set kept.
+    # Photos, from pretrained weights: a low learning rate; batch norms keep the statistics of the large data set.
     "finetune": Recipe(epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True,
                        augment="photo", freeze="norm", held_out=0.1),
 }
 
 
-def freeze(model, what):
-    """"norm": batch norms keep their statistics and weights;  "trunk": so does everything but the head."""
+def freeze(model: Module, what: str) -> None:
+    """Stop training parts of a model: "nothing"; "norm", its batch norms; or "trunk", all but the last layer."""
     if what != "nothing":
         freeze_batch_norm(model)
     if what == "trunk":
-        for name, box in model.named_parameters():
-            box.trainable = name.startswith("fc.")
+        for name, parameter in model.named_parameters():
+            parameter.trainable = name.startswith("fc.")
 
 
-def recipe(name, **changes) -> Recipe:
-    """One of :data:`RECIPES`, with some choices changed."""
+def recipe(name: str, **changes: Any) -> Recipe:
+    """One of :data:`RECIPES`, with some fields changed.
+
+    >>> recipe("fast-cifar", epochs=5).schedule
+    'one-cycle'
+    """
     if name not in RECIPES:
         raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
     return replace(RECIPES[name], **changes)

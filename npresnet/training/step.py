@@ -1,35 +1,28 @@
-"""How a Trainer makes a step: watched by the host on any device, or as one CUDA graph that the host looks at later.
+"""One training step on any device: loss, gradients, and the optimiser, each checked by the host before the next.
 
-Both are called with a batch, and have ``totals``: [loss · pictures, right answers, pictures] of the epoch so far.
+[M] Zhang et al. 2017, mixup, arXiv:1710.09412
 """
 
 import numpy as np
 
-from ..backend import array_namespace
+from .. import ops
+from ..backend import Array, Pullback
 from ..data.augment import mix_up
-from ..data.batches import on_device_of
-from .cuda_step import CapturedStep
-from .gradients import TrainingError, check_gradients, check_loss, clip_gradients, gradient_norm, scale_gradients
-from .objective import cross_entropy, mixing_share
-
-LOOK = 100               # steps after which the host looks at what a GPU has summed
-
-
-def make_step(trainer):
-    """As graphs where the model is on a GPU, and the recipe leaves nothing for the host to decide within a step."""
-    recipe, on_gpu = trainer.recipe, array_namespace(next(iter(trainer.model.parameters())).value) is not np
-    decides = recipe.optimizer != "sgd" or recipe.mixup or recipe.clip or recipe.average or recipe.accumulate > 1
-    return GraphStep(trainer) if on_gpu and not decides else Step(trainer)
+from ..data.batches import Batch, on_device_of
+from .gradients import check_gradients, check_loss, clip_gradients, gradient_norm, scale_gradients
+from .run import Run, Totals
 
 
 class Step:
-    """A step on any device.  The loss and the gradients are looked at before the weights move."""
+    """A step on any device.  The loss and the gradients are checked before the weights change."""
 
-    def __init__(self, trainer):
-        self.trainer, self.totals = trainer, [0.0, 0, 0]
+    totals: Totals
 
-    def __call__(self, batch):
-        """One step of the optimiser; (loss · pictures, right answers, pictures) of the batch before it."""
+    def __init__(self, trainer: Run) -> None:
+        self.trainer, self.totals = trainer, Totals()
+
+    def __call__(self, batch: Batch) -> None:
+        """One step of the optimiser.  Raises TrainingError where the loss or a gradient is not finite."""
         trainer = self.trainer
         model, recipe, precision = trainer.model, trainer.recipe, trainer.precision
         now = trainer.epoch * len(trainer.batches) + trainer.step
@@ -46,62 +39,42 @@ class Step:
             loss += float(value) * len(labels)
             right += int((logits.argmax(axis=1) == labels).sum())
         norm = gradient_norm(model.parameters()) / scale
-        if precision.settle(norm < float("inf")):
+        if precision.update_scale(norm < float("inf")):
             check_gradients(norm, model)
-            self.move(norm, scale, recipe.rate(now, len(trainer.batches)))
-        self.totals = [a + b for a, b in zip(self.totals, (loss, right, n))]
-        return loss, right, n
+            self.update_weights(norm, scale, recipe.rate(now, len(trainer.batches)))
+        self.totals = Totals(self.totals.loss + loss, self.totals.right + right, self.totals.images + n)
 
-    def move(self, norm, scale, rate):
-        """The optimiser's step along the gradient, whose ``norm`` is known and which is ``scale`` times too large."""
+    def update_weights(self, norm: float, scale: float, rate: float) -> None:
+        """The optimiser's step: gradients are ``scale`` times too large, and their norm is ``norm`` without that."""
         trainer, parameters = self.trainer, self.trainer.model.parameters()
         if scale != 1:
             scale_gradients(parameters, 1 / scale)
         if trainer.recipe.clip:
             clip_gradients(parameters, norm, trainer.recipe.clip)
         trainer.optimizer.step(rate)
-        if trainer.average:
-            trainer.average.update(trainer.model)
+        if trainer.ema:
+            trainer.ema.update(trainer.model)
 
 
-class GraphStep:
-    """A step of SGD as one CUDA graph.  The host looks every LOOK steps, and when somebody asks for the totals."""
+def cross_entropy(logits: Array, labels: Array, share: float, smoothing: float) -> tuple[Array, Pullback]:
+    """λ L(y) + (1 − λ) L(y reversed), the mean loss of images that were mixed with share λ.                 [M] §2
 
-    def __init__(self, trainer):
-        self.trainer = trainer
-        self.step = CapturedStep(trainer.model, trainer.optimizer, trainer.precision, trainer.recipe.label_smoothing)
-        self.totals = [0.0, 0, 0]
+    L is the cross-entropy of (N, K) logits and (N,) labels; λ is 1 without mixup.
+    """
+    loss, pullback = ops.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
+    if share == 1:
+        return loss, pullback
+    other, other_pullback = ops.softmax_cross_entropy(logits, labels[::-1], label_smoothing=smoothing)
+    return (share * loss + (1 - share) * other,
+            lambda dloss=1.0: pullback(share * dloss) + other_pullback((1 - share) * dloss))
 
-    def __call__(self, batch):
-        trainer, steps = self.trainer, len(self.trainer.batches)
-        if not self.made:
-            self.first = trainer.step
-        x, labels = on_device_of(trainer.model, batch)
-        self.step(x, labels, trainer.recipe.rate(trainer.epoch * steps + trainer.step, steps))
-        self.pictures, self.made = self.pictures + len(labels), self.made + 1
-        if self.made % LOOK == 0:
-            self.look()
 
-    def look(self) -> list:
-        """The sums, once the steps so far are done; TrainingError where one went wrong."""
-        loss, right, good = self.step.sums.get().tolist()
-        if loss - loss != 0:                                            # NaN
-            self.explain(self.first + int(good))
-        return [loss, int(right), self.pictures]
+def mixing_share(alpha: float, seed: int, step: int) -> float:
+    """λ ~ Beta(α, α), or 1 where α is 0.                                                                    [M] §2
 
-    totals = property(look)
-
-    @totals.setter
-    def totals(self, totals):
-        *sums, self.pictures = totals
-        self.step.sums[...] = self.step.xp.asarray([*sums, 0.0])
-        self.made = 0
-
-    def explain(self, step):
-        """Raise what the host would have said in that step, by making it again: nothing has moved since."""
-        trainer = self.trainer
-        trainer.step = step
-        with np.errstate(over="ignore", invalid="ignore"):
-            Step(trainer)(next(iter(trainer.batches.epoch(trainer.epoch, step))))
-        raise TrainingError(f"the loss or a gradient was not finite in step {step} of epoch {trainer.epoch + 1}, "
-                            "but is when the step is made again: a fault of this GPU or of npresnet")
+    [M] takes λ as it is drawn; here it is the larger of λ and 1 − λ, so that an image's own label weighs more.
+    """
+    if not alpha:
+        return 1.0
+    share = float(np.random.default_rng([seed, 2, step]).beta(alpha, alpha))
+    return max(share, 1 - share)

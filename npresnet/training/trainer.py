@@ -1,122 +1,153 @@
-"""The training loop: batches and steps; and after each epoch the validation and a checkpoint."""
+"""The training loop: an epoch's steps, then validation, weights and a checkpoint."""
 
 import time
+import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of
+from ..backend import array_namespace, backend_of
+from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
+from ..models.classifier import Classifier
+from ..nn import Module
 from ..weights import save_weights
-from .checkpoint import BEST, FINAL, clear_leftovers, save_checkpoint, write_metrics
-from .ema import Average
+from .checkpoint import BEST, FINAL, Folder, clear_leftovers, save_checkpoint, write_metrics
+from .cuda_step import GraphStep
+from .ema import EMA
+from .evaluate import evaluate_batches
 from .lock import locked
 from .precision import make_precision
-from .predict import judged
-from .progress import Stopped, Watch
-from .recipes import freeze
+from .progress import Callback, Stopped
+from .recipes import Recipe, freeze
+from .run import Totals
 from .start import check_start
-from .step import make_step
+from .step import Step
 
 
 class Trainer:
-    """A model, its data, a recipe and a seed: together they decide every weight.
+    """A training run: a model, its data, a recipe and a seed, which together decide every weight.
 
-    ``update(batch)`` makes a step (see steps.py).  ``epoch`` and ``step`` (inside the epoch) say what comes next,
-    ``totals`` what the epoch has summed so far and ``history`` one row for each finished epoch, to which
-    ``probe(trainer)`` may add.  ``about`` is kept in the checkpoints beside them.
+    model       a network of the family; it is trained in place
+    train       the images to train on;  validation  those that decide which weights are best, if any
+    workers     threads that prepare batches; they change nothing but the speed
+    about       kept in the checkpoints, for the caller
+    probe       a function of the trainer, called after each epoch; its dict is added to that row of the history
+
+    ``update(batch)`` makes one step.  ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` what
+    the epoch has summed so far; ``history`` has one row for each finished epoch.
+
+    Raises ValueError where the data does not fit the model.
     """
 
-    def __init__(self, model, recipe, train, validation=None, *, seed=0, workers=2, about=None, probe=None):
+    def __init__(self, model: Classifier, recipe: Recipe, train: Dataset, validation: Dataset | None = None, *,
+                 seed: int = 0, workers: int = 2, about: dict[str, Any] | None = None,
+                 probe: Callable[["Trainer"], dict[str, Any]] | None = None) -> None:
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
         self.batches = batches_for(model, train, recipe.batch_size, recipe.augment, jitter=recipe.jitter, seed=seed,
                                    workers=workers)
-        self.held_out = self.validation and batches_for(model, self.validation, recipe.batch_size, workers=workers)
+        self.validation_batches = None if self.validation is None else batches_for(
+            model, self.validation, recipe.batch_size, workers=workers)
         freeze(model, recipe.freeze)
         check_start(model, recipe, train, self.batches.preprocessing.crop)
         self.precision = make_precision(recipe.precision, model)
         self.optimizer = recipe.make_optimizer(model)
-        self.average = Average(model, recipe.average) if recipe.average else None
-        self.epoch, self.step, self.history, self.update = 0, 0, [], make_step(self)
+        self.ema = EMA(model, recipe.average) if recipe.average else None
+        self.epoch, self.step = 0, 0
+        self.history: list[dict[str, Any]] = []
+        self.update: Step | GraphStep = self._make_step()
 
-    def settings(self) -> dict:
-        """What must be equal for a run to go on from a checkpoint."""
-        first = next(iter(self.model.parameters())).value
+    def _make_step(self) -> Step | GraphStep:
+        """As a CUDA graph where the model is on a GPU and the recipe has nothing for the host to decide in a step."""
+        recipe, on_gpu = self.recipe, array_namespace(self.model.parameters()[0].value) is not np
+        decides = recipe.optimizer != "sgd" or recipe.mixup or recipe.clip or recipe.average or recipe.accumulate > 1
+        return GraphStep(self) if on_gpu and not decides else Step(self)
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a run to resume from a checkpoint."""
+        first = self.model.parameters()[0].value
         return {"model": str(self.model.spec), "data": self.train.fingerprint(),
                 "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first),
                 "dtype": str(first.dtype), **asdict(self.recipe)}
 
     @property
-    def totals(self) -> list:
-        """[loss · pictures, right answers, pictures] of the epoch so far."""
+    def totals(self) -> Totals:
+        """(Σ loss · images, right answers, images) of the epoch so far."""
         return self.update.totals
 
     @totals.setter
-    def totals(self, totals):
-        self.update.totals = totals
+    def totals(self, totals: Totals) -> None:
+        self.update.totals = Totals(*totals)
 
-    def fit(self, out=None, watch=None):
-        """Train to the end and return the history; with a folder ``out``, leave a checkpoint after every epoch.
+    def fit(self, out: Folder | None = None, callback: Callback | None = None) -> list[dict[str, Any]]:
+        """Train to the end and return the history; with a folder ``out``, write a checkpoint after every epoch.
 
-        Raises Stopped, the checkpoint written, once ``watch.stop`` is set; TrainingError on NaN or infinity;
+        Raises Stopped, the checkpoint written, once ``callback.stop`` is set; TrainingError on NaN or infinity;
         BlockingIOError where another run is at work in ``out``.
         """
         with locked(out) if out else nullcontext():
-            return self.fit_alone(out, watch or Watch())
+            return self.fit_locked(out, callback or Callback())
 
-    def fit_alone(self, out, watch):
+    def fit_locked(self, out: Folder | None, callback: Callback) -> list[dict[str, Any]]:
+        """:meth:`fit` in a folder that is locked already."""
         if out:
             clear_leftovers(out)
             save_checkpoint(self, out)                                  # a disk that is full shows before the work
             write_metrics(self.history, out)
         with np.errstate(over="ignore", invalid="ignore"):              # update() looks for both, and says where
             while self.epoch < self.recipe.epochs:
-                self.run_epoch(out, watch)
+                self.run_epoch(out, callback)
         if out:
-            save_weights(self.learned(), Path(out) / FINAL)
+            save_weights(self.inference_model(), Path(out) / FINAL)
         return self.history
 
-    def run_epoch(self, out, watch):
+    def run_epoch(self, out: Folder | None, callback: Callback) -> None:
+        """Train to the end of the epoch under way."""
         self.model.train()
         started, seen = time.perf_counter(), 0
         for batch in self.batches.epoch(self.epoch, self.step):
             self.update(batch)
             self.step, seen = self.step + 1, seen + len(batch.labels)
-            watch.batch(self, seen / (time.perf_counter() - started))
-            if watch.stop:
+            callback.batch(self, seen / (time.perf_counter() - started))
+            if callback.stop:
                 if out:
                     save_checkpoint(self, out)
-                raise Stopped(watch.stop)
+                raise Stopped(callback.stop)
         totals = self.totals                                            # on a GPU this waits for the last step
-        self.end_epoch(totals, out, watch, seen / max(time.perf_counter() - started, 1e-9))
+        self.end_epoch(totals, out, callback, seen / max(time.perf_counter() - started, 1e-9))
 
-    def end_epoch(self, totals, out, watch, speed):
+    def end_epoch(self, totals: Totals, out: Folder | None, callback: Callback, images_per_second: float) -> None:
+        """Validate, add a row to the history, and write weights, checkpoint and metrics."""
         loss, right, n = totals
         row = {"epoch": self.epoch + 1, "lr": self.recipe.rate((self.epoch + 1) * len(self.batches) - 1,
                                                               len(self.batches)),
-               "train_loss": loss / n, "train_accuracy": right / n, "images_per_second": round(speed, 1)}
-        if self.validation:
-            row |= {f"validation_{key}": value for key, value in self.score().items()}
+               "train_loss": loss / n, "train_accuracy": right / n, "images_per_second": round(images_per_second, 1)}
+        if self.validation and self.validation_batches:
+            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches)
+            accuracy = float((predicted == self.validation.labels).mean())
+            row |= {"validation_loss": loss, "validation_accuracy": accuracy}
         if self.probe:
             row |= self.probe(self)
         best = max((past.get("validation_accuracy", -1) for past in self.history), default=-1)
         self.history = [*self.history, row]
-        self.epoch, self.step, self.totals = self.epoch + 1, 0, [0.0, 0, 0]
+        self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
         if out:
             if row.get("validation_accuracy", 0) > best:                # without validation the last is the best
-                save_weights(self.learned(), Path(out) / BEST)
+                save_weights(self.inference_model(), Path(out) / BEST)
             save_checkpoint(self, out)
             write_metrics(self.history, out)
-        watch.epoch(self, row)
+        callback.epoch(self, row)
 
-    def learned(self):
-        """The model to use: of the averaged weights where they are kept."""
-        return (self.average.model(self.model) if self.average else self.model).eval()
+    def inference_model(self) -> Module:
+        """The model to use, in eval mode: a copy with the averaged weights where the recipe has an average."""
+        return (self.ema.model(self.model) if self.ema else self.model).eval()
 
-    def score(self):
-        """{"loss", "accuracy"} of the learned model on the validation pictures."""
-        loss, predicted = judged(self.learned(), self.held_out)
-        return {"loss": loss, "accuracy": float((predicted == self.validation.labels).mean())}
+    def learned(self) -> Module:
+        """:meth:`inference_model` by its former name."""
+        warnings.warn("learned() is now called inference_model()", DeprecationWarning, stacklevel=2)
+        return self.inference_model()

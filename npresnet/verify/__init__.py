@@ -1,1 +1,1 @@
-"""Proofs: gradients against differences, whole networks against PyTorch."""
+"""Checks of gradients against finite differences, and of networks against PyTorch."""

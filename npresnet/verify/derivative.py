@@ -11,9 +11,12 @@ never agree has no derivative here.  The value is Richardson's:
     f′ = (4 D(h/2) − D(h)) / 3 + O(h⁴)         with D(h) = (f(h) − f(−h)) / 2h
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from ..backend import Array
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 SETTLED = 1e-7      # how far the two slopes may differ, in units of the derivative's root mean square
@@ -23,12 +26,13 @@ FEW = 0.01          # smaller steps are taken while more than this part of the e
 class Slope(NamedTuple):
     """The derivative of every entry of f (0 at a kink), where the kinks are, and what rounding may add to an entry."""
 
-    value: np.ndarray
-    kinks: np.ndarray
+    value: Array
+    kinks: Array
     noise: float
 
 
-def derivative(f, y, steps=STEPS, settled=SETTLED) -> Slope:
+def derivative(f: Callable[[float], Array], y: Array, steps: Sequence[float] = STEPS,
+               settled: float = SETTLED) -> Slope:
     """f′(0) of an array-valued f with f(0) = y; nan, and no kink, where f or its slope is not finite."""
     if not (y.size and np.isfinite(y).all()):
         return Slope(np.full(y.shape, np.nan), np.zeros(y.shape, bool), 0.0)

@@ -1,4 +1,4 @@
-"""Golden packs: what PyTorch once answered, replayed without PyTorch.
+"""Golden packs: values and gradients that PyTorch computed once, compared with npresnet's without PyTorch.
 
 ``packs/ops.npz`` holds the arguments, value and gradients of every option of every op.  ``packs/networks.npz`` holds,
 for a narrow copy of every architecture and for every detail of the dialects, in train and in eval mode: the value of
@@ -10,14 +10,17 @@ tests/scripts/make_golden.py writes the packs, and a test there writes them agai
 """
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
-from ..backend import use
+from ..backend import Array, use
+from ..models.classifier import Classifier
 from .fixed_weights import draw
 from .replay import replay_network, replay_op, step
 from .report import Table, number
@@ -28,7 +31,7 @@ NETWORK_BOUNDS = {"float64": 1e-9, "float32": 2e-3}     # a case may state anoth
 
 @dataclass(frozen=True)
 class Row:
-    """How far the answers of one kind lie from PyTorch's, in units of each array's largest entry."""
+    """The largest difference from PyTorch in one kind of array, in units of each array's largest entry."""
 
     case: str
     what: str
@@ -61,7 +64,7 @@ class Verification(Table):
                 + "; ".join(f"{row.case} {row.what}" for row in self.wrong))
 
 
-def verify(backend="numpy", only="*", dtypes=("float64", "float32")) -> Verification:
+def verify(backend: str = "numpy", only: str = "*", dtypes: Sequence[str] = ("float64", "float32")) -> Verification:
     """Replay the packs on "numpy", "numba" or "cupy"; ``only`` is a pattern for the names of the cases."""
     rows = []
     with use(backend) if backend != "cupy" else nullcontext():
@@ -72,24 +75,26 @@ def verify(backend="numpy", only="*", dtypes=("float64", "float32")) -> Verifica
                     if fnmatch(case["name"], only) and dtype in case["dtypes"]:
                         found = replay(case, due, np.dtype(dtype), device)
                         rows += compared(case, found, due, dtype, bounds[dtype])
-    return Verification(f"npresnet on {backend} against PyTorch's stored answers", tuple(rows))
+    return Verification(f"npresnet on {backend} against PyTorch's stored results", tuple(rows))
 
 
-def read_pack(name):
+def read_pack(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
     """(case, its arrays by name) for every case of a pack."""
-    with files(__package__).joinpath(f"packs/{name}.npz").open("rb") as file, np.load(file) as pack:
+    with files("npresnet.verify").joinpath(f"packs/{name}.npz").open("rb") as file, np.load(file) as pack:
         for i, case in enumerate(json.loads(bytes(pack["cases"]))):
             yield case, unflattened(case["arrays"], pack[f"case {i}"])
 
 
-def unflattened(layout, values):
+def unflattened(layout: Sequence[tuple[str, Sequence[int]]], values: Array) -> dict[str, Array]:
+    """The arrays, by name, that lie one after the other in ``values``; ``layout`` names each and its shape."""
     sizes = [int(np.prod(shape)) for _, shape in layout]
     parts = np.split(values, np.cumsum(sizes)[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts)}
 
 
-def compared(case, found, due, dtype, bound) -> list[Row]:
-    """A row for each kind of answer: what stands before the first colon of its name."""
+def compared(case: Mapping[str, Any], found: Mapping[str, Array], due: Mapping[str, Array], dtype: str,
+             bound: float) -> list[Row]:
+    """A row for each kind of array: the text before the first colon of its name."""
     kinds: dict[str, list[float]] = {}
     gradients = [largest(a) for name, a in due.items() if name.startswith("gradient")]
     for name, a in found.items():
@@ -101,7 +106,7 @@ def compared(case, found, due, dtype, bound) -> list[Row]:
     return rows
 
 
-def distance(found, due, top) -> float:
+def distance(found: Array, due: Array, top: float) -> float:
     """The largest difference, divided by the array's largest entry or 1e-9 of the largest gradient.
 
     A bias in front of a training batch norm has the gradient 0, of which each side keeps what rounding leaves.  Where
@@ -114,19 +119,20 @@ def distance(found, due, top) -> float:
     return gap if np.isfinite(gap) else np.inf
 
 
-def largest(a) -> float:
+def largest(a: Array) -> float:
     return float(np.abs(a).max(initial=0))
 
 
-def verify_model(model, name, side=64, batch=2) -> Verification:
-    """Hold a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
-    from .torch_model import torch_answers
-    model, rows = model.astype(np.float64), []
-    classes, channels = model.fc.weight.value.shape[0], model.spec.in_channels
+def verify_model(model: Classifier, name: str, side: int = 64, batch: int = 2) -> Verification:
+    """Compare a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
+    from .torch_model import torch_results
+    model = model.astype(np.float64)
+    rows: list[Row] = []
+    classes, channels = model.spec.num_classes, model.spec.in_channels
     x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
     for mode in ("train", "eval"):
-        due = torch_answers(model, x, labels, mode == "train")
-        found = step(model.mapped(lambda a: a).train(mode == "train"), x, labels, mode)
+        due = torch_results(model, x, labels, mode == "train")
+        found = step(model.copy().train(mode == "train"), x, labels, mode)
         found = {key: np.asarray(a) for key, a in found.items()}
         rows += compared({"name": f"{name} {mode}"}, found, due, "float64", NETWORK_BOUNDS["float64"])
     return Verification(f"{name} against PyTorch", tuple(rows))

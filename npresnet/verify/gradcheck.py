@@ -7,11 +7,14 @@ How: :mod:`npresnet.verify.adjoint` for a function, :mod:`npresnet.verify.networ
 :mod:`npresnet.verify.derivative` for the steps and the kinks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from typing import Any
 
 import numpy as np
 
+from ..backend import Array
 from ..nn import Module
 from .adjoint import Adjoint, Row
 from .network import NetCheck
@@ -43,7 +46,8 @@ class GradReport(Table):
         return f"{len(self.wrong)} of {len(self.rows)} checks found a wrong gradient: {'; '.join(culprits)}"
 
 
-def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradReport:
+def gradcheck(fn: Callable[..., Any], *arrays: Array, seed: int = 0, tolerance: float = TOLERANCE,
+              layers: str = "*") -> GradReport:
     """Check the gradient of every argument of ``fn``; of every trainable parameter too, where it is a Module.
 
     ``fn`` is a Module, taken in the mode it is in, or a function that returns (y, pullback) as the ops do.  All is cast
@@ -55,6 +59,11 @@ def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradRepor
 
     Raises: TypeError where ``fn`` returns no pullback or does not stay in float64; ValueError where the pullback does
     not return one gradient for each floating-point argument, or for a ``tolerance`` outside [0, 1).
+
+        >>> import numpy as np
+        >>> report = gradcheck(lambda x: (x**2, lambda dy: 2 * x * dy), np.array([1.0, 2.0]))
+        >>> bool(report), report.conclusion()
+        (True, '2 checks: the gradients are right')
     """
     if not callable(fn) or isinstance(fn, type):
         raise TypeError(f"gradcheck takes a model or a function that returns (y, pullback), not {fn!r}")
@@ -64,27 +73,28 @@ def gradcheck(fn, *arrays, seed=0, tolerance=TOLERANCE, layers="*") -> GradRepor
         raise ValueError(f"tolerance bounds a relative error: at least 0 and below 1, not {tolerance!r}")
     if isinstance(fn, Module) and len(arrays) > 2:
         raise TypeError(f"beside a model gradcheck takes its input and the labels of a loss, not {len(arrays)} arrays")
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
+    at: list[Array] = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
     rng = np.random.default_rng(seed)
     if isinstance(fn, Module):
         title = getattr(getattr(fn, "spec", None), "name", type(fn).__name__)
-        rows = NetCheck(fn, rng, tolerance, layers).run(*arrays)
+        rows = NetCheck(fn, rng, tolerance, layers).run(*at)
     else:
         title = getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)      # a partial's function
-        rows = Adjoint(fn, arrays, rng, tolerance, kind=title).rows(argument_names(fn, len(arrays)))
+        rows = Adjoint(fn, at, rng, tolerance, kind=title).rows(argument_names(fn, len(at)))
     return GradReport(f"gradients of {title}", tuple(rows))
 
 
-def assert_gradients(fn, *arrays, **options) -> None:
+def assert_gradients(fn: Callable[..., Any], *arrays: Array, **options: Any) -> None:
     """:func:`gradcheck` for tests: raises an AssertionError that shows what is wrong."""
     report = gradcheck(fn, *arrays, **options)
     assert report, str(GradReport(report.title, report.wrong))
 
 
-def argument_names(fn, count) -> list[str]:
+def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first ``count`` positional arguments of ``fn``."""
     try:
         parameters = signature(fn).parameters.values()
-    except (TypeError, ValueError):                                  # some built-in callables do not tell
+    except (TypeError, ValueError):                                  # some built-in callables have no signature
         parameters = ()
     names = [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     return [*names, *(f"argument {i}" for i in range(len(names), count))][:count]

@@ -1,19 +1,23 @@
-"""npresnet's own answers to a golden pack's questions: of an op its value and gradients, of a narrow network all."""
+"""The numbers of a golden pack's cases as npresnet computes them: of one op, or of a whole narrow network."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .. import nn, ops
-from ..backend import array_namespace, to_device
+from ..backend import Array, array_namespace, to_device
+from ..models.classifier import Classifier
 from ..models.published import details
 from ..models.registry import FAMILY
 from .fixed_weights import draw, draw_weights, project
 
 CLASSES = 5
 STEPS = 10
-SMALL = 16          # arrays of so many entries are kept whole even where the others are projected
+SMALL = 16          # arrays of so many entries are not projected
 
 
-def replay_op(case, due, dtype, device):
+def replay_op(case: Mapping[str, Any], due: Mapping[str, Array], dtype: np.dtype, device: str) -> dict[str, Array]:
     """The value, extras and gradients of one op for the stored arguments and cotangent."""
     given = {name: to_device(due[f"given: {name}"].astype(dtype), device) for name in case["given"]}
     if "labels" in given:
@@ -21,40 +25,41 @@ def replay_op(case, due, dtype, device):
     y, pullback, *extras = getattr(ops, case["op"])(*(given[name] for name in case["arguments"]), **case["static"])
     gradients = pullback(given["dy"])
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    answers = {"value: y": y} | {f"value: {i}": extra for i, extra in enumerate(extras[0] if extras else ())}
-    answers |= {f"gradient: {name}": g for name, g in zip(case["arguments"], gradients) if g is not None}
-    return {name: on_cpu(a) for name, a in answers.items()}
+    found = {"value: y": y} | {f"value: {i}": extra for i, extra in enumerate(extras[0] if extras else ())}
+    found |= {f"gradient: {name}": g for name, g in zip(case["arguments"], gradients) if g is not None}
+    return {name: on_cpu(a) for name, a in found.items()}
 
 
-def narrow(case):
+def narrow(case: Mapping[str, Any]) -> Classifier:
     """The case's architecture with few channels, in eval mode, its weights drawn."""
     entry = FAMILY[case["model"]]
     flavour = details(case["model"], case["dialect"], **{**entry.defaults, **case["options"]})
     return draw_weights(entry.build(flavour, num_classes=CLASSES, in_channels=3, **case["build"]))
 
 
-def given(case):
+def given(case: Mapping[str, Any]) -> tuple[Array, Array]:
     """The images and labels of a case."""
     n, side = case["batch"], case["side"]
     return draw("images", (n, 3, side, side)) * 1.7, np.arange(n) % CLASSES
 
 
-def replay_network(case, due, dtype, device):
-    """Every answer of a narrow network: in float32 those that ten steps and rare kinks leave comparable."""
-    model = to_device(narrow(case).astype(dtype), device)
-    x, labels = (to_device(a, device) for a in given(case))
-    x, answers = x.astype(dtype), {}
+def replay_network(case: Mapping[str, Any], due: Mapping[str, Array], dtype: np.dtype,
+                   device: str) -> dict[str, Array]:
+    """Every array of a narrow network; in float32 only those that ten steps and rare kinks leave comparable."""
+    model: Any = to_device(narrow(case).astype(dtype), device)
+    images, labels = given(case)
+    x, labels = to_device(images.astype(dtype), device), to_device(labels, device)
+    found: dict[str, Array] = {}
     for mode in ("train", "eval"):
-        twin = model.mapped(lambda a: a).train(mode == "train")
-        answers |= {f"blocks: {mode} {name}": a for name, a in block_values(twin, x).items()}
-        twin = model.mapped(lambda a: a).train(mode == "train")
-        answers |= step(twin, x, labels, mode, dtype == np.float64)
+        values = block_values(model.copy().train(mode == "train"), x)
+        found |= {f"blocks: {mode} {name}": a for name, a in values.items()}
+        found |= step(model.copy().train(mode == "train"), x, labels, mode, dtype == np.float64)
     if dtype == np.float64:
-        answers["descent: losses"] = descent(model.mapped(lambda a: a).train(), x, labels, case["rate"])
-    return compact({name: on_cpu(a) for name, a in answers.items()}, case["projected"])
+        found["descent: losses"] = descent(model.copy().train(), x, labels, case["rate"])
+    return compact({name: on_cpu(a) for name, a in found.items()}, case["projected"])
 
 
-def block_values(model, x):
+def block_values(model: Classifier, x: Array) -> dict[str, Array]:
     """The value of the stem and of every block."""
     names, values = {id(part): name for name, part in model.named_modules()}, {}
     for part in model.features_and_scores():
@@ -68,20 +73,21 @@ def block_values(model, x):
     return values
 
 
-def step(model, x, labels, mode, gradients=True):
+def step(model: nn.Module, x: Array, labels: Array, mode: str, gradients: bool = True) -> dict[str, Array]:
     """Logits, loss, and then the gradients and the buffers that a step leaves behind."""
     logits, pullback = model.logits_vjp(x)
     loss, dlogits = ops.softmax_cross_entropy(logits, labels)
-    answers = {f"logits: {mode}": logits, f"loss: {mode}": loss}
+    found = {f"logits: {mode}": logits, f"loss: {mode}": loss}
     if gradients:
-        answers[f"gradient: {mode} x"] = pullback(dlogits())
-        answers |= {f"gradient: {mode} {name}": box.grad for name, box in model.named_parameters()}
+        found[f"gradient: {mode} x"] = pullback(dlogits())
+        found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters()
+                  if p.grad is not None}
     if mode == "train":
-        answers |= {f"buffers: {name}": box.value for name, box in model.named_arrays() if isinstance(box, nn.Buffer)}
-    return answers
+        found |= {f"buffers: {name}": b.value for name, b in model.named_arrays() if isinstance(b, nn.Buffer)}
+    return found
 
 
-def descent(model, x, labels, rate, steps=STEPS):
+def descent(model: nn.Module, x: Array, labels: Array, rate: float, steps: int = STEPS) -> Array:
     """The loss before each step of plain gradient descent."""
     losses = []
     for _ in range(steps):
@@ -89,17 +95,18 @@ def descent(model, x, labels, rate, steps=STEPS):
         loss, dlogits = ops.softmax_cross_entropy(logits, labels)
         model.zero_grad()
         pullback(dlogits())
-        for box in model.parameters():
-            box.value = box.value - rate * box.grad
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter.value = parameter.value - rate * parameter.grad
         losses.append(float(loss))
     return np.array(losses)
 
 
-def compact(answers, projected):
+def compact(found: Mapping[str, Array], projected: bool) -> dict[str, Array]:
     """Eight projections of every larger array where the case asks for them, and of every gradient in eval mode."""
     return {name: project(name, a) if a.size > SMALL and (projected or name.startswith("gradient: eval")) else a
-            for name, a in answers.items()}
+            for name, a in found.items()}
 
 
-def on_cpu(a):
+def on_cpu(a: Any) -> Array:
     return np.asarray(a if array_namespace(a) is np or np.isscalar(a) else a.get())

@@ -1,65 +1,63 @@
-"""A model run by PyTorch: the same tree of chains, sums and layers, every layer torch's own.
+"""A model run by PyTorch: the same chains and sums, with every layer computed by torch.
 
 The one module of the package that imports torch, and only when it is used.
 """
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from .. import nn
+from ..backend import Array
+from ..models.classifier import Classifier
+from ..nn.visit import Visitor
 from ..ops.window import Window
 
 
-def import_torch():
+def import_torch() -> Any:
+    """torch, or an ImportError that says how to get it."""
     try:
         import torch
     except ImportError:
-        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights the stored answers "
-                          "are replayed, which needs nothing") from None
+        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights npresnet "
+                          "is compared with stored results, which needs nothing") from None
     return torch
 
 
-def torch_answers(model, x, labels, training):
-    """What PyTorch answers for the model's arrays, named as in :func:`npresnet.verify.replay.step`."""
+def torch_results(model: Classifier, x: Array, labels: Array, training: bool) -> dict[str, Array]:
+    """What PyTorch computes with the model's arrays, named as in :func:`npresnet.verify.replay.step`."""
     torch = import_torch()
     mode = "train" if training else "eval"
-    tensors = {key: torch.from_numpy(np.array(box.value)) for key, box in model.named_arrays()}
+    tensors = {key: torch.from_numpy(np.array(array)) for key, array in model.state_dict().items()}
     learned = {name: tensors[name].requires_grad_() for name, _ in model.named_parameters()}
-    x = torch.from_numpy(x).requires_grad_()
-    run = Run(model, tensors, training)
-    logits = reduce(lambda x, part: run.through(part, x), model.features_and_scores(), x)
+    images, run = torch.from_numpy(x).requires_grad_(), Run(model, tensors, training)
+    logits = reduce(lambda x, part: run.visit(part, x), model.features_and_scores(), images)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
     loss.backward()
-    answers = {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": x.grad}
-    answers |= {f"gradient: {mode} {name}": t.grad for name, t in learned.items()}
+    found = {f"logits: {mode}": logits, f"loss: {mode}": loss, f"gradient: {mode} x": images.grad}
+    found |= {f"gradient: {mode} {name}": t.grad for name, t in learned.items()}
     if training:
-        answers |= {f"buffers: {key}": t for key, t in tensors.items() if key not in learned}
-    return {name: np.asarray(t.detach()) for name, t in answers.items()}
+        found |= {f"buffers: {key}": t for key, t in tensors.items() if key not in learned}
+    return {name: np.asarray(t.detach()) for name, t in found.items()}
 
 
-class Run:
+class Run(Visitor):
     """One pass through a model in torch; the running statistics among ``tensors`` move in place."""
 
-    def __init__(self, model, tensors, training):
+    def __init__(self, model: nn.Module, tensors: dict[str, Any], training: bool):
+        super().__init__(model)
         self.F, self.tensors, self.training = import_torch().nn.functional, tensors, training
-        self.names = {id(module): f"{name}." if name else "" for name, module in model.named_modules()}
 
-    def through(self, module, x):
-        if isinstance(module, nn.Chain):
-            return reduce(lambda x, part: self.through(part, x), module.layers(), x)
-        if isinstance(module, nn.Residual):
-            return self.through(module.branch, x) + self.through(module.shortcut, x)
+    def leaf(self, module, x, name):
         kinds = [kind for kind in type(module).__mro__ if hasattr(self, kind.__name__)]
         if not kinds:
             raise ValueError(f"no counterpart in PyTorch for {type(module).__name__}")
         return getattr(self, kinds[0].__name__)(module, x)
 
-    def array(self, module, name):
-        return self.tensors.get(self.names[id(module)] + name)
-
-    def Identity(self, module, x):
-        return x
+    def array(self, module: nn.Module, name: str) -> Any:
+        where = self.names[id(module)]
+        return self.tensors.get(f"{where}.{name}" if where else name)
 
     def Conv2d(self, module, x):
         return self.F.conv2d(self.padded(x, module.pads(x)), self.array(module, "weight"), self.array(module, "bias"),

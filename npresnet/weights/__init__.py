@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints without any framework, and without trusting them."""
+"""Reads, recognises, writes and downloads weights, without any framework and without trusting a file."""
 
 from ..formats.errors import WeightsError
 from ..formats.unpickle.unpickle import unpickle
@@ -8,7 +8,8 @@ from .download import download
 from .export import export_weights
 from .load import load_weights
 from .read import read_weights
-from .recognise import Recognition, recognise
+from .recognise import recognise
+from .recognition import Recognition
 from .save import save_weights
 
 __all__ = ["CATALOGUE", "Checkpoint", "Recognition", "WeightsError", "download", "export_weights", "find",

@@ -4,7 +4,6 @@ Files, hashes and metrics are torchvision's (BSD-3-Clause), from the WeightsEnum
 CIFAR-10 networks are Yerlan Idelbayev's pytorch_resnet_cifar10; their metrics are its README's.
 """
 
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -32,6 +31,7 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """"resnet50:V2", as ``find`` takes it."""
         return f"{self.model}:{self.version}"
 
     @property
@@ -40,7 +40,8 @@ class Entry:
 
     @property
     def sha256_prefix(self) -> str:
-        return self.sha256 or re.search(r"-([0-9a-f]{8})\.", self.file)[1]
+        """The SHA-256 as far as it is known, at least its first eight digits."""
+        return self.sha256 or self.file.rpartition("-")[2].partition(".")[0]
 
     @property
     def preprocessing(self) -> str:
@@ -104,7 +105,7 @@ ENTRIES = {entry.name: entry for entry in (*CATALOGUE, *CIFAR_CATALOGUE)}
 
 
 def find(name: str) -> Entry:
-    """The entry "resnet50:V2"; "resnet50" alone means V1."""
+    """The entry "resnet50:V2"; "resnet50" alone means V1.  Raises WeightsError for any other name."""
     model, _, version = name.partition(":")
     entry = ENTRIES.get(f"{model}:{version.upper() or 'V1'}")
     if entry is None:

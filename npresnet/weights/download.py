@@ -1,23 +1,25 @@
-"""Fetching published weights: only when asked, resumed where it stopped, and never trusted before it is verified."""
+"""Downloads published weights, resumes where a download stopped, and keeps nothing whose SHA-256 is wrong."""
 
 import hashlib
 import http.client
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request
 
 from ..formats.errors import WeightsError, printable
 from ..formats.limits import open_file
 from . import catalogue
-from .connection import connections, scheme_of
-from .part import own
+from .connection import Connections, connections, scheme_of
+from .partial_file import open_partial
 
 CHUNK = 2**20
+Progress = Callable[[int, int | None], None] | None              # called with (bytes so far, bytes in all)
 
 
-def download(name: str, folder=".", progress: Callable[[int, int | None], None] | None = None, *,
+def download(name: str, folder: str | os.PathLike[str] = ".", progress: Progress = None, *,
              base_url: str | None = None, attempts: int = 3, timeout: float = 30.0,
              total_timeout: float = 4 * 3600.0) -> Path:
     """Fetch the file of a catalogue entry ("resnet50", "resnet50:V2") into ``folder``; returns its path.
@@ -38,21 +40,23 @@ def download(name: str, folder=".", progress: Callable[[int, int | None], None] 
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and verified(target, entry):
             return target
-        with own(part) as file, connections(total_timeout) as made:
+        with open_partial(part) as file, connections(total_timeout) as made:
             fetch_all(url, file, entry, progress, attempts, timeout, made)
         os.replace(part, target)
     except OSError as error:
-        raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise WeightsError(f"{target}: cannot be written ({error.strerror or error}); choose another folder, or make "
+                           "room") from error
     return target
 
 
-def verified(path, entry):
+def verified(path: str | os.PathLike[str], entry: catalogue.Entry) -> bool:
+    """Whether a file's bytes have the entry's SHA-256, as far as that is known."""
     with open_file(path) as file:
         return matches(file, entry)
 
 
-def matches(file, entry):
-    """Whether an open file's bytes have the entry's SHA-256, as far as that is known."""
+def matches(file: BinaryIO, entry: catalogue.Entry) -> bool:
+    """The same of an open file."""
     file.seek(0)
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK):
@@ -60,16 +64,21 @@ def matches(file, entry):
     return digest.hexdigest().startswith(entry.sha256_prefix)
 
 
-def fetch_all(url, file, entry, progress, attempts, timeout, made):
-    """Fetch until the part is the whole, right file; a part that turns out wrong is thrown away once."""
+class TransientError(WeightsError):
+    """A failure of the server or the network that another attempt may not meet."""
+
+
+def fetch_all(url: str, file: BinaryIO, entry: catalogue.Entry, progress: Progress, attempts: int, timeout: float,
+              made: Connections) -> None:
+    """Fetch until the part is complete and right; a part that turns out wrong is emptied and fetched again."""
     for attempt in range(1, attempts + 1):
         try:
             fetch(url, file, 8 * entry.parameters + CHUNK, progress, timeout, made)
         except WeightsError as error:
-            if made.over:
+            if made.expired:
                 raise WeightsError(f"{url}: takes longer than the time that it was given (total_timeout); run it again "
                                    "to continue") from error
-            if attempt == attempts or not getattr(error, "passing", False):
+            if attempt == attempts or not isinstance(error, TransientError):
                 raise
             continue
         if matches(file, entry):
@@ -80,7 +89,7 @@ def fetch_all(url, file, entry, progress, attempts, timeout, made):
     raise WeightsError(f"{url}: the bytes do not have the SHA-256 {entry.sha256_prefix}…; nothing was kept, try later")
 
 
-def fetch(url, file, limit, progress, timeout, made):
+def fetch(url: str, file: BinaryIO, limit: int, progress: Progress, timeout: float, made: Connections) -> None:
     """Append what is missing to the part."""
     start = file.seek(0, os.SEEK_END)
     try:
@@ -89,29 +98,23 @@ def fetch(url, file, limit, progress, timeout, made):
     except HTTPError as error:
         if error.code == 416 and start:                          # nothing is behind the part's end
             return
-        raise failure(f"{url}: the server answers {error.code} {printable(error.reason)}",
-                      passing=error.code >= 500) from error
+        kind = TransientError if error.code >= 500 else WeightsError
+        raise kind(f"{url}: the server answers {error.code} {printable(error.reason)}") from error
     except WeightsError:
         raise
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-        raise failure(f"{printable(url)}: cannot be fetched ({printable(getattr(error, 'reason', error))})") from error
+        raise TransientError(f"{printable(url)}: cannot be fetched ({printable(getattr(error, 'reason', error))})"
+                             ) from error
     with response:
         start, total = position(response, start)
         if total is not None and total > limit:
             raise WeightsError(f"{url}: {total:,} bytes are offered, far more than the file has")
         done = copy(response, file, start, total, limit, progress, made)
     if total is not None and done < total:
-        raise failure(f"{url}: the connection ended after {done:,} of {total:,} bytes; run it again to continue")
+        raise TransientError(f"{url}: the connection ended after {done:,} of {total:,} bytes; run it again to continue")
 
 
-def failure(message, passing=True):
-    """An error that another attempt may mend, if ``passing``."""
-    error = WeightsError(message)
-    error.passing = passing
-    return error
-
-
-def position(response, wanted):
+def position(response: Any, wanted: int) -> tuple[int, int | None]:
     """(where the answer's bytes belong, the file's size): a server may ignore the range and start from 0."""
     if response.status != 206:
         return 0, count(response.headers.get("Content-Length", ""))
@@ -121,12 +124,13 @@ def position(response, wanted):
     return wanted, count(total)
 
 
-def count(digits):
+def count(digits: str) -> int | None:
     """The number that a header spells, or None."""
     return int(digits) if digits.isdecimal() and len(digits) < 20 else None
 
 
-def copy(response, file, start, total, limit, progress, made):
+def copy(response: Any, file: BinaryIO, start: int, total: int | None, limit: int, progress: Progress,
+         made: Connections) -> int:
     """Write the answer into the part from ``start`` on; returns the size reached."""
     done = start
     file.truncate(start)
@@ -138,16 +142,16 @@ def copy(response, file, start, total, limit, progress, made):
         file.write(chunk)
         if progress:
             progress(done, total)
-        if made.over:
-            raise failure(f"{response.url}: broke off")
+        if made.expired:
+            raise TransientError(f"{response.url}: broke off")
     file.flush()
     os.fsync(file.fileno())
     return done
 
 
-def receive(response):
-    """What has arrived: waiting for a whole chunk would let a slow server outlast any timeout."""
+def receive(response: Any) -> bytes:
+    """The bytes that have arrived: waiting for a full chunk would let a slow server outlast any timeout."""
     try:
         return response.read1(CHUNK)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise failure(f"{response.url}: broke off ({printable(error)}); run it again to continue") from error
+        raise TransientError(f"{response.url}: broke off ({printable(error)}); run it again to continue") from error

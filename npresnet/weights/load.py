@@ -1,12 +1,14 @@
-"""load_weights: a checkpoint's arrays into a model, all of them or none."""
+"""load_weights: copies a checkpoint's arrays into a model, all of them or none."""
 
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from ..backend import array_namespace
-from ..formats.errors import WeightsError, guarding, printable
+from ..backend import Array, array_namespace
+from ..formats.errors import WeightsError, only_weights_errors, printable
 from ..nn import Module
 from .checkpoint import Checkpoint
 from .keys.maps import torchvision_keys
@@ -16,10 +18,11 @@ from .recognise import recognise
 MOST_LINES = 1000
 
 
-def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> Checkpoint:
+def load_weights(model: Module, path_or_dict: str | os.PathLike[str] | Mapping[str, Any], *,
+                 reset: str | tuple[str, ...] = ()) -> Checkpoint:
     """Copy a checkpoint's arrays into ``model``, cast to the model's dtypes; returns what was read, with its notes.
 
-    ``path_or_dict`` is a file, or a mapping name → array under torchvision's names or others that keys.py knows.
+    ``path_or_dict`` is a file, or a mapping name → array under torchvision's names or another library's (see keys/).
     Strict: every missing, unexpected and misshapen key is listed in one WeightsError, and the model is then as it
     was.  Only ``num_batches_tracked``, which old files lack, may be missing.  ``reset="fc"``, or a tuple of names,
     leaves everything under ``fc`` as the model has it, whatever the file holds there: a new head on trained features.
@@ -28,51 +31,53 @@ def load_weights(model, path_or_dict, *, reset: str | tuple[str, ...] = ()) -> C
     conversion, so that loading takes no more memory than reading.
     """
     if isinstance(path_or_dict, Mapping):
-        return place(model, path_or_dict, reset)
-    return place(model, read_weights(path_or_dict), reset, own=True)
+        return fill(model, path_or_dict, reset)
+    return fill(model, read_weights(path_or_dict), reset, copy=False)
 
 
-def place(model, found, reset=(), own=False):
-    """The work of load_weights; ``own`` arrays belong to nobody else and need not be copied."""
+def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] = (), copy: bool = True) -> Checkpoint:
+    """The work of load_weights.  Without ``copy`` the arrays, which nobody else may hold, become the model's own."""
     if not isinstance(model, Module):
         raise WeightsError(f"load_weights fills a model, not a {type(model).__name__}")
     reset = (reset,) if isinstance(reset, str) else reset
     if not isinstance(reset, (tuple, list)) or not all(isinstance(name, str) for name in reset):
         raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     source = getattr(found, "path", None) or "these weights"
-    with guarding():
+    with only_weights_errors():
         arrays, notes = torchvision_keys(found)
-    boxes = dict(model.named_arrays())
-    unmatched = [name for name in reset if not any(under(key, (name,)) for key in boxes)]
+    entries = dict(model.named_arrays())
+    unmatched = [name for name in reset if not any(under(key, (name,)) for key in entries)]
     if unmatched:
-        raise WeightsError(f"reset: the model has nothing called {', '.join(unmatched)}")
+        raise WeightsError(f"reset: the model has nothing called {', '.join(unmatched)}; its parts are "
+                           + ", ".join(dict.fromkeys(key.partition(".")[0] for key in entries)))
     arrays = {key: array for key, array in arrays.items() if not under(key, reset)}
-    wanted = {key: box.value for key, box in boxes.items() if not under(key, reset)}
+    wanted = {key: entry.value for key, entry in entries.items() if not under(key, reset)}
     problems = list(mismatches(wanted, arrays))
     if problems:
-        raise WeightsError(complaint(source, model, found, problems))
-    fresh = {key: fitted(array, wanted[key], own) for key, array in arrays.items()}
-    for key, array in fresh.items():                             # nothing below can fail
-        boxes[key].value = array
+        raise WeightsError(mismatch_message(source, model, found, problems))
+    converted = {key: convert(array, wanted[key], copy) for key, array in arrays.items()}
+    for key, array in converted.items():                         # nothing below can fail
+        entries[key].value = array
     notes += [f"kept the model's own arrays under {name!r}" for name in reset]
     return Checkpoint(arrays, format=getattr(found, "format", "mapping"), metadata=getattr(found, "metadata", {}),
                       notes=[*getattr(found, "notes", ()), *notes], sha256=getattr(found, "sha256", ""),
                       path=getattr(found, "path", None))
 
 
-def fitted(array, wanted, own):
-    """``array`` as the model keeps it: on its device, of its dtype, in C order; a copy unless it is ``own``."""
-    if own and type(array) is type(wanted) and array.dtype == wanted.dtype and array.flags.c_contiguous:
+def convert(array: Any, wanted: Array, copy: bool = True) -> Array:
+    """``array`` as the model keeps it: on the device and of the dtype of ``wanted``, in C order."""
+    if not copy and type(array) is type(wanted) and array.dtype == wanted.dtype and array.flags.c_contiguous:
         return array
     return array_namespace(wanted).array(array, wanted.dtype)
 
 
-def under(key, names):
+def under(key: str, names: Iterable[str]) -> bool:
+    """Whether a key is one of these parts, or of an array in one of them."""
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
-def mismatches(wanted, arrays):
-    """One (kind, line) for each key that stands in the way."""
+def mismatches(wanted: Mapping[str, Array], arrays: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """One (kind, line) for each key that is missing, unexpected, or of another shape or kind of number."""
     for key in wanted:
         if key not in arrays and not key.endswith("num_batches_tracked"):
             yield "missing", key
@@ -87,11 +92,12 @@ def mismatches(wanted, arrays):
             yield "mistyped", f"{key}: the model has {wanted[key].dtype}, the file {array.dtype}"
 
 
-def kind(array):
+def kind(array: Any) -> str:
+    """NumPy's letter of the dtype's kind, the same for signed and unsigned integers."""
     return "number" if np.dtype(array.dtype).kind in "iu" else np.dtype(array.dtype).kind
 
 
-def complaint(source, model, found, problems):
+def mismatch_message(source: object, model: Module, found: Mapping[str, Any], problems: list[tuple[str, str]]) -> str:
     """One line that sums up and says what would fit, then a line for each key."""
     counts = Counter(kind for kind, _ in problems)
     head = f"{source}: does not fit: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) + " key(s)"
@@ -101,7 +107,7 @@ def complaint(source, model, found, problems):
     return "\n".join([head + hint(model, found, problems), *lines])
 
 
-def hint(model, found, problems):
+def hint(model: Module, found: Mapping[str, Any], problems: list[tuple[str, str]]) -> str:
     """What these weights are, where that is known and explains the misfit."""
     head = ("fc.weight", "fc.bias")
     if all(kind in ("misshapen", "missing") and line.split(":")[0] in head for kind, line in problems):

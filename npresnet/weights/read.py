@@ -1,10 +1,12 @@
-"""read_weights: a file of weights as plain arrays, whatever container it is and whoever made it."""
+"""read_weights: the arrays of a file, whichever of the containers it is."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..formats.containers import read_tree
-from ..formats.errors import WeightsError, checked_path, describing, shown
+from ..formats.errors import WeightsError, checked_path, error_context, quoted
 from ..formats.memory import Memory
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
@@ -14,8 +16,8 @@ HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
 
 
-def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
-                 allow: Mapping = TORCH_GLOBALS) -> Checkpoint:
+def read_weights(path: str | os.PathLike[str], *, float32: bool = False, max_bytes: int | None = None,
+                 allow: Mapping[str, Any] = TORCH_GLOBALS) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
@@ -34,7 +36,7 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
     Raises only WeightsError.
     """
     path = checked_path(path)
-    with describing(path):
+    with error_context(path):
         memory = Memory(path)
         sha256 = memory.sha256
         check_name(path.name, sha256)
@@ -43,10 +45,11 @@ def read_weights(path, *, float32: bool = False, max_bytes: int | None = None,
         return checkpoint
 
 
-def read_memory(data, budget, allow=TORCH_GLOBALS, float32=False, release=lambda address: None):
-    """The same of bytes that are in memory already, whatever their hash is.
+def read_memory(data: memoryview, budget: Budget, allow: Mapping[str, Any] = TORCH_GLOBALS, float32: bool = False,
+                release: Callable[[int], None] = lambda address: None) -> Checkpoint:
+    """The same for bytes in memory, whose hash is not looked at.
 
-    The arrays are made in the order of the file; ``release`` is called with the address below which it is used up.
+    The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
     format, tree, metadata = read_tree(data, budget, allow)
     tensors, attributes, notes = find_state(tree)
@@ -56,12 +59,13 @@ def read_memory(data, budget, allow=TORCH_GLOBALS, float32=False, release=lambda
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
     for address, name in places:
         release(address)
-        with describing(shown(name)):
+        with error_context(quoted(name)):
             checkpoint[name] = tensors.pop(name).array(budget, float32)
     return checkpoint
 
 
-def check_name(name, sha256):
+def check_name(name: str, sha256: str) -> None:
+    """Refuse a file whose name promises another hash."""
     found = HASH_IN_NAME.search(name)
     if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
         raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the "

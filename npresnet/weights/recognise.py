@@ -1,103 +1,79 @@
-"""Which network a checkpoint belongs to: believed, in this order, are its metadata, its hash, its keys and shapes."""
+"""recognise: which network a checkpoint belongs to, by its metadata, else its hash, else its keys and shapes."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from ..formats.errors import WeightsError, describing, guarding, printable, shown
+from ..formats.errors import WeightsError, error_context, only_weights_errors, printable, quoted
 from ..formats.tensors import KEY
 from ..models import DIALECTS, FAMILY, Dialect, details
 from ..models.registry import check_places
+from ..models.structure import Shapes, measure
 from . import catalogue
 from .advice import advice
+from .dialect_of_shapes import in_dialect, with_single_stem
 from .keys.maps import key_map_of, torchvision_keys
 from .metadata import CHANGED, parse_metadata
-from .recognise_dialect import in_dialect, plain
-
-if TYPE_CHECKING:
-    from ..data import Preprocessing
+from .recognition import Recognition
 
 
-@dataclass(frozen=True)
-class Recognition:
-    """Enough to build the model, ``build(name, num_classes, in_channels=…, dialect=…, **options)``, and to use it.
+def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
+    """The network that a Checkpoint, or a mapping name → array, belongs to.
 
-    preprocessing  a preset's name, or a recipe of its own
-    classes        their names where the file brings them, else None
-    dataset        whose class names fit, where the hash proves it, else None
-    source         "metadata", "catalogue" or "keys": what was believed
-    also           other readings of the same keys and shapes, in words
-    changes        the layers that are other than the name and the options say, see models/changes.py
-    frozen         the keys of the parameters that do not learn
+    Raises WeightsError, and nothing else, where the arrays are of no network of the family.
     """
-
-    name: str
-    num_classes: int
-    in_channels: int = 3
-    dialect: str = "torchvision"
-    options: dict = field(default_factory=dict)
-    preprocessing: "str | Preprocessing | None" = None
-    classes: tuple[str, ...] | None = None
-    dataset: str | None = None
-    source: str = "keys"
-    also: tuple[str, ...] = ()
-    changes: tuple[dict, ...] = ()
-    frozen: tuple[str, ...] = ()
+    with only_weights_errors():
+        return recognise_unguarded(checkpoint)
 
 
-def recognise(checkpoint: Mapping) -> Recognition:
-    """Raises WeightsError, and nothing else, where the arrays are of no network of the family."""
-    with guarding():
-        return recognised(checkpoint)
-
-
-def recognised(checkpoint):
+def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
+    """The same; a hostile checkpoint may raise anything."""
     shapes = {key: np.shape(array) for key, array in torchvision_keys(checkpoint)[0].items()}
     text = getattr(checkpoint, "metadata", {}).get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)
     key_map = key_map_of(checkpoint)
     dialect = key_map.dialect(checkpoint) if key_map else "torchvision"
-    read = in_dialect(from_shapes(plain(shapes)), shapes, dialect, getattr(checkpoint, "metadata", {}))
+    found = in_dialect(from_shapes(with_single_stem(shapes)), shapes, dialect, getattr(checkpoint, "metadata", {}))
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
-    if entry is None or entry.model != read.name:
-        return read
-    return Recognition(read.name, read.num_classes, read.in_channels, read.dialect, read.options, entry.preprocessing,
-                       dataset=entry.dataset, source="catalogue")
+    if entry is None or entry.model != found.name:
+        return found
+    return Recognition(found.name, found.num_classes, found.in_channels, found.dialect, found.options,
+                       entry.preprocessing, dataset=entry.dataset, source="catalogue")
 
 
-def from_metadata(fields, shapes):
+def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
     """What save_weights wrote; the sizes that a model would be built with must be those of the arrays."""
     spec, classes = fields["spec"], fields.get("classes")
     if spec["name"] not in FAMILY:
-        raise WeightsError(f"the metadata name a network {shown(spec['name'])}; a newer npresnet wrote them")
+        raise WeightsError(f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them: update "
+                           "npresnet")
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
-    told, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
+    declared, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
     changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
-    if (told != real and not changes) or 0 in head + stem:       # of changed layers rebuild() asks it
-        raise WeightsError(f"the metadata tell of {told} classes and input channels, the arrays of {real}")
-    with describing("the metadata"):
+    if (declared != real and not changes) or 0 in head + stem:   # rebuild() checks changed layers
+        raise WeightsError(f"the metadata declare {declared} classes and input channels, the arrays have {real}; load "
+                           "the arrays alone, dict(read_weights(path))")
+    with error_context("the metadata"):
         check_options(spec["name"], spec["dialect"], spec["options"], shapes)
-        recipe = fields.get("preprocessing")
-        if type(recipe) is dict:
+        preprocessing = fields.get("preprocessing")
+        if type(preprocessing) is dict:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
-            recipe = Preprocessing(**recipe)
-    return Recognition(**spec, preprocessing=recipe, source="metadata",
+            preprocessing = Preprocessing(**preprocessing)
+    return Recognition(**spec, preprocessing=preprocessing, source="metadata",
                        classes=None if classes is None else tuple(classes), changes=changes,
                        frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else ())
 
 
-def check_options(name, dialect, options, shapes):
-    """Whether ``name`` can be built so: the options' kinds, their values, and the one that says a size."""
+def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shapes) -> None:
+    """Refuse options that ``name`` cannot be built with: their types, their values, and the width of a deep stem."""
     if dialect not in DIALECTS:
-        raise WeightsError(f"unknown dialect {shown(dialect)}; there are {', '.join(DIALECTS)}")
+        raise WeightsError(f"unknown dialect {quoted(dialect)}; there are {', '.join(DIALECTS)}")
     usual = Dialect()
     for key, value in options.items():
         if type(value) is not type(getattr(usual, key, value)) or (type(value) is float and not 0 <= value <= 1):
-            raise WeightsError(f"the option {printable(key)} cannot be {shown(str(value))}")
+            raise WeightsError(f"the option {printable(key)} cannot be {quoted(str(value))}")
     try:
         flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})    # names every unknown one
         check_places(name, FAMILY[name], flavour, options)
@@ -105,23 +81,22 @@ def check_options(name, dialect, options, shapes):
         raise WeightsError(str(error)) from None
     stem = shapes.get("conv1.0.weight", ())[:1]
     if flavour.stem == "deep" and stem != (flavour.stem_width,):
-        raise WeightsError(f"the metadata tell of a deep stem of width {flavour.stem_width}, the arrays of {stem}")
+        raise WeightsError(f"the metadata declare a deep stem of width {flavour.stem_width}, the arrays have {stem}")
 
 
-def from_shapes(shapes):
-    """Count the blocks, measure the first of them, and look for the one name that is built so."""
+def from_shapes(shapes: Shapes) -> Recognition:
+    """The network of the family whose structure the shapes have, and the options that show in them."""
     try:
-        plan = measured(shapes)
-        (num_classes, features), in_channels = shapes["fc.weight"], shapes["conv1.weight"][1]
+        structure = measure(shapes)
+        (num_classes, features), (width, in_channels) = shapes["fc.weight"], shapes["conv1.weight"][:2]
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise WeightsError(advice(shapes, name_of)) from error
     if min(num_classes, in_channels) < 1:
         raise WeightsError(f"no network has {num_classes} classes and {in_channels} input channels")
-    expected = shapes["conv1.weight"][0] * 2 ** (len(plan[2]) - 1) * (4 if plan[1] else 1)
-    names = [name for name, entry in FAMILY.items() if built(entry) == plan and features == expected]
-    if not names:
-        raise WeightsError(f"no network of the family has the stages {plan[2]} of this file")
-    name, options, also = resolve(names, shapes, cifar=len(plan[2]) == 3)
+    names = [name for name, entry in FAMILY.items() if entry.structure == structure]
+    if not names or features != structure.features(width):
+        raise WeightsError(f"no network of the family has the stages {structure.depths} of this file")
+    name, options, also = resolve(names, shapes)
     preset = FAMILY[name].preprocessing
     if f"{name}:V1" in catalogue.ENTRIES:
         preset = catalogue.find(name).preprocessing
@@ -130,7 +105,7 @@ def from_shapes(shapes):
     return Recognition(name, num_classes, in_channels, "torchvision", options, preset, also=also)
 
 
-def name_of(shapes):
+def name_of(shapes: Shapes) -> str | None:
     """The network that shapes with a head belong to, or None."""
     try:
         return from_shapes(shapes).name
@@ -138,46 +113,26 @@ def name_of(shapes):
         return None
 
 
-def measured(shapes):
-    """(pre-activation?, bottleneck?, depths, groups, base width, stem's kernel)"""
-    blocks = {tuple(map(int, found.groups())) for key in shapes if (found := re.match(r"layer(\d)\.(\d{1,4})\.", key))}
-    depths = tuple(sum(stage == i for stage, _ in blocks) for i in range(1, 1 + max(stage for stage, _ in blocks)))
-    bottleneck = "layer1.0.conv3.weight" in shapes
-    filters, per_group = shapes["layer1.0.conv2.weight"][:2]
-    width = shapes["conv1.weight"][0]
-    groups = filters // per_group
-    return "bn.weight" in shapes, bottleneck, depths, groups, 64 * filters // groups // width, shapes["conv1.weight"][2]
-
-
-def built(entry):
-    """The same six of an entry of the family."""
-    net, options = entry.build.func, entry.build.keywords
-    cifar = len(options["depths"]) == 3
-    return (net.__name__ == "PreActResNet", options["block"].expansion == 4, options["depths"],
-            options.get("groups", 1), options.get("base_width", 64), 3 if cifar else 7)
-
-
-def resolve(names, shapes, cifar):
-    """(name, options, also): what the arrays decide, then the documented default."""
-    plain = next((name for name in names if name.startswith("plain")), None)
-    name = next(name for name in names if name != plain)
-    options, also = {}, ()
-    projected = sorted(key for key in shapes if ".downsample." in key)
-    if name.startswith("preresnet"):
-        pass                                                     # its shortcuts are always of one kind
-    elif any(key.startswith("layer1.1.downsample.") for key in projected):
-        options["shortcut"] = "C"
-    elif projected and cifar:
-        options["shortcut"] = "B"
-    elif not projected and not cifar and plain:
-        return plain, with_bias(shapes, {}), (f"{name} with shortcut='A'", f"{name} with shortcut='A-appended'")
-    elif not projected:
-        options |= {} if cifar else {"shortcut": "A"}
-        also += (f"{name} with shortcut='A-appended'",) + ((plain,) if plain else ())
+def resolve(names: list[str], shapes: Shapes) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """(name, options, also) for the names of one structure: what the shapes decide, then the documented default."""
+    options: dict[str, Any] = {"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {}
+    plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())   # no shortcuts, or all of one kind
+    name, also = next((name for name in names if name not in plain), names[0]), ()
+    if name not in plain:
+        shortcut = shortcut_of(shapes)
+        usual = shortcut == FAMILY[name].defaults.get("shortcut", Dialect.shortcut)
+        if shortcut == "A" and plain and not usual:
+            return plain[0], options, (f"{name} with shortcut='A'", f"{name} with shortcut='A-appended'")
+        options |= {} if usual else {"shortcut": shortcut}
+        also = (f"{name} with shortcut='A-appended'", *plain) if shortcut == "A" else ()
     if "layer1.0.conv3.weight" in shapes:
         also += (f"{name} with stride_on='1x1' (v1)",)
-    return name, with_bias(shapes, options), also
+    return name, options, also
 
 
-def with_bias(shapes, options):
-    return options | ({"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {})
+def shortcut_of(shapes: Shapes) -> str:
+    """The shortcuts' option as far as shapes show it: C projects in every block, B in some, A in none."""
+    projected = [key for key in shapes if ".downsample." in key]
+    if any(key.startswith("layer1.1.downsample.") for key in projected):
+        return "C"
+    return "B" if projected else "A"

@@ -38,7 +38,7 @@ def test_an_inner_and_an_outer_layer_together(model, x):
 def test_the_model_is_left_alone(model, x):
     before = model(x)
     feature_gradients(model, x, ["layer3"], [3, 4])
-    assert all(box.grad is None and box.trainable for box in model.parameters())
+    assert all(parameter.grad is None and parameter.trainable for parameter in model.parameters())
     assert type(model.layer3).__name__ == "Sequential"
     np.testing.assert_array_equal(model(x), before)
 
@@ -50,10 +50,10 @@ def test_the_gradient_at_a_layer_is_the_slope_of_the_score(model, x):
     direction = np.random.default_rng(1).standard_normal(64)
 
     def score(step):
-        twin = model.mapped(np.copy)
-        conv = getattr(twin.layer3, "2").conv1
+        copy = model.map_arrays(np.copy)
+        conv = getattr(copy.layer3, "2").conv1
         conv.weight.value = conv.weight.value + step * direction[:, None, None, None] * conv.weight.value
-        return twin(x)[[0, 1], classes].sum()
+        return copy(x)[[0, 1], classes].sum()
 
     slope = (score(1e-6) - score(-1e-6)) / 2e-6
     expected = (grads[name] * values[name] * direction[:, None, None]).sum()

@@ -10,12 +10,12 @@ from npresnet.data import Preprocessing, preprocess
 
 @pytest.mark.parametrize("size", [(90, 70), (70, 90), (64, 64), (301, 77)])
 def test_seen_resizes_to_what_the_network_gets(size):
-    """A picture of smooth colours: the seen part, resized, is the recipe's own crop up to a few grey values."""
+    """An image of smooth colours: the seen part, resized, is the preprocessing's own crop up to a few grey values."""
     u, v = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     image = Image.fromarray((255 * np.stack([u, v, (u + v) / 2], -1)).astype(np.uint8))
-    recipe = Preprocessing(resize=48, crop=40, mean=(0, 0, 0), std=(1, 1, 1))
-    expected = preprocess(image, recipe)[0]
-    found = preprocess(seen(image, recipe), Preprocessing(40, 40, (0, 0, 0), (1, 1, 1)))[0]
+    preprocessing = Preprocessing(resize=48, crop=40, mean=(0, 0, 0), std=(1, 1, 1))
+    expected = preprocess(image, preprocessing)[0]
+    found = preprocess(seen(image, preprocessing), Preprocessing(40, 40, (0, 0, 0), (1, 1, 1)))[0]
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 

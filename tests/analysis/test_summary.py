@@ -117,9 +117,9 @@ def test_frozen_parameters_are_told_apart():
 
 def test_the_model_is_left_alone_even_in_training():
     model = build("resnet20").train()
-    before = {name: box.value for name, box in model.named_arrays()}
+    before = {name: array.value for name, array in model.named_arrays()}
     summary(model, (1, 3, 32, 32))
-    assert model.training and all(box.value is before[name] for name, box in model.named_arrays())
+    assert model.training and all(array.value is before[name] for name, array in model.named_arrays())
 
 
 def test_large_images_cost_no_memory():

@@ -91,12 +91,12 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"", "not a picture"), (b"hello", "not a picture"), (png_header(30_000, 30_000), "decompression bomb"),
+    (b"", "not an image"), (b"hello", "not an image"), (png_header(30_000, 30_000), "decompression bomb"),
     (png_header(4000, 4000), "truncated"), (b"P5 30000 30000 255\n", "decompression bomb"),
     (png_header(0, 0), "bad.png"), ("half", "truncated")],
     ids=["empty", "text", "png bomb", "png without its data", "pgm bomb", "no pixels", "truncated"])
 @pytest.mark.parametrize("command", ["classify", "evaluate"])
-def test_pictures(run, photo, weights, data, command, content, message):
+def test_images(run, photo, weights, data, command, content, message):
     path = written(data / "cat/bad.png", Path(photo).read_bytes()[:5000] if content == "half" else content)
     argv = ["classify", path] if command == "classify" else ["evaluate", "--data", data]
     result = run(*argv, "--weights", weights)
@@ -104,7 +104,7 @@ def test_pictures(run, photo, weights, data, command, content, message):
     assert message in result.complaint and "bad.png" in result.complaint
 
 
-def test_a_missing_picture(run, weights, tmp_path):
+def test_a_missing_image(run, weights, tmp_path):
     result = run("classify", tmp_path / "none.png", "--weights", weights)
     assert result.status == 2 and result.complaint == f"npresnet: {tmp_path / 'none.png'}: No such file or directory"
 
@@ -121,7 +121,7 @@ def test_data_sets(run, weights, tmp_path, make, message):
     assert message in result.complaint and str(path) in result.complaint
 
 
-def test_pictures_whose_channels_the_network_does_not_read(run, photo, tmp_path):
+def test_images_whose_channels_the_network_does_not_read(run, photo, tmp_path):
     path = npresnet.save_weights(npresnet.create_model("resnet20", in_channels=1), tmp_path / "grey.npz")
     result = run("classify", photo, "--weights", path)
     assert result.status == 2 and "in_channels is 1" in result.complaint

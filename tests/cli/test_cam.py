@@ -14,7 +14,7 @@ from npresnet.analysis.overlay import overlay, seen
 from npresnet.cli.cam import class_of
 
 
-def test_the_picture_is_the_cam_over_what_the_network_sees(run, network, weights, photo, tmp_path):
+def test_the_image_is_the_cam_over_what_the_network_sees(run, network, weights, photo, tmp_path):
     out = tmp_path / "cam.png"
     result = run("cam", photo, "--weights", weights, "--out", out, "--class", "ship", "--json")
     report = json.loads(result.out)
@@ -42,12 +42,12 @@ def test_what_is_not_there_is_named_and_nothing_is_written(run, weights, photo, 
 
 
 @pytest.mark.parametrize("out, complaint", [("cam.xyz", "called .png"), ("none/cam.png", "none/cam.png: No such")])
-def test_a_bad_name_for_the_picture(run, weights, photo, tmp_path, out, complaint):
+def test_a_bad_name_for_the_image(run, weights, photo, tmp_path, out, complaint):
     result = run("cam", photo, "--weights", weights, "--out", tmp_path / out)
     assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_picture(run, weights, photo, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_image(run, weights, photo, tmp_path, monkeypatch):
     out = tmp_path / "cam.png"
     out.write_bytes(b"old")
 

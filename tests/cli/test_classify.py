@@ -65,7 +65,7 @@ def test_a_softmax_head_is_not_applied_twice(run, network, weights, photo, monke
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "I;16", "1"])
-def test_pictures_of_every_mode_are_converted(run, weights, tmp_path, mode):
+def test_images_of_every_mode_are_converted(run, weights, tmp_path, mode):
     image = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(48, 40) * 34)
     image = image if mode == "I;16" else Image.fromarray((np.asarray(image) // 256).astype(np.uint8)).convert(mode)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
@@ -74,7 +74,7 @@ def test_pictures_of_every_mode_are_converted(run, weights, tmp_path, mode):
     assert result.status == 0 and len(result.out.splitlines()) == 2
 
 
-def test_good_pictures_are_classified_beside_bad_ones(run, weights, photo, tmp_path):
+def test_good_images_are_classified_beside_bad_ones(run, weights, photo, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(Path(photo).read_bytes()[:500])
     result = run("classify", broken, photo, "--weights", weights, "--json")

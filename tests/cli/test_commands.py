@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import npresnet
-from npresnet.cli import COMMANDS, main
+from npresnet.cli import COMMANDS, main, parser
 from npresnet.cli.progress import progress
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +27,13 @@ def test_version_and_help(run):
         assert command in text
         result = run(command, "--help")
         assert result.status == 0 and "examples:" in result.out and f"npresnet {command}" in result.out
+
+
+def test_only_the_command_that_runs_gets_its_options():
+    words = ["summary", "resnet20", "--json"]
+    assert parser().parse_args(words).json and parser("summary").parse_args(words).json
+    with pytest.raises(SystemExit):
+        parser("train").parse_args(words)
 
 
 def test_help_needs_no_library():

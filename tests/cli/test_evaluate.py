@@ -23,7 +23,7 @@ def test_rank_counts_what_comes_before_the_truth():
 
 @pytest.fixture
 def data(tmp_path, network):
-    """30 pictures in three of the network's class folders, and each one's rank counted another way."""
+    """30 images in three of the network's class folders, and each one's rank counted another way."""
     rng, ranks = np.random.default_rng(2), []
     for name in ("truck", "cat", "ship"):
         (tmp_path / "test" / name).mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_folders_that_are_none_of_the_classes(run, weights, tmp_path):
     assert result.status == 2 and "tiger" in result.complaint
 
 
-def test_public_weights_on_every_twentieth_picture(run, pretrained, cifar_test):
+def test_public_weights_on_every_twentieth_image(run, pretrained, cifar_test):
     result = run("evaluate", "--data", cifar_test, "--weights", pretrained / "resnet20-12fca82f.th", "--limit", 500,
                  "--json")
     report = json.loads(result.out)

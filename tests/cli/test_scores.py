@@ -1,4 +1,4 @@
-"""A first picture is answered at once; many pictures go through the engine; a machine without a cache only warns."""
+"""A first image is answered at once; many images go through the engine; a machine without a cache only warns."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 import npresnet.engine
 from npresnet import create_model
-from npresnet.cli.inference import MANY, MANY_UNCOMPILED, scores
+from npresnet.cli.inference import MANY, MANY_UNCOMPILED, scorer
 from npresnet.engine import Engine, optimize
 
 
@@ -26,19 +26,19 @@ def by_engine(run):
     return isinstance(getattr(run, "__self__", None), Engine)
 
 
-def test_the_road_depends_on_how_many_pictures_there_are(monkeypatch, capsys):
+def test_the_road_depends_on_how_many_images_there_are(monkeypatch, capsys):
     model = create_model("resnet20")
     monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
-    assert [by_engine(scores(model, n)) for n in (1, MANY - 1, MANY)] == [False, False, True]
+    assert [by_engine(scorer(model, n)) for n in (1, MANY - 1, MANY)] == [False, False, True]
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(npresnet.engine, "compiled", lambda: False)
-    assert not by_engine(scores(model, MANY_UNCOMPILED - 1)) and capsys.readouterr().err == ""
-    assert by_engine(scores(model, MANY_UNCOMPILED)) and "compiling" in capsys.readouterr().err
+    assert not by_engine(scorer(model, MANY_UNCOMPILED - 1)) and capsys.readouterr().err == ""
+    assert by_engine(scorer(model, MANY_UNCOMPILED)) and "compiling" in capsys.readouterr().err
 
 
 def test_without_numba_there_is_one_road(monkeypatch):
     monkeypatch.setattr("npresnet.backend.without_numba", lambda: "numba is not installed")
-    assert not by_engine(scores(create_model("resnet20"), 10**6))
+    assert not by_engine(scorer(create_model("resnet20"), 10**6))
 
 
 @pytest.mark.parametrize("softmax", [False, True])
@@ -48,11 +48,11 @@ def test_both_roads_give_the_scores_before_a_softmax(monkeypatch, softmax):
     x = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
     wanted = model.logits(x)
     for n in (1, MANY):
-        np.testing.assert_allclose(scores(model, n)(x), wanted, atol=1e-4 * abs(wanted).max())
+        np.testing.assert_allclose(scorer(model, n)(x), wanted, atol=1e-4 * abs(wanted).max())
     np.testing.assert_allclose(optimize(model)(x), model(x), atol=1e-4 * abs(model(x)).max())
 
 
-def test_one_picture_loads_no_compiler(weights, photo):
+def test_one_image_loads_no_compiler(weights, photo):
     code = ("import sys; from npresnet.cli import main; status = main(sys.argv[1:]); "
             "sys.exit(status or 'numba' in sys.modules)")
     done = python("-c", code, "classify", photo, "--weights", weights)

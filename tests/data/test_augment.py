@@ -70,7 +70,7 @@ def test_resized_crop_takes_parts_within_the_bounds():
     assert len(set(heights)) > 15
 
 
-def test_resized_crop_takes_the_whole_of_an_impossible_picture():
+def test_resized_crop_takes_the_whole_of_an_impossible_image():
     line = np.arange(200, dtype=np.uint8)[None, :, None] + np.zeros((1, 200, 3), np.uint8)
     part = resized_crop(line, np.full(23, 0.6), 8, ratio=(0.5, 0.51), scale=(0.9, 1.0))
     np.testing.assert_allclose(part[0, :, 0], np.arange(8) * 25 + 12, atol=2)    # tents are cut at the edges
@@ -101,9 +101,10 @@ def test_jitter_of_no_strength_changes_nothing():
 
 
 @pytest.mark.parametrize("scale, channels", [("unit", "RGB"), ("caffe", "BGR"), ("tf", "RGB")])
-def test_normalized_is_the_recipe_bit_for_bit(scale, channels):
-    recipe = Preprocessing(None, None, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), channels=channels, scale=scale)
-    np.testing.assert_array_equal(normalized(PIXELS, recipe), np.stack([recipe(image) for image in PIXELS]))
+def test_normalized_is_the_preprocessing_bit_for_bit(scale, channels):
+    preprocessing = Preprocessing(None, None, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), channels=channels, scale=scale)
+    due = np.stack([preprocessing(image) for image in PIXELS])
+    np.testing.assert_array_equal(normalized(PIXELS, preprocessing), due)
 
 
 def test_mix_up_mixes_with_the_mirror_of_the_batch():

@@ -13,10 +13,10 @@ import pytest
 
 from npresnet.data import ImageError, class_names
 from npresnet.data.cifar import is_cifar, read_cifar
-from npresnet.training import open_source
+from npresnet.training import open_dataset
 
 RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (6, 4, 3072)).astype(np.uint8)             # six batches of four pictures
+PIXELS = RNG.integers(0, 256, (6, 4, 3072)).astype(np.uint8)             # six batches of four images
 LABELS = RNG.integers(0, 10, (6, 4))
 
 
@@ -93,7 +93,7 @@ def test_every_version_gives_the_same(dataset, version, pack, tmp_path):
         np.testing.assert_array_equal(pixels, expected)
         np.testing.assert_array_equal(labels, LABELS[chosen].ravel() + (50 if dataset == "cifar100" else 0))
         assert classes == class_names(dataset) and labels.dtype == np.int64
-    source, broken = open_source(path, "cifar10", part="test")
+    source, broken = open_dataset(path, "cifar10", part="test")
     assert len(source) == 4 and not broken
 
 

@@ -16,7 +16,7 @@ CIFAR_TEST = Path(__file__).parents[2] / "../shared/data/cifar10/cifar10-test-jp
 
 
 def png(value):
-    """A 4x4 picture of one grey value."""
+    """A 4x4 image of one grey value."""
     file = io.BytesIO()
     Image.new("L", (4, 4), value).save(file, "PNG")
     return file.getvalue()
@@ -78,7 +78,7 @@ def test_limit_is_spread_over_the_classes(pack):
         np.testing.assert_array_equal(np.bincount(labels), counts)
 
 
-def test_a_broken_picture_among_good_ones_is_named(pack):
+def test_a_broken_image_among_good_ones_is_named(pack):
     data = ImageFolder(pack({"a/1.png": png(1), "a/2.png": png(2)[:40], "a/3.png": png(3)}))
     batches = data.batches(RAW, 1, threads=1)
     assert next(batches)[0].max() == 1
@@ -95,7 +95,7 @@ def test_a_reader_that_stops_early_leaves_no_threads(pack):
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("files", [{"readme.txt": b""}, {"a/notes.txt": b""}], ids=["no folder", "no picture"])
+@pytest.mark.parametrize("files", [{"readme.txt": b""}, {"a/notes.txt": b""}], ids=["no folder", "no image"])
 def test_nothing_to_read(pack, files):
     with pytest.raises(ImageError, match="no images in class folders"):
         ImageFolder(pack(files))
@@ -157,7 +157,7 @@ def test_class_folders_without_an_image_are_named(tmp_path):
     assert [note for note in data.notes() if "{cow, horse}" in note]
 
 
-def test_pictures_outside_class_folders(pack):
+def test_images_outside_class_folders(pack):
     with pytest.raises(ImageError, match=r"loose\.png lies in no class folder"):
         ImageFolder(pack({"loose.png": png(0), "a/1.png": png(1)}))
 

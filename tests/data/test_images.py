@@ -1,4 +1,4 @@
-"""Every picture that Pillow reads becomes 8-bit RGB; everything else is one clear ImageError."""
+"""Every image that Pillow reads becomes 8-bit RGB; everything else is one clear ImageError."""
 
 import io
 import os
@@ -98,7 +98,7 @@ def png_bytes():
 
 BROKEN = {
     "empty": b"",
-    "text": b"this is no picture",
+    "text": b"this is no image",
     "truncated": png_bytes()[:3000],
     "header": png_bytes()[:20],
     "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n",
@@ -107,7 +107,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_broken_pictures_are_named(tmp_path, content):
+def test_broken_images_are_named(tmp_path, content):
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"photo\.png: ") as caught:

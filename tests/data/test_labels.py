@@ -1,4 +1,4 @@
-"""Class names, and how the folders of a data set find theirs."""
+"""Class names, and how the folders of a dataset find theirs."""
 
 import hashlib
 
@@ -47,7 +47,7 @@ def test_matching(folders, classes, number, expected, how):
     (("cat", "tiger"), CIFAR, 10), (("n01440764",), None, 1000), (("0", "11"), None, 10), (("9" * 6000,), None, 10),
     (("car", "plane"), ("red", "blue"), 2), ((*CIFAR[1:], "plane"), CIFAR, 10), (("ant", "dog"), ("cat", "dog"), 2),
     (("crane",), ("crane", "crane", "dog"), 3), (("CAT",), ("Cat", "cat", "dog"), 3),
-    (("n02086240", "n02087394"), ("n01440764", "n02102040"), 2),            # WordNet's names of two other data sets
+    (("n02086240", "n02087394"), ("n01440764", "n02102040"), 2),            # WordNet's names of two other datasets
     (("n01440764", "n02102040"), ("red", "blue"), 2), (("1", "01"), None, 2),
     (tuple(sorted(map(str, range(1, 11)))), None, 10), (("1", "2"), ("red", "blue"), 2)])
 def test_no_match_is_refused_rather_than_guessed(folders, classes, number):

@@ -1,11 +1,13 @@
-"""The recipes, against their formula and, where it is installed, against torchvision bit for bit."""
+"""Preprocessing, against its formula and, where it is installed, against torchvision bit for bit."""
+
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from npresnet import load_model, save_weights
-from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, recipe_of
+from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, preprocessing_of
 from npresnet.models import build
 
 RNG = np.random.default_rng(1)
@@ -13,7 +15,7 @@ SIZES = [(256, 256), (224, 224), (300, 200), (200, 301), (32, 32), (33, 65), (64
          (7, 5)]
 
 
-def picture(size):
+def random_pixels(size):
     """Noise over a ramp, so that a shift by one pixel shows.  size: (width, height)"""
     width, height = size
     ramp = np.add.outer(np.arange(height), np.arange(width))[:, :, None] * [1, 2, 3]
@@ -33,14 +35,14 @@ def test_all_pixel_values_follow_the_formula_in_float32():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_equals_torchvision_bit_for_bit(transforms, preset, size):
-    recipe, image = PRESETS[preset], Image.fromarray(picture(size))
+    preprocessing, image = PRESETS[preset], Image.fromarray(random_pixels(size))
     cropped = transforms.Compose([
-        transforms.Resize(recipe.resize, transforms.InterpolationMode(recipe.interpolation)),
-        transforms.CenterCrop(recipe.crop)])(image)
-    if recipe.scale == "unit":
-        reference = transforms.Normalize(recipe.mean, recipe.std)(transforms.ToTensor()(cropped)).numpy()
+        transforms.Resize(preprocessing.resize, transforms.InterpolationMode(preprocessing.interpolation)),
+        transforms.CenterCrop(preprocessing.crop)])(image)
+    if preprocessing.scale == "unit":
+        reference = transforms.Normalize(preprocessing.mean, preprocessing.std)(transforms.ToTensor()(cropped)).numpy()
     else:                                                            # torchvision knows no other scale
-        raw = Preprocessing(None, None, recipe.mean, recipe.std, recipe.channels, recipe.scale)
+        raw = replace(preprocessing, resize=None, crop=None, interpolation="bilinear")
         reference = raw(cropped)
     np.testing.assert_array_equal(preprocess(image, preset)[0], reference)
 
@@ -60,26 +62,26 @@ def test_crop_rounds_halves_to_even():
 
 
 def test_scales_and_channel_order():
-    pixels = picture((6, 5))
-    def recipe(**options):
+    pixels = random_pixels((6, 5))
+    def preprocessing(**options):
         return Preprocessing(None, None, mean=options.pop("mean", (0, 0, 0)), std=(1, 1, 1), **options)
     as_rows = pixels.transpose(2, 0, 1).astype(np.float32)
-    np.testing.assert_array_equal(recipe(scale="unit")(pixels), as_rows / np.float32(255))
-    np.testing.assert_array_equal(recipe(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
-    caffe = recipe(scale="caffe", channels="BGR", mean=(103.939, 116.779, 123.68))(pixels)
+    np.testing.assert_array_equal(preprocessing(scale="unit")(pixels), as_rows / np.float32(255))
+    np.testing.assert_array_equal(preprocessing(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
+    caffe = preprocessing(scale="caffe", channels="BGR", mean=(103.939, 116.779, 123.68))(pixels)
     np.testing.assert_array_equal(caffe[0], as_rows[2] - np.float32(103.939))
     np.testing.assert_array_equal(caffe[2], as_rows[0] - np.float32(123.68))
 
 
 def test_interpolation_is_pillows():
-    image = Image.fromarray(picture((50, 40)))
+    image = Image.fromarray(random_pixels((50, 40)))
     raw = Preprocessing(20, None, (0, 0, 0), (1, 1, 1), scale="caffe", interpolation="bicubic")
     expected = np.asarray(image.resize((25, 20), Image.BICUBIC)).transpose(2, 0, 1)
     np.testing.assert_array_equal(raw(image), expected)
 
 
 def test_batches_lists_arrays_and_paths(tmp_path):
-    first, second = picture((40, 32)), picture((32, 50))
+    first, second = random_pixels((40, 32)), random_pixels((32, 50))
     Image.fromarray(second).save(tmp_path / "b.png")
     x = preprocess([first, tmp_path / "b.png"], "cifar10")
     assert x.shape == (2, 3, 32, 32)
@@ -88,25 +90,25 @@ def test_batches_lists_arrays_and_paths(tmp_path):
     np.testing.assert_array_equal(preprocess(np.stack([first, first]), "cifar10")[1], x[0])
 
 
-def test_a_model_brings_its_recipe():
+def test_a_model_brings_its_preprocessing():
     class Model:
         preprocessing = "cifar10"
-    assert recipe_of(Model()) is PRESETS["cifar10"]
+    assert preprocessing_of(Model()) is PRESETS["cifar10"]
     Model.preprocessing = Preprocessing(64, 56)
-    assert preprocess(picture((80, 80)), Model()).shape == (1, 3, 56, 56)
+    assert preprocess(random_pixels((80, 80)), Model()).shape == (1, 3, 56, 56)
     with pytest.raises(ValueError, match="imagenet-v1"):
-        recipe_of(object())
+        preprocessing_of(object())
     with pytest.raises(ValueError, match="imagenet-v2"):
-        recipe_of("imagenet")
+        preprocessing_of("imagenet")
 
 
 def test_a_model_of_other_than_three_channels_is_told():
     with pytest.raises(ValueError, match=r"in_channels is 1: make its input, float32 of shape \(N, 1, H, W\)"):
-        preprocess(picture((32, 32)), build("resnet20", in_channels=1))
+        preprocess(random_pixels((32, 32)), build("resnet20", in_channels=1))
     with pytest.raises(ValueError, match=r"images become 1 channel\(s\) here, but this model's in_channels is 3"):
         model = build("resnet20")
         model.preprocessing = GREY
-        preprocess(picture((32, 32)), model)
+        preprocess(random_pixels((32, 32)), model)
 
 
 GREY = Preprocessing(32, 32, (0.45,), (0.23,))
@@ -115,7 +117,7 @@ GREY = Preprocessing(32, 32, (0.45,), (0.23,))
 def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
     model = build("resnet20", in_channels=1)
     model.preprocessing = GREY
-    values = picture((32, 32))[..., 0]
+    values = random_pixels((32, 32))[..., 0]
     x = preprocess([values, Image.fromarray(values), np.dstack([values] * 3)], model)
     assert x.shape == (3, 1, 32, 32) and x.dtype == np.float32
     np.testing.assert_array_equal(x[1], (values[None].astype(np.float32) / np.float32(255) - np.float32(0.45))
@@ -133,30 +135,38 @@ def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
     ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
     ({"mean": (0.5,)}, "three"), ({"mean": (1, 1), "std": (1, 1)}, "three"),
     ({"std": (1, 1, np.nan)}, "finite"), ({"std": (1, 0, 1)}, "std"),
-    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number a channel"),
-    ({"mean": 0.5}, "one number a channel"), ({"std": "abc"}, "one number a channel"), ({"scale": []}, "unit")])
-def test_impossible_recipes_are_refused(options, message):
+    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number for each"),
+    ({"mean": 0.5}, "one number for each"), ({"std": "abc"}, "one number for each"), ({"scale": []}, "unit")])
+def test_impossible_preprocessing_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)
 
 
-def test_a_recipe_survives_json():
+def test_a_preprocessing_survives_json():
     import json
-    from dataclasses import asdict
-    recipe = Preprocessing(200, 190, channels="BGR", scale="tf")
-    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
+    preprocessing = Preprocessing(200, 190, channels="BGR", scale="tf")
+    assert preprocessing_of(json.loads(json.dumps(asdict(preprocessing)))) == preprocessing
     for fields in ({"resize": 8, "colour": "red"}, {"mean": None}):
-        with pytest.raises(ValueError, match="recipe"):
-            recipe_of(fields)
+        with pytest.raises(ValueError, match=r"not the fields of a preprocessing|mean is one number"):
+            preprocessing_of(fields)
 
 
-def test_pictures_that_cannot_be_cropped_or_resized(tmp_path):
+def test_images_that_cannot_be_cropped_or_resized(tmp_path):
     with pytest.raises(ImageError, match="smaller than the crop"):
-        Preprocessing(None, 224)(picture((100, 300)))
+        Preprocessing(None, 224)(random_pixels((100, 300)))
     Image.new("L", (60000, 1)).save(tmp_path / "line.png")
     with pytest.raises(ImageError, match=r"line\.png.*long and thin"):
         preprocess(tmp_path / "line.png")
     with pytest.raises(ImageError, match="one size"):
-        preprocess([picture((8, 8)), picture((8, 9))], Preprocessing(None, None))
+        preprocess([random_pixels((8, 8)), random_pixels((8, 9))], Preprocessing(None, None))
     with pytest.raises(ImageError, match="no images"):
         preprocess([])
+
+
+def test_the_old_names_warn():
+    import npresnet.data
+    import npresnet.training
+    for module, old, new in ((npresnet.data, "recipe_of", "preprocessing_of"), (npresnet.training, "Source", "Dataset"),
+                             (npresnet.training, "open_source", "open_dataset")):
+        with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
+            assert getattr(module, old) is getattr(module, new)

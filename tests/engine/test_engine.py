@@ -3,6 +3,8 @@
 import copy
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ pytest.importorskip("numba")
 from npresnet import nn, optimize
 from npresnet.backend import use
 from npresnet.engine import Engine
-from npresnet.engine.buffers import Life, assign
+from npresnet.engine.buffers import LiveRange, assign
 from npresnet.engine.graph import fuse, lower
 from npresnet.models import build
 
@@ -25,16 +27,16 @@ BOUND = 1e-4        # of the largest logit
 def filled(model, seed=0):
     """The model with weights that keep every layer's scale, and batch norms that do something."""
     rng = np.random.default_rng(seed)
-    for name, box in model.named_arrays():
-        shape = box.value.shape
+    for name, array in model.named_arrays():
+        shape = array.value.shape
         if name.endswith("running_var"):
-            box.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+            array.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         elif len(shape) > 1:
-            box.value = (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
+            array.value = (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
         elif name.endswith("weight"):
-            box.value = rng.uniform(0.5, 1, shape).astype(np.float32)
+            array.value = rng.uniform(0.5, 1, shape).astype(np.float32)
         elif shape:
-            box.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
+            array.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
     return model
 
 
@@ -240,25 +242,37 @@ def test_training_mode_is_refused():
 
 
 def test_without_numba_the_model_itself_runs(monkeypatch):
-    import sys
     monkeypatch.setitem(sys.modules, "numba", None)
     model = build("resnet20")
     with pytest.warns(UserWarning, match="numba"):
         assert optimize(model) is model
 
 
-def test_results_alive_together_never_share_memory():
+def test_where_numba_is_not_installed_the_model_itself_runs_and_a_gpu_has_its_engine():
+    code = """
+import sys, warnings
+sys.modules |= dict.fromkeys(("numba", "llvmlite", "scipy"))
+import npresnet, npresnet.engine.gpu.engine
+model = npresnet.create_model("resnet20")
+with warnings.catch_warnings(record=True) as caught:
+    assert npresnet.optimize(model) is model and "numba" in str(caught[0].message)
+"""
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_results_live_together_never_share_memory():
     rng = np.random.default_rng(0)
-    lives = {k: Life(int(size), int(a), int(a + d)) for k, (size, a, d) in enumerate(
+    ranges = {k: LiveRange(int(size), int(a), int(a + d)) for k, (size, a, d) in enumerate(
         zip(rng.integers(1, 1000, 60), rng.integers(0, 40, 60), rng.integers(0, 8, 60)))}
-    offsets, total = assign(lives)
-    for a in lives:
-        assert offsets[a] + lives[a].nbytes <= total
-        for b in lives:
-            together = lives[a].birth <= lives[b].death and lives[b].birth <= lives[a].death
-            apart = offsets[a] + lives[a].nbytes <= offsets[b] or offsets[b] + lives[b].nbytes <= offsets[a]
+    offsets, total = assign(ranges)
+    for a, first in ranges.items():
+        assert offsets[a] + first.nbytes <= total
+        for b, second in ranges.items():
+            together = first.start <= second.end and second.start <= first.end
+            apart = offsets[a] + first.nbytes <= offsets[b] or offsets[b] + second.nbytes <= offsets[a]
             assert a == b or apart or not together
-    assert total < sum(life.nbytes for life in lives.values()) / 2
+    assert total < sum(result.nbytes for result in ranges.values()) / 2
 
 
 def test_no_warnings():

@@ -51,8 +51,8 @@ class Interrupt:
     The lock's ``with`` is left out: CPython handles no signal between its being taken and its being held.
     """
 
-    INSIDE = {"run", "_part", "planned", "made", "_start_workers", "grown", "fits", "__init__", "_launches", "_row",
-              "compute", "where", "arguments", "flatten"}
+    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_start_workers", "grown", "fits", "__init__",
+              "_launches", "_row", "compute", "where", "arguments", "flatten"}
 
     def __init__(self, at):
         self.left = at
@@ -266,7 +266,7 @@ def test_a_fork_waits_for_a_kernel_that_another_thread_compiles():
 
 
 def test_the_plans_of_the_sizes_last_used_are_kept(monkeypatch):
-    monkeypatch.setattr(module.Engine, "KEPT", 3)
+    monkeypatch.setattr(module.CpuEngine, "KEPT", 3)
     engine = optimize(small())
     for size in (4, 5, 6, 4, 7, 8):
         y = engine(images(1, size, size))

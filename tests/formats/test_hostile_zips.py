@@ -104,7 +104,7 @@ def quoted():
 
 
 def zip64_end(record_at=None, **fields):
-    """An archive with a zip64 end record; honest unless told otherwise."""
+    """An archive with a zip64 end record; consistent unless arguments say otherwise."""
     archive = pth(TREE)
     honest = dict(zip(("count", "size", "start"), struct.unpack("<H2L", archive[-12:-2])))
     count, size, start = (honest | fields).values()

@@ -14,7 +14,7 @@ import npresnet
 from npresnet.data import ImageError, ImageFolder
 from npresnet.data.images import read_image
 from npresnet.formats import limits
-from npresnet.formats.hdf5.tree import natural
+from npresnet.formats.hdf5.tree import natural_order
 from npresnet.formats.stream import Budget, parse_json
 from npresnet.weights import WeightsError, read_weights
 
@@ -32,7 +32,7 @@ def calls(path):
 
 def test_only_one_place_opens_foreign_files_or_parses_json():
     allowed = {"limits.py": {"open"}, "stream.py": {"json.loads"}, "metadata.py": {"json.loads"}, "atomic.py": {"open"},
-               "part.py": {"open"}, "memory.py": {"mmap.mmap"}}  # what is written; memory without a file
+               "partial_file.py": {"open"}, "memory.py": {"mmap.mmap"}}  # what is written; memory without a file
     for path in READERS:
         found = {name for name, _ in calls(path)} & {"open", "io.open", "json.loads", "json.load", "mmap.mmap",
                                                       "tarfile.is_tarfile", "np.load", "pickle.load", "pickle.loads"}
@@ -69,8 +69,8 @@ def test_the_natural_order_of_names_needs_no_regular_expression():
     slow = re.compile(r"(.*?)_?(\d*)", re.DOTALL)
     for name in ("conv", "conv_2", "conv2d_10", "12", "_12", "a__1", "a_1_2", "1a", "", "_", "a\n3"):
         stem, number = slow.fullmatch(name).groups()
-        assert natural(name) == (stem, int(number or -1), name)
-    assert natural("1" * 1_000_000 + "a")[1] == -1
+        assert natural_order(name) == (stem, int(number or -1), name)
+    assert natural_order("1" * 1_000_000 + "a")[1] == -1
 
 
 def test_a_budget_pays_for_bytes_and_for_steps():
@@ -125,7 +125,7 @@ def test_pipes_and_devices_are_no_files(tmp_path):
 
 def test_a_hyphen_is_standard_input(monkeypatch):
     class Input:
-        buffer = io.BytesIO((ROOT.parent / "notebooks/pictures/im2col.png").read_bytes())
+        buffer = io.BytesIO((ROOT.parent / "notebooks/images/im2col.png").read_bytes())
     monkeypatch.setattr(sys, "stdin", Input)
     assert read_image("-").width > 100
     with pytest.raises(WeightsError, match="-: the file is empty"):
@@ -146,7 +146,7 @@ def png(width, height):
 
 @pytest.mark.parametrize("width, height, words", [
     (1, 80_000_000, "too long and thin"), (70_000, 300, "too long and thin"), (9000, 9000, "past the bound"),
-    (30_000, 30_000, "refused as a decompression bomb|past the bound"), (0, 5, "broken|not a picture")])
+    (30_000, 30_000, "refused as a decompression bomb|past the bound"), (0, 5, "broken|not an image")])
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_an_image_is_paid_for_by_the_size_that_its_header_tells(width, height, words):
     with pytest.raises(ImageError, match=words):
@@ -155,5 +155,5 @@ def test_an_image_is_paid_for_by_the_size_that_its_header_tells(width, height, w
 
 def test_a_photograph_of_a_hundred_million_pixels_may_cost_what_it_takes():
     budget = limits.Budget(12_000_000, floor=limits.IMAGE_FLOOR, per_byte=limits.IMAGE_BYTES)
-    budget.spend(limits.PIXEL * 102_000_000, "a photograph of 12 MB")
+    budget.spend(limits.PIXEL_BYTES * 102_000_000, "a photograph of 12 MB")
     assert budget.left > 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from npresnet.formats.stream import Stream
 from npresnet.formats.torch.allowlist import latin1_bytes, ordered_dict, plain_set
-from npresnet.formats.unpickle.stack_machine import Built, Refusal
+from npresnet.formats.unpickle.stack_machine import Buildable, Refusal
 from npresnet.formats.unpickle.unpickle import unpickle
 from npresnet.weights import WeightsError
 
@@ -46,13 +46,13 @@ def test_pickles_in_a_row_are_read_from_one_stream():
 
 
 def test_the_allow_list_is_an_argument_and_build_reaches_what_it_returns():
-    class Box(Built):
+    class Array(Buildable):
         def build(self, state):
             self.state = state
 
     data = PROTO2 + call("numpy.core.multiarray _reconstruct", 3) + value((1, 2)) + b"b."
-    box = unpickle(data, globals={"numpy.core.multiarray _reconstruct": lambda n: Box()})
-    assert box.state == (1, 2)
+    array = unpickle(data, globals={"numpy.core.multiarray _reconstruct": lambda n: Array()})
+    assert array.state == (1, 2)
     with pytest.raises(WeightsError, match=r"numpy\.core\.multiarray\._reconstruct"):
         unpickle(data, globals={})
     with pytest.raises(WeightsError, match="not today"):

@@ -1,7 +1,7 @@
 """Mutations that know the containers, so that a changed input still gets past checksums, lengths and directories.
 
 Every function takes bytes, a random.Random and ``bend``, which changes bytes blindly (libFuzzer's own mutations), and
-returns bytes; an exception means that the input is not of its kind any more, and then it is bent as a whole.
+returns bytes; an exception means that the input is not of its format any more, and its bytes are changed at random.
 """
 
 import gzip
@@ -107,7 +107,7 @@ def among(members, rng, bend):
 # --- pickles --------------------------------------------------------------------------------------------------------
 
 def in_pickles(data, rng, bend):
-    """One of the pickles that start somewhere in these bytes, instruction by instruction; what is between, is bent."""
+    """One of the pickles that start somewhere in these bytes, instruction by instruction, the rest at random."""
     starts = [i for i in range(len(data)) if data[i:i + 1] == b"\x80" and data[i + 1:i + 2] in (b"\2", b"\4")]
     at = rng.choice(starts)
     places = [place for _, _, place in pickletools.genops(data[at:])]

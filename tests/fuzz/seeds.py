@@ -80,9 +80,9 @@ def pickle_files():
     yield "torch-legacy-view", old
     yield "torch-zip-integer-keys", pickles.pth(pickles.program(
         {"w": pickles.tensor(), 0: "a", 12345: None, -1: (1, 2), "state": {1: [], 2**40: {}}}))
-    told = pickles.value({"npresnet": json.dumps(DEEP)})
+    metadata = pickles.value({"npresnet": json.dumps(DEEP)})
     yield "torch-zip-attributes", pickles.pth(
-        b"\x80\2" + pickles.ORDERED + pickles.text("w") + pickles.tensor() + b"s" + told + b"b.")
+        b"\x80\2" + pickles.ORDERED + pickles.text("w") + pickles.tensor() + b"s" + metadata + b"b.")
     for i, program in enumerate(others):
         yield f"torch-zip-opcodes-{i}", pickles.pth(b"\x80\4" + program + pickles.program({"w": pickles.tensor()})[2:])
 
@@ -94,9 +94,9 @@ def other_files():
     yield "npz-text", buffered(np.savez, w=np.ones(2), npresnet=np.array("a\U0010ffff"), end=np.array("b", ">U1"))
     hugging = {f"{STAGES}{i}.layers.10.layer.0.convolution.weight": np.ones(1, np.float16) for i in range(2)}
     hugging["resnet.embedder.embedder.convolution.weight"] = np.ones((1, 3, 7, 7), np.float16)
-    for name, state, metadata in (("told", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {}),
+    for name, state, metadata in (("metadata", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {}),
                                   ("deep", deep_stem(thin_resnet18()), {}), ("huggingface", hugging, {}),
-                                  ("deep-told", deep_stem(thin_resnet18()), {"npresnet": json.dumps(DEEP)})):
+                                  ("deep-metadata", deep_stem(thin_resnet18()), {"npresnet": json.dumps(DEEP)})):
         yield f"safetensors-{name}", safetensors(state, metadata)
 
 

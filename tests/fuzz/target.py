@@ -16,7 +16,7 @@ from contextlib import suppress
 import numpy as np
 
 from npresnet.data import ImageError, cifar, images
-from npresnet.formats.errors import describing
+from npresnet.formats.errors import error_context
 from npresnet.formats.limits import IMAGE_FLOOR
 from npresnet.formats.stream import Budget
 from npresnet.weights import WeightsError, recognise
@@ -50,7 +50,7 @@ class Watch:
 def read(data):
     """What read_weights does with a file's bytes, and load_model with the result: the checkpoint, or None."""
     try:
-        with describing("input"):
+        with error_context("input"):
             found = read_memory(memoryview(data), Budget(len(data)))
     except WeightsError as error:
         check_error(error)

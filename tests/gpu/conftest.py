@@ -30,6 +30,6 @@ def cupy(request, monkeypatch):
         return
     if emulate.compiler is None:
         pytest.skip("no GPU, and no C++ compiler to run its kernels without one")
-    monkeypatch.setattr("npresnet.engine.gpu.convolutions.fastest", lambda cupy, runs: 0)
+    monkeypatch.setattr("npresnet.engine.gpu.convolutions.autotune", lambda cupy, runs: 0)
     with fake_cupy.installed(kernels=True) as found:
         yield found

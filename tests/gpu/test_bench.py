@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from npresnet import create_model
-from npresnet.bench.gpu import bench_gpu, check
+from npresnet.bench.gpu import bench_gpu
+from npresnet.bench.report import check
 
 from ..scripts import gpu_table
 from ..support.commands import run  # noqa: F401
@@ -14,14 +15,14 @@ from ..support.commands import run  # noqa: F401
 
 @pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])
 def test_a_report(cupy, mode, precision):
-    report = bench_gpu(create_model("resnet20"), 2, mode, 16, precision, rounds=1, calls=2)
+    report = bench_gpu(create_model("resnet20"), 2, mode, 8, precision, rounds=1, calls=2)
     assert report.entries[0].name == "npresnet" and len(report.entries[0].times) == 2
     assert mode in str(report) and json.dumps(report.to_dict())
 
 
 @pytest.mark.slow
 def test_the_command(cupy, run):  # noqa: F811
-    result = run("bench", "--backend", "cupy", "--model", "resnet20", "--batch", "2", "--size", "16", "--rounds", "1",
+    result = run("bench", "--backend", "cupy", "--model", "resnet20", "--batch", "2", "--size", "8", "--rounds", "1",
                  "--precision", "tf32", "--json")
     assert result.status == 0 and json.loads(result.out)["mode"] == "infer in tf32"
     result = run("bench", "--backend", "cupy", "--mode", "train", "--precision", "float16")
@@ -36,10 +37,10 @@ def test_other_outputs_are_not_timed(cupy):
 def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_table, "bench_gpu", partial(bench_gpu, rounds=1, calls=2))
     path = tmp_path / "gpu_table.json"
-    rows = [("resnet20", 2, "infer", "float32", 16, 1.0), ("resnet20", 2, "infer", "int8", 16, 1.0),
-            ("resnet20", 2, "train", "float32", 16, 1.5)]
+    rows = [("resnet20", 2, "infer", "float32", 8, 1.0), ("resnet20", 2, "infer", "int8", 8, 1.0),
+            ("resnet20", 2, "train", "float32", 8, 1.5)]
     assert gpu_table.main(path, rows) == 1
     first, failed, last = json.loads(path.read_text())["rows"]
-    assert "direct" in first["plan"] and first["goal"] == 1.0
+    assert "implicit GEMM" in first["plan"] and first["goal"] == 1.0
     assert "no 'infer' in 'int8'" in failed["failed"] and last["peak MiB, npresnet"] >= 0
     assert "; captured" in first["plan"] and "peak MiB" in capsys.readouterr().out

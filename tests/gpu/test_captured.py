@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from npresnet import create_model, ops, to_device, use
+from npresnet import ops, to_device, use
 from npresnet.backend import Captured
 from npresnet.nn import initialize
 from npresnet.training import SGD, AdamW, CapturedStep
 from npresnet.training.flat_parameters import Flat
-from npresnet.training.precision import Mixed
+from npresnet.training.precision import MixedPrecision
 
 from ..support import fake_cupy
+from ..support.shallow import shallow
 
 
 def batches(count, n=4):
@@ -28,7 +29,7 @@ def on_the_host(model, optimizer, x, labels, lr):
 
 
 def fresh():
-    return initialize(create_model("resnet20", num_classes=5)).astype(np.float64).train()
+    return initialize(shallow("resnet20", num_classes=5)).astype(np.float64).train()
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -42,7 +43,7 @@ def test_four_steps_of_a_schedule(cupy, nesterov):
             found = step(cupy.asarray(x), cupy.asarray(labels), lr)
             assert fake_cupy.transfers == []
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, lr), rtol=1e-9)
-    assert list(step.run.graphs.values()) != [None]
+    assert list(step.recording.run.graphs.values()) != [None]
     np.testing.assert_array_equal(step.sums.get()[2], 4)
     for key, array in model.state_dict().items():
         np.testing.assert_allclose(there.state_dict()[key].get(), array, rtol=1e-7, atol=1e-10, err_msg=key)
@@ -58,7 +59,7 @@ def test_another_shape_starts_again(cupy):
             (x, labels), = batches(1, n)
             found = step(cupy.asarray(x), cupy.asarray(labels), 0.01)
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, 0.01), rtol=1e-9)
-        assert len(step.run.graphs) == 2
+        assert len(step.recording.run.graphs) == 2
         found = step(cupy.asarray(np.concatenate([x, x])), cupy.asarray(np.tile(labels, 2)), 0.01)      # as before
         due = on_the_host(model, sgd, np.concatenate([x, x]), np.tile(labels, 2), 0.01)
         np.testing.assert_allclose(found.get(), due, rtol=1e-9)
@@ -70,12 +71,12 @@ def test_arrays_that_somebody_replaced_are_read(cupy):
     with use("numpy"):
         for number, (x, labels) in enumerate(batches(4)):
             if number == 2:
-                pool, found = step.run.pool, None                          # the loss lies in it
+                pool, found = step.recording.run.pool, None                          # the loss lies in it
                 for net in (model, there):
                     net.fc.weight.value = 2 * net.fc.weight.value
             found = step(cupy.asarray(x), cupy.asarray(labels), 0.01)
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, 0.01), rtol=1e-9)
-    assert pool is not step.run.pool and pool.free_bytes() == 0            # given back
+    assert pool is not step.recording.run.pool and pool.free_bytes() == 0            # given back
     assert cupy is not fake_cupy.MODULE or pool.freed == 1
 
 
@@ -103,16 +104,16 @@ def test_many_arrays_as_one(cupy):
     arrays = [cupy.asarray(np.full(shape, k + 1.0)) for k, shape in enumerate([(2, 3), (65,), (), (64,)])]
     flat = Flat(cupy, arrays)
     assert [part.shape for part in flat.parts] == [array.shape for array in arrays]
-    assert flat.whole.get().tolist() == [0.0] * (64 + 128 + 64 + 64)
+    assert flat.array.get().tolist() == [0.0] * (64 + 128 + 64 + 64)
     flat.fill(arrays)
-    assert flat.whole.get().sum() == 6 + 2 * 65 + 3 + 4 * 64            # and zeros between them
-    flat.whole *= 2
+    assert flat.array.get().sum() == 6 + 2 * 65 + 3 + 4 * 64            # and zeros between them
+    flat.array *= 2
     for part, array in zip(flat.parts, arrays):
         np.testing.assert_array_equal(part.get(), 2 * array.get())
 
 
 def moving(model, sgd):
-    return {name: box.value for name, box in model.named_parameters()} | sgd.state
+    return {name: parameter.value for name, parameter in model.named_parameters()} | sgd.state
 
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
@@ -121,9 +122,9 @@ def test_no_weight_moves_from_a_step_that_is_not_finite_on(cupy, bad, monkeypatc
     sgd = SGD(there, weight_decay=1e-3)
     step, factor = CapturedStep(there, sgd), cupy.asarray(np.ones(()))
     if bad == "gradient":                                               # of one layer, where the loss is finite
-        box, add = dict(there.named_parameters())["layer2.0.conv1.weight"], type(there.fc.weight).accumulate
-        monkeypatch.setattr(type(box), "accumulate",
-                            lambda self, grad: add(self, grad * factor if self is box else grad))
+        parameter, add = dict(there.named_parameters())["layer2.0.conv1.weight"], type(there.fc.weight).accumulate
+        monkeypatch.setattr(type(parameter), "accumulate",
+                            lambda self, grad: add(self, grad * factor if self is parameter else grad))
     kept = None
     for number, (x, labels) in enumerate(batches(5)):
         x = np.where(x > 1, np.inf, x) if (number, bad) == (3, "loss") else x
@@ -141,7 +142,7 @@ def test_no_weight_moves_from_a_step_that_is_not_finite_on(cupy, bad, monkeypatc
 @pytest.mark.slow
 def test_an_overflow_costs_a_step_and_halves_the_scale(cupy):
     there = to_device(fresh().astype(np.float32), "cuda").train()
-    sgd, mixed = SGD(there), Mixed(there, np.float16, patience=2)
+    sgd, mixed = SGD(there), MixedPrecision(there, np.float16, patience=2)
     step, (x, labels) = CapturedStep(there, sgd, mixed), batches(1)[0]
     found, moved = [], []
     for number in range(6):

@@ -26,9 +26,9 @@ COMMANDS = {
 def line(photo, weights, data, tmp_path):  # noqa: F811
     """line("classify") → its command line with files in place."""
     for name in ("cat", "dog"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        shutil.copy(photo, tmp_path / "pictures" / name)
-    names = {"PHOTO": photo, "WEIGHTS": weights, "DATA": tmp_path / "pictures", "TRAIN": data, "OUT": tmp_path / "out",
+        (tmp_path / "images" / name).mkdir(parents=True)
+        shutil.copy(photo, tmp_path / "images" / name)
+    names = {"PHOTO": photo, "WEIGHTS": weights, "DATA": tmp_path / "images", "TRAIN": data, "OUT": tmp_path / "out",
              "OUT.png": tmp_path / "out.png"}
 
     def line(command, *more):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npresnet.kernels.gpu import filter_gradient, implicit_gemm, tiles
-from npresnet.kernels.gpu.launch import ACCESS, DTYPES, options, source
+from npresnet.kernels.gpu.launch import ACCESS, DTYPES, compile_options, source
 
 from ..support.cuda import emulate, nvrtc
 
@@ -25,7 +25,7 @@ def installed():
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_the_sources_compile(architecture, wide, dtype):
     width = ACCESS // BYTES[dtype] if wide else 1
-    code, ptx, log = nvrtc.compiled(source(), (f"--gpu-architecture={architecture}", *options(dtype, width)))
+    code, ptx, log = nvrtc.compiled(source(), (f"--gpu-architecture={architecture}", *compile_options(dtype, width)))
     assert code[:4] == b"\x7fELF" and all(name.encode() in code for name in NAMES)
     packs = {"float64": "v2"}.get(dtype, "v4") if wide else "no vectors"
     assert len(re.findall(rf"ld\.global\S*\.{packs}", ptx)) >= (len(NAMES) if wide else 0)
@@ -35,18 +35,19 @@ def test_the_sources_compile(architecture, wide, dtype):
 
 def test_a_mistake_is_found():
     with pytest.raises(ValueError, match="error"):
-        nvrtc.compiled(source() + "\nint wrong = undeclared;", ("--gpu-architecture=sm_90", *options("float32", 1)))
+        nvrtc.compiled(source() + "\nint wrong = undeclared;",
+                       ("--gpu-architecture=sm_90", *compile_options("float32", 1)))
 
 
 def test_no_kernel_is_larger_than_a_multiprocessor_takes():
     """256 threads of 80 registers: at least three blocks at a time, which keeps 24 KB and more on their way."""
-    *_, log = nvrtc.compiled(source(), ("--gpu-architecture=sm_90", *options("float16", 8)))
+    *_, log = nvrtc.compiled(source(), ("--gpu-architecture=sm_90", *compile_options("float16", 8)))
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
     assert len(registers) == len(NAMES) and np.max(registers) <= 80, log
 
 
 KINDS = [(dtype, False) for dtype in DTYPES] + [("float32", True)]
-MODULES = {"direct": implicit_gemm, "gradient": filter_gradient}
+MODULES = {"implicit_gemm": implicit_gemm, "gradient": filter_gradient}
 TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype, tf32 in KINDS
          for tile in module.TILES.of(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
 MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory
@@ -58,9 +59,9 @@ def test_products_without_columns_compile(architecture, name, dtype, tf32, tile)
     """Nothing is spilled, as many blocks fit as the tile says, and the tensor cores' instruction is there."""
     module = MODULES[name]
     real = np.dtype("float16" if dtype == "bfloat16" else dtype)            # NumPy has no bfloat16 of its own
-    told = [f"-DREAL_{dtype.upper()}" if option.startswith("-DREAL") else option
-            for option in tiles.told(real, tile, tf32)]
-    code, ptx, log = nvrtc.compiled(source(module.SOURCES), (f"--gpu-architecture={architecture}", *told))
+    options = [f"-DREAL_{dtype.upper()}" if option.startswith("-DREAL") else option
+               for option in tiles.tile_options(real, tile, tf32)]
+    code, ptx, log = nvrtc.compiled(source(module.SOURCES), (f"--gpu-architecture={architecture}", *options))
     assert code[:4] == b"\x7fELF" and not any(int(n) for n in re.findall(r"(\d+) bytes spill", log)), log
     assert not any(int(n) for n in re.findall(r"(\d+) bytes stack frame", log)), log
     registers, shared = MULTIPROCESSOR[architecture]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npresnet.kernels.gpu import implicit_gemm, tiles
-from npresnet.kernels.gpu.conv import convolve
+from npresnet.kernels.gpu.conv import explicit_gemm
 from npresnet.kernels.gpu.im2col import Columns
 from npresnet.kernels.gpu.launch import source
 from npresnet.ops.window import Window
@@ -66,10 +66,10 @@ def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
     right, wrong = PLANTED[mistake]
     text = source(implicit_gemm.SOURCES)
     assert text.count(right) == 1
-    told = tiles.told(np.dtype(np.float32), implicit_gemm.TILES.plain[1])
+    options = tiles.tile_options(np.dtype(np.float32), implicit_gemm.TILES.plain[1])
     for code, well in ((text, True), (text.replace(right, wrong), False)):
         monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
-            code=code, options=told).get_function(name))
+            code=code, options=options).get_function(name))
         assert convolves(cupy) == well
 
 
@@ -78,19 +78,19 @@ def convolves(cupy):
     x, w = rng.standard_normal((2, 9, 9, 64), np.float32), rng.standard_normal((1, 64, 9 * 64), np.float32)
     columns = Columns(Window.of((3, 3), padding=1), (2, 64, 9, 9), 1)
     there = cupy.asarray(x), cupy.asarray(w)
-    y = implicit_gemm.direct(*there, columns, tile=implicit_gemm.TILES.plain[1]).get()
-    return np.allclose(y, convolve(*there, columns).get(), atol=1e-3)
+    y = implicit_gemm.implicit_gemm(*there, columns, tile=implicit_gemm.TILES.plain[1]).get()
+    return np.allclose(y, explicit_gemm(*there, columns).get(), atol=1e-3)
 
 
 def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
     text = source(implicit_gemm.SOURCES)
-    told = tiles.told(np.dtype(np.float32), implicit_gemm.TILES.tensor[3], tf32=True)
+    options = tiles.tile_options(np.dtype(np.float32), implicit_gemm.TILES.tensor[3], tf32=True)
 
     def with_source(code):
         monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(
-            code=code, options=told).get_function(name))
+            code=code, options=options).get_function(name))
         x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
-        return implicit_gemm.direct(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1),
+        return implicit_gemm.implicit_gemm(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1),
                                     tile=implicit_gemm.TILES.tensor[3], tf32=True)
 
     assert (with_source(text).get() == 96).all()
@@ -103,7 +103,7 @@ def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
 
 
 def test_more_shared_memory_than_was_said_raises(cupy):
-    with pytest.raises(RuntimeError, match="50000 bytes of shared memory, and it was not told so"):
+    with pytest.raises(RuntimeError, match="50000 bytes of shared memory are more than it may"):
         cupy.RawModule(code=REVERSE).get_function("reverse")((1,), (64,), (), shared_mem=50000)
 
 

@@ -3,23 +3,24 @@
 import numpy as np
 import pytest
 
-from npresnet import create_model, nn, optimize, to_device, use
+from npresnet import nn, optimize, to_device, use
 from npresnet.backend import tf32
 from npresnet.nn import initialize
 
 from ..support import fake_cupy, laws
+from ..support.shallow import shallow
 
 NETWORKS = [("resnet18", {}, 32), ("resnet20", {}, 32), ("resnet20", {"shortcut": "B"}, 32), ("plain20", {}, 32)]
 LARGE = [("resnet50", {}, 64), ("resnext50_32x4d", {}, 32), ("preresnet110", {}, 32)]
 
 
 def drawn(name, **options):
-    """A network whose batch norms do something, in eval mode."""
-    model, rng = initialize(create_model(name, num_classes=7, **options)), np.random.default_rng(1)
+    """A shallow network whose batch norms do something, in eval mode."""
+    model, rng = initialize(shallow(name, num_classes=7, **options)), np.random.default_rng(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for box in (module.weight, module.bias, module.running_mean):
-                box.value = box.value + rng.uniform(-0.2, 0.2, box.value.shape).astype(np.float32)
+            for array in (module.weight, module.bias, module.running_mean):
+                array.value = array.value + rng.uniform(-0.2, 0.2, array.value.shape).astype(np.float32)
     return model.eval()
 
 
@@ -37,8 +38,8 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "tf32"])
 @pytest.mark.parametrize("shape", [(2, 3, 16, 20), (1, 5, 9, 11)])
-def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
-    """Whichever is measured to be the fastest, the answer is the same."""
+def test_every_algorithm_for_a_convolution(cupy, monkeypatch, dtype, shape):
+    """Whichever is the fastest, the answer is the same."""
     from npresnet.engine.gpu import convolutions
     branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
     stem, tail = nn.Conv2d(shape[1], 64, 3, stride=2, padding=1), nn.Conv2d(64, 48, 5, padding=2, groups=2, bias=True)
@@ -46,28 +47,28 @@ def test_every_way_to_compute_a_convolution(cupy, monkeypatch, dtype, shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     with use("numpy"):
         due = model.astype(np.float64)(x.astype(np.float64))
-    real, names, counts, way = "float16" if dtype == "float16" else "float32", set(), [1], 0
-    while way < max(counts):
-        monkeypatch.setattr(convolutions, "fastest", lambda cupy, runs, way=way: (
-            counts.append(len(runs)), min(way, len(runs) - 1))[1])
+    real, names, counts, index = "float16" if dtype == "float16" else "float32", set(), [1], 0
+    while index < max(counts):
+        monkeypatch.setattr(convolutions, "autotune", lambda cupy, runs, index=index: (
+            counts.append(len(runs)), min(index, len(runs) - 1))[1])
         with tf32(dtype == "tf32"):
             engine = optimize(to_device(model.astype(real), "cuda"))
         found = engine(cupy.asarray(x.astype(real))).get()
         laws.assert_close(found, due.astype(real), {"float16": 5e-3, "tf32": 5e-3, "float32": 2e-6}[dtype])
         names |= {step.algorithm for step in engine.plan.steps}
-        way += 1
+        index += 1
     assert {"columns 3x3 relu", "columns 5x5", "product + shortcut relu"} <= names
-    tiles = {name.split()[1] for name in names if name.startswith("direct")}
+    tiles = {name.split()[2] for name in names if name.startswith("implicit GEMM")}
     assert len({tile.split("/")[0] for tile in tiles}) == (4 if dtype == "float32" else 6)
     assert any("/" in tile for tile in tiles), "no blocks that share a sum"
 
 
 def test_the_fastest_is_measured(cupy):
-    from npresnet.engine.gpu.autotune import fastest
+    from npresnet.engine.gpu.autotune import autotune
     if cupy is not fake_cupy.MODULE:
         x, small = cupy.ones(2**26, dtype=np.float32), cupy.ones(8, dtype=np.float32)
-        ways = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]
-        assert fastest(cupy, ways) == 1
+        runs = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]
+        assert autotune(cupy, runs) == 1
         return
 
     def taking(milliseconds):
@@ -75,8 +76,8 @@ def test_the_fastest_is_measured(cupy):
             fake_cupy.Event.now += milliseconds
         return fake_cupy.recorded(run)
 
-    assert fastest(cupy, [taking(3), taking(1), taking(2)]) == 1
-    assert fastest(cupy, [None]) == 0                       # no choice: nothing is run
+    assert autotune(cupy, [taking(3), taking(1), taking(2)]) == 1
+    assert autotune(cupy, [None]) == 0                       # no choice: nothing is run
 
 
 def test_each_size_has_its_graph_and_results_stay_what_they_were(cupy):

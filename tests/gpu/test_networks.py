@@ -55,9 +55,9 @@ def test_a_step_in_every_precision(cupy, name):
         logits, pullback = model.logits_vjp(x, input_grad=False)
         pullback(ops.softmax_cross_entropy(logits, labels)[1]())
     due = dict(model.named_parameters())
-    for key, box in there.named_parameters():
-        error = np.linalg.norm(box.grad.get() / precision.scale - due[key].grad)
-        assert box.grad.dtype == np.float32
+    for key, parameter in there.named_parameters():
+        error = np.linalg.norm(parameter.grad.get() / precision.scale - due[key].grad)
+        assert parameter.grad.dtype == np.float32
         assert error <= (0.02 if name == "float32" else 0.3) * np.linalg.norm(due[key].grad) + 1e-3, key
 
 
@@ -68,7 +68,7 @@ def test_bfloat16_runs_where_cupy_has_it(cupy):
     there = to_device(initialize(create_model("resnet20", num_classes=5)), "cuda").train()
     logits, pullback = make_precision("bfloat16", there).logits_vjp(cupy.ones((4, 3, 32, 32), dtype=np.float32))
     pullback(logits)
-    assert all(bool(cupy.isfinite(box.grad).all()) for box in there.parameters())
+    assert all(bool(cupy.isfinite(parameter.grad).all()) for parameter in there.parameters())
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.slow)])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from npresnet import read_weights, to_device, use
-from npresnet.data.gpu_batches import Resident
-from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, read_checkpoint, restore
-from npresnet.training import step as steps
-from npresnet.training.step import GraphStep, Step
+from npresnet.data.gpu_batches import GpuBatches
+from npresnet.training import Batches, Recipe, Stopped, Trainer, TrainingError, cuda_step, read_checkpoint, restore
+from npresnet.training.cuda_step import GraphStep
+from npresnet.training.step import Step
 
 from ..support import fake_cupy
 from ..support.drawn import drawn_source, small_model
@@ -20,7 +20,7 @@ RECIPE = Recipe(epochs=3, batch_size=9, lr=0.1, schedule="one-cycle", label_smoo
 
 
 def fresh(recipe=RECIPE, dtype=np.float32, scale=None, **options):
-    """On 22 pictures: two batches of nine and one of four."""
+    """On 22 images: two batches of nine and one of four."""
     source = drawn_source()
     trainer = Trainer(to_device(small_model().astype(dtype), "cuda"), recipe, source.subset(np.arange(22)),
                       source.subset(np.arange(40, 48)), seed=1, **options)
@@ -60,11 +60,12 @@ def test_the_gpu_makes_the_hosts_batches(cupy):
 
 def test_graphs_train_as_watched_steps_do(cupy):
     graph, plain = fresh(dtype=np.float64), watched(fresh(dtype=np.float64))
-    assert isinstance(graph.update, GraphStep) and isinstance(graph.batches, Resident)
+    assert isinstance(graph.update, GraphStep) and isinstance(graph.batches, GpuBatches)
     graph.fit()
     plain.fit()
     assert_close(graph, plain, 1e-12)
-    assert len(graph.update.step.run.graphs) == 2 and None not in graph.update.step.run.graphs.values()
+    graphs = graph.update.captured.recording.run.graphs
+    assert len(graphs) == 2 and None not in graphs.values()
 
 
 @pytest.mark.slow
@@ -114,32 +115,32 @@ def complaint(trainer, *args):
 
 @pytest.mark.parametrize("look", [1, 2, 100])
 def test_a_loss_that_is_not_finite_is_told_as_by_watched_steps(reference, look, tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "LOOK", look)
+    monkeypatch.setattr(cuda_step, "CHECK_EVERY", look)
     wild = replace(RECIPE, lr=1e30)
     plain, graph = watched(fresh(wild)), fresh(wild)
     due = complaint(plain)
     assert "not finite" in due and complaint(graph, tmp_path) == due
     assert (graph.epoch, graph.step) == (plain.epoch, plain.step) == (0, 1)
-    for name, box in plain.model.named_parameters():
-        np.testing.assert_array_equal(box.value.get(), dict(graph.model.named_parameters())[name].value.get())
+    for name, parameter in plain.model.named_parameters():
+        np.testing.assert_array_equal(parameter.value.get(), dict(graph.model.named_parameters())[name].value.get())
     arrays, saved, _ = read_checkpoint(tmp_path)
-    assert saved["step"] == 0 and np.isfinite(arrays["conv1.weight"]).all()
+    assert saved.step == 0 and np.isfinite(arrays["conv1.weight"]).all()
 
 
 def test_a_gradient_that_is_not_finite_is_named(reference, monkeypatch):
     trainer = fresh()
-    box = dict(trainer.model.named_parameters())["layer3.0.conv2.weight"]
-    monkeypatch.setattr(type(box), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is box else 1)))
+    parameter = dict(trainer.model.named_parameters())["layer3.0.conv2.weight"]
+    monkeypatch.setattr(type(parameter), "accumulate",
+                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
     assert "layer3.0.conv2.weight" in complaint(trainer)
     due = dict(small_model().named_parameters())
-    for name, box in trainer.model.named_parameters():
-        np.testing.assert_array_equal(box.value.get(), due[name].value)
+    for name, parameter in trainer.model.named_parameters():
+        np.testing.assert_array_equal(parameter.value.get(), due[name].value)
 
 
 def test_nobody_stops_into_a_checkpoint_of_numbers_that_are_not_finite(reference, tmp_path):
     assert "not finite" in complaint(fresh(replace(RECIPE, lr=1e30)), tmp_path, StopAt(2))
-    assert read_checkpoint(tmp_path)[1]["step"] == 0
+    assert read_checkpoint(tmp_path).state.step == 0
 
 
 def test_what_does_not_happen_again_is_told_too(reference):
@@ -148,7 +149,7 @@ def test_what_does_not_happen_again_is_told_too(reference):
     for number, batch in zip(range(2), trainer.batches.epoch(0)):
         trainer.step = number
         trainer.update(batch)
-    trainer.update.step.sums[0] = np.nan
+    trainer.update.captured.sums[0] = np.nan
     with pytest.raises(TrainingError, match="not finite in step 2 of epoch 1, but is when"):
         _ = trainer.totals
 
@@ -156,7 +157,7 @@ def test_what_does_not_happen_again_is_told_too(reference):
 def test_the_host_seldom_waits(reference, monkeypatch):
     trainer = fresh(replace(RECIPE, epochs=1))
     trainer.run_epoch(None, StopAt(0))
-    monkeypatch.setattr(steps, "LOOK", 2)
+    monkeypatch.setattr(cuda_step, "CHECK_EVERY", 2)
     trainer.model.train()
     fake_cupy.transfers.clear()
     for number, batch in enumerate(trainer.batches.epoch(1)):
@@ -186,7 +187,7 @@ def test_what_is_frozen_stays(reference):
 def test_photos_of_the_host_train_in_graphs(reference, tmp_path):
     recipe = replace(RECIPE, jitter=0.2, epochs=1)
     graph, plain = fresh(recipe), watched(fresh(recipe))
-    assert not isinstance(graph.batches, Resident)
+    assert not isinstance(graph.batches, GpuBatches)
     graph.fit(tmp_path)
     plain.fit()
     assert_close(graph, plain, 1e-7)

@@ -27,9 +27,9 @@ def small(seed=0, **options):
     """A ResNet-20 whose batch norms do something."""
     model = create_model("resnet20", num_classes=4, seed=seed, **options)
     rng = np.random.default_rng(seed)
-    for key, box in model.named_arrays():
+    for key, array in model.named_arrays():
         if "running" in key or ".bn" in key:
-            box.value = (0.5 + rng.random(box.value.shape)).astype(box.value.dtype)
+            array.value = (0.5 + rng.random(array.value.shape)).astype(array.value.dtype)
     return model
 
 
@@ -85,7 +85,7 @@ EDITS = {
 def same_parts(again, model):
     assert again.spec == model.spec and list(again.state_dict()) == list(model.state_dict())
     assert not list(changes(model, again))
-    assert [box.trainable for box in again.parameters()] == [box.trainable for box in model.parameters()]
+    assert [p.trainable for p in again.parameters()] == [p.trainable for p in model.parameters()]
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[key], array)
 
@@ -261,18 +261,18 @@ def test_only_layers_of_nn_are_known():
 
 
 def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
-    from npresnet.data.dataset import Source
+    from npresnet.data.dataset import Dataset
     from npresnet.training import Recipe, Trainer
-    from npresnet.training.checkpoint import read_checkpoint, restore, save_checkpoint
-    from npresnet.training.start import model_of, with_new_head
+    from npresnet.training.checkpoint import build_model, read_checkpoint, restore, save_checkpoint
+    from npresnet.zoo import with_new_head
     model = small()
     EDITS["a dilation"](model, np.random.default_rng(0))
     model.conv1.weight.trainable = False
-    data = Source(np.arange(8) % 4, "abcd", pixels=RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
+    data = Dataset(np.arange(8) % 4, "abcd", pixels=RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
     trainer = Trainer(model, Recipe(epochs=1, batch_size=8, augment="none"), data)
     save_checkpoint(trainer, tmp_path)
     checkpoint = read_checkpoint(tmp_path)
-    again = Trainer(model_of(checkpoint), trainer.recipe, data)
+    again = Trainer(build_model(checkpoint), trainer.recipe, data)
     restore(again, checkpoint, tmp_path)
     same(again.model, model.eval())
     headed = with_new_head(model, "ab", seed=1)

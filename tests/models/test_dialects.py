@@ -27,8 +27,8 @@ SIZES = {                                                     # (dialect, model)
 @pytest.mark.parametrize("dialect, name", SIZES)
 def test_sizes(dialect, name):
     model = build(name, dialect=dialect)
-    trainable = sum(box.value.size for box in model.parameters())
-    everything = sum(box.value.size for key, box in model.named_arrays() if not key.endswith("num_batches_tracked"))
+    trainable = sum(array.value.size for array in model.parameters())
+    everything = sum(array.value.size for key, array in model.named_arrays() if not key.endswith("num_batches_tracked"))
     assert (everything, trainable, everything - trainable) == SIZES[dialect, name]
 
 
@@ -37,7 +37,7 @@ def test_options_build_timm_variants():
                "resnet50s": (25680808, {"stem": "deep", "stem_width": 64})}
     for size, changes in options.values():
         model = build("resnet50", dialect="timm", **changes)
-        assert sum(box.value.size for box in model.parameters()) == size
+        assert sum(parameter.value.size for parameter in model.parameters()) == size
         assert model.spec.options == changes
 
 

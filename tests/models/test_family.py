@@ -1,4 +1,4 @@
-"""Every model of the family: its size, its names, its options, and any picture that it may be shown."""
+"""Every model of the family: its size, its names, its options, and any image that it may be shown."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 def count(model):
-    return sum(box.value.size for box in model.parameters())
+    return sum(parameter.value.size for parameter in model.parameters())
 
 
 def preactivation_count(depth):
@@ -141,7 +141,7 @@ def test_a_basic_block_is_relu_of_branch_plus_shortcut():
     b = block
 
     def norm(x, n):
-        s = [box.value for box in (n.weight, n.bias, n.running_mean, n.running_var)]
+        s = [parameter.value for parameter in (n.weight, n.bias, n.running_mean, n.running_var)]
         return ops.batch_norm_eval(x, *s, eps=1e-5)[0]
 
     with use("numpy"):
@@ -165,7 +165,7 @@ def test_any_size_down_to_a_single_pixel(name, size):
     assert y.shape == (2, 3) and y.dtype == np.float32 and np.isfinite(y).all() and y.std() > 0
     dx = pullback(np.ones_like(y))
     assert dx.shape == x.shape and np.isfinite(dx).all() and dx.any()
-    assert all(box.grad.shape == box.value.shape for box in model.parameters())
+    assert all(parameter.grad.shape == parameter.value.shape for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20", "plain20", "preresnet110", "preresnet18"])
@@ -181,7 +181,7 @@ def test_classes_and_channels(name):
 def test_a_new_model_is_in_eval_has_no_gradients_and_only_zeros():
     model = build("resnet20")
     assert not any(part.training for part in model.modules())
-    assert all(box.grad is None and box.trainable for box in model.parameters())
+    assert all(parameter.grad is None and parameter.trainable for parameter in model.parameters())
     assert not any(a.any() for key, a in model.state_dict().items() if key.endswith("weight") and a.ndim > 1)
     assert model.classes is None and model.preprocessing == "cifar10"
 
@@ -211,9 +211,9 @@ def test_a_spec_rebuilds_its_model():
     model = build("resnet20", 4, in_channels=1, shortcut="B", eps=1e-3)
     spec = Spec.from_json(model.spec.to_json())
     assert spec == model.spec
-    twin = build(spec.name, spec.num_classes, in_channels=spec.in_channels, dialect=spec.dialect, **spec.options)
-    assert {k: a.shape for k, a in twin.state_dict().items()} == {k: a.shape for k, a in model.state_dict().items()}
-    assert twin.bn1.eps == 1e-3
+    copy = build(spec.name, spec.num_classes, in_channels=spec.in_channels, dialect=spec.dialect, **spec.options)
+    assert {k: a.shape for k, a in copy.state_dict().items()} == {k: a.shape for k, a in model.state_dict().items()}
+    assert copy.bn1.eps == 1e-3
 
 
 @pytest.mark.parametrize("name, options, message", [
@@ -234,7 +234,7 @@ def test_bad_names_and_options_say_what_is_possible(name, options, message):
         build(name, **options)
 
 
-def test_a_picture_with_other_channels_says_so():
+def test_a_image_with_other_channels_says_so():
     with pytest.raises(ValueError, match=r"expect 3 channels .* x has 4 channels"):
         create_model("resnet20")(np.zeros((1, 4, 8, 8), np.float32))
 
@@ -253,4 +253,4 @@ def test_every_model_runs_and_sends_a_gradient_to_every_parameter(name):
     y, pullback = model.vjp(x, input_grad=False)
     assert np.isfinite(y).all()
     assert pullback(np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)) is None
-    assert [key for key, box in model.named_parameters() if box.grad is None] == []
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []

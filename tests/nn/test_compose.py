@@ -101,6 +101,16 @@ def test_the_paths_of_a_residual_record_only_what_is_wanted(branch, shortcut, wa
     assert residual(2 * ONE) == 10
 
 
+def test_another_op_may_join_the_paths_of_a_residual():
+    class Difference(Residual):
+        def join(self, f, s):
+            return f - s, lambda dy: (dy, -dy)
+
+    difference = Difference(Probe(2, []), Probe(3, []))
+    y, pullback = difference.vjp(5 * ONE)
+    assert y == difference(5 * ONE) == -5 and pullback(7 * ONE) == -7
+
+
 def test_the_gradient_reaches_x_whatever_the_branch_does():
     dead = fill(Sequential(Conv2d(4, 4, 3, padding=1), ReLU())).astype(np.float64)
     dead.children()["0"].weight.value = np.zeros((4, 4, 3, 3))
@@ -163,7 +173,7 @@ def test_each_part_is_freed_as_soon_as_it_has_been_used():
 def test_a_siblings_pullback_is_unaffected():
     """Two recordings of one module, and a caller that goes on with its own arrays: nobody disturbs the other."""
     module, x = made("nested")
-    alone = module.mapped(np.copy)
+    alone = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     other_x = x[::-1].copy()
     other_y, other_pullback = module.vjp(other_x)
@@ -172,8 +182,8 @@ def test_a_siblings_pullback_is_unaffected():
     dx = pullback(y)
     y_alone, pullback_alone = alone.vjp(x)
     np.testing.assert_array_equal(dx, pullback_alone(y_alone))
-    for (key, box), (_, twin) in zip(module.named_parameters(), alone.named_parameters()):
-        np.testing.assert_array_equal(box.grad, twin.grad, err_msg=key)
+    for (key, parameter), (_, other) in zip(module.named_parameters(), alone.named_parameters()):
+        np.testing.assert_array_equal(parameter.grad, other.grad, err_msg=key)
 
 
 def test_both_paths_of_a_residual_get_the_same_cotangent():
@@ -194,35 +204,35 @@ def test_both_paths_of_a_residual_get_the_same_cotangent():
 def test_a_frozen_trunk_records_nothing():
     model = fill(Sequential(Sequential(Conv2d(4, 4, 3), BatchNorm2d(4), ReLU()), Conv2d(4, 2, 3))).astype(np.float64)
     trunk, head = model.children().values()
-    for box in trunk.parameters():
-        box.trainable = False
+    for parameter in trunk.parameters():
+        parameter.trainable = False
     _, pullback = model.vjp(X, input_grad=False)
     features = trunk(X)
     held = [a for _, a in laws.held_arrays(pullback)]
     assert {a.size for a in held} == {head.weight.value.size, features.size}    # the head's x and w, nothing else
     assert pullback(np.ones((2, 2, 2, 2))) is None
-    assert [box.grad is None for box in model.parameters()] == [True, True, True, False]
+    assert [parameter.grad is None for parameter in model.parameters()] == [True, True, True, False]
 
 
 def test_a_pullback_may_run_in_another_thread():
     module, x = made("nested")
-    twin = module.mapped(np.copy)
+    alone = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
     found = []
     thread = threading.Thread(target=lambda: found.append(pullback(y)))
     thread.start()
     thread.join()
-    y_twin, pullback_twin = twin.vjp(x)
-    np.testing.assert_array_equal(found[0], pullback_twin(y_twin))
-    for box, other in zip(module.parameters(), twin.parameters()):
-        np.testing.assert_array_equal(box.grad, other.grad)
+    y_alone, pullback_alone = alone.vjp(x)
+    np.testing.assert_array_equal(found[0], pullback_alone(y_alone))
+    for parameter, other in zip(module.parameters(), alone.parameters()):
+        np.testing.assert_array_equal(parameter.grad, other.grad)
 
 
 def test_a_vjp_that_fails_leaves_the_module_as_it_was():
     model = Sequential(Linear(3, 4), Linear(5, 2))
     with pytest.raises(ValueError, match="linear takes"):
         model.vjp(np.ones((1, 3), np.float32))
-    assert all(box.grad is None for box in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_table_names_every_composition():

@@ -17,12 +17,12 @@ def test_calling_equals_recording_bit_for_bit(name, dtype):
     module, x = made(name, dtype)
     lock(module)
     x.flags.writeable = False
-    twin = module.mapped(np.copy)
-    y, recorded = module(x), twin.vjp(x)[0]
+    copy = module.map_arrays(np.copy)
+    y, recorded = module(x), copy.vjp(x)[0]
     assert y.dtype == dtype
     np.testing.assert_array_equal(y, recorded)
-    for (key, box), (_, other) in zip(module.named_arrays(), twin.named_arrays()):
-        np.testing.assert_array_equal(box.value, other.value, err_msg=key)
+    for (key, array), (_, other) in zip(module.named_arrays(), copy.named_arrays()):
+        np.testing.assert_array_equal(array.value, other.value, err_msg=key)
 
 
 @every_module
@@ -32,16 +32,16 @@ def test_the_pullback_is_the_adjoint_for_the_input_and_each_parameter(name):
     y, pullback = module.vjp(x)
     u = rng.standard_normal(y.shape)
     dx = pullback(u)
-    values = {"x": x} | {key: box.value for key, box in module.named_parameters()}
-    found = {"x": dx} | {key: box.grad for key, box in module.named_parameters() if box.trainable}
+    values = {"x": x} | {key: parameter.value for key, parameter in module.named_parameters()}
+    found = {"x": dx} | {key: parameter.grad for key, parameter in module.named_parameters() if parameter.trainable}
     for key, gradient in found.items():
         v = rng.standard_normal(values[key].shape)
 
         def along(h, key=key, v=v):
-            twin = module.mapped(np.copy)
-            for other, box in twin.named_parameters():
-                box.value = box.value + h * v if other == key else box.value
-            return twin(x + h * v if key == "x" else x)
+            copy = module.map_arrays(np.copy)
+            for other, parameter in copy.named_parameters():
+                parameter.value = parameter.value + h * v if other == key else parameter.value
+            return copy(x + h * v if key == "x" else x)
 
         def slope(h, along=along):
             return (along(h) - along(-h)) / (2 * h)
@@ -71,17 +71,17 @@ def test_everything_may_be_read_only_and_nothing_changes(name):
 @every_module
 def test_without_input_grad_only_dx_is_missing(name):
     module, x = made(name)
-    twin = module.mapped(np.copy)
+    copy = module.map_arrays(np.copy)
     y, pullback = module.vjp(x)
-    y_other, pullback_other = twin.vjp(x, input_grad=False)
+    y_other, pullback_other = copy.vjp(x, input_grad=False)
     dy = np.random.default_rng(0).standard_normal(y.shape)
     np.testing.assert_array_equal(y, y_other)
     assert pullback(dy) is not None
     assert pullback_other(dy) is None
-    for (key, box), (_, other) in zip(module.named_parameters(), twin.named_parameters()):
-        assert (box.grad is None) == (other.grad is None)
-        if box.grad is not None:
-            np.testing.assert_array_equal(box.grad, other.grad, err_msg=key)
+    for (key, parameter), (_, other) in zip(module.named_parameters(), copy.named_parameters()):
+        assert (parameter.grad is None) == (other.grad is None)
+        if parameter.grad is not None:
+            np.testing.assert_array_equal(parameter.grad, other.grad, err_msg=key)
 
 
 @pytest.mark.parametrize("name", sorted(TABLE.keys() - {"identity"}))
@@ -96,16 +96,16 @@ def test_a_pullback_runs_once(name):
 @every_module
 def test_gradients_add_up_over_calls(name):
     module, x = made(name)
-    once, twice = module.mapped(np.copy), module.mapped(np.copy)
+    once, twice = module.map_arrays(np.copy), module.map_arrays(np.copy)
     dy = np.random.default_rng(0).standard_normal(module(x).shape)
     once.vjp(x)[1](dy)
     firsts = []
     for _ in range(2):
         twice.vjp(x)[1](dy)
-        firsts.append([(box.grad, np.copy(box.grad)) for box in twice.parameters() if box.grad is not None])
-    for box, other in zip(once.parameters(), twice.parameters()):
-        if box.grad is not None:
-            np.testing.assert_allclose(other.grad, 2 * box.grad, rtol=1e-12)
+        firsts.append([(p.grad, np.copy(p.grad)) for p in twice.parameters() if p.grad is not None])
+    for parameter, other in zip(once.parameters(), twice.parameters()):
+        if parameter.grad is not None:
+            np.testing.assert_allclose(other.grad, 2 * parameter.grad, rtol=1e-12)
     for grad, copy in firsts[0]:
         np.testing.assert_array_equal(grad, copy)           # the old sum was not written to
 
@@ -114,42 +114,42 @@ def test_gradients_add_up_over_calls(name):
 def test_calling_keeps_nothing_and_leaves_no_gradient(name):
     module, x = made(name)
     module(x)
-    assert all(box.grad is None for box in module.parameters())
+    assert all(parameter.grad is None for parameter in module.parameters())
 
 
 @every_module
 def test_scores_are_the_value_unless_a_softmax_follows(name):
     module, x = made(name)
-    np.testing.assert_array_equal(module.mapped(np.copy).logits(x), module.mapped(np.copy)(x))
-    twin = module.mapped(np.copy)
-    wanted = module.mapped(np.copy).vjp(x)[1]
-    y, pullback = twin.logits_vjp(x)
-    np.testing.assert_array_equal(y, module.mapped(np.copy)(x))
+    np.testing.assert_array_equal(module.map_arrays(np.copy).logits(x), module.map_arrays(np.copy)(x))
+    copy = module.map_arrays(np.copy)
+    wanted = module.map_arrays(np.copy).vjp(x)[1]
+    y, pullback = copy.logits_vjp(x)
+    np.testing.assert_array_equal(y, module.map_arrays(np.copy)(x))
     np.testing.assert_array_equal(pullback(y), wanted(y))
-    assert twin.logits_vjp(x, input_grad=False)[1](y) is None
+    assert copy.logits_vjp(x, input_grad=False)[1](y) is None
 
 
 @every_module
 def test_the_same_lines_run_on_another_device(name):
     module, x = made(name)
-    y, pullback = module.mapped(np.copy).vjp(x)
+    y, pullback = module.map_arrays(np.copy).vjp(x)
     dy = np.random.default_rng(0).standard_normal(y.shape)
     dx = pullback(dy)
-    twin = module.mapped(np.copy)
-    twin.vjp(x)[1](dy)
+    copy = module.map_arrays(np.copy)
+    copy.vjp(x)[1](dy)
     with fake_cupy.installed() as cupy:
         there = to_device(module, "cuda")
-        assert all(isinstance(box.value, cupy.ndarray) for _, box in there.named_arrays())
+        assert all(isinstance(array.value, cupy.ndarray) for _, array in there.named_arrays())
         fake_cupy.transfers.clear()
         y_there, pullback_there = there.vjp(cupy.asarray(x))
         dx_there = pullback_there(cupy.asarray(dy))
         assert fake_cupy.transfers == []
         np.testing.assert_array_equal(y_there.get(), y)
         np.testing.assert_array_equal(dx_there.get(), dx)
-        for (key, box), (_, other) in zip(there.named_arrays(), twin.named_arrays()):
-            assert isinstance(box.value, cupy.ndarray), key
-            np.testing.assert_array_equal(box.value.get(), other.value, err_msg=key)
+        for (key, array), (_, other) in zip(there.named_arrays(), copy.named_arrays()):
+            assert isinstance(array.value, cupy.ndarray), key
+            np.testing.assert_array_equal(array.value.get(), other.value, err_msg=key)
             if getattr(other, "grad", None) is not None:
-                np.testing.assert_array_equal(box.grad.get(), other.grad, err_msg=f"d{key}")
-        there.load_state_dict({key: cupy.asarray(a) for key, a in twin.state_dict().items()})
-        assert all(isinstance(box.value, cupy.ndarray) for _, box in there.named_arrays())
+                np.testing.assert_array_equal(array.grad.get(), other.grad, err_msg=f"d{key}")
+        there.load_state_dict({key: cupy.asarray(a) for key, a in copy.state_dict().items()})
+        assert all(isinstance(array.value, cupy.ndarray) for _, array in there.named_arrays())

@@ -79,11 +79,11 @@ def test_a_convolution_is_its_op(make, static):
 def test_fresh_layers_allocate_zeros_of_pytorch_s_shapes():
     conv = Conv2d(4, 6, (3, 5), groups=2, bias=True)
     assert (conv.stride, conv.padding, conv.dilation) == (1, 0, 1)
-    shapes = {name: (box.value.shape, box.value.dtype) for name, box in conv.named_arrays()}
+    shapes = {name: (array.value.shape, array.value.dtype) for name, array in conv.named_arrays()}
     assert shapes == {"weight": ((6, 2, 3, 5), np.float32), "bias": ((6,), np.float32)}
     assert list(Conv2d(4, 6, 3).state_dict()) == ["weight"]
     assert list(Linear(3, 5, bias=False).state_dict()) == ["weight"]
-    shapes = {name: (box.value.shape, box.value.dtype) for name, box in Linear(3, 5).named_arrays()}
+    shapes = {name: (array.value.shape, array.value.dtype) for name, array in Linear(3, 5).named_arrays()}
     assert shapes == {"weight": ((5, 3), np.float32), "bias": ((5,), np.float32)}
     assert not any(a.any() for layer in (conv, Linear(3, 5)) for a in layer.state_dict().values())
 
@@ -165,7 +165,7 @@ def test_two_values_per_channel_suffice():
 
 def test_a_frozen_batch_norm_survives_train():
     model = fill(Sequential(Conv2d(4, 4, 3), BatchNorm2d(4), Sequential(BatchNorm2d(4)))).astype(np.float64)
-    reference = model.mapped(np.copy)
+    reference = model.map_arrays(np.copy)
     assert freeze_batch_norm(model) is model
     before = {key: np.copy(a) for key, a in model.state_dict().items()}
     model.train()
@@ -174,10 +174,10 @@ def test_a_frozen_batch_norm_survives_train():
     pullback(y)
     for key, array in before.items():
         np.testing.assert_array_equal(model.state_dict()[key], array)
-    grads = {key: box.grad for key, box in model.named_parameters()}
+    grads = {key: parameter.grad for key, parameter in model.named_parameters()}
     assert grads.pop("0.weight") is not None
     assert all(grad is None for grad in grads.values())
-    trainable = {key: box.trainable for key, box in model.named_parameters()}
+    trainable = {key: parameter.trainable for key, parameter in model.named_parameters()}
     assert trainable == {key: key == "0.weight" for key in trainable}
 
 
@@ -185,14 +185,14 @@ def test_a_frozen_batch_norm_survives_train():
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_a_frozen_parameter_gets_no_gradient(name, frozen):
     module, x = made(name)
-    twin = module.mapped(np.copy)
+    copy = module.map_arrays(np.copy)
     getattr(module, frozen).trainable = False
     y, pullback = module.vjp(x)
-    _, twin_pullback = twin.vjp(x)
-    np.testing.assert_array_equal(pullback(y), twin_pullback(y))
+    _, copy_pullback = copy.vjp(x)
+    np.testing.assert_array_equal(pullback(y), copy_pullback(y))
     other = "bias" if frozen == "weight" else "weight"
     assert getattr(module, frozen).grad is None
-    np.testing.assert_array_equal(getattr(module, other).grad, getattr(twin, other).grad)
+    np.testing.assert_array_equal(getattr(module, other).grad, getattr(copy, other).grad)
 
 
 @pytest.mark.parametrize("name", ["conv with every option", "linear"])
@@ -226,7 +226,7 @@ def test_a_batch_norm_takes_halves_and_keeps_its_own_arrays_in_float32(training)
     layer, x = BatchNorm2d(4).train(training), X.astype(np.float16)
     y, pullback = layer.vjp(x)
     assert y.dtype == pullback(y).dtype == np.float16 and layer.weight.grad.dtype == np.float32
-    assert {box.value.dtype for _, box in layer.named_arrays()} == {np.dtype(np.float32), np.dtype(np.int64)}
+    assert {array.value.dtype for _, array in layer.named_arrays()} == {np.dtype(np.float32), np.dtype(np.int64)}
     for other in (np.float64, np.int8):
         with pytest.raises(TypeError, match="astype"):
             layer(X.astype(other))
@@ -254,7 +254,8 @@ def test_what_a_pullback_keeps():
     x, y = np.zeros((2, 4, 6, 6)), np.zeros((2, 4, 3, 3))
     norm, frozen = BatchNorm2d(4), freeze_batch_norm(BatchNorm2d(4))
     layers = [Conv2d(4, 4, 3), Linear(4, 4), frozen, ReLU(), Softmax(), norm, MaxPool2d(2, 2), AvgPool2d(2, 2)]
-    assert [layer.keeps for layer in layers] == ["x", "x", "x", "y", "y", None, None, None]
+    kept = [layer.keeps(x, y) for layer in layers]
+    assert all(a is x for a in kept[:3]) and all(a is y for a in kept[3:5]) and kept[5:] == [None] * 3
     assert [layer.bytes_kept(x, y) for layer in layers] == [0, 0, 0, 0, 0, 4 * x.size, y.size, 0]
 
 

@@ -44,8 +44,8 @@ def test_children_and_modules():
     assert [name for name, _ in m.named_modules()] == ["", "0", "1", "2", "2.0", "2.1"]
     assert [name for name, _ in m.named_modules("net")] == ["net", "net.0", "net.1", "net.2", "net.2.0", "net.2.1"]
     assert [type(part) for part in m.modules()] == [Sequential, Conv2d, BatchNorm2d, Sequential, ReLU, Conv2d]
-    assert m.parameters() == [box for _, box in m.named_parameters()]
-    assert all(isinstance(box, Parameter) for box in m.parameters()) and len(m.parameters()) == 5
+    assert m.parameters() == [parameter for _, parameter in m.named_parameters()]
+    assert all(isinstance(parameter, Parameter) for parameter in m.parameters()) and len(m.parameters()) == 5
 
 
 def test_train_and_eval_reach_every_module():
@@ -57,32 +57,32 @@ def test_train_and_eval_reach_every_module():
 
 
 def test_gradients_accumulate_in_a_new_array():
-    box = Parameter(np.zeros(2))
-    assert box.grad is None and box.trainable and not Parameter(np.zeros(1), trainable=False).trainable
+    parameter = Parameter(np.zeros(2))
+    assert parameter.grad is None and parameter.trainable and not Parameter(np.zeros(1), trainable=False).trainable
     first, second = np.ones(2), np.array([1.0, 2.0])
-    box.accumulate(first)
-    box.accumulate(second)
-    np.testing.assert_array_equal(box.grad, [2, 3])
+    parameter.accumulate(first)
+    parameter.accumulate(second)
+    np.testing.assert_array_equal(parameter.grad, [2, 3])
     np.testing.assert_array_equal(first, [1, 1])
     np.testing.assert_array_equal(second, [1, 2])
     m = Sequential(Linear(2, 2))
     m.children()["0"].weight.accumulate(first)
     m.zero_grad()
-    assert all(box.grad is None for box in m.parameters())
+    assert all(parameter.grad is None for parameter in m.parameters())
     m.zero_grad()
 
 
 def test_trainable_means_that_something_inside_wants_a_gradient():
     assert model().trainable and not Sequential(ReLU()).trainable and not Module().trainable
     m = model()
-    for box in m.parameters():
-        box.trainable = False
+    for parameter in m.parameters():
+        parameter.trainable = False
     assert not m.trainable
     m.children()["2"].children()["1"].bias.trainable = True
     assert m.trainable and not m.children()["0"].trainable
     leaf = Leaf()
-    for box in leaf.inner.parameters():
-        box.trainable = False
+    for parameter in leaf.inner.parameters():
+        parameter.trainable = False
     assert leaf.trainable                                   # its own scale
     leaf.scale.trainable = False
     assert not leaf.trainable
@@ -115,7 +115,7 @@ def test_a_pullback_that_fails_has_still_run():
 
 
 def state(m, seed=1):
-    return {key: np.copy(a) for key, a in fill(m.mapped(np.copy), seed).state_dict().items()}
+    return {key: np.copy(a) for key, a in fill(m.map_arrays(np.copy), seed).state_dict().items()}
 
 
 def test_loading_copies_in():
@@ -186,43 +186,57 @@ def test_without_strict_only_shapes_raise():
     assert all(m.state_dict()[key] is before[key] for key in before)
 
 
-def test_mapped_is_another_module_with_its_own_boxes():
+def test_map_arrays_makes_another_module_with_its_own_parameters():
     m = model().train()
     m.children()["0"].weight.trainable = False
     m.children()["1"].weight.grad = np.ones(3, np.float32)
     seen = []
-    twin = m.mapped(lambda a: seen.append(a) or a + 1)
+    new = m.map_arrays(lambda a: seen.append(a) or a + 1)
     assert {id(a) for a in seen} == {id(a) for a in m.state_dict().values()} and len(seen) == len(KEYS)
-    for (key, box), (_, other) in zip(m.named_arrays(), twin.named_arrays()):
-        assert box is not other
-        np.testing.assert_array_equal(other.value, box.value + 1, err_msg=key)
-    assert all(box.grad is None for box in twin.parameters())
+    for (key, array), (_, mapped) in zip(m.named_arrays(), new.named_arrays()):
+        assert array is not mapped
+        np.testing.assert_array_equal(mapped.value, array.value + 1, err_msg=key)
+    assert all(array.grad is None for array in new.parameters())
     assert m.children()["1"].weight.grad is not None
-    assert twin.training and not twin.children()["0"].weight.trainable and twin.children()["1"].weight.trainable
-    twin.eval()
+    assert new.training and not new.children()["0"].weight.trainable and new.children()["1"].weight.trainable
+    new.eval()
     assert m.training
-    assert type(twin) is Sequential and twin.children()["0"] is not m.children()["0"]
+    assert type(new) is Sequential and new.children()["0"] is not m.children()["0"]
 
 
-def test_mapped_may_keep_the_arrays():
+def test_a_copy_has_the_same_arrays():
     m = model()
-    twin = m.mapped(lambda a: a)
-    assert all(twin.state_dict()[key] is m.state_dict()[key] for key in KEYS)
-    twin.children()["0"].weight.value = np.zeros((3, 2, 1, 1), np.float32)
+    new = m.copy()
+    assert all(new.state_dict()[key] is m.state_dict()[key] for key in KEYS)
+    new.children()["0"].weight.value = np.zeros((3, 2, 1, 1), np.float32)
     assert m.children()["0"].weight.value.any()
+
+
+def test_the_old_name_of_map_arrays_still_works():
+    with pytest.warns(DeprecationWarning, match="map_arrays"):
+        new = model().mapped(lambda a: a + 1)
+    np.testing.assert_array_equal(new.state_dict()["0.weight"], model().state_dict()["0.weight"] + 1)
+
+
+def test_a_module_tells_its_dtype_and_namespace():
+    assert model().dtype == np.float32 and model().astype(np.float64).dtype == np.float64
+    assert ReLU().dtype == np.float32 and model().namespace is ReLU().namespace is np
+    m = model()
+    m.children()["0"].weight.value = np.zeros((3, 2, 1, 1), np.float16)
+    assert m.dtype == np.float16                                          # the first parameter's
 
 
 def test_a_part_that_runs_twice_stays_one_part():
     m, x = made("a part twice")
-    twin = m.astype(np.float32)
-    assert twin.layers()[0] is twin.layers()[2] is twin.conv
-    np.testing.assert_allclose(twin(x.astype(np.float32)), m(x), rtol=1e-4, atol=1e-4)
+    new = m.astype(np.float32)
+    assert new.layers()[0] is new.layers()[2] is new.conv
+    np.testing.assert_allclose(new(x.astype(np.float32)), m(x), rtol=1e-4, atol=1e-4)
 
 
 def test_astype_casts_floats_and_counts_stay_integers():
     m = model()
-    twin = m.astype(np.float64)
-    for key, array in twin.state_dict().items():
+    new = m.astype(np.float64)
+    for key, array in new.state_dict().items():
         assert array.dtype == (np.int64 if key.endswith("tracked") else np.float64)
         np.testing.assert_array_equal(array, m.state_dict()[key])
     assert m.children()["0"].weight.value.dtype == np.float32
@@ -232,9 +246,9 @@ def test_astype_casts_floats_and_counts_stay_integers():
 
 
 def test_boxes_hold_nothing_else():
-    for box in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
+    for array in (Parameter(np.zeros(1)), Buffer(np.zeros(1))):
         with pytest.raises(AttributeError):
-            box.gradient = 0
+            array.gradient = 0
 
 
 def test_a_notebook_shows_the_model_open_and_its_parts_closed():
@@ -251,8 +265,8 @@ def test_what_stands_in_two_places_is_one_parameter():
     assert list(dict(net.named_parameters())) == ["0.weight", "0.bias"]
     assert list(net.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
     calls = []
-    twin = net.mapped(lambda array: calls.append(1) or array + 1)
-    assert len(calls) == 2 and twin.state_dict()["1.weight"].tolist() == [[2, 2], [2, 2]]
+    new = net.map_arrays(lambda array: calls.append(1) or array + 1)
+    assert len(calls) == 2 and new.state_dict()["1.weight"].tolist() == [[2, 2], [2, 2]]
 
 
 @pytest.mark.parametrize("array", [np.array(["a", "b"]), np.array([1j, 2])])

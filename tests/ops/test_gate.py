@@ -46,8 +46,8 @@ def test_scale_channels():
 
 def test_squeeze_and_excitation_is_a_product_rule():
     block = SqueezeExcite(32).astype(np.float64)
-    for box in block.parameters():
-        box.value = rng.standard_normal(box.value.shape)
+    for parameter in block.parameters():
+        parameter.value = rng.standard_normal(parameter.value.shape)
     x = rng.standard_normal((2, 32, 3, 3))
     np.testing.assert_array_equal(block(x), block.vjp(x)[0])
     adjoint(block.vjp, [x])
@@ -68,5 +68,5 @@ def test_squeeze_and_excitation_equals_timm():
     y, pullback = ours.vjp(x.detach().numpy())
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(pullback(x.detach().numpy()), x.grad.numpy(), rtol=1e-10, atol=1e-10)
-    for key, box in ours.named_parameters():
-        np.testing.assert_allclose(box.grad, theirs.get_parameter(key).grad.numpy(), rtol=1e-10, atol=1e-10)
+    for key, parameter in ours.named_parameters():
+        np.testing.assert_allclose(parameter.grad, theirs.get_parameter(key).grad.numpy(), rtol=1e-10, atol=1e-10)

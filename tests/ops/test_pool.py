@@ -121,6 +121,6 @@ def test_there_is_no_mean_over_no_pixels(shape):
 
 @pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
 def test_images_without_a_channel_are_not_pooled(pool):
-    with pytest.raises(ValueError, match=r"^pooling takes images with a channel at least, not "):
+    with pytest.raises(ValueError, match=r"^pooling takes images with at least one channel, not "):
         pool(np.ones((2, 0, 4, 4)), 2, stride=2)
     assert pool(np.ones((0, 3, 4, 4)), 2, stride=2)[0].shape == (0, 3, 2, 2)

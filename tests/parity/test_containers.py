@@ -8,7 +8,7 @@ from npresnet.models import build
 
 from ..support import containers, oracles
 from ..support.steps import batch, settled, spread
-from ..support.torch_twins import TORCHVISION, torchvision_forward
+from ..support.torch_networks import TORCHVISION, torchvision_forward
 
 as_tensors, ZIP, LEGACY = containers.as_tensors, containers.write_torch_zip, containers.write_torch_legacy
 WRITERS = {
@@ -37,13 +37,15 @@ def test_every_container(name, tmp_path):
         for key, array in loaded.state_dict().items():
             if "float16" not in container and not key.endswith("tracked"):
                 np.testing.assert_array_equal(array, whole[key], err_msg=f"{container} {key}")
+        path.unlink()
+        if name != "resnet18" and container not in ("zip", "legacy in float16 and float32"):
+            continue                                             # the arrays are those whose logits are compared
         exact = due["halves" if "float16" in container else "whole"]
         scale = abs(exact).max()
         assert abs(loaded.astype(np.float64)(x.astype(np.float64)) - exact).max() <= 1e-10 * scale, container
         for backend in ("numpy", "numba"):
             with use(backend):
                 assert abs(loaded(x) - exact).max() <= 5e-6 * scale, (container, backend)
-        path.unlink()
 
 
 def calm(model):

@@ -1,7 +1,7 @@
 """Five epochs beside PyTorch: python -m tests.scripts.five_epochs --data ../shared/data/cifar10
 
 For each seed both train from the same initial weights on the same batches (order and augmentation included) with the
-same recipe, and the test pictures are looked at once, at the end.  The means should agree within half a point.
+same recipe, and the test images are evaluated once, at the end.  The means should agree within half a point.
 """
 
 import argparse
@@ -10,8 +10,8 @@ from statistics import mean
 import numpy as np
 
 from npresnet import create_model
-from npresnet.data import recipe_of
-from npresnet.training import Batches, Trainer, open_source, predict, recipe, split
+from npresnet.data import preprocessing_of
+from npresnet.training import Batches, Trainer, open_dataset, predict, recipe, split
 
 from ..support import oracles, torch_training
 
@@ -28,11 +28,11 @@ def compare(name, chosen, source, test, seed, threads):
     batches = (batch for epoch in range(chosen.epochs) for batch in trainer.batches.epoch(epoch))
     torch_training.losses(net, chosen, batches, rates)
     trainer.fit()
-    ours = float((predict(trainer.learned(), test)[1] == test.labels).mean())
+    ours = float((predict(trainer.inference_model(), test)[1] == test.labels).mean())
     net.eval()
     with torch.no_grad():
         right = [(net(torch.from_numpy(x)).argmax(1).numpy() == labels).sum()
-                 for x, labels in Batches(test, recipe_of(model), 256).plain()]
+                 for x, labels in Batches(test, preprocessing_of(model), 256).in_order()]
     return ours, float(np.sum(right) / len(test))
 
 
@@ -43,10 +43,10 @@ def main():
     parser.add_argument("--recipe", default="fast-cifar")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, help="train on so many pictures only")
+    parser.add_argument("--limit", type=int, help="train on so many images only")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     args = parser.parse_args()
-    source, test = (open_source(args.data, "cifar10", part=part)[0] for part in ("train", "test"))
+    source, test = (open_dataset(args.data, "cifar10", part=part)[0] for part in ("train", "test"))
     held_out = 5000
     if args.limit:
         source, held_out = split(source, args.limit, 0)[1], args.limit // 10

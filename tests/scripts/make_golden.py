@@ -22,7 +22,7 @@ from ..ops.test_torch import in_torch, torch_has
 from ..support import oracles
 from ..support.cases import CASES
 from ..support.steps import BUFFERS, tensors, their_losses
-from ..support.torch_twins import Twin
+from ..support.torch_networks import TorchNetwork
 
 PACKS = Path(npresnet.__file__).parent / "verify" / "packs"
 WHOLE = ("resnet18", "resnet50", "plain18", "preresnet18", "preresnet50", "resnet20", "plain20")
@@ -86,7 +86,7 @@ def power_of_ten(value, rounding):
 def answers(case, model, x, labels, rate):
     """PyTorch's answers under the names of npresnet.verify.replay.replay_network."""
     torch = oracles.torch()
-    net = Twin(Spec(case["model"], 5, dialect=case["dialect"], options=case["options"]), **case["build"])
+    net = TorchNetwork(Spec(case["model"], 5, dialect=case["dialect"], options=case["options"]), **case["build"])
     found = {}
     for mode in ("train", "eval"):
         p, images = tensors(model, np.float64), torch.from_numpy(x).requires_grad_()

@@ -102,9 +102,10 @@ def silent(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             quiet = node.exc.args
         elif isinstance(node, ast.FunctionDef):
-            quiet = [node.returns, *(a.annotation for a in node.args.args)]
+            quiet = [node.returns, *(a.annotation for a in (*node.args.args, *node.args.kwonlyargs))]
+            quiet += [a.annotation for a in (node.args.vararg, node.args.kwarg) if a]
         elif isinstance(node, ast.AnnAssign):
-            quiet = [node.annotation]
+            quiet = [node.annotation, *[node.value] * (getattr(node.annotation, "id", "") == "TypeAlias")]
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("__all__", "__slots__"):
             quiet = [node.value]
         found |= {id(part) for part in quiet if part is not None for part in ast.walk(part)}
@@ -135,14 +136,14 @@ def _drop(node, field, at):
 
 
 def _mutant(tree, original, index, change):
-    twin = copy.deepcopy(tree)
-    target = list(ast.walk(twin))[index]
+    changed = copy.deepcopy(tree)
+    target = list(ast.walk(changed))[index]
     line = getattr(target, "lineno", 0)
     replacement = change(target)
     if replacement is not target:
-        twin = _Replace(target, replacement).visit(twin)
+        changed = _Replace(target, replacement).visit(changed)
     try:
-        source = ast.unparse(ast.fix_missing_locations(twin))
+        source = ast.unparse(ast.fix_missing_locations(changed))
         compile(source, "mutant", "exec")
     except (SyntaxError, ValueError):
         return

@@ -13,7 +13,7 @@ import numpy as np
 
 from npresnet import create_model, optimize
 from npresnet.bench.cpu import cores
-from npresnet.cli.summary import usual_shape
+from npresnet.cli.arguments import usual_shape
 
 PRODUCT = """
 import sys, numpy as np

@@ -13,9 +13,9 @@ from statistics import median
 import numpy as np
 
 from npresnet import create_model, ops
-from npresnet.cli.backends import computing, placed
-from npresnet.training import Source, Trainer, recipe
-from npresnet.training.step import GraphStep
+from npresnet.cli.arguments import backend_context, on_backend
+from npresnet.training import Dataset, Trainer, recipe
+from npresnet.training.cuda_step import GraphStep
 
 
 def bare(trainer, batch, steps):
@@ -57,9 +57,9 @@ def main():
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (128 * args.steps, 32, 32, 3)).astype(np.uint8)
-    source = Source(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
-    with computing(args.backend):
-        trainer = Trainer(*placed(args.backend, create_model(args.model)), recipe("fast-cifar", lr=1e-3), source)
+    source = Dataset(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
+    with backend_context(args.backend):
+        trainer = Trainer(*on_backend(args.backend, create_model(args.model)), recipe("fast-cifar", lr=1e-3), source)
         batch, rows = next(trainer.batches.epoch(0)), []
         bare(trainer, batch, 2)                                          # compiled and warm
         for epoch in range(args.rounds):

@@ -114,6 +114,8 @@ CASES = [
     norm_relu("one pixel and a large eps", (5, 3, 1, 1), eps=0.3),
     norm_relu("plain", (3, 4, 2, 5), add=True),
     norm_relu_conv("3x3", (2, 3, 5, 4), (4, 3, 3, 3), padding=1),
+    norm_relu_conv("defaults", (2, 3, 4, 5), (4, 3, 3, 2)),
+    norm_relu_conv("dilation", (2, 3, 5, 6), (4, 3, 2, 3), dilation=(3, 2)),
     norm_relu_conv("stride, groups and bias", (2, 4, 5, 6), (6, 2, 3, 2), True, stride=(2, 1), padding=1, groups=2),
     norm_relu("one image", (1, 3, 4, 3), add=True),
     norm_eval("plain", (3, 4, 2, 5)),

@@ -1,4 +1,4 @@
-"""What the command-line tests share: a way to run, a small network's file, a few pictures."""
+"""What the command-line tests share: a way to run, a small network's file, a few images."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ def weights(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory):
-    """A picture that is neither square nor of the network's size."""
+    """An image that is neither square nor of the network's size."""
     pixels = np.random.default_rng(5).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("photos") / "photo.png"
     Image.fromarray(pixels).save(path)

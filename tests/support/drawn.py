@@ -1,11 +1,11 @@
-"""Small pictures to train on."""
+"""A small data set to train on, and a small network."""
 
 import numpy as np
 import pytest
 
 from npresnet import create_model
 from npresnet.data import Preprocessing
-from npresnet.training import Source
+from npresnet.training import Dataset
 
 SIDE = 8
 
@@ -16,7 +16,7 @@ def drawn_source(n=48, side=SIDE, classes=3, seed=0):
     labels = np.arange(n) % classes
     pixels = rng.integers(0, 160, (n, side, side, 3))
     pixels[np.arange(n), :, :, labels] += 80
-    return Source(labels, [f"class{k}" for k in range(classes)], pixels=pixels.astype(np.uint8))
+    return Dataset(labels, [f"class{k}" for k in range(classes)], pixels=pixels.astype(np.uint8))
 
 
 def small_model(seed=0, classes=3, side=SIDE):

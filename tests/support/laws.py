@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 import re
 from contextlib import contextmanager
+from functools import partial, wraps
 from importlib import import_module
 from itertools import chain, combinations
 from unittest import mock
@@ -31,7 +32,7 @@ def tolerance(op, dtype):
     return TOLERANCE[dtype].get(op, DIRECT[dtype])
 
 
-OWN_TESTS = {"add", "cast", "batch_norm_train_cast", "batch_norm_eval_cast",                # in tests/ops/test_seams.py
+OWN_TESTS = {"add", "cast", "batch_norm_train_cast", "batch_norm_eval_cast",     # in ops/test_cast_and_update.py
              "momentum_step", "moving_statistics"}
 
 
@@ -302,10 +303,12 @@ def runs_on_any_device(case):
 
 
 def kernels(name):
-    """(backend, function) for every kernel registered for the op of this name."""
+    """(backend, function) for every kernel registered for the op of this name, its reference where it says no."""
     for backend in BACKENDS:
         load_kernels(backend)
-    return [pair for pair in getattr(OPS[name], "faster", {}).items() if pair[0] in BACKENDS]
+    op = OPS[name]
+    return [(backend, wraps(function)(partial(op.run_on, backend)))
+            for backend, function in getattr(op, "faster", {}).items() if backend in BACKENDS]
 
 
 def kernel_equals_reference(faster, case, dtype):

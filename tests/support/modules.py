@@ -80,10 +80,10 @@ TABLE = {  # name: (a function that makes the module, the shape of its input)
 def fill(module, seed=0):
     """Random numbers in every array; variances positive, counts left alone."""
     rng = np.random.default_rng(seed)
-    for name, box in module.named_arrays():
-        if box.value.dtype.kind == "f":
-            value = rng.standard_normal(box.value.shape)
-            box.value = (value**2 + 0.1 if name.endswith("running_var") else value).astype(box.value.dtype)
+    for name, parameter in module.named_arrays():
+        if parameter.value.dtype.kind == "f":
+            value = rng.standard_normal(parameter.value.shape)
+            parameter.value = (value**2 + 0.1 if name.endswith("running_var") else value).astype(parameter.value.dtype)
     return module
 
 
@@ -97,8 +97,8 @@ def made(name, dtype=np.float64):
 
 def lock(module):
     """The module with every array read-only."""
-    for _, box in module.named_arrays():
-        box.value.flags.writeable = False
+    for _, parameter in module.named_arrays():
+        parameter.value.flags.writeable = False
     return module
 
 

@@ -18,17 +18,17 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 def spread(model, seed, side):
     """Weights and running statistics such as training leaves behind, in place: nothing is 0 or 1, nothing explodes."""
     rng = np.random.default_rng(seed)
-    for key, box in model.named_arrays():
-        shape, kind = box.value.shape, key.rsplit(".", 1)[-1]
+    for key, parameter in model.named_arrays():
+        shape, kind = parameter.value.shape, key.rsplit(".", 1)[-1]
         if kind == "num_batches_tracked":
-            box.value = np.asarray(7)
-        elif box.value.ndim > 1:
-            fan_in = box.value[0].size
-            box.value = (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+            parameter.value = np.asarray(7)
+        elif parameter.value.ndim > 1:
+            fan_in = parameter.value[0].size
+            parameter.value = (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32)
         elif kind in ("running_var", "weight"):
-            box.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+            parameter.value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         else:
-            box.value = rng.normal(0, 0.1, shape).astype(np.float32)
+            parameter.value = rng.normal(0, 0.1, shape).astype(np.float32)
     return settled(model, batch(model, 4, side, seed)[0].astype(np.float32))
 
 
@@ -46,10 +46,10 @@ def settled(model, x):
 
 def jittered(model, roundings=4):
     """A float64 copy whose every weight is off by a few roundings, as after sums in another order."""
-    rng, twin = np.random.default_rng(0), model.astype(np.float64)
-    for box in twin.parameters():
-        box.value = box.value * (1 + roundings * 2.0**-52 * rng.standard_normal(box.value.shape))
-    return twin
+    rng, copy = np.random.default_rng(0), model.astype(np.float64)
+    for parameter in copy.parameters():
+        parameter.value = parameter.value * (1 + roundings * 2.0**-52 * rng.standard_normal(parameter.value.shape))
+    return copy
 
 
 def batch(model, n, side, seed=0):
@@ -63,7 +63,7 @@ def ours(model, x, labels, dtype=np.float64):
     logits, pullback = model.vjp(x.astype(dtype))
     loss, dlogits = ops.softmax_cross_entropy(logits, labels)
     found = {"logits": logits, "loss": loss, "x.grad": pullback(dlogits())}
-    found.update((f"{name}.grad", box.grad) for name, box in model.named_parameters())
+    found.update((f"{name}.grad", parameter.grad) for name, parameter in model.named_parameters())
     return found | buffers(model.state_dict(), model.training)
 
 

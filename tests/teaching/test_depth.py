@@ -1,4 +1,4 @@
-"""The experiment on depth, on a few small pictures."""
+"""The experiment on depth, on a few small images."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_gradient_norms_are_the_gradients_norms():
     assert len(norms) == 19 and all(norm > 0 for norm in norms.values())
     assert all(array is before[key] for key, array in model.state_dict().items())
     with use("numpy"):
-        twin = model.mapped(lambda array: array).train()
+        twin = model.copy().train()
         logits, pullback = twin.logits_vjp(batch.x)
         pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
     for name, box in twin.named_parameters():

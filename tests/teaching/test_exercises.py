@@ -11,7 +11,7 @@ from npresnet.teaching.exercises import PHOTOS, NotYet, Table, check, photo_patc
 
 def test_source_is_what_runs():
     shown = source(ops.conv2d, ops.Window.taps)
-    assert str(shown).startswith("@op\ndef conv2d(x, w, b=None") and "\n\ndef taps(self" in str(shown)
+    assert str(shown).startswith("@op\ndef conv2d(x: Array, w: Array") and "\n\ndef taps(self" in str(shown)
     assert str(shown).startswith(inspect.getsource(ops.conv2d.reference).rstrip())
     assert "conv2d" in shown._repr_html_()
 

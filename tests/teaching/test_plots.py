@@ -1,4 +1,4 @@
-"""The pictures of the notebooks: labelled axes, right numbers, and matplotlib only when it is asked for."""
+"""The images of the notebooks: labelled axes, right numbers, and matplotlib only when it is asked for."""
 
 import subprocess
 import sys
@@ -60,9 +60,9 @@ def test_bars_stand_in_the_order_given():
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (3, 5, 7)])
-def test_pictures_of_every_layout_are_shown_whole(shape):
+def test_images_of_every_layout_are_shown_whole(shape):
     array = np.random.default_rng(0).standard_normal(shape)
-    grid = plots.pictures([array] * 3, ["a", "b", "c"], columns=2)
+    grid = plots.image_grid([array] * 3, ["a", "b", "c"], columns=2)
     assert grid.shape == (2, 2) and [ax.get_title() for ax in grid.flat] == ["a", "b", "c", ""]
     shown = grid[0, 0].images[0].get_array()
     assert shown.shape[:2] == (5, 7) and not grid[1, 1].images

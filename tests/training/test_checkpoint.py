@@ -183,8 +183,8 @@ def test_the_digest_cannot_be_left_out(run, tmp_path):
 def test_the_expected_state_is_that_after_a_step(optimizer):
     model = small_model()
     chosen = optimizer(model)
-    for _, box in model.named_parameters():
-        box.grad = np.ones_like(box.value)
+    for _, parameter in model.named_parameters():
+        parameter.grad = np.ones_like(parameter.value)
     chosen.step(0.1)
     kinds = [{key: (array.shape, array.dtype) for key, array in state.items()}
              for state in (chosen.expected_state(), chosen.state_dict())]

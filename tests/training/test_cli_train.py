@@ -1,4 +1,4 @@
-"""npresnet train: from pictures to weights, and one clear line for everything that is wrong."""
+"""npresnet train: from images to weights, and one clear line for everything that is wrong."""
 
 import json
 import shutil
@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from npresnet import WeightsError, create_model, load_model, save_weights
-from npresnet.cli import main
-from npresnet.cli.train import DETAILS, RUN, check_apart, checked
+from npresnet.cli import main, parser
+from npresnet.cli.run_options import DEFAULTS, checked
+from npresnet.cli.train import check_apart
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe
 
@@ -24,7 +25,7 @@ QUICK = ["--backend", "numpy", "--epochs", "1", "--batch-size", "8", "--held-out
 
 @pytest.fixture
 def data(tmp_path):
-    """train/ and test/ with class folders of small pictures."""
+    """train/ and test/ with class folders of small images."""
     for part, seed in (("train", 0), ("test", 1)):
         source = drawn_source(24, seed=seed)
         for number, label in enumerate(source.labels):
@@ -49,13 +50,18 @@ def complaint(result):
     return lines[0]
 
 
-def test_the_options_are_the_recipes_fields():
-    kinds = {"int": int, "float": float, "str": str, "bool": bool}
-    declared = {field.name: kinds.get(field.type, field.type) for field in fields(Recipe)}
-    assert {name: kind for name, (kind, _) in DETAILS.items()} == declared
+def test_the_options_are_the_recipes_fields(train):
+    status, out, _ = train("--help")
+    help, values = " ".join(out.split()), {int: ["3"], float: ["0.25"], str: ["none"], bool: []}
+    for field in fields(Recipe):
+        option = f"--{field.name.replace('_', '-')}"
+        value = getattr(parser("train").parse_args(["train", "--out", "x", option, *values[field.type]]), field.name)
+        assert value == field.type(*values[field.type] or [True]) and type(value) is field.type
+        assert option in help and field.metadata["help"] in help
+    assert status == 0
 
 
-def test_a_run_from_pictures_to_a_report(data, train, tmp_path):
+def test_a_run_from_images_to_a_report(data, train, tmp_path):
     status, out, err = train("--data", data, "--model", "resnet20", *QUICK, "--json")
     result = json.loads(out)
     assert status == 0 and result["total"] == 24 and result["pictures"] == "test pictures"
@@ -86,27 +92,27 @@ def test_the_cure_for_a_run_that_diverged_can_be_followed(data, train, tmp_path)
     assert train(*run, "--lr", "0.01", out=tmp_path / "another")[0] == 0
 
 
-def test_a_checkpoint_of_other_pictures(data, train):
+def test_a_checkpoint_of_other_images(data, train):
     assert train("--data", data, "--model", "resnet20", *QUICK)[0] == 0
     Image.new("RGB", (8, 8)).save(data / "train/class0/00.png")
     assert "another run" in complaint(train("--resume"))
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_broken_picture_among_good_ones(data, train, strict):
+def test_a_broken_image_among_good_ones(data, train, strict):
     broken = data / "train/class1/zz.png"
     broken.write_bytes((data / "train/class1/01.png").read_bytes()[:60])
     result = train("--data", data, "--model", "resnet20", *QUICK, *["--strict"] * strict)
     if strict:
         assert "zz.png" in complaint(result)
     else:
-        assert result[0] == 0 and "zz.png" in result[2] and "left out 1 of 25 pictures" in result[2]
+        assert result[0] == 0 and "zz.png" in result[2] and "left out 1 of 25 images" in result[2]
 
 
 def test_one_class_alone(data, train):
     for label in ("class0", "class2"):
         shutil.rmtree(data / "train" / label)
-    assert "all pictures are of one class (class1)" in complaint(
+    assert "all images are of one class (class1)" in complaint(
         train("--data", data, "--model", "resnet20", *QUICK))
 
 
@@ -138,7 +144,7 @@ def test_a_folder_that_cannot_be_made_is_named(data, train, tmp_path):
 
 
 def test_everything_that_is_missing_is_said_before_training(data, train, tmp_path, monkeypatch):
-    """A test set, its classes, its pictures: known at the start, and an error at the start."""
+    """A test set, its classes, its images: known at the start, and an error at the start."""
     from npresnet.training import Trainer
     monkeypatch.setattr(Trainer, "fit", None)                           # nothing gets as far as that
     run = ["--data", data / "train", "--model", "resnet20", *QUICK]
@@ -175,9 +181,9 @@ def test_a_folder_where_another_run_is_at_work(data, train, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_plots_do_not_become_pictures_of_a_class(data, train):
+def test_the_plots_do_not_become_images_of_a_class(data, train):
     for out in (data / "train", data / "train/run", data / "test/class0"):
-        assert "lies inside the pictures" in complaint(
+        assert "lies inside the images" in complaint(
             train("--data", data, "--model", "resnet20", *QUICK, out=out))
     check_apart(data / "run", str(data), str(data))                     # beside both parts
 
@@ -200,7 +206,7 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_
     ({"seed": True}, "seed 'True'"), ({"backend": "x"}, "backend 'x'"), ({"weights": []}, "weights"),
     ({"strict": "yes"}, "strict 'yes'"), ({"recipe": None}, "recipe 'None'")])
 def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
-    about = {**RUN, "data": "photos", **vars(Recipe())}
+    about = {**DEFAULTS, "data": "photos", **vars(Recipe())}
     assert checked(about, "out") == about
     assert checked({key: value for key, value in about.items() if key != "precision"}, "out") == about  # before it was
     with pytest.raises(WeightsError) as caught:
@@ -224,7 +230,7 @@ def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train)
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.jpg")
     status, out, _ = train("--data", tmp_path / "photos", "--weights", weights, "--recipe", "finetune", "--freeze",
                            freeze, "--epochs", "2", "--batch-size", "4", "--held-out", "0.25", "--backend", "numpy")
-    assert status == 0 and "on held-out training pictures: right on" in out and "  dog " in out
+    assert status == 0 and "on held-out training images: right on" in out and "  dog " in out
     tuned = load_model(tmp_path / "out/final.safetensors")
     assert tuned.classes == ("cat", "dog") and tuned.preprocessing == model.preprocessing
     before, after = model.state_dict(), tuned.state_dict()
@@ -234,7 +240,7 @@ def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train)
 
 
 @pytest.mark.skipif(not CIFAR.exists(), reason="the CIFAR-10 data is not here")
-def test_real_pictures(train, tmp_path):
+def test_real_images(train, tmp_path):
     (tmp_path / "some").mkdir()
     for part, step in (("train", 500), ("test", 250)):
         with zipfile.ZipFile(CIFAR / f"cifar10-{part}-jpeg.zip") as whole:

@@ -31,7 +31,7 @@ def test_training_on_a_device_equals_the_hosts(recipe, tmp_path):
         restore(there, read_checkpoint(tmp_path), tmp_path)
         there.fit(tmp_path)
         saved = read_weights(tmp_path / "final.safetensors")
-        for key, array in host.learned().state_dict().items():
+        for key, array in host.inference_model().state_dict().items():
             np.testing.assert_array_equal(saved[key], array, err_msg=key)
         np.testing.assert_array_equal(predict(there.model, source)[1], predict(host.model, source)[1])
         assert there.history[0]["validation_loss"] == host.history[0]["validation_loss"]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from npresnet import training
 from npresnet.nn import BatchNorm2d, Linear, Module
-from npresnet.training import SGD, AdamW, Average, clip_gradients, gradient_norm
+from npresnet.training import EMA, SGD, AdamW, clip_gradients, gradient_norm
 from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
 
 from ..support import oracles
@@ -16,13 +17,13 @@ class Toy(Module):
     def __init__(self):
         rng = np.random.default_rng(0)
         self.bn, self.fc = BatchNorm2d(5), Linear(4, 3)
-        for box in self.parameters():
-            box.value = rng.standard_normal(box.value.shape)
+        for parameter in self.parameters():
+            parameter.value = rng.standard_normal(parameter.value.shape)
 
 
 def gradients(step, model):
     rng = np.random.default_rng([7, step])
-    return {name: rng.standard_normal(box.value.shape) for name, box in model.named_parameters()}
+    return {name: rng.standard_normal(parameter.value.shape) for name, parameter in model.named_parameters()}
 
 
 def follow(optimizer, model, count=50):
@@ -34,16 +35,17 @@ def follow(optimizer, model, count=50):
 
 def pytorch(model, make, decay, decay_all, count=50):
     torch = oracles.torch()
-    twins = {name: torch.nn.Parameter(torch.from_numpy(box.value.copy())) for name, box in model.named_parameters()}
-    groups = [{"params": [p], "weight_decay": decay if decay_all or p.ndim > 1 else 0.0} for p in twins.values()]
+    tensors = {name: torch.nn.Parameter(torch.from_numpy(parameter.value.copy()))
+               for name, parameter in model.named_parameters()}
+    groups = [{"params": [p], "weight_decay": decay if decay_all or p.ndim > 1 else 0.0} for p in tensors.values()]
     optimizer = make(torch.optim, groups)
     for step in range(count):
         for group in optimizer.param_groups:
             group["lr"] = 0.1 / (1 + step)
         for name, grad in gradients(step, model).items():
-            twins[name].grad = torch.from_numpy(grad)
+            tensors[name].grad = torch.from_numpy(grad)
         optimizer.step()
-    return {name: p.detach().numpy() for name, p in twins.items()}
+    return {name: p.detach().numpy() for name, p in tensors.items()}
 
 
 CASES = {
@@ -63,8 +65,8 @@ def test_fifty_steps_are_pytorchs(case, decay, decay_all):
     model, (ours, theirs) = Toy(), CASES[case]
     expected = pytorch(model, theirs, decay, decay_all)
     follow(ours(model, weight_decay=decay, decay_all=decay_all), model)
-    for name, box in model.named_parameters():
-        np.testing.assert_allclose(box.value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
 
 
 @pytest.mark.parametrize("make", [lambda m: SGD(m, 0.9, True, 0.1), AdamW])
@@ -101,11 +103,11 @@ def test_float32_stays_float32_and_frozen_stays_put():
     model.fc.bias.trainable = False
     before = model.fc.bias.value
     for optimizer in (SGD(model, 0.9, True, 0.1), AdamW(model)):
-        for box in model.parameters():
-            box.grad = np.ones_like(box.value)
+        for parameter in model.parameters():
+            parameter.grad = np.ones_like(parameter.value)
         optimizer.step(np.float64(0.1))
         optimizer.step(0.1)
-        assert {box.value.dtype for box in model.parameters()} == {np.dtype(np.float32)}
+        assert {parameter.value.dtype for parameter in model.parameters()} == {np.dtype(np.float32)}
     assert model.fc.bias.value is before
     with pytest.raises(ValueError, match="momentum"):
         SGD(model, 0.0, nesterov=True)
@@ -116,15 +118,16 @@ def test_clipping_is_pytorchs(largest):
     torch, model = oracles.torch(), Toy()
     for name, grad in gradients(0, model).items():
         dict(model.named_parameters())[name].grad = grad
-    twins = [torch.nn.Parameter(torch.zeros(box.value.shape, dtype=torch.float64)) for box in model.parameters()]
-    for twin, box in zip(twins, model.parameters()):
-        twin.grad = torch.from_numpy(box.grad.copy())
-    expected = torch.nn.utils.clip_grad_norm_(twins, largest).item()
+    tensors = [torch.nn.Parameter(torch.zeros(parameter.value.shape, dtype=torch.float64))
+               for parameter in model.parameters()]
+    for tensor, parameter in zip(tensors, model.parameters()):
+        tensor.grad = torch.from_numpy(parameter.grad.copy())
+    expected = torch.nn.utils.clip_grad_norm_(tensors, largest).item()
     norm = gradient_norm(model.parameters())
     assert norm == pytest.approx(expected, rel=1e-12)
     clip_gradients(model.parameters(), norm, largest)
-    for twin, box in zip(twins, model.parameters()):
-        np.testing.assert_allclose(box.grad, twin.grad.numpy(), rtol=1e-12)
+    for tensor, parameter in zip(tensors, model.parameters()):
+        np.testing.assert_allclose(parameter.grad, tensor.grad.numpy(), rtol=1e-12)
 
 
 def torch_rates(make, total):
@@ -158,16 +161,24 @@ def test_schedules_stay_in_range_for_the_shortest_runs():
 
 def test_the_average_is_the_weighted_sum_of_what_was():
     model, d = Toy(), 0.5
-    average, expected = Average(model, d), model.fc.weight.value
+    average, expected = EMA(model, d), model.fc.weight.value
     for step in range(30):
         model.fc.weight.value = model.fc.weight.value + 1.0
         average.update(model)
         warm = min(d, (2 + step) / (11 + step))
         expected = warm * expected + (1 - warm) * model.fc.weight.value
-    twin = average.model(model)
-    np.testing.assert_allclose(twin.fc.weight.value, expected, rtol=1e-12)
-    assert twin.bn.num_batches_tracked.value.dtype == np.int64
-    assert not np.allclose(twin.fc.weight.value, model.fc.weight.value)
+    averaged = average.model(model)
+    np.testing.assert_allclose(averaged.fc.weight.value, expected, rtol=1e-12)
+    assert averaged.bn.num_batches_tracked.value.dtype == np.int64
+    assert not np.allclose(averaged.fc.weight.value, model.fc.weight.value)
+
+
+def test_the_former_names_warn():
+    for old, new in (("Average", training.EMA), ("Watch", training.Callback)):
+        with pytest.warns(DeprecationWarning, match=f"{old} is now called {new.__name__}"):
+            assert getattr(training, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Mean'"):
+        training.Mean  # noqa: B018
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])

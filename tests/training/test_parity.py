@@ -5,6 +5,7 @@ import pytest
 
 from npresnet import use
 from npresnet.training import Trainer, recipe
+from npresnet.training.run import Totals
 
 from ..support import torch_training
 from ..support.drawn import drawn_source, small_model
@@ -22,7 +23,9 @@ def trained(model, chosen, backend="numpy"):
             trainer.epoch, trainer.step = divmod(now, 4)
             seen.append(next(trainer.batches.epoch(trainer.epoch, trainer.step)))
             rates.append(chosen.rate(now, 4))
-            ours.append(trainer.update(seen[-1])[0] / 12)
+            trainer.totals = Totals()
+            trainer.update(seen[-1])
+            ours.append(trainer.totals.loss / 12)
     return np.array(ours), seen, rates
 
 

@@ -8,7 +8,7 @@ import pytest
 from npresnet import ops, read_weights, use
 from npresnet.nn import BatchNorm2d, Parameter
 from npresnet.training import Stopped, Trainer, TrainingError, read_checkpoint, restore
-from npresnet.training.precision import Full, Mixed, half, make_precision
+from npresnet.training.precision import FullPrecision, MixedPrecision, half_dtype, make_precision
 
 from ..support.drawn import drawn_source, small_model
 from .test_resume import RICH, StopAt
@@ -27,7 +27,7 @@ def gradients(precision, model, x, labels):
     logits, pullback = precision.logits_vjp(x)
     loss, loss_pullback = ops.softmax_cross_entropy(logits, labels)
     pullback(loss_pullback(precision.scale))
-    return loss, {name: box.grad / precision.scale for name, box in model.named_parameters()}
+    return loss, {name: parameter.grad / precision.scale for name, parameter in model.named_parameters()}
 
 
 def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
@@ -44,31 +44,31 @@ def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
 
 def test_what_stays_in_float32():
     model = small_model().train()
-    mixed = Mixed(model, np.float16)
-    before = {name: box.value.copy() for name, box in model.named_arrays()}
+    mixed = MixedPrecision(model, np.float16)
+    before = {name: parameter.value.copy() for name, parameter in model.named_arrays()}
     logits, pullback = mixed.logits_vjp(np.ones((2, 3, 32, 32), np.float32))
     assert logits.dtype == np.float32
     pullback(logits)
-    for name, box in model.named_arrays():
-        assert box.value.dtype == before[name].dtype
-        assert getattr(box, "grad", box.value).dtype == before[name].dtype
+    for name, parameter in model.named_arrays():
+        assert parameter.value.dtype == before[name].dtype
+        assert getattr(parameter, "grad", parameter.value).dtype == before[name].dtype
         if "running" in name:
-            assert not np.array_equal(box.value, before[name]), "the statistics are the model's own"
+            assert not np.array_equal(parameter.value, before[name]), "the statistics are the model's own"
     for own, low in zip(model.modules(), mixed.copy.modules()):
         if not isinstance(own, BatchNorm2d):
-            assert all(box.value.dtype == np.float16 and box.grad is None
-                       for box in vars(low).values() if isinstance(box, Parameter))
+            assert all(parameter.value.dtype == np.float16 and parameter.grad is None
+                       for parameter in vars(low).values() if isinstance(parameter, Parameter))
 
 
 def test_the_scale_halves_on_an_overflow_and_grows_back():
-    mixed = Mixed(small_model(), np.float16, scale=8.0, patience=2, largest=16.0)
+    mixed = MixedPrecision(small_model(), np.float16, scale=8.0, patience=2, largest=16.0)
     found = []
     for finite in (False, True, True, True, True, True, True):
-        found.append((mixed.settle(finite), mixed.scale))
+        found.append((mixed.update_scale(finite), mixed.scale))
     assert found == [(False, 4.0), (True, 4.0), (True, 8.0), (True, 8.0), (True, 16.0), (True, 16.0), (True, 16.0)]
-    tiny = Mixed(small_model(), np.float16, scale=1.0)
-    assert tiny.settle(False), "the caller is to report it"
-    assert Full(small_model()).settle(False)
+    tiny = MixedPrecision(small_model(), np.float16, scale=1.0)
+    assert tiny.update_scale(False), "the caller is to report it"
+    assert FullPrecision(small_model()).update_scale(False)
 
 
 def test_an_overflow_leaves_the_weights_alone():
@@ -77,11 +77,11 @@ def test_an_overflow_leaves_the_weights_alone():
     trainer.model.train()
     trainer.precision.scale = 2.0**60
     batch = next(iter(trainer.batches.epoch(0)))
-    before = {name: box.value for name, box in model.named_parameters()}
+    before = {name: parameter.value for name, parameter in model.named_parameters()}
     with np.errstate(over="ignore", invalid="ignore"):
         trainer.update(batch)
-    for name, box in model.named_parameters():
-        np.testing.assert_array_equal(box.value, before[name])
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(parameter.value, before[name])
     assert trainer.precision.scale == 2.0**59 and not trainer.optimizer.state
     trainer.precision.scale = 2.0**10
     trainer.update(batch)
@@ -107,13 +107,13 @@ def test_training_learns_and_resumes_bit_for_bit(tmp_path):
     whole.fit()
     assert there.precision.state() == whole.precision.state()
     saved = read_weights(tmp_path / "final.safetensors")
-    for key, array in whole.learned().state_dict().items():
+    for key, array in whole.inference_model().state_dict().items():
         assert saved[key].dtype == array.dtype != np.float16
         np.testing.assert_array_equal(saved[key], array)
 
 
 def test_names():
-    assert half("float16", on_gpu=False) == np.float16
+    assert half_dtype("float16", on_gpu=False) == np.float16
     with pytest.raises(ValueError, match="bfloat16 needs a GPU; use float16"):
         make_precision("bfloat16", small_model())
     assert make_precision("tf32", small_model()).allow_tf32

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from npresnet import WeightsError, read_weights, use
-from npresnet.training import Recipe, Stopped, Trainer, Watch, read_checkpoint, restore
+from npresnet.training import Callback, Recipe, Stopped, Trainer, read_checkpoint, restore
 from npresnet.training.checkpoint import FILE, WRITTEN
 
 from ..support.drawn import drawn_source, small_model
@@ -24,7 +24,7 @@ RICH = Recipe(epochs=3, batch_size=12, lr=0.05, schedule="one-cycle", nesterov=T
 ADAM = Recipe(epochs=2, batch_size=12, lr=1e-3, schedule="cosine", optimizer="adamw")
 
 
-class StopAt(Watch):
+class StopAt(Callback):
     """Ask for an end after so many steps."""
 
     def __init__(self, step):
@@ -135,28 +135,28 @@ def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Three folders of eight small pictures."""
-    root, source = tmp_path_factory.mktemp("pictures"), drawn_source(24)
+def images(tmp_path_factory):
+    """Three folders of eight small images."""
+    root, source = tmp_path_factory.mktemp("images"), drawn_source(24)
     for number, label in enumerate(source.labels):
         (root / f"class{label}").mkdir(exist_ok=True)
         Image.fromarray(source.pixels[number]).save(root / f"class{label}/{number}.png")
     return root
 
 
-def command(out, pictures, *more):
+def command(out, images, *more):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    argv = [sys.executable, "-m", "npresnet", "train", "--out", str(out), "--data", str(pictures), *more,
+    argv = [sys.executable, "-m", "npresnet", "train", "--out", str(out), "--data", str(images), *more,
             "--model", "resnet20", "--epochs", "12", "--batch-size", "6", "--held-out", "6", "--backend", "numpy",
             "--lr", "0.05"]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(pictures, tmp_path_factory):
+def uninterrupted(images, tmp_path_factory):
     """(its files, the seconds until the first step, the seconds it took)"""
     out, started = tmp_path_factory.mktemp("whole"), time.monotonic()
-    process = command(out, pictures)
+    process = command(out, images)
     while not (out / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.005)
     ready = time.monotonic() - started
@@ -165,11 +165,11 @@ def uninterrupted(pictures, tmp_path_factory):
     return files(out), ready, time.monotonic() - started
 
 
-def killed_until_done(out, pictures, uninterrupted, kills, seed):
+def killed_until_done(out, images, uninterrupted, kills, seed):
     _, ready, whole = uninterrupted
     moments, happened = random.Random(seed), 0
     for _ in range(kills):
-        process = command(out, pictures, "--resume")
+        process = command(out, images, "--resume")
         try:
             process.communicate(timeout=moments.uniform(0.7 * ready, ready + 0.15 * (whole - ready)))
         except subprocess.TimeoutExpired:
@@ -180,29 +180,29 @@ def killed_until_done(out, pictures, uninterrupted, kills, seed):
             assert read_weights(path)                                    # whole, whenever the kill came
         if (out / "metrics.jsonl").exists():
             assert all(json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
-    process = command(out, pictures, "--resume")
+    process = command(out, images, "--resume")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return happened
 
 
 @pytest.mark.slow
-def test_kill_9_at_twenty_random_moments(pictures, uninterrupted, tmp_path):
-    happened = killed_until_done(tmp_path, pictures, uninterrupted, kills=20, seed=0)
+def test_kill_9_at_twenty_random_moments(images, uninterrupted, tmp_path):
+    happened = killed_until_done(tmp_path, images, uninterrupted, kills=20, seed=0)
     assert happened >= 15
     assert_equal(uninterrupted[0], files(tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, pictures, uninterrupted, tmp_path):
-    process = command(tmp_path, pictures)
+def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, images, uninterrupted, tmp_path):
+    process = command(tmp_path, images)
     while not (tmp_path / "best.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number and "--resume" in err and "Traceback" not in err
-    again = command(tmp_path, pictures, "--resume")
+    again = command(tmp_path, images, "--resume")
     _, err = again.communicate(timeout=300)
     assert again.returncode == 0 and "going on after epoch" in err
     assert_equal(uninterrupted[0], files(tmp_path))

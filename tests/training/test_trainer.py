@@ -10,7 +10,7 @@ from PIL import Image
 
 from npresnet import load_model, read_weights, use
 from npresnet.data import Preprocessing
-from npresnet.training import Batches, Recipe, Source, Trainer, TrainingError, open_source, predict, recipe, split
+from npresnet.training import Batches, Dataset, Recipe, Trainer, TrainingError, open_dataset, predict, recipe, split
 from npresnet.training.evaluate import as_lines, evaluate, plots
 
 from ..support.drawn import drawn_source, small_model
@@ -56,19 +56,19 @@ def test_the_fast_kernels_repeat_themselves_bit_for_bit():
 
 
 def photos(root, count=12):
-    """Pictures of several sizes in two class folders."""
+    """Images of several sizes in two class folders."""
     rng = np.random.default_rng(0)
     for number in range(count):
         height, width = rng.integers(20, 50, 2)
         (root / f"class{number % 2}").mkdir(exist_ok=True)
-        picture = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
-        picture.save(root / f"class{number % 2}/{number}.png")
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+        image.save(root / f"class{number % 2}/{number}.png")
     return root
 
 
 def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
     recipe = Preprocessing(20, 16)
-    source, _ = open_source(photos(tmp_path), recipe, in_memory=False)
+    source, _ = open_dataset(photos(tmp_path), recipe, in_memory=False)
     assert source.folder is not None and isinstance(source.read(np.arange(2)), list)
 
     def epoch(workers, number=3):
@@ -78,26 +78,26 @@ def test_photos_are_augmented_the_same_whoever_reads_them(tmp_path):
         np.testing.assert_array_equal(one.x, many.x)
         np.testing.assert_array_equal(one.labels, many.labels)
     assert not np.array_equal(epoch(1)[0].x, epoch(1, number=4)[0].x)
-    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).plain()])
+    plain = np.concatenate([batch.x for batch in Batches(source, recipe, 5).in_order()])
     for number, x in enumerate(plain):
         with source.folder.open(number) as file:
             np.testing.assert_array_equal(x, recipe(file))
 
 
-def test_broken_pictures_are_left_out_by_name_and_keep_nobody_elses_number(tmp_path):
+def test_broken_images_are_left_out_by_name_and_keep_nobody_elses_number(tmp_path):
     names = sorted(photos(tmp_path).rglob("*.png"))
-    whole, _ = open_source(tmp_path, "cifar10", in_memory=False)
-    names[3].write_bytes(b"no picture")
+    whole, _ = open_dataset(tmp_path, "cifar10", in_memory=False)
+    names[3].write_bytes(b"no image")
     for in_memory in (True, False):
-        source, broken = open_source(tmp_path, Preprocessing(16, 16), in_memory=in_memory)
+        source, broken = open_dataset(tmp_path, Preprocessing(16, 16), in_memory=in_memory)
         assert len(source) == 11 and len(broken) == 1 and names[3].name in broken[0]
         assert np.delete(whole.labels, 3).tolist() == source.labels.tolist()
     assert source.numbers.tolist() == [0, 1, 2, *range(4, 12)]
 
 
-def test_pictures_of_any_size_cannot_be_trained_on(tmp_path):
+def test_images_of_any_size_cannot_be_trained_on(tmp_path):
     with pytest.raises(ValueError, match="with a crop"):
-        open_source(photos(tmp_path), Preprocessing(None, None))
+        open_dataset(photos(tmp_path), Preprocessing(None, None))
 
 
 def test_it_learns_and_the_best_weights_are_kept(tmp_path):
@@ -116,7 +116,7 @@ def test_it_learns_and_the_best_weights_are_kept(tmp_path):
 def gradients(model, recipe, batch):
     trainer = Trainer(model, recipe, drawn_source())
     trainer.update(batch)
-    return {name: box.grad for name, box in model.named_parameters()}
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 def test_accumulated_gradients_are_the_batchs():
@@ -132,7 +132,7 @@ def test_accumulated_gradients_are_the_batchs():
 
 def test_mix_up_is_the_loss_of_mixed_labels():
     from npresnet import ops
-    from npresnet.training.objective import cross_entropy
+    from npresnet.training.step import cross_entropy
     rng = np.random.default_rng(0)
     logits, labels, share = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), 0.7
     loss, pullback = cross_entropy(logits, labels, share, 0.0)
@@ -154,11 +154,11 @@ def test_frozen_parts_do_not_move():
 def test_infinity_is_named_by_its_layer():
     trainer = Trainer(small_model(), SMALL, drawn_source())
     batch = next(trainer.batches.epoch(0))
-    box = dict(trainer.model.train().named_arrays())["layer2.1.conv1.weight"]
-    box.value = np.full_like(box.value, 1e38)
+    parameter = dict(trainer.model.train().named_arrays())["layer2.1.conv1.weight"]
+    parameter.value = np.full_like(parameter.value, 1e38)
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"output of layer2\.1\.\w+ is not finite"):
         trainer.update(batch)
-    box.value = np.full_like(box.value, np.nan)
+    parameter.value = np.full_like(parameter.value, np.nan)
     with pytest.raises(TrainingError, match=r"layer2\.1\.conv1\.weight holds values"):
         trainer.update(batch)
     broken = batch._replace(x=np.where(batch.x > 0, np.float32(np.inf), batch.x))
@@ -168,9 +168,9 @@ def test_infinity_is_named_by_its_layer():
 
 def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
     trainer = Trainer(small_model(), SMALL, drawn_source())
-    box, batch = dict(trainer.model.named_arrays())["layer3.0.conv2.weight"], next(trainer.batches.epoch(0))
-    monkeypatch.setattr(type(box), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is box else 1)))
+    parameter, batch = dict(trainer.model.named_arrays())["layer3.0.conv2.weight"], next(trainer.batches.epoch(0))
+    monkeypatch.setattr(type(parameter), "accumulate",
+                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
     before = trainer.model.state_dict()
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"layer3\.0\.conv2\.weight"):
         trainer.update(batch)
@@ -178,9 +178,9 @@ def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
         assert parameter.value is before[name]
 
 
-def test_a_class_without_pictures_has_no_accuracy(model):
+def test_a_class_without_images_has_no_accuracy(model):
     source = drawn_source(12)
-    result = evaluate(model, Source(source.labels % 2, source.classes, pixels=source.pixels))
+    result = evaluate(model, Dataset(source.labels % 2, source.classes, pixels=source.pixels))
     assert result["per_class"]["class2"] is None and None not in list(result["per_class"].values())[:2]
     assert as_lines(result)[-1].split() == ["class2", "–"]
 
@@ -188,8 +188,10 @@ def test_a_class_without_pictures_has_no_accuracy(model):
 def test_the_report_counts(tmp_path):
     trainer = run(replace(SMALL, epochs=1))
     source = drawn_source()
-    result = evaluate(trainer.learned(), source)
-    confusion, predicted = np.array(result["confusion"]), predict(trainer.learned(), source)[1]
+    result = evaluate(trainer.inference_model(), source)
+    with pytest.warns(DeprecationWarning, match="inference_model"):
+        assert trainer.learned().spec == trainer.model.spec
+    confusion, predicted = np.array(result["confusion"]), predict(trainer.inference_model(), source)[1]
     for i, j in np.ndindex(3, 3):
         assert confusion[i, j] == ((source.labels == i) & (predicted == j)).sum()
     assert result["right"] == confusion.trace() and result["total"] == 48
@@ -211,7 +213,7 @@ def test_splits_take_from_every_class_alike():
         split(source, 60, 0)
 
 
-def test_every_picture_comes_once_an_epoch_in_a_new_order():
+def test_every_image_comes_once_an_epoch_in_a_new_order():
     source = drawn_source(50)
     batches = Batches(source, small_model().preprocessing, 16)
     orders = [np.concatenate([batch.x[:, 0, 0, 0] for batch in batches.epoch(epoch)]) for epoch in (0, 1)]
@@ -223,11 +225,11 @@ def test_every_picture_comes_once_an_epoch_in_a_new_order():
 
 
 def test_the_terminal_looks_ten_times_a_second_at_most(monkeypatch):
-    from npresnet.training import progress as watch
+    from npresnet.training import progress
     shown, now = [], [100.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     bar = SimpleNamespace(console=SimpleNamespace(file=None), update=lambda task, **what: shown.append(what))
-    trainer, terminal = Trainer(small_model(), SMALL, drawn_source()), watch.Terminal(bar, 0)
+    trainer, terminal = Trainer(small_model(), SMALL, drawn_source()), progress.ProgressBar(bar, 0)
     trainer.totals = [30.0, 5, 10]
     for number in range(25):
         now[0], trainer.step = 100 + number / 64, number + 1

@@ -105,7 +105,7 @@ def test_distances():
 def test_the_recipe_is_frozen():
     assert draw("images", (3,)).tolist() == RECIPE
     model = draw_weights(build("resnet20"))
-    assert all(np.unique(box.value).size == box.value.size for box in model.parameters() if box.value.size > 1)
+    assert all(np.unique(p.value).size == p.value.size for p in model.parameters() if p.value.size > 1)
     many = draw("anything", (100_000,))
     assert abs(many.mean()) < 0.01 and abs((many**2).mean() - 1 / 3) < 0.01 and many.min() >= -1 and many.max() < 1
     for other in (np.roll(many, 1), draw("a", many.shape)):

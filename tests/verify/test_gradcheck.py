@@ -80,7 +80,7 @@ def test_the_model_stays_as_it_is():
     for key, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[key])
         assert value.dtype == before[key].dtype
-    assert model.training and all(box.grad is None for box in model.parameters())
+    assert model.training and all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_loss_of_a_network_that_is_sure():
@@ -136,9 +136,9 @@ def noisy_gradient(x):
 
 
 @pytest.mark.parametrize("fn", [dropout, dropout_with_a_mistake_where_masks_differ, noisy_gradient])
-def test_a_function_that_answers_twice_differently_is_wrong(fn):
+def test_a_function_of_two_results_is_wrong(fn):
     report = gradcheck(fn, np.random.default_rng(1).standard_normal(28))
-    assert not report and "two calls give two answers" in report.conclusion()
+    assert not report and "two calls give two results" in report.conclusion()
     assert [row.verdict for row in report.rows] == ["WRONG"]
 
 

@@ -55,7 +55,7 @@ def test_float64(keras, tmp_path, original, monkeypatch):
     theirs.save(tmp_path / "net.keras")
     x = images().astype(np.float64)                                     # Keras rounds what it is given to float32
     ours = load_model(tmp_path / "net.keras").astype(np.float64)
-    assert ours.spec.options == {"softmax": False}                      # the configuration tells
+    assert ours.spec.options == {"softmax": False}                      # as the configuration says
     load_weights(ours, tmp_path / "net.keras")
     expected = keras.ops.convert_to_numpy(theirs(x.transpose(0, 2, 3, 1)))
     assert expected.dtype == np.float64

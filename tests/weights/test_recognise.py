@@ -1,4 +1,4 @@
-"""recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and told."""
+"""recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and named in ``also``."""
 
 import json
 from pathlib import Path
@@ -22,8 +22,8 @@ def shapes_of(name, **options):
 @pytest.mark.parametrize("name", [name for name in FAMILY if name not in BIG])
 def test_every_network_is_known_by_its_keys_and_shapes(name):
     found = recognise(shapes_of(name, num_classes=7, in_channels=4))
-    twin = name.replace("plain", "resnet") if len(FAMILY[name].build.keywords["depths"]) == 3 else name
-    assert (found.name, found.num_classes, found.in_channels, found.source) == (twin, 7, 4, "keys")
+    expected = name.replace("plain", "resnet") if len(FAMILY[name].structure.depths) == 3 else name
+    assert (found.name, found.num_classes, found.in_channels, found.source) == (expected, 7, 4, "keys")
     assert found.classes is None and found.dataset is None
     rebuilt = build(found.name, found.num_classes, in_channels=4, dialect=found.dialect, **found.options)
     assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {

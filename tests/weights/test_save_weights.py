@@ -1,4 +1,4 @@
-"""save_weights: what it writes is read by the libraries it is meant for, and is there whole or not at all."""
+"""save_weights: what it writes is read by the libraries it is meant for, and appears complete or not at all."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from npresnet.data import Preprocessing
-from npresnet.formats.atomic import replacing
+from npresnet.formats.atomic import atomic_write
 from npresnet.models import Spec, build
 from npresnet.nn import Linear
 from npresnet.weights import Checkpoint, WeightsError, read_weights, recognise, save_weights
@@ -40,9 +40,9 @@ def same(found, wanted):
 @pytest.fixture
 def model():
     model = build("resnet20", num_classes=3)
-    for _, box in model.named_arrays():
-        if box.value.dtype.kind == "f":
-            box.value = RNG.standard_normal(box.value.shape).astype(np.float32)
+    for _, parameter in model.named_arrays():
+        if parameter.value.dtype.kind == "f":
+            parameter.value = RNG.standard_normal(parameter.value.shape).astype(np.float32)
     model.classes = ("cat", "dög", "bird")
     return model
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
     ("classes", ("cat", "dog"), "model.classes must be None or 3 names"), ("classes", (0, 1, 2), "3 names"),
     ("classes", "abc", "3 names"), ("classes", (), "3 names"),
     ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
-    ("preprocessing", {"size": 3}, "not a preprocessing recipe"),
+    ("preprocessing", {"size": 3}, "not the fields of a preprocessing"),
     ("preprocessing", 224, "model.preprocessing: a int does not say"),
     ("fc", Linear(64, 7), "model.classes must be None or 7 names"),
     ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'")])
@@ -172,7 +172,7 @@ def test_names_that_a_container_needs_itself_are_refused(tmp_path):
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "w.npz"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["w.npz"]
@@ -182,10 +182,10 @@ def test_a_failed_write_names_the_file_and_not_its_neighbour(tmp_path):
     (tmp_path / "folder.npz/x").mkdir(parents=True)
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "none/w.npz", tmp_path / "file/w.npz", tmp_path / "folder.npz"):
-        with pytest.raises(OSError) as caught, replacing(path):
+        with pytest.raises(OSError) as caught, atomic_write(path):
             pass
         assert caught.value.filename == str(path) and ".tmp" not in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "w.npz"):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_write(tmp_path / "w.npz"):
         (tmp_path / "other").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.npz"]
 

@@ -60,5 +60,5 @@ def test_both_constructions_give_the_same_numbers(size):
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(pullback(dy), model_pullback(dy))
     assert set(grads) == {name for name, _ in model.named_parameters()}
-    for name, box in model.named_parameters():
-        np.testing.assert_array_equal(grads[name], box.grad)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(grads[name], parameter.grad)

@@ -45,8 +45,8 @@ def test_three_kinds_of_bottleneck():
 
 def test_the_wrong_block_is_wrong_in_three_ways():
     block = WrongBlock()
-    for box in block.parameters():
-        box.value = 0.1 * rng.standard_normal(box.value.shape).astype(np.float32)
+    for parameter in block.parameters():
+        parameter.value = 0.1 * rng.standard_normal(parameter.value.shape).astype(np.float32)
     x, z = rng.standard_normal((2, 1, 64, 6, 6)).astype(np.float32)
     assert block(x).shape == x.shape                                         # 1: the size never shrinks
     with pytest.raises(ValueError, match="channels"):                        # 2: 64 filters, always
@@ -60,14 +60,14 @@ def test_the_wrong_block_is_wrong_in_three_ways():
 
 def test_batch_norms_made_in_the_call_are_never_tracked():
     block = UntrackedNormBlock(4).train()
-    for box in block.parameters():
-        box.value = rng.standard_normal(box.value.shape).astype(np.float32)
+    for parameter in block.parameters():
+        parameter.value = rng.standard_normal(parameter.value.shape).astype(np.float32)
     assert set(block.state_dict()) == {f"conv{i}.{what}" for i in (1, 2) for what in ("weight", "bias")}
     assert not [module for module in block.modules() if isinstance(module, BatchNorm2d)]
     x = 5 + 3 * rng.standard_normal((8, 4, 6, 6)).astype(np.float32)
     trained, pullback = block.vjp(x)
     pullback(np.ones_like(trained))
-    assert all(box.grad is not None for box in block.parameters())           # the convolutions do learn
+    assert all(parameter.grad is not None for parameter in block.parameters())           # the convolutions do learn
     block.eval()
     norm = block.norm1
     np.testing.assert_allclose(norm(x), x / np.sqrt(np.float32(1.001)), rtol=1e-6)    # it predicts without normalizing

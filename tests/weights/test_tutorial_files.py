@@ -5,7 +5,7 @@ import pytest
 
 from npresnet import load_model
 
-from ..support.keras_twins import twins
+from ..support.keras_tutorials import builders
 from ..support.libraries import assert_close, images, randomise_keras
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def library(request):
 
 def test_first_tutorial_sequential(library, tmp_path):
     keras, formats, _ = library
-    model = twins(keras)[0](classes=6)
+    model = builders(keras)[0](classes=6)
     model(np.zeros((1, *SHAPE), np.float32))
     assert model.count_params() == 25610152 - 994 * 2049
     randomise_keras(model)
@@ -51,7 +51,7 @@ def test_first_tutorial_sequential(library, tmp_path):
 
 def test_first_tutorial_functional(library, tmp_path):
     keras, _, formats = library
-    model = twins(keras)[1](6, SHAPE)
+    model = builders(keras)[1](6, SHAPE)
     randomise_keras(model)
     compare(model, saved(model, tmp_path, formats), "resnet50", "keras-tutorial-a", 6)
 
@@ -59,7 +59,7 @@ def test_first_tutorial_functional(library, tmp_path):
 @pytest.mark.parametrize("name, parameters", [("resnet18", 11703912 - 992 * 513), ("resnet50", 25636712 - 992 * 2049)])
 def test_second_tutorial(library, tmp_path, name, parameters):
     keras, formats, _ = library
-    model = twins(keras)[2](name, 8)
+    model = builders(keras)[2](name, 8)
     model(np.zeros((1, *SHAPE), np.float32))
     assert model.count_params() == parameters
     randomise_keras(model)

@@ -245,16 +245,16 @@ def test_what_no_download_left_is_not_written_to(make, fetch, tmp_path):
 
 
 def test_two_downloads_do_not_write_one_part(fetch):
-    """The second is told, while the first is under way."""
-    told = []
+    """The second is refused while the first runs."""
+    refused = []
 
     def answer(handler):
         with pytest.raises(WeightsError, match="another download is writing it"):
             fetch(Server(ranged()))
-        told.append(True)
+        refused.append(True)
         ranged()(handler)
     fetch(Server(answer))
-    assert told and fetch.file.read_bytes() == CONTENT
+    assert refused and fetch.file.read_bytes() == CONTENT
 
 
 def test_https_is_never_left():

@@ -1,5 +1,8 @@
 """The algorithm of a convolution, and the kernel's arguments."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
@@ -8,18 +11,20 @@ from ...kernels.cpu.conv.cost_model import band_partition, product_partition, wi
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.program import entry_points
 from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
-from ..shapes import conv_window, numbers, pool_window
+from ..graph import Node
+from ..shapes import Image, conv_window, numbers, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
 from .step import Step, over, stored
 
-TILES = (4, 2)                 # Winograd tiles that may be chosen
+TILES = (4, 2)                 # Winograd's, to choose from
 POOLED_ROWS = 4                # rows a band of the fused stem pools
 GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
 GROUPED_ROWS = 7               # rows of an item
 
 
-def convolution(node, x, y, n, threads, packed, zeros) -> Step:
-    """The step of a convolution for ``n`` images at a time."""
+def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Callable[..., Any],
+                zeros: np.ndarray) -> Step:
+    """The step of a convolution for ``n`` images at a time, by the cheapest algorithm that computes it."""
     window = conv_window(node, x)
     raw = node.inputs[0].kind == "input"                      # the net's input is channels first, unpadded
     channels = x.channels if raw else x.stored
@@ -40,42 +45,42 @@ def convolution(node, x, y, n, threads, packed, zeros) -> Step:
 
 def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     w, _ = packed(node, "direct", lambda: direct(node.weight, 1, x.stored))
-    cut = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
+    partition = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
         return Product(x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0,
-                       cut.block, cut.splits)
+                       partition.block, partition.splits)
 
-    return Step(node, _named("product", cut), x, y, entry_points.product, arguments,
-                lambda n: over(n * y.height * y.width, cut.block) * cut.splits)
+    return Step(node, _named("product", partition), x, y, entry_points.product, arguments,
+                lambda n: over(n * y.height * y.width, partition.block) * partition.splits)
 
 
 def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
-    """The cheapest of direct convolution and Winograd's, by the cost model."""
+    """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
-    direct_cut = band_partition(n, y.height, y.width, depth, y.stored, threads)
-    cuts = {0: direct_cut}
+    direct_partition = band_partition(n, y.height, y.width, depth, y.stored, threads)
+    partitions = {0: direct_partition}
     if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
         for m in TILES:
             tiles = n * -(-y.height // m) * -(-y.width // m)
-            cuts[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
-    m = min(cuts, key=lambda m: cuts[m].cost)
+            partitions[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
+    m = min(partitions, key=lambda m: partitions[m].cost)
     if m:
-        return _winograd(node, x, y, window, m, cuts[m], packed, bias, zeros)
-    return _direct(node, x, y, window, channels, groups, raw, direct_cut, packed, bias)
+        return _winograd(node, x, y, window, m, partitions[m], packed, bias, zeros)
+    return _direct(node, x, y, window, channels, groups, raw, direct_partition, packed, bias)
 
 
-def _direct(node, x, y, window, channels, groups, raw, cut, packed, bias) -> Step:
+def _direct(node, x, y, window, channels, groups, raw, partition, packed, bias) -> Step:
     w, merged = packed(node, "direct", lambda: direct(node.weight, groups, channels))
-    strides, size = _strides(x, channels, raw), band_bytes(cut.block, y.width, channels, numbers(window))
+    strides, size = _strides(x, channels, raw), band_bytes(partition.block, y.width, channels, numbers(window))
 
     def arguments(n, x_at, y_at, residual):
         return Convolution(x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at,
-                           stored(n, y), residual, node.floor == 0, cut.block, cut.splits)
+                           stored(n, y), residual, node.floor == 0, partition.block, partition.splits)
 
-    return Step(node, _named("direct", cut), x, y, entry_points.convolution, arguments,
-                lambda n: n * over(y.height, cut.block) * cut.splits, work_bytes=size)
+    return Step(node, _named("direct", partition), x, y, entry_points.convolution, arguments,
+                lambda n: n * over(y.height, partition.block) * partition.splits, work_bytes=size)
 
 
 def _fills_vectors(node, groups, window, raw) -> bool:
@@ -113,22 +118,22 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
                 lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
 
 
-def _winograd(node, x, y, window, m, cut, packed, bias, zeros) -> Step:
+def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
     u = packed(node, f"winograd {m}", lambda: transformed(node.weight, m, x.stored))
     padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
 
     def arguments(n, x_at, y_at, residual):
-        return Winograd(x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0, cut.block,
-                        cut.splits, zeros)
+        return Winograd(x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0,
+                        partition.block, partition.splits, zeros)
 
-    return Step(node, _named(f"winograd F({m}x{m})", cut), x, y,
+    return Step(node, _named(f"winograd F({m}x{m})", partition), x, y,
                 entry_points.winograd2 if m == 2 else entry_points.winograd4, arguments,
-                lambda n: over(n * tiles, cut.block) * cut.splits,
-                work_bytes=winograd_bytes(m, cut.block, x.stored))
+                lambda n: over(n * tiles, partition.block) * partition.splits,
+                work_bytes=winograd_bytes(m, partition.block, x.stored))
 
 
-def _named(algorithm, cut) -> str:
-    return f"{algorithm} {cut.block}" + f"/{cut.splits}" * (cut.splits > 1)
+def _named(algorithm, partition) -> str:
+    return f"{algorithm} {partition.block}" + f"/{partition.splits}" * (partition.splits > 1)
 
 
 def _strides(image, channels, raw) -> tuple:

@@ -1,4 +1,4 @@
-"""The engine for NumPy arrays: a plan for each size of input, walked through by a thread pool in one call.
+"""The engine for NumPy arrays: a plan for each size of input, carried out by a thread pool in one call.
 
     model -> steps (lower, fold, fuse) -> a plan for a size of input (algorithms, buffers) -> run
 """
@@ -6,47 +6,48 @@
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..base import BaseEngine
-from ..buffers import Buffers
+from ...backend import Array
+from ...kernels.cpu.threads import default_threads
+from ...nn import Module
+from ..base import Engine
+from ..graph import Node, fuse, lower
+from .buffers import Buffers
+from .plan import Plan, batch_limit
 
 
-class Engine(BaseEngine):
-    """A model compiled to steps.  ``engine(x)`` runs it; ``print(engine.plan)`` shows the last plan.
-
-    Plans are made for each batch and image size when first met, and kept for the last few.  Calls from several threads
-    take turns.
+class CpuEngine(Engine):
+    """The engine on a CPU, in float32.
 
     A call takes the buffers for itself and gives them back when all is done.  One that a signal or an error ends does
-    not: a thread of the team may still be at work there.  The next call then finds none, and allocates.
+    not: a thread of the pool may still be at work there.  The next call then finds none, and allocates.
     """
 
-    def __init__(self, model, threads=None, profile=False):
-        from ...kernels.cpu.threads import default_threads
-        from ..graph import fuse, lower
-        self.nodes = fuse(lower(model))
-        for node in self.nodes:                                   # folded in float64, kept in float32
-            if node.weight is not None:
+    def __init__(self, model: Module, threads: int | None = None, profile: bool = False):
+        nodes = fuse(lower(model))
+        for node in nodes:                                        # folded in float64, kept in float32
+            if node.weight is not None and node.bias is not None:
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
-        super().__init__(model)
-        self.threads = threads or default_threads()
-        self.profile = profile
-        self._packed, self._buffers = {}, None
+        super().__init__(model, nodes)
+        self.threads, self.profile = threads or default_threads(), profile
+        self._packed: dict[tuple[Node, str], Any] = {}
+        self._buffers: Buffers | None = None
         self.lock = threading.RLock()                            # a signal's handler may call, too
         _engines.add(self)
-        channels = [max(node.weight.shape[:2]) for node in self.nodes if node.kind == "conv"]
+        channels = [max(node.weight.shape[:2]) for node in nodes if node.kind == "conv" and node.weight is not None]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
 
-    def run(self, x):
-        from .plan import batch_limit
+    def run(self, x: Array) -> Array:
         limit = batch_limit(self.nodes, x.shape[1:])
-        results = [self._part(part) for part in np.array_split(x, -(-len(x) // limit))]
+        results = [self._run_part(part) for part in np.array_split(x, -(-len(x) // limit))]
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def _part(self, x):
-        plan = self.planned(x.shape)
+    def _run_part(self, x):
+        plan = self.plan_for(x.shape)
         buffers, self._buffers = self._buffers, None
         needed = plan.arena_bytes, plan.work_bytes * self.threads
         buffers = buffers.grown(needed) if buffers else Buffers(needed)
@@ -54,12 +55,11 @@ class Engine(BaseEngine):
         self._buffers = buffers
         return y
 
-    def made(self, shape):
-        from .plan import Plan
-        return Plan(self.nodes, shape[0], shape[1:], self.threads, self._keep, self._zeros)
+    def make_plan(self, shape: tuple[int, ...]) -> Plan:
+        return Plan(self.nodes, shape[0], shape[1:], self.threads, self._packed_weights, self._zeros)
 
-    def _keep(self, node, key, make):
-        """Packed weights, made once."""
+    def _packed_weights(self, node: Node, key: str, make: Callable[[], Any]) -> Any:
+        """A step's weights as an algorithm reads them, packed once."""
         if (node, key) not in self._packed:
             self._packed[node, key] = make()
         return self._packed[node, key]
@@ -74,7 +74,7 @@ class Engine(BaseEngine):
         """Memory of activations and workspaces."""
         return sum(self._buffers.sizes) if self._buffers else 0
 
-    def checked(self, x):
+    def checked(self, x: Array) -> Array:
         x = np.asarray(x)
         if x.dtype != np.float32:
             raise TypeError(f"the engine works in float32, not {x.dtype}; convert with astype(np.float32)")

@@ -1,20 +1,23 @@
 """A plan as a table: what each step computes, how, and what it costs."""
 
+from typing import Any
 
-def table(plan) -> str:
-    """One line a step; the share of time only where the engine was made with ``profile=True``."""
+from ...tables import text_lines
+
+
+def table(plan: Any) -> str:
+    """One line for each step of a :class:`~.plan.Plan`, with its share of the time where steps are timed."""
     total, timed = sum(plan.seconds.values()), any(plan.seconds.values())
-    head = ["step", "algorithm", "input", "output", "then", "images", "MMAC", "workspace"]
-    rows = [head + ["time", "GFLOP/s"] * timed]
+    header = ["step", "algorithm", "input", "output", "then", "images", "MMAC", "workspace"]
+    rows = [header + ["time", "GFLOP/s"] * timed]
     for count, steps in plan.segments:
         for step in steps:
             row = [step.node.name, step.algorithm, _size(step.x), _size(step.y), _then(step.node), str(count),
                    f"{step.macs / 1e6:.1f}" if step.macs else "", f"{step.work_bytes / 1024:.0f} KiB"]
             rows.append(row + _time(plan, step, total) if timed else row)
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     summary = f"{plan.n} image(s); buffers {plan.arena_bytes / 2**20:.1f} MiB"
-    return "\n".join([*lines, summary + (f"; {total / plan.calls * 1e3:.2f} ms a batch" if timed else "")])
+    return "\n".join([*text_lines(rows),
+                      summary + (f"; {total / plan.calls * 1e3:.2f} ms a batch" if timed else "")])
 
 
 def _size(image) -> str:

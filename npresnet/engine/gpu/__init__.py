@@ -1,1 +1,1 @@
-"""The engine on a GPU: fused steps, the fastest measured, recorded as one CUDA graph."""
+"""The engine on a GPU: fused steps, each by the algorithm measured to be the fastest, recorded as one CUDA graph."""

@@ -1,6 +1,8 @@
-"""Which of several ways to do the same is the fastest on this GPU."""
+"""Measuring which of several equivalent launches is the fastest on this GPU."""
 
+from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 from ...backend import captured
 
@@ -8,11 +10,11 @@ REPEATS = 5              # in one graph, so that the time to start it is shared
 ROUNDS = 3
 
 
-def fastest(cupy, runs) -> int:
-    """The number of the run that takes the device the least time, by medians; 0 where there is no choice.
+def autotune(cupy: Any, runs: Sequence[Callable[[], Any]]) -> int:
+    """The index of the run that takes the device the least time, by medians; 0 where there is no choice.
 
-    Each is launched once, which compiles it, and then timed as a graph: by itself a launch from Python takes longer
-    than what it launches.
+    Each is launched once, which compiles it, and then timed as a graph: a launch from Python takes longer than the
+    kernel that it launches.
     """
     if len(runs) == 1:
         return 0

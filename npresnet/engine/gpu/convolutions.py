@@ -1,42 +1,47 @@
-"""The ways to compute a convolution of the plan on a GPU; which is taken is measured once for each size."""
+"""The algorithms for a convolution of the plan on a GPU; which one runs is measured once for each size."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from ...backend import array_namespace
+from ...backend import Array, array_namespace
 from ...kernels.gpu.affine import affine
-from ...kernels.gpu.conv import convolve
+from ...kernels.gpu.conv import explicit_gemm
 from ...kernels.gpu.im2col import Columns, matrix
-from ...kernels.gpu.implicit_gemm import TILES, best_tile, direct, splits_for, suits
-from ...kernels.gpu.launch import wide
-from ..graph import NO_FLOOR
+from ...kernels.gpu.implicit_gemm import TILES, best_tile, implicit_gemm, splits_for, supports
+from ...kernels.gpu.launch import sum_dtype
+from ..graph import NO_FLOOR, Node
 from ..shapes import Image, conv_window
-from .autotune import fastest
+from .autotune import autotune
+from .resources import Resources
+
+Named = tuple[str, Callable[[], Any]]           # an algorithm's name and its launch
 
 
-class Work(NamedTuple):
-    """max(X̃ Wᵀ + bias + residual, floor) → y, channels last; ``bias`` is None where it is zero."""
+class Convolution(NamedTuple):
+    """y = max(X̃ Wᵀ + bias + residual, floor), channels last; ``bias`` is None where it is zero."""
 
-    x: object
-    w: object
-    bias: object
-    residual: object
+    x: Array
+    w: Array
+    bias: Array | None
+    residual: Array | None
     floor: float
-    y: object
+    y: Array
     columns: Columns
     tf32: bool
 
 
-def convolution(engine, node, reads, y):
-    """The name and the launch of the fastest way."""
+def convolution(resources: Resources, node: Node, reads: list[Array], y: Array) -> Named:
+    """The fastest algorithm for the convolution of ``node``."""
     x, groups = reads[0], getattr(node.module, "groups", 1)
-    window = conv_window(node, Image(*x.shape[1:]))
-    columns = Columns(window, (len(x), x.shape[3], *x.shape[1:3]), groups)
-    w, bias = engine.weights(node, lambda: _weights(engine.xp, node, x, groups))
-    work = Work(x, w, bias, (reads[1:] or [None])[0], node.floor, y, columns, engine.tf32)
-    ways = list(_ways(work, engine.scratch))
-    key = columns, w.shape, bias is None, work.residual is None, node.floor
-    name, run = ways[engine.choice(key, lambda: fastest(engine.xp, [run for _, run in ways]))]
-    return " ".join([name, *["+ shortcut"] * (work.residual is not None), *["relu"] * (node.floor == 0)]), run
+    n, height, width, channels = x.shape
+    columns = Columns(conv_window(node, Image(height, width, channels)), (n, channels, height, width), groups)
+    w, bias = resources.weights(node, lambda: _weights(resources.xp, node, x, groups))
+    residual = reads[1] if len(reads) > 1 else None
+    work = Convolution(x, w, bias, residual, node.floor, y, columns, resources.tf32)
+    candidates = list(_candidates(work, resources.scratch))
+    key = columns, w.shape, bias is None, residual is None, node.floor
+    name, run = candidates[resources.choice(key, lambda: autotune(resources.xp, [run for _, run in candidates]))]
+    return " ".join([name, *["+ shortcut"] * (residual is not None), *["relu"] * (node.floor == 0)]), run
 
 
 def _weights(xp, node, x, groups):
@@ -44,43 +49,42 @@ def _weights(xp, node, x, groups):
     weight = xp.asarray(node.weight, x.dtype)
     if weight.shape[1] * groups < x.shape[3]:
         weight = xp.pad(weight, ((0, 0), (0, x.shape[3] - weight.shape[1]), (0, 0), (0, 0)))
-    return matrix(weight, groups), xp.asarray(node.bias, wide(x.dtype)) if node.bias.any() else None
+    return matrix(weight, groups), xp.asarray(node.bias, sum_dtype(x.dtype)) if node.bias.any() else None
 
 
-def _ways(work, scratch):
-    """(name, launch) of each, the one that is likely the fastest first."""
-    summed = list(_direct(work, scratch))
-    product = _product(work, scratch)
-    yield from [product, *summed] if work.columns.pointwise else [*summed, product]
+def _candidates(work, scratch) -> Iterator[Named]:
+    """Every algorithm that supports the convolution, the one that is likely the fastest first."""
+    implicit, explicit = list(_implicit(work, scratch)), _explicit(work, scratch)
+    yield from [explicit, *implicit] if work.columns.pointwise else [*implicit, explicit]
 
 
-def _direct(work, scratch):
-    """Sums without columns: by every tile, and with several blocks for a tile where few blocks have work."""
+def _implicit(work, scratch) -> Iterator[Named]:
+    """Without columns in memory: by every tile, and with several blocks for a tile where few blocks have work."""
     x, w, bias, residual, floor, y, columns, tf32 = work
-    if not suits(columns, w.shape[1], x, w):
+    if not supports(columns, w.shape[1], x, w):
         return
     first = best_tile(x, w, columns, tf32)
     for tile in sorted(TILES.of(x.dtype, tf32), key=lambda tile: tile != first):
         for splits in sorted({splits_for(x, w, columns, tile), 1}, reverse=True):
-            parts = None if splits == 1 else scratch((splits, *y.shape), wide(x.dtype))
+            parts = None if splits == 1 else scratch((splits, *y.shape), sum_dtype(x.dtype))
 
             def run(tile=tile, parts=parts):
-                direct(x, w, columns, bias, residual, floor, out=y, tile=tile, parts=parts, tf32=tf32)
+                implicit_gemm(x, w, columns, bias, residual, floor, out=y, tile=tile, parts=parts, tf32=tf32)
 
-            yield f"direct {tile}" + f"/{splits}" * (splits > 1), run
+            yield f"implicit GEMM {tile}" + f"/{splits}" * (splits > 1), run
 
 
-def _product(work, scratch):
+def _explicit(work, scratch) -> Named:
     """A product of cuBLAS, over columns in memory where the kernel is not 1×1; then the rest, in place."""
     x, w, bias, residual, floor, y, columns, tf32 = work
     xp, (kh, kw) = array_namespace(x), columns.window.kernel
-    room = columns.workspace(x, columns.parts(x.itemsize), scratch)
+    workspace = columns.workspace(x, columns.parts(x.itemsize), scratch)
     plain = bias is None and residual is None and floor == NO_FLOOR
-    ones = xp.ones(y.shape[3], dtype=wide(x.dtype))
+    ones = xp.ones(y.shape[3], dtype=sum_dtype(x.dtype))
     shift = xp.zeros_like(ones) if bias is None else bias
 
     def run():
-        convolve(x, w, columns, out=y, room=room, tf32=tf32)
+        explicit_gemm(x, w, columns, out=y, workspace=workspace, tf32=tf32)
         if not plain:
             affine(y, ones, shift, residual, floor, out=y)
 

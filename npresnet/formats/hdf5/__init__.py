@@ -1,1 +1,1 @@
-"""HDF5, read without any library: the file's structure, its objects, their attributes."""
+"""HDF5 without any library: the file's structure, its objects, their attributes."""

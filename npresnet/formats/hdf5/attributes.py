@@ -1,15 +1,18 @@
-"""What the messages of an HDF5 object [H] say in detail: shapes, datatypes, and attributes, which are texts here.
+"""Reads the messages of an HDF5 object [H] that hold shapes, datatypes and attributes; attributes are texts here.
+
+Datatypes other than integers, IEEE floats and strings, attributes that are no texts, versions that Keras does not write
+and attributes kept outside the object are refused.
 
 [H] HDF5 File Format Specification Version 3.0, the sections named below
 """
 
 import math
 
-from ..errors import WeightsError, shown
+from ..errors import WeightsError, quoted
 from ..stream import Stream
-from ..tensors import DTYPES
+from ..tensors import DTYPES, MAX_DIMENSIONS
 from .file import NEWER
-from .objects import ATTRIBUTE, MANY_ATTRIBUTES
+from .objects import ATTRIBUTE, MANY_ATTRIBUTES, Object
 
 INTEGER, FLOAT, STRING, VARYING = 0, 1, 3, 9                     # classes of datatypes
 FLOATS = {  # IEEE 754: bit offset, precision, exponent's place and size, mantissa's place and size, bias
@@ -17,16 +20,16 @@ FLOATS = {  # IEEE 754: bit offset, precision, exponent's place and size, mantis
     (0, 64, 52, 11, 0, 52, 1023): "float64"}
 
 
-def shape(message):
+def shape(message: Stream) -> tuple[int, ...] | None:
     """The dataspace, IV.A.2.b; None where it is of no elements at all."""
     version, rank, kind = message.unpack("<2BxB")
     message.read(4 if version == 1 else 0)
-    if version not in (1, 2) or rank > 32:
+    if version not in (1, 2) or rank > MAX_DIMENSIONS:
         raise WeightsError(f"a shape {NEWER}")
     return None if (version, kind) == (2, 2) else message.unpack(f"<{rank}Q")
 
 
-def element(message):
+def element(message: Stream) -> tuple[int | None, int, str | None, str]:
     """The datatype, IV.A.2.d: its class, its size in bytes, and torch's name and the byte order of a number."""
     head, flags, size = message.unpack("<2B2xI")
     kind, name = head & 15, None
@@ -39,7 +42,7 @@ def element(message):
     return kind, size, name if name in DTYPES else None, ">" if flags & 1 else "<"
 
 
-def attribute(thing, name):
+def attribute(thing: Object, name: str) -> tuple[Stream, Stream, Stream] | None:
     """(its datatype, its dataspace, its content), IV.A.2.m, or None where there is none of that name."""
     if thing.has(MANY_ATTRIBUTES):
         raise WeightsError(f"a list of attributes {NEWER}")
@@ -58,32 +61,35 @@ def attribute(thing, name):
     return None
 
 
-def strings(thing, key):
+def strings(thing: Object, key: str) -> list[str]:
     """An attribute that lists names, no name twice."""
     names = texts(thing, key)[1]
     if len(set(names)) != len(names):
-        raise WeightsError(f"a name is listed twice under {shown(key)}")
+        raise WeightsError(f"a name is listed twice under {quoted(key)}")
     return names
 
 
-def text(thing, key):
+def text(thing: Object, key: str) -> str | None:
     """An attribute that is one string, or None where there is none of that name."""
-    if attribute(thing, key) is None:
-        return None
     size, items = texts(thing, key)
+    if size is None:
+        return None
     if size != ():
-        raise WeightsError(f"the attribute {shown(key)} is no text but a list")
+        raise WeightsError(f"the attribute {quoted(key)} is no text but a list")
     return items[0]
 
 
-def texts(thing, key):
-    """(shape, strings) of an attribute."""
-    datatype, dataspace, content = attribute(thing, key)
+def texts(thing: Object, key: str) -> tuple[tuple[int, ...] | None, list[str]]:
+    """(shape, strings) of an attribute; (None, []) where there is none of that name."""
+    found = attribute(thing, key)
+    if found is None:
+        return None, []
+    datatype, dataspace, content = found
     (kind, width, *_), size = element(datatype), shape(dataspace)
     if size is None or (kind not in (STRING, VARYING) and math.prod(size)):
-        raise WeightsError(f"the attribute {shown(key)} is no text")
+        raise WeightsError(f"the attribute {quoted(key)} is no text")
     count = math.prod(size)                                      # Keras lists no names as no numbers
-    thing.file.budget.spend(64 * count + 4 * width * count, f"the attribute {shown(key)}")
+    thing.file.budget.spend(64 * count + 4 * width * count, f"the attribute {quoted(key)}")
     if kind == VARYING:
         items = [thing.file.string(*content.unpack("<IQI")) for _ in range(count)]
     else:

@@ -1,51 +1,60 @@
-"""An HDF5 file as a tree of plain arrays.  Whatever would lead elsewhere or inflate is refused."""
+"""Reads an HDF5 file [H] as paths of plain arrays, each stored in one piece (contiguous or compact).
+
+Chunked and packed arrays, arrays in other files, virtual ones, groups nested deeper than 64 (hard links may form a
+ring) and names given twice are refused.
+
+[H] HDF5 File Format Specification Version 3.0, the sections named below
+"""
 
 import math
 
-from ..errors import WeightsError, describing, shown
+from ..errors import WeightsError, error_context, quoted
+from ..stream import Budget, Bytes
 from ..tensors import Storage, Tensor, itemsize
 from .attributes import element, shape
 from .file import NEWER, File
 from .objects import DATASPACE, DATATYPE, EXTERNAL, FILTERS, LAYOUT, NOWHERE, Object
 
-MAX_DEPTH = 64                                                   # hard links may form a ring
+MAX_DEPTH = 64
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)                 # classes of layouts
 
 
-def tree(data, budget):
+def tree(data: Bytes, budget: Budget) -> tuple[Object, dict[str, Object]]:
     """(root, {path: object}) of the whole file, parents first, names in natural order: conv_2 before conv_10."""
-    file, found = File(data, budget), {}
+    file = File(data, budget)
+    found: dict[str, Object] = {}
     root = Object(file, file.root())
     walk(root, "", found, 0)
     return root, found
 
 
-def walk(group, path, found, depth):
+def walk(group: Object, path: str, found: dict[str, Object], depth: int) -> None:
+    """Enter everything below a group into ``found``."""
     if depth > MAX_DEPTH:
         raise WeightsError("its groups are nested without end")
-    for name, address in sorted(group.children(), key=lambda child: natural(child[0])):
+    for name, address in sorted(group.children(), key=lambda child: natural_order(child[0])):
         if path + name in found or "/" in name:
-            raise WeightsError(f"the name {shown(path + name)} is given twice")
+            raise WeightsError(f"the name {quoted(path + name)} is given twice")
         group.file.budget.spend(4 * len(path + name), "the names")
         found[path + name] = member = Object(group.file, address)
         walk(member, f"{path}{name}/", found, depth + 1)
 
 
-def natural(name):
-    """"conv2d_10" → ("conv2d_", 10): a first name without a number comes before its numbered ones."""
+def natural_order(name: str) -> tuple[str, int, str]:
+    """A sorting key by which "conv2d" comes first, "conv2d_2" second and "conv2d_10" third."""
     stem = name.rstrip("0123456789")
     number = name[len(stem):]
     return stem.removesuffix("_"), int(number or -1) if len(number) < 10 else 0, name
 
 
-def rank(dataset):
+def rank(dataset: Object) -> int:
     """The number of a dataset's axes."""
     return len(shape(dataset.message(DATASPACE)) or ())
 
 
-def tensor(dataset, path):
-    """The dataset's numbers as a Tensor: a view of the file, which holds them all, in one piece and unpacked."""
-    with describing(shown(path)):
+def tensor(dataset: Object, path: str) -> Tensor:
+    """The dataset's numbers as a Tensor, a view of the file."""
+    with error_context(quoted(path)):
         layout = dataset.message(LAYOUT)
         version, place = layout.unpack("<2B")                    # IV.A.2.i
         if (version, place) == (4, VIRTUAL) or dataset.has(EXTERNAL):

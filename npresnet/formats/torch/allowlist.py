@@ -1,10 +1,14 @@
 """The allow-list for PyTorch's pickles: what each global that a state dict needs stands for here.
 
-The names follow torch._weights_only_unpickler; what optimizers and schedulers leave in a training checkpoint is
-understood far enough to be passed over.
+Tensors, parameters, storages, dtypes, OrderedDict, Counter, set, Size and device are read; so are the globals that
+optimizers and schedulers leave in a training checkpoint, which are then passed over.  Quantised tensors, tensors with
+conjugate bits and every other global are refused.  The names follow torch._weights_only_unpickler.
 """
 
-from ..errors import WeightsError, shown
+from copy import copy
+from typing import Any
+
+from ..errors import WeightsError, quoted
 from ..tensors import DTYPES, Storage, Tensor
 from ..unpickle.stack_machine import Dict, Refusal, checked_key
 
@@ -26,11 +30,11 @@ class DType(str):
         raise WeightsError("a dtype is no function")
 
 
-def dtype_of(storage_type):
+def dtype_of(storage_type: Any) -> str:
     """The element dtype that a global of the allow-list stands for."""
     kind = getattr(storage_type, "call", None)
     if type(kind) is not DType:
-        raise WeightsError(f"{shown(storage_type)} is no storage type")
+        raise WeightsError(f"{quoted(storage_type)} is no storage type")
     return str(kind)
 
 
@@ -47,14 +51,12 @@ def rebuild_typed_tensor(storage, offset, size, stride, requires_grad, hooks, dt
 
 
 def parameter(data=None, requires_grad=True, hooks=None, state=None):
-    """A Parameter is its data.  One that is made empty gets its data from BUILD."""
+    """A tensor of its own over the same storage.  A Parameter that is made empty gets its data from BUILD."""
     if data is None:
         data = Tensor.contiguous(Storage("float32", 0).fill(b""), (0,))
     if not isinstance(data, Tensor):
-        raise WeightsError(f"a Parameter must hold a tensor, not {shown(data)}")
-    twin = Tensor.__new__(Tensor)
-    vars(twin).update(vars(data))
-    return twin
+        raise WeightsError(f"a Parameter must hold a tensor, not {quoted(data)}")
+    return copy(data)
 
 
 def ordered_dict(pairs=()):
@@ -72,13 +74,13 @@ def plain_set(items=()):
 
 
 def latin1_bytes(text, encoding):
-    """How protocol 2 spells bytes."""
+    """The bytes that protocol 2 writes as text."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
         raise WeightsError("only latin1 text can become bytes")
     return text.encode("latin1")
 
 
-TORCH_GLOBALS = {
+TORCH_GLOBALS: dict[str, Any] = {
     "collections OrderedDict": ordered_dict,
     "collections Counter": counter,
     "builtins set": plain_set,

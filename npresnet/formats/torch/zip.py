@@ -1,19 +1,29 @@
-"""The container of torch.save since 1.6: a zip with <stem>/data.pkl and one member of raw bytes for each storage."""
+"""Reads what torch.save writes since PyTorch 1.6 [T]: a zip with <stem>/data.pkl and a member of raw bytes per storage.
 
-from ..errors import WeightsError, describing, shown
+TorchScript archives, several pickles, storages that are absent, of another length or declared in two ways are refused.
+
+[T] torch/serialization.py, _save and _load
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import WeightsError, error_context, quoted
+from ..stream import Budget
 from ..tensors import Storage
 from ..unpickle.unpickle import unpickle
+from ..zip_archive import ZipArchive
 from .allowlist import CURE, dtype_of
 
 
-def read_torch_zip(archive, allow, budget):
+def read_torch_zip(archive: ZipArchive, allow: Mapping[str, Any], budget: Budget) -> Any:
     """The pickled object, its tensors not yet read.
 
     Persistent id: ("storage", type, key, location, count); the count is of bytes for an UntypedStorage.
     """
     stem = find_stem(archive.names())
     byteorder = find_byteorder(archive, f"{stem}/byteorder")
-    storages = {}
+    storages: dict[str, Storage] = {}
 
     def persistent_load(pid):
         if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage" or type(pid[2]) is not str:
@@ -21,18 +31,18 @@ def read_torch_zip(archive, allow, budget):
         _, kind, key, _, numel = pid
         dtype = dtype_of(kind)
         if key not in storages:
-            with describing(f"storage {shown(key)}"):
+            with error_context(f"storage {quoted(key)}"):
                 storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}/data/{key}"))
         if (storages[key].dtype, storages[key].numel) != (dtype, numel) or type(numel) is not int:
-            raise WeightsError(f"the storage {shown(key)} is declared in two ways")
+            raise WeightsError(f"the storage {quoted(key)} is declared in two ways")
         return storages[key]
 
     return unpickle(archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE,
                     budget=budget)
 
 
-def find_stem(names):
-    """The folder that everything lies in; its name is free ("archive", or the file's own)."""
+def find_stem(names: list[str]) -> str:
+    """The folder that everything lies in, of any name ("archive", or the file's own)."""
     pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
         raise WeightsError(f"a checkpoint holds one data.pkl in one folder, this archive {len(pickles)}")
@@ -42,9 +52,9 @@ def find_stem(names):
     return stem
 
 
-def find_byteorder(archive, name):
-    """Files from before the record existed are little-endian."""
-    told = bytes(archive.read(name)) if name in archive else b"little"
-    if told not in (b"little", b"big"):
-        raise WeightsError(f"unknown byte order {shown(told)}")
-    return "<" if told == b"little" else ">"
+def find_byteorder(archive: ZipArchive, name: str) -> str:
+    """"<" or ">"; files from before the record existed are little-endian."""
+    record = bytes(archive.read(name)) if name in archive else b"little"
+    if record not in (b"little", b"big"):
+        raise WeightsError(f"unknown byte order {quoted(record)}")
+    return "<" if record == b"little" else ">"

@@ -1,10 +1,16 @@
-"""The instructions that push one value which stands in the pickle itself: constants, numbers, text, bytes."""
+"""The instructions [P] that push one value which stands in the pickle itself: constants, numbers, text, bytes.
+
+Lines of more than 1024 bytes, decimal numbers of INT and FLOAT of more than 64, and strings of protocol 0 with escapes
+are refused.
+
+[P] the comments of CPython's Lib/pickletools.py
+"""
 
 from ..errors import WeightsError
-from .stack_machine import registering
+from .stack_machine import Operations, opcode_decorator
 
-LITERALS = {}
-opcode = registering(LITERALS)
+LITERALS: Operations = {}
+opcode = opcode_decorator(LITERALS)
 
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 INTEGERS = {"BININT": "<i", "BININT1": "<B", "BININT2": "<H", "BINFLOAT": ">d"}

@@ -1,16 +1,18 @@
-"""The instructions that unpickle() knows: all of protocols 0 to 4 that plain data uses.
+"""The instructions that unpickle() knows [P]: all of protocols 0 to 4 that plain data uses.
 
 Left out on purpose, so refused by name: EXT1, EXT2, EXT4 (the process's extension registry), OBJ and NEWOBJ_EX
 (other ways to call), NEXT_BUFFER and READONLY_BUFFER (out-of-band data), BYTEARRAY8, FROZENSET, LONG4.  INST, the
 oldest call, is read far enough to name the global it asks for.
+
+[P] the comments of CPython's Lib/pickletools.py
 """
 
-from ..errors import WeightsError, shown
+from ..errors import WeightsError, quoted
 from .literals import LITERALS
-from .stack_machine import Built, Dict, registering
+from .stack_machine import Buildable, Dict, Operations, opcode_decorator
 
-OPERATIONS = dict(LITERALS)  # opcode → what it does to a Machine
-opcode = registering(OPERATIONS)
+OPERATIONS: Operations = dict(LITERALS)
+opcode = opcode_decorator(OPERATIONS)
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
@@ -61,7 +63,7 @@ def _appends(m):
 
 def _extend(m, items):
     if type(m.top) is not list:
-        raise WeightsError(f"the pickle appends to {shown(m.top)}, which is no list")
+        raise WeightsError(f"the pickle appends to {quoted(m.top)}, which is no list")
     m.top.extend(items)
 
 
@@ -79,7 +81,7 @@ def _setitems(m):
 
 def _set_items(m, items):
     if type(m.top) not in (dict, Dict) or len(items) % 2:
-        raise WeightsError(f"the pickle sets items of {shown(m.top)}, or a key has no value")
+        raise WeightsError(f"the pickle sets items of {quoted(m.top)}, or a key has no value")
     m.top.update(zip(m.checked_keys(items[::2], m.top), items[1::2]))
 
 
@@ -87,7 +89,7 @@ def _set_items(m, items):
 def _additems(m):
     items = m.pop_to_mark()
     if type(m.top) is not set:
-        raise WeightsError(f"the pickle adds items to {shown(m.top)}, which is no set")
+        raise WeightsError(f"the pickle adds items to {quoted(m.top)}, which is no set")
     m.top.update(m.checked_keys(items, m.top))
 
 
@@ -126,7 +128,7 @@ def _stack_global(m):
 @opcode("INST")
 def _inst(m):
     module, name = m.stream.line().decode("utf-8"), m.stream.line().decode("utf-8")
-    raise WeightsError(f"refused global {shown(f'{module}.{name}')}: plain data never calls with the opcode INST")
+    raise WeightsError(f"refused global {quoted(f'{module}.{name}')}: plain data never calls with the opcode INST")
 
 
 @opcode("REDUCE", "NEWOBJ")
@@ -138,8 +140,8 @@ def _reduce(m):
 @opcode("BUILD")
 def _build(m):
     state = m.pop()
-    if not isinstance(m.top, Built):
-        raise WeightsError(f"the pickle sets the state of {shown(m.top)}, which has none")
+    if not isinstance(m.top, Buildable):
+        raise WeightsError(f"the pickle sets the state of {quoted(m.top)}, which has none")
     m.top.build(state)
 
 

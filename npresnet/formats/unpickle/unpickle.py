@@ -1,17 +1,19 @@
-"""An interpreter for pickles that can build plain containers and what an allow-list names, and nothing else.
+"""Reads a pickle (protocols 0 to 4) as data: plain containers and what an allow-list names, and nothing else.
 
 A pickle is a program for a small stack machine [P].  The dangerous instructions fetch a global of any module and
 call it.  Here a global is only a name to be looked up in a mapping that the caller passes: no module is imported, no
-attribute is read or set, and no class of the running program can be reached.  pickle.Unpickler is not involved.
+attribute is read or set, and no class of the running program can be reached.  pickle.Unpickler is not used.  Every
+global, opcode and persistent id that the caller does not allow is refused.
 
 [P] the comments of CPython's Lib/pickletools.py
 """
 
 import pickle  # for the names of its opcodes alone
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from ..errors import WeightsError, describing
-from ..stream import Budget, Stream
+from ..errors import WeightsError, error_context
+from ..stream import Budget, Bytes, Stream
 from .opcodes import OPERATIONS
 from .stack_machine import Machine
 
@@ -19,9 +21,9 @@ NAMES = {getattr(pickle, name)[0]: name for name in pickle.__all__
          if name.isupper() and isinstance(getattr(pickle, name), bytes)}
 
 
-def unpickle(data, *, globals: Mapping[str, Callable], persistent_load: Callable | None = None,
+def unpickle(data: Bytes | Stream, *, globals: Mapping[str, Any], persistent_load: Callable[[Any], Any] | None = None,
              encoding: str | None = "utf-8", max_steps: int | None = None, cure: str = "",
-             budget: Budget | None = None):
+             budget: Budget | None = None) -> Any:
     """The object that the pickle at the start of ``data`` describes.
 
     data             bytes, or a Stream, which is left behind the pickle's end
@@ -41,7 +43,7 @@ def unpickle(data, *, globals: Mapping[str, Callable], persistent_load: Callable
     Raises only WeightsError.
     """
     stream = data if isinstance(data, Stream) else Stream(data)
-    with describing("pickle"):
+    with error_context("pickle"):
         if budget is None:
             budget = Budget(len(stream.data))
             budget.steps = budget.steps if max_steps is None else max_steps

@@ -1,52 +1,56 @@
 """ReLU and sums over memory as it lies, channels first or last."""
 
-from ...backend import array_namespace
+from collections.abc import Callable
+
+from ...backend import Array, Pullback, array_namespace
 from ...ops.activation import relu
 from ...ops.add import add
-from .launch import first, fits, last, launch_each, width_of
+from .launch import channels_first, channels_last, launch_each, pack_width, supports_arrays
 
 
-@relu.register("cupy")
-def relu_cupy(x):
+@relu.register("cupy", supports=supports_arrays)
+def relu_cupy(x: Array) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.relu`.
 
     Saves: y.
     """
-    if not fits(x):
-        return relu.reference(x)
-    x, back = dense(x)
-    y = each("relu", x)
-    return back(y), lambda dy: back(each("relu_back", y, like_memory(dy, y, back)))
+    x, back = contiguous(x)
+    y = elementwise("relu", x)
+    return back(y), lambda dy: back(elementwise("relu_back", y, in_memory_order(dy, y, back)))
 
 
-@add.register("cupy")
-def add_cupy(a, b):
+def _supports_add(a: Array, b: Array) -> bool:
+    return supports_arrays(a, b) and a.shape == b.shape
+
+
+@add.register("cupy", supports=_supports_add)
+def add_cupy(a: Array, b: Array) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.add`.
 
     Saves: nothing.
     """
     array_namespace(a, b)                                            # raises where they live apart
-    if not fits(a, b) or a.shape != b.shape:
-        return add.reference(a, b)
-    a, back = dense(a)
-    return back(each("add", a, like_memory(b, a, back))), lambda dy: (dy, dy)
+    a, back = contiguous(a)
+    return back(elementwise("add", a, in_memory_order(b, a, back))), lambda dy: (dy, dy)
 
 
-def dense(x):
+def contiguous(x: Array) -> tuple[Array, Callable[[Array], Array]]:
     """x's memory without gaps, and the map of such an array back to x's order of axes; a copy only where needed."""
     if x.ndim != 4 or x.flags.c_contiguous:
         return array_namespace(x).ascontiguousarray(x), lambda y: y
-    return last(x), first
+    return channels_last(x), channels_first
 
 
-def like_memory(x, other, back):
-    """x in the memory order and dtype of ``other``."""
-    return last(x, other.dtype) if back is first else array_namespace(x, other).ascontiguousarray(x, other.dtype)
+def in_memory_order(x: Array, other: Array, back: Callable[[Array], Array]) -> Array:
+    """x in the memory order and dtype of ``other``, which :func:`contiguous` gave with ``back``."""
+    if back is channels_first:
+        return channels_last(x, other.dtype)
+    return array_namespace(x, other).ascontiguousarray(x, other.dtype)
 
 
-def each(name, *arrays):
-    """A fresh array from each pack of those given."""
+def elementwise(name: str, *arrays: Array) -> Array:
+    """A fresh array of what the kernel ``name`` makes of each pack of those given."""
     y = array_namespace(*arrays).empty(arrays[0].shape, arrays[0].dtype)
-    width = width_of(y.dtype, y.size, *arrays, y)
+    width = pack_width(y.dtype, y.size, *arrays, y)
     launch_each(name, (*arrays, y), (), y.size // width, width)
     return y

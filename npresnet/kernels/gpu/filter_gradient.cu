@@ -1,9 +1,9 @@
 // The filters' gradient dW = dY' X~ without X~ in memory: a sum over pixels, of which a piece at a time is copied to shared
-// memory, from dY as it lies and from where X~ sees the images, while the pieces before are multiplied.
+// memory, from dY and from the pixels of the images that X~ holds, while the pieces before are multiplied.
 //
-// A block makes TILE_M filters by TILE_N columns (i, j, c) of dW, each of its warps WARP_M by WARP_N of them.  PIXELS make a
-// piece, and STAGES pieces have a place in shared memory.  There the chunks of each pixel are exchanged, so that what the
-// lanes of a warp read together, the same channels of several pixels, comes from all banks.
+// A block computes TILE_M filters by TILE_N columns (i, j, c) of dW, each of its warps WARP_M by WARP_N of them.  PIXELS
+// make a piece, and STAGES pieces have a place in shared memory.  There the chunks of each pixel are permuted, so that what
+// the lanes of a warp read together, the same channels of several pixels, lies in different banks.
 
 #define PIXELS 32
 #define THREADS (TILE_M / WARP_M * (TILE_N / WARP_N) * 32)

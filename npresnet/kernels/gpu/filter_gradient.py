@@ -1,8 +1,11 @@
 """The filters' gradient without columns in memory (filter_gradient.cu)."""
 
-from ...backend import array_namespace
-from .launch import BLOCK, pack, wide
-from .tiles import STAGES, Tile, Tiles, compiled, multiprocessors
+import numpy as np
+
+from ...backend import Array, array_namespace
+from .im2col import Columns
+from .launch import BLOCK, pack_size, sum_dtype
+from .tiles import STAGES, Tile, Tiles, multiprocessors, tile_launcher
 
 SOURCES = ("types.cuh", "warp.cuh", "filter_gradient.cu")
 PIXELS = 32                      # of a piece, as in filter_gradient.cu
@@ -17,21 +20,22 @@ TILES = Tiles(
     double=(Tile(64, 64, 32, 32, 2), Tile(16, 64, 16, 16, 4)))
 
 
-def shared(tile, dtype) -> int:
+def shared(tile: Tile, dtype: np.dtype) -> int:
     """Bytes of shared memory: the pieces of both factors."""
     return STAGES * PIXELS * (tile.rows + tile.columns) * dtype.itemsize
 
 
-def direct_gradient(x, dy, columns, tile=None, splits=None, tf32=False):
-    """dW = dYᵀ X̃ as (G, F/G, kh·kw·C/G) in ``wide``, for x (N, H, W, C) and dy (N, oh, ow, F)."""
+def implicit_filter_gradient(x: Array, dy: Array, columns: Columns, tile: Tile | None = None, splits: int | None = None,
+                             tf32: bool = False) -> Array:
+    """dW = dYᵀ X̃ as (G, F/G, kh·kw·C/G) in x's :func:`sum_dtype`, for x (N, H, W, C) and dy (N, oh, ow, F)."""
     xp, groups, rows = array_namespace(x, dy), columns.groups, dy.size // dy.shape[3]
-    filters, processors, width = dy.shape[3] // groups, multiprocessors(xp), pack(x.dtype)
+    filters, processors, width = dy.shape[3] // groups, multiprocessors(xp), pack_size(x.dtype)
     tile = tile or min(TILES.of(x.dtype, tf32), key=lambda tile: tile.cost(filters, columns.depth, 1, groups))
     blocks = tile.grid(filters, columns.depth) * groups
     splits = splits or max(1, min(ROUNDS * tile.blocks * processors // blocks, rows // (PIXELS * PIECES)))
     _, packs, *geometry = columns.numbers(width)
-    parts = xp.empty((splits, groups, filters, columns.depth), wide(x.dtype))
-    run = compiled(xp, SOURCES, x.dtype, tile, tf32)
+    parts = xp.empty((splits, groups, filters, columns.depth), sum_dtype(x.dtype))
+    run = tile_launcher(xp, SOURCES, x.dtype, tile, tf32)
     run("filter_gradient", (dy, x, parts), (rows, groups, filters, packs, *geometry, splits), blocks * splits,
         tile.threads, shared(tile, x.dtype))
     if splits == 1:

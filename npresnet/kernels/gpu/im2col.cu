@@ -1,4 +1,4 @@
-// Columns of a convolution, and back.   kh·kw taps (i, j); window (p, q) meets pixel (p·sh + i·dh − top, q·sw + j·dw − left)
+// Columns of a convolution, and back.  Tap (i, j) of window (p, q) covers pixel (p·sh + i·dh − top, q·sw + j·dw − left).
 
 // X~[m, g, (i, j), c] = x[n, p·sh + i·dh − top, q·sw + j·dw − left, g, c] for row m = (n, p, q); 0 in the padding.
 // One thread for each row and pack of channels: it carries its channels through all taps.
@@ -23,7 +23,7 @@ extern "C" __global__ void im2col(const Pack *__restrict__ x, Pack *__restrict__
     }
 }
 
-// dx[n, r, s, g, c] = Σ dX~[(n, p, q), g, (i, j), c] over the taps (i, j) and windows (p, q) that met pixel (r, s):
+// dx[n, r, s, g, c] = Σ dX~[(n, p, q), g, (i, j), c] over the taps (i, j) and windows (p, q) that cover pixel (r, s):
 // the transpose of im2col, gathered, so that no two threads add to the same place.
 extern "C" __global__ void col2im(const Pack *__restrict__ cols, Pack *__restrict__ dx, int count, int packs,
                                   int group_packs, int height, int width, int oh, int ow, int kh, int kw, int sh,

@@ -1,12 +1,12 @@
-// A convolution as the product Y = X~ W' of columns that never lie in memory: a piece of X~ and W' at a time is copied to
-// shared memory from where it is, while the pieces before are multiplied.
+// A convolution as the product Y = X~ W' of columns that never lie in memory (an implicit GEMM): a piece of X~ and W' at a
+// time is copied to shared memory from images and filters, while the pieces before are multiplied.
 //
 // [D]  Chetlur et al. 2014, cuDNN: efficient primitives for deep learning, arXiv:1410.0759, section 3.1
 //
-// A block makes TILE_M output pixels by TILE_N filters, each of its warps WARP_M by WARP_N of them.  The sum runs over
-// chunks (i, j, c): pack c of what tap (i, j) sees.  CHUNKS of them for every pixel and filter of the block are a piece, and
-// STAGES pieces have a place in shared memory.  Chunk k of row m lies at k ^ (m % 8) there, so that the chunks k of eight
-// rows, which are read together, come from all banks.
+// A block computes TILE_M output pixels by TILE_N filters, each of its warps WARP_M by WARP_N of them.  The sum runs over
+// chunks (i, j, c): pack c of the pixel under tap (i, j).  CHUNKS of them for every pixel and filter of the block are a
+// piece, and STAGES pieces have a place in shared memory.  Chunk k of row m lies at k ^ (m % 8) there, so that the chunks k
+// of eight rows, which are read together, lie in different banks.
 
 #define CHUNKS 8
 #define THREADS (TILE_M / WARP_M * (TILE_N / WARP_N) * 32)
@@ -82,14 +82,14 @@ __device__ inline Pack finished(Wides sum, const wide *bias, const Pack *residua
     Wides shift = filled(0), other = filled(0);
     if (biased) shift = channels_of(bias, 0);
     if (added) other = widen(*residual);
-    for (int k = 0; k < WIDTH; k++) sum.v[k] = cut(sum.v[k] + shift.v[k] + other.v[k], floor);
+    for (int k = 0; k < WIDTH; k++) sum.v[k] = at_least(sum.v[k] + shift.v[k] + other.v[k], floor);
     return narrow(sum);
 }
 
 // y[m, g, f] = max(Σ_k X~[m, g, k] w[g, f, k] + bias[g, f] + residual[m, g, f], floor)
 // With `splits` > 1 each block adds up its share of the pieces only, and leaves it in parts[split, m, (g, f)].
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-direct(const Pack *__restrict__ x, const Pack *__restrict__ w, const wide *__restrict__ bias,
+implicit_gemm(const Pack *__restrict__ x, const Pack *__restrict__ w, const wide *__restrict__ bias,
        const Pack *__restrict__ residual, Pack *__restrict__ y, wide *__restrict__ parts, int rows, int groups,
        int filters, int packs, int height, int width, int oh, int ow, int kh, int kw, int sh, int sw, int dh, int dw,
        int top, int left, int splits, int biased, int added, wide floor)

@@ -3,13 +3,13 @@
 #define THREADS 128
 
 // Over the block, by halves; every thread gets the result.
-template <class Join> __device__ inline wide over_the_row(wide mine, Join joined)
+template <class Join> __device__ inline wide reduce_row(wide mine, Join join)
 {
     __shared__ wide others[THREADS];
     others[threadIdx.x] = mine;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) others[threadIdx.x] = joined(others[threadIdx.x], others[threadIdx.x + half]);
+        if (threadIdx.x < half) others[threadIdx.x] = join(others[threadIdx.x], others[threadIdx.x + half]);
         __syncthreads();
     }
     wide result = others[0];
@@ -28,13 +28,13 @@ extern "C" __global__ void cross_entropy(const real *__restrict__ logits, const 
     const real *z = logits + (long long)blockIdx.x * classes;
     wide largest = -INFINITY, sum = 0, spread = 0;
     for (int k = threadIdx.x; k < classes; k += THREADS) largest = Larger()(largest, widen(z[k]));
-    largest = over_the_row(largest, Larger());
+    largest = reduce_row(largest, Larger());
     for (int k = threadIdx.x; k < classes; k += THREADS) {
         sum += exp(widen(z[k]) - largest);
         spread += widen(z[k]) - largest;
     }
-    sum = over_the_row(sum, Sum());
-    spread = over_the_row(spread, Sum());
+    sum = reduce_row(sum, Sum());
+    spread = reduce_row(spread, Sum());
     if (threadIdx.x > 0) return;
     long long label = labels[blockIdx.x];
     bool known = label >= 0 && label < classes;                  // else the loss is NaN, which training reports

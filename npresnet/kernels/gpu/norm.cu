@@ -29,7 +29,7 @@ __device__ inline void join(Moments &a, Moments b)
 }
 
 // Over the threads of each column of the block, by halves; the result is the first thread's.
-template <class T, class Join> __device__ inline void over_the_block(T (&mine)[WIDTH], Join joined)
+template <class T, class Join> __device__ inline void reduce_block(T (&mine)[WIDTH], Join joined)
 {
     __shared__ T others[BLOCK][WIDTH];
     int here = threadIdx.y * blockDim.x + threadIdx.x;
@@ -58,7 +58,7 @@ extern "C" __global__ void moments(const Pack *__restrict__ x, Moments *__restri
             for (int k = 0; k < WIDTH; k++) include(mine[k], value.v[k], n, one_over_n);
         }
     }
-    over_the_block(mine, JoinMoments());
+    reduce_block(mine, JoinMoments());
     if (threadIdx.y == 0 && pack < packs)
         for (int k = 0; k < WIDTH; k++) parts[((long long)blockIdx.y * packs + pack) * WIDTH + k] = mine[k];
 }
@@ -74,7 +74,7 @@ extern "C" __global__ void join_moments(const Moments *__restrict__ parts, wide 
     if (pack < packs)
         for (int part = threadIdx.y; part < count; part += blockDim.y)
             for (int k = 0; k < WIDTH; k++) join(mine[k], parts[((long long)part * packs + pack) * WIDTH + k]);
-    over_the_block(mine, JoinMoments());
+    reduce_block(mine, JoinMoments());
     if (threadIdx.y > 0 || pack >= packs) return;
     for (int k = 0; k < WIDTH; k++) {
         int c = pack * WIDTH + k;
@@ -87,11 +87,11 @@ extern "C" __global__ void join_moments(const Moments *__restrict__ parts, wide 
 // z = γ · x̂ + β,   x̂ = (x − μ)/√(σ² + ε),   scale = γ/√(σ² + ε)
 __device__ inline wide affine_of(wide x, wide mu, wide scale, wide beta) { return scale * (x - mu) + beta; }
 
-// y = z,   or with `added` z + s,   and with `bent` max(that, 0)
+// y = z,   or with `added` z + s,   and with `relu` max(that, 0)
 extern "C" __global__ void normalize(const Pack *__restrict__ x, const wide *__restrict__ mean,
                                      const wide *__restrict__ inv_std, const wide *__restrict__ gamma,
                                      const wide *__restrict__ beta, const Pack *__restrict__ s, Pack *__restrict__ y,
-                                     int rows, int packs, int added, int bent)
+                                     int rows, int packs, int added, int relu)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
     if (pack >= packs) return;
@@ -103,64 +103,66 @@ extern "C" __global__ void normalize(const Pack *__restrict__ x, const wide *__r
         if (added) other = widen(s[at]);
         for (int k = 0; k < WIDTH; k++) {
             wide z = affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]) + other.v[k];
-            value.v[k] = bent ? cut(z, 0) : z;
+            value.v[k] = relu ? at_least(z, 0) : z;
         }
         y[at] = narrow(value);
     }
 }
 
-struct Slopes { wide beta, gamma; };                             // Σ dy,  Σ dy·x̂
+struct GradientSums { wide beta, gamma; };                       // Σ dy,  Σ dy·x̂
 
-struct AddSlopes {
-    __device__ void operator()(Slopes &a, Slopes b) const { a.beta += b.beta, a.gamma += b.gamma; }
+struct AddGradientSums {
+    __device__ void operator()(GradientSums &a, GradientSums b) const { a.beta += b.beta, a.gamma += b.gamma; }
 };
 
-#define PLAIN 0      // y = z
-#define BENT 1       // y = max(z, 0): where z > 0 is found again from x
-#define SUMMED 2     // y = max(z + s, 0): y is kept, and dy · [y > 0] = ds is written
+#define NOTHING 0    // y = z
+#define RELU 1       // y = max(z, 0): where z > 0 is found again from x
+#define ADD_RELU 2   // y = max(z + s, 0): y is kept, and dy · [y > 0] = ds is written
 
-// Both sums of each channel over this block's rows: parts[blockIdx.y, c], with dy · [y > 0] for dy behind a ReLU.
-extern "C" __global__ void slopes(const Pack *__restrict__ dy, const Pack *__restrict__ x, const Pack *__restrict__ y,
-                                  const wide *__restrict__ mean, const wide *__restrict__ inv_std,
-                                  const wide *__restrict__ gamma, const wide *__restrict__ beta,
-                                  Pack *__restrict__ ds, Slopes *__restrict__ parts, int rows, int packs, int behind)
+// Both sums of each channel over this block's rows: parts[blockIdx.y, c], of dy · [y > 0] where a ReLU follows.
+extern "C" __global__ void gradient_sums(const Pack *__restrict__ dy, const Pack *__restrict__ x,
+                                         const Pack *__restrict__ y, const wide *__restrict__ mean,
+                                         const wide *__restrict__ inv_std, const wide *__restrict__ gamma,
+                                         const wide *__restrict__ beta, Pack *__restrict__ ds,
+                                         GradientSums *__restrict__ parts, int rows, int packs, int epilogue)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
-    Slopes mine[WIDTH];
+    GradientSums mine[WIDTH];
     for (int k = 0; k < WIDTH; k++) mine[k] = {0, 0};
     if (pack < packs) {
         Wides mu = channels_of(mean, pack), scale = channels_of(gamma, pack), shift = channels_of(beta, pack);
         for (int k = 0; k < WIDTH; k++) scale.v[k] *= inv_std[pack * WIDTH + k];
         for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
             long long at = (long long)row * packs + pack;
-            Wides value = widen(x[at]), slope = widen(dy[at]), result = filled(1);
-            if (behind == SUMMED) result = widen(y[at]);
+            Wides value = widen(x[at]), dz = widen(dy[at]), result = filled(1);
+            if (epilogue == ADD_RELU) result = widen(y[at]);
             for (int k = 0; k < WIDTH; k++) {
-                if (behind == BENT) result.v[k] = affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]);
-                slope.v[k] = result.v[k] > 0 ? slope.v[k] : 0;
-                mine[k].beta += slope.v[k];
-                mine[k].gamma += slope.v[k] * (value.v[k] - mu.v[k]);
+                if (epilogue == RELU) result.v[k] = affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]);
+                dz.v[k] = result.v[k] > 0 ? dz.v[k] : 0;
+                mine[k].beta += dz.v[k];
+                mine[k].gamma += dz.v[k] * (value.v[k] - mu.v[k]);
             }
-            if (behind == SUMMED) ds[at] = narrow(slope);
+            if (epilogue == ADD_RELU) ds[at] = narrow(dz);
         }
         for (int k = 0; k < WIDTH; k++) mine[k].gamma *= inv_std[pack * WIDTH + k];
     }
-    over_the_block(mine, AddSlopes());
+    reduce_block(mine, AddGradientSums());
     if (threadIdx.y == 0 && pack < packs)
         for (int k = 0; k < WIDTH; k++) parts[((long long)blockIdx.y * packs + pack) * WIDTH + k] = mine[k];
 }
 
 // Adds the parts: dβ = Σ dy,  dγ = Σ dy·x̂.
-extern "C" __global__ void join_slopes(const Slopes *__restrict__ parts, wide *__restrict__ dbeta,
-                                       wide *__restrict__ dgamma, int count, int packs)
+extern "C" __global__ void join_gradient_sums(const GradientSums *__restrict__ parts, wide *__restrict__ dbeta,
+                                              wide *__restrict__ dgamma, int count, int packs)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
-    Slopes mine[WIDTH];
+    GradientSums mine[WIDTH];
     for (int k = 0; k < WIDTH; k++) mine[k] = {0, 0};
     if (pack < packs)
         for (int part = threadIdx.y; part < count; part += blockDim.y)
-            for (int k = 0; k < WIDTH; k++) AddSlopes()(mine[k], parts[((long long)part * packs + pack) * WIDTH + k]);
-    over_the_block(mine, AddSlopes());
+            for (int k = 0; k < WIDTH; k++)
+                AddGradientSums()(mine[k], parts[((long long)part * packs + pack) * WIDTH + k]);
+    reduce_block(mine, AddGradientSums());
     if (threadIdx.y > 0 || pack >= packs) return;
     for (int k = 0; k < WIDTH; k++) {
         dbeta[pack * WIDTH + k] = mine[k].beta;
@@ -169,12 +171,12 @@ extern "C" __global__ void join_slopes(const Slopes *__restrict__ parts, wide *_
 }
 
 // dx = scale · (dz − dβ/m − x̂ · dγ/m) = scale · dz + tilt · (x − μ) − level,   scale = γ/√(σ² + ε),
-// with dz = dy, or behind a ReLU (`bent`) dy · [z > 0]
+// with dz = dy, or with `relu`, where a ReLU follows, dy · [z > 0]
 extern "C" __global__ void normalize_back(const Pack *__restrict__ dy, const Pack *__restrict__ x,
                                           const wide *__restrict__ mean, const wide *__restrict__ inv_std,
                                           const wide *__restrict__ gamma, const wide *__restrict__ beta,
                                           const wide *__restrict__ dbeta, const wide *__restrict__ dgamma,
-                                          Pack *__restrict__ dx, int rows, int packs, int bent)
+                                          Pack *__restrict__ dx, int rows, int packs, int relu)
 {
     int pack = blockIdx.x * blockDim.x + threadIdx.x;
     if (pack >= packs) return;
@@ -188,12 +190,12 @@ extern "C" __global__ void normalize_back(const Pack *__restrict__ dy, const Pac
     }
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
         long long at = (long long)row * packs + pack;
-        Wides value = widen(x[at]), slope = widen(dy[at]);
+        Wides value = widen(x[at]), gradient = widen(dy[at]);
         for (int k = 0; k < WIDTH; k++) {
-            bool passes = !bent || affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]) > 0;
-            wide dz = passes ? slope.v[k] : 0;
-            slope.v[k] = scale.v[k] * dz + tilt.v[k] * (value.v[k] - mu.v[k]) - level.v[k];
+            bool passes = !relu || affine_of(value.v[k], mu.v[k], scale.v[k], shift.v[k]) > 0;
+            wide dz = passes ? gradient.v[k] : 0;
+            gradient.v[k] = scale.v[k] * dz + tilt.v[k] * (value.v[k] - mu.v[k]) - level.v[k];
         }
-        dx[at] = narrow(slope);
+        dx[at] = narrow(gradient);
     }
 }

@@ -1,132 +1,157 @@
-"""Batch norm, alone or with the sum and the ReLU behind it: one pass for the statistics, one for each result."""
+"""Batch norm, alone or with the sum and the ReLU that follow it: one pass for the statistics, one for each result."""
 
-from ...backend import array_namespace
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...backend import Array, Pullback, array_namespace
 from ...ops.cast import batch_norm_train_cast
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu
 from ...ops.norm import batch_norm_train
-from .launch import BLOCK, first, fits, last, launch, wide, width_of
+from .launch import BLOCK, channels_first, channels_last, launch, pack_width, sum_dtype, supports_arrays
 
 PARTS = 1024             # blocks that share the rows: a few for each multiprocessor
 ROWS = 4                 # rows that a thread should have at least
 
+NOTHING, RELU, ADD_RELU = 0, 1, 2      # the epilogue, what follows the batch norm in the same pass (norm.cu)
 
-PLAIN, BENT, SUMMED = 0, 1, 2        # what lies behind the batch norm: nothing, a ReLU, a sum and a ReLU (norm.cu)
+
+def _shapes_agree(x, gamma, beta) -> bool:
+    per_channel = gamma.shape == beta.shape == x.shape[1:2]
+    return x.ndim == 4 and per_channel and x.size >= 2 * x.shape[1]
 
 
-@batch_norm_train.register("cupy")
-def batch_norm_train_cupy(x, gamma, beta, *, eps):
+def _supports_train(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
+    return supports_arrays(x, gamma, beta) and _shapes_agree(x, gamma, beta)
+
+
+def _supports_mixed(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
+    """gamma and beta may be of x's dtype, or of the one it is summed in."""
+    known = supports_arrays(x) and supports_arrays(gamma, beta) and gamma.dtype in (x.dtype, sum_dtype(x.dtype))
+    return known and _shapes_agree(x, gamma, beta)
+
+
+def _supports_add_relu(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float) -> bool:
+    return _supports_mixed(x, gamma, beta, eps=eps) and supports_arrays(x, s) and x.shape == s.shape
+
+
+Results = tuple[Array, Pullback, tuple[Array, Array]]           # y, pullback, (mean, var)
+
+
+@batch_norm_train.register("cupy", supports=_supports_train)
+def batch_norm_train_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_train`; keeps x in the place of x̂, which is one multiply-add away.
 
     Saves: x, mean, inv_std, gamma, beta.
     """
-    if not fits(x, gamma, beta) or not _trains(x, gamma, beta):
-        return batch_norm_train.reference(x, gamma, beta, eps=eps)
-    return normalized(x, gamma, beta, eps)
+    return batch_norm(x, gamma, beta, eps)
 
 
-@batch_norm_train_cast.register("cupy")
-def batch_norm_train_cast_cupy(x, gamma, beta, *, eps):
+@batch_norm_train_cast.register("cupy", supports=_supports_mixed)
+def batch_norm_train_cast_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_train_cast`, without the images in gamma's dtype.
 
     Saves: x, mean, inv_std, gamma, beta.
     """
-    if not _seams(x, gamma, beta):
-        return batch_norm_train_cast.reference(x, gamma, beta, eps=eps)
-    return normalized(x, gamma, beta, eps)
+    return batch_norm(x, gamma, beta, eps)
 
 
-@batch_norm_relu.register("cupy")
-def batch_norm_relu_cupy(x, gamma, beta, *, eps):
+@batch_norm_relu.register("cupy", supports=_supports_mixed)
+def batch_norm_relu_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_relu`; gamma and beta may be wider than x.
 
     Where y > 0 is found again from x, by the arithmetic of the forward call.
     Saves: x, mean, inv_std, gamma, beta.
     """
-    if not _seams(x, gamma, beta):
-        return batch_norm_relu.reference(x, gamma, beta, eps=eps)
-    return normalized(x, gamma, beta, eps, BENT)
+    return batch_norm(x, gamma, beta, eps, RELU)
 
 
-@batch_norm_add_relu.register("cupy")
-def batch_norm_add_relu_cupy(x, gamma, beta, s, *, eps):
+@batch_norm_add_relu.register("cupy", supports=_supports_add_relu)
+def batch_norm_add_relu_cupy(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_add_relu`; gamma and beta may be wider than x and s.
 
     Saves: x, mean, inv_std, gamma, beta, y.
     """
-    if not _seams(x, gamma, beta) or not fits(x, s) or x.shape != s.shape:
-        return batch_norm_add_relu.reference(x, gamma, beta, s, eps=eps)
-    return normalized(x, gamma, beta, eps, SUMMED, s)
+    return batch_norm(x, gamma, beta, eps, ADD_RELU, s)
 
 
-def _trains(x, *per_channel) -> bool:
-    return x.ndim == 4 and all(a.shape == x.shape[1:2] for a in per_channel) and x.size >= 2 * x.shape[1]
-
-
-def _seams(x, gamma, beta) -> bool:
-    """Whether x fits, and gamma and beta are of its dtype or of the one it is summed in."""
-    return fits(x) and fits(gamma, beta) and _trains(x, gamma, beta) and gamma.dtype in (x.dtype, wide(x.dtype))
-
-
-def normalized(x, gamma, beta, eps, behind=PLAIN, s=None):
-    """y, pullback and (mean, var); parameters and statistics in gamma's dtype, sums in ``wide``."""
-    x, xp, own, dtype = last(x), array_namespace(x, gamma, beta, s), gamma.dtype, wide(x.dtype)
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float, epilogue: int = NOTHING,
+               s: Array | None = None) -> Results:
+    """y, pullback and (mean, var); parameters and statistics in gamma's dtype, sums in :func:`sum_dtype`."""
+    x, xp, own, dtype = channels_last(x), array_namespace(x, gamma, beta, s), gamma.dtype, sum_dtype(x.dtype)
     gamma, beta = (xp.ascontiguousarray(a, dtype) for a in (gamma, beta))
     (mean, var, inv_std), result = statistics(x, eps), xp.empty_like(x)
-    over_rows("normalize", x, (x, mean, inv_std, gamma, beta, x if s is None else last(s), result),
-              (int(s is not None), int(behind != PLAIN)))
-    y = result if behind == SUMMED else None
+    launch_rows("normalize", x, (x, mean, inv_std, gamma, beta, x if s is None else channels_last(s), result),
+                (int(s is not None), int(epilogue != NOTHING)))
+    y = result if epilogue == ADD_RELU else None
 
     def pullback(dy, skip=()):
-        dy, dx = last(dy, x.dtype), None
-        dbeta, dgamma, ds = slopes(dy, x, mean, inv_std, behind, y, gamma, beta)
+        dy, dx = channels_last(dy, x.dtype), None
+        dbeta, dgamma, ds = gradient_sums(dy, x, mean, inv_std, epilogue, y, gamma, beta)
         if "x" not in skip:
             dx = xp.empty_like(x)
             arrays = ds, x, mean, inv_std, gamma, beta, dbeta, dgamma, dx
-            over_rows("normalize_back", x, arrays, (int(behind == BENT),))
+            launch_rows("normalize_back", x, arrays, (int(epilogue == RELU),))
         dgamma, dbeta = (None if name in skip else d.astype(own, copy=False)
                          for name, d in (("gamma", dgamma), ("beta", dbeta)))
-        found = None if dx is None else first(dx), dgamma, dbeta
-        return found if behind != SUMMED else (*found, None if "s" in skip else first(ds))
+        found = None if dx is None else channels_first(dx), dgamma, dbeta
+        return found if epilogue != ADD_RELU else (*found, None if "s" in skip else channels_first(ds))
 
-    return first(result), pullback, (mean.astype(own, copy=False), var.astype(own, copy=False))
+    return channels_first(result), pullback, (mean.astype(own, copy=False), var.astype(own, copy=False))
 
 
-def statistics(x, eps):
+def statistics(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """Mean, variance and 1/√(σ² + ε) of each channel of (N, H, W, C)."""
-    mean, var, inv_std = array_namespace(x).empty((3, x.shape[3]), wide(x.dtype))
-    parts, width, shape = over_rows("moments", x, (x,), sums=3)
-    launch("join_moments", (parts, mean, var, inv_std), (*shape, float(eps)), *joined(shape[1]), width, x)
+    mean, var, inv_std = array_namespace(x).empty((3, x.shape[3]), sum_dtype(x.dtype))
+    reduce_rows("moments", x, (x,), (), 3, (mean, var, inv_std), (float(eps),))
     return mean, var, inv_std
 
 
-def slopes(dy, x, mean, inv_std, behind, y, gamma, beta):
-    """Σ dz and Σ dz·x̂ of each channel, and dz itself, but for BENT, where it is still dy."""
-    dbeta, dgamma = array_namespace(x).empty((2, x.shape[3]), wide(x.dtype))
-    ds = array_namespace(x).empty_like(x) if behind == SUMMED else dy
-    arrays = (dy, x, x if y is None else y, mean, inv_std, gamma, beta, ds)
-    parts, width, shape = over_rows("slopes", x, arrays, (behind,), sums=2)
-    launch("join_slopes", (parts, dbeta, dgamma), shape, *joined(shape[1]), width, x)
+def gradient_sums(dy: Array, x: Array, mean: Array, inv_std: Array, epilogue: int, y: Array | None, gamma: Array,
+                  beta: Array) -> tuple[Array, Array, Array]:
+    """Σ dz and Σ dz·x̂ of each channel, and ds: dz for ADD_RELU, elsewhere dy as it is."""
+    dbeta, dgamma = array_namespace(x).empty((2, x.shape[3]), sum_dtype(x.dtype))
+    ds = array_namespace(x).empty_like(x) if epilogue == ADD_RELU else dy
+    arrays = dy, x, x if y is None else y, mean, inv_std, gamma, beta, ds
+    reduce_rows("gradient_sums", x, arrays, (epilogue,), 2, (dbeta, dgamma))
     return dbeta, dgamma, ds
 
 
-def over_rows(name, x, arrays, numbers=(), sums=0):
-    """Launch a kernel that walks over the rows (N·H·W, C); ``sums`` numbers a channel come back from each block row.
+class RowBlocks(NamedTuple):
+    """How the blocks of a launch share the rows (N·H·W, C) of images, in packs of ``width`` channels."""
 
-    Returns those parts, the width and (how many parts, packs).
-    """
-    channels, xp = x.shape[3], array_namespace(x)
-    width = width_of(x.dtype, channels, *(a for a in arrays if a.size == x.size))
-    rows, packs = x.size // channels, channels // width
-    (across, _), block = joined(packs)
-    blocks = min(max(1, PARTS // across), -(-rows // (block[1] * ROWS)))
-    if sums:
-        parts = xp.empty((blocks, channels, sums), wide(x.dtype))
-        arrays = (*arrays, parts)
-    launch(name, arrays, (rows, packs, *numbers), (across, blocks), block, width, x)
-    return (parts, width, (blocks, packs)) if sums else None
+    rows: int
+    packs: int
+    width: int
+    grid: tuple[int, int]
+    block: tuple[int, int]
+
+    @classmethod
+    def of(cls, x: Array, arrays: Sequence[Array]) -> "RowBlocks":
+        """For images x and the other arrays that the kernel reads."""
+        channels = x.shape[3]
+        width = pack_width(x.dtype, channels, *(a for a in arrays if a.size == x.size))
+        rows, packs = x.size // channels, channels // width
+        (across, _), block = block_row(packs)
+        down = min(max(1, PARTS // across), -(-rows // (block[1] * ROWS)))
+        return cls(rows, packs, width, (across, down), block)
 
 
-def joined(packs):
+def launch_rows(name: str, x: Array, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Launch a kernel that walks over the rows of x."""
+    rows, packs, width, grid, block = RowBlocks.of(x, arrays)
+    launch(name, arrays, (rows, packs, *numbers), grid, block, width, x)
+
+
+def reduce_rows(name: str, x: Array, arrays: Sequence[Array], numbers: Sequence[float], sums: int,
+                results: Sequence[Array], join_numbers: Sequence[float] = ()) -> None:
+    """Launch a kernel whose blocks leave ``sums`` numbers of each channel, and join_NAME, which makes ``results``."""
+    rows, packs, width, grid, block = RowBlocks.of(x, arrays)
+    parts = array_namespace(x).empty((grid[1], x.shape[3], sums), sum_dtype(x.dtype))
+    launch(name, (*arrays, parts), (rows, packs, *numbers), grid, block, width, x)
+    launch(f"join_{name}", (parts, *results), (grid[1], packs, *join_numbers), *block_row(packs), width, x)
+
+
+def block_row(packs: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """(grid, block) of one row of blocks over the packs of a pixel: as wide as they are, up to a warp."""
     across = min(32, 1 << (packs - 1).bit_length())
     return (-(-packs // across), 1), (across, BLOCK // across)

@@ -6,7 +6,7 @@ extern "C" __global__ void relu(const Pack *__restrict__ x, Pack *__restrict__ y
     int number = thread_number();
     if (number >= count) return;
     Wides value = widen(x[number]);
-    for (int k = 0; k < WIDTH; k++) value.v[k] = cut(value.v[k], 0);
+    for (int k = 0; k < WIDTH; k++) value.v[k] = at_least(value.v[k], 0);
     y[number] = narrow(value);
 }
 
@@ -16,9 +16,9 @@ extern "C" __global__ void relu_back(const Pack *__restrict__ y, const Pack *__r
 {
     int number = thread_number();
     if (number >= count) return;
-    Wides value = widen(y[number]), slope = widen(dy[number]);
-    for (int k = 0; k < WIDTH; k++) slope.v[k] = value.v[k] > 0 ? slope.v[k] : 0;
-    dx[number] = narrow(slope);
+    Wides value = widen(y[number]), gradient = widen(dy[number]);
+    for (int k = 0; k < WIDTH; k++) gradient.v[k] = value.v[k] > 0 ? gradient.v[k] : 0;
+    dx[number] = narrow(gradient);
 }
 
 // y = a + b
@@ -42,7 +42,7 @@ extern "C" __global__ void affine(const Pack *x, const wide *__restrict__ scale,
     int pack = number % packs;
     Wides value = widen(x[number]), a = channels_of(scale, pack), b = channels_of(shift, pack), r = filled(0);
     if (added) r = widen(residual[number]);
-    for (int k = 0; k < WIDTH; k++) value.v[k] = cut(a.v[k] * value.v[k] + b.v[k] + r.v[k], floor);
+    for (int k = 0; k < WIDTH; k++) value.v[k] = at_least(a.v[k] * value.v[k] + b.v[k] + r.v[k], floor);
     y[number] = narrow(value);
 }
 
@@ -55,15 +55,15 @@ extern "C" __global__ void momentum_step(const Pack *__restrict__ w, const Pack 
 {
     int number = thread_number();
     if (number >= count) return;
-    Wides weight = widen(w[number]), slope = widen(g[number]), speed = filled(0);
-    if (moving) speed = widen(v[number]);
+    Wides weight = widen(w[number]), gradient = widen(g[number]), velocity = filled(0);
+    if (moving) velocity = widen(v[number]);
     for (int k = 0; k < WIDTH; k++) {
-        slope.v[k] += decay * weight.v[k];
-        speed.v[k] = momentum * speed.v[k] + slope.v[k];
-        weight.v[k] -= rate[0] * (nesterov ? slope.v[k] + momentum * speed.v[k] : speed.v[k]);
+        gradient.v[k] += decay * weight.v[k];
+        velocity.v[k] = momentum * velocity.v[k] + gradient.v[k];
+        weight.v[k] -= rate[0] * (nesterov ? gradient.v[k] + momentum * velocity.v[k] : velocity.v[k]);
     }
     new_w[number] = narrow(weight);
-    new_v[number] = narrow(speed);
+    new_v[number] = narrow(velocity);
 }
 
 // running ← (1 − r) · running + r · batch,   the variance times c first

@@ -28,7 +28,7 @@ extern "C" __global__ void max_pool(const Pack *__restrict__ x, Pack *__restrict
     winner[number] = won;
 }
 
-// dx[n, r, s, c] = Σ dy[n, p, q, c] over the windows (p, q) whose winner is the tap that met pixel (r, s).
+// dx[n, r, s, c] = Σ dy[n, p, q, c] over the windows (p, q) whose winner is the tap that covers pixel (r, s).
 extern "C" __global__ void max_pool_back(const Pack *__restrict__ dy, const Bytes *__restrict__ winner,
                                          Pack *__restrict__ dx, int count, int packs, int height, int width,
                                          int oh, int ow, int kh, int kw, int sh, int sw, int dh, int dw, int top,
@@ -78,7 +78,7 @@ extern "C" __global__ void avg_pool(const Pack *__restrict__ x, const real *__re
     y[number] = narrow(sum);
 }
 
-// dx[n, r, s, c] = Σ dy[n, p, q, c] / m[p, q] over the windows that met pixel (r, s).
+// dx[n, r, s, c] = Σ dy[n, p, q, c] / m[p, q] over the windows that cover pixel (r, s).
 extern "C" __global__ void avg_pool_back(const Pack *__restrict__ dy, const real *__restrict__ m,
                                          Pack *__restrict__ dx, int count, int packs, int height, int width,
                                          int oh, int ow, int kh, int kw, int sh, int sw, int top, int left)

@@ -1,9 +1,13 @@
-"""Products whose factors pass through shared memory in pieces (*.cu): what a block makes of them."""
+"""Products whose factors pass through shared memory in pieces (*.cu): the tile that a block computes, and launches."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .launch import ACCESS, enqueue, for_each_gpu, kernel, options, pack, wide
+import numpy as np
+
+from ...backend import Array
+from .launch import ACCESS, cache_per_gpu, compile_options, enqueue, kernel, pack_size, sum_dtype
 
 STAGES = 3                       # pieces on their way or in use
 ARCHITECTURE = 80                # asynchronous copies came with Ampere
@@ -11,7 +15,7 @@ WARP = 32
 
 
 class Tile(NamedTuple):
-    """Rows and columns of a product that a block makes, and each of its warps; the blocks of a multiprocessor."""
+    """Rows and columns of a product that a block computes, and each of its warps; the blocks of a multiprocessor."""
 
     rows: int
     columns: int
@@ -23,12 +27,12 @@ class Tile(NamedTuple):
     def threads(self) -> int:
         return self.rows // self.warp_rows * (self.columns // self.warp_columns) * WARP
 
-    def grid(self, rows, columns) -> int:
-        """How many make a product of this size."""
+    def grid(self, rows: int, columns: int) -> int:
+        """How many tiles cover a product of this size."""
         return -(-rows // self.rows) * -(-columns // self.columns)
 
-    def cost(self, rows, columns, processors, count=1) -> int:
-        """Rounds of blocks, times what a block multiplies and copies: for choosing among tiles."""
+    def cost(self, rows: int, columns: int, processors: int, count: int = 1) -> int:
+        """The estimated cost of ``count`` products: rounds of blocks, times what a block multiplies and copies."""
         rounds = -(-self.grid(rows, columns) * count // processors)
         return rounds * (self.rows * self.columns + 32 * (self.rows + self.columns))
 
@@ -37,52 +41,57 @@ class Tile(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """What there is to choose from, the largest first: on tensor cores, without them, in float64."""
+    """The tiles that exist, the largest first: on tensor cores, without them, in float64."""
 
     tensor: tuple[Tile, ...]
     plain: tuple[Tile, ...]
     double: tuple[Tile, ...]
 
-    def of(self, dtype, tf32=False) -> tuple[Tile, ...]:
+    def of(self, dtype: np.dtype, tf32: bool = False) -> tuple[Tile, ...]:
+        """Those for arrays of ``dtype``."""
         return self.double if dtype.itemsize == 8 else self.tensor if on_tensor_cores(dtype, tf32) else self.plain
 
 
-def on_tensor_cores(dtype, tf32=False) -> bool:
+def on_tensor_cores(dtype: np.dtype, tf32: bool = False) -> bool:
+    """Whether products of this dtype run on tensor cores."""
     return dtype.itemsize == 2 or (tf32 and dtype.itemsize == 4)
 
 
 @cache
-def told(dtype, tile, tf32=False) -> tuple[str, ...]:
-    """What the compiler is told, besides the architecture."""
+def tile_options(dtype: np.dtype, tile: Tile, tf32: bool = False) -> tuple[str, ...]:
+    """The compiler's options, but for the architecture, for the kernels of a tile."""
     names = "TILE_M", "TILE_N", "WARP_M", "WARP_N", "BLOCKS"
     numbers = tuple(f"-D{name}={number}" for name, number in zip(names, tile))
     cores = ("-DTENSOR_CORES",) if on_tensor_cores(dtype, tf32) else ()
-    return (*options(dtype.name, pack(dtype)), *numbers, f"-DSTAGES={STAGES}", *cores)
+    return (*compile_options(dtype.name, pack_size(dtype)), *numbers, f"-DSTAGES={STAGES}", *cores)
 
 
-def compiled(cupy, sources, dtype, tile, tf32):
-    """What launches the kernels of ``sources`` compiled for a tile."""
-    def run(name, arrays, numbers, blocks, threads, shared=0):
-        function = kernel(cupy, name, told(dtype, tile, tf32), sources, shared)
+def tile_launcher(cupy: Any, sources: tuple[str, ...], dtype: np.dtype, tile: Tile, tf32: bool) -> Callable[..., None]:
+    """The function that launches kernels of ``sources`` compiled for a tile."""
+    def run(name: str, arrays: Sequence[Array], numbers: Sequence[float], blocks: int, threads: int, shared: int = 0):
+        function = kernel(cupy, name, tile_options(dtype, tile, tf32), sources, shared)
         enqueue(function, arrays, numbers, (blocks,), (threads,), dtype, shared)
 
     return run
 
 
-def aligned(*arrays) -> bool:
+def aligned(*arrays: Any) -> bool:
+    """Whether the memory of all these begins at a whole access."""
     return all(a.data.ptr % ACCESS == 0 for a in arrays)
 
 
-def sums_bytes(rows, columns, dtype) -> int:
-    return rows * columns * wide(dtype).itemsize
+def sums_bytes(rows: int, columns: int, dtype: np.dtype) -> int:
+    """Bytes of a tile's sums."""
+    return rows * columns * sum_dtype(dtype).itemsize
 
 
-@for_each_gpu
-def able(cupy) -> bool:
-    """Whether this GPU has what these kernels are made of."""
+@cache_per_gpu
+def supports_gpu(cupy: Any) -> bool:
+    """Whether the current GPU has the instructions of these kernels."""
     return int(cupy.cuda.Device().compute_capability) >= ARCHITECTURE
 
 
-@for_each_gpu
-def multiprocessors(cupy) -> int:
+@cache_per_gpu
+def multiprocessors(cupy: Any) -> int:
+    """How many the current GPU has."""
     return cupy.cuda.Device().attributes["MultiProcessorCount"]

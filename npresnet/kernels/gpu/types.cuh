@@ -69,4 +69,4 @@ __device__ inline Wides channels_of(const wide *a, int pack)
 __device__ inline int thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
 // y = max(x, floor), where NaN stays, as in numpy.maximum.
-__device__ inline wide cut(wide x, wide floor) { return x < floor ? floor : x; }
+__device__ inline wide at_least(wide x, wide floor) { return x < floor ? floor : x; }

@@ -2,7 +2,7 @@
 // 16 rows by 8 columns; a chunk is 16 bytes of a row or column.   [P] PTX ISA 8.0, sections 9.7.8.22 and 9.7.13.4
 
 #if !defined(__CUDACC__)
-#include "warp.h"                                                // tests without a GPU: tests/gpu/host
+#include "warp.h"                                                // tests without a GPU: tests/support/cuda/host
 #else
 
 __device__ inline unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }

@@ -1,4 +1,4 @@
-"""Hugging Face's names for the arrays of a ResNetForImageClassification, and torchvision's.
+"""Translates Hugging Face's names for the arrays of a ResNetForImageClassification to torchvision's, and back.
 
     resnet.embedder.embedder.convolution.weight                          conv1.weight
     resnet.encoder.stages.0.layers.1.layer.2.normalization.bias          layer1.1.bn3.bias
@@ -7,6 +7,7 @@
 """
 
 import re
+from collections.abc import Collection
 
 from ...formats.errors import WeightsError
 
@@ -17,12 +18,13 @@ LAYER = re.compile(r"resnet\.encoder\.stages\.(\d{1,4})\.layers\.(\d{1,4})\.(?:l
 OURS = re.compile(r"layer(\d{1,4})\.(\d{1,4})\.(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)")
 
 
-def is_huggingface(keys) -> bool:
+def is_huggingface(keys: Collection[str]) -> bool:
+    """Whether the keys are those of Hugging Face's ResNet."""
     return STEM + "convolution.weight" in keys
 
 
 def torchvision_name(key: str) -> str:
-    """A key that is no ResNet's stays as it is: the loader will name it."""
+    """torchvision's name for a key; one that is no ResNet's stays as it is, and load_weights will name it."""
     if key.startswith(STEM):
         return key.removeprefix(STEM).replace("convolution", "conv1").replace("normalization", "bn1")
     found = LAYER.fullmatch(key)

@@ -1,14 +1,16 @@
-"""Keras's names and layouts for the arrays that torchvision calls ``layer1.0.conv1.weight``.
+"""Translates Keras's names and layouts of arrays to torchvision's, ``layer1.0.conv1.weight``.
 
 Keras Applications name every layer; the tutorials leave the names to Keras, which counts, so that there the order of
-the file decides.  Kernels turn from (kh, kw, C, F) to (F, C, kh, kw), dense ones from (D, M) to (M, D).
+the file decides.  Kernels are transposed from (kh, kw, C, F) to (F, C, kh, kw), dense ones from (D, M) to (M, D).
 """
 
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from ...formats.errors import WeightsError, shown
+from ...formats.errors import WeightsError, quoted
 from ...models.published import IMAGENET
 from ...models.registry import FAMILY
 
@@ -18,12 +20,13 @@ AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 BLOCK = re.compile(r"conv([2-5])_block(\d{1,3})_(\d|preact)_(conv|bn)")
 
 
-def is_keras(keys) -> bool:
+def is_keras(keys: Collection[str]) -> bool:
+    """Whether every key is Keras's name of a layer and of a role."""
     return bool(keys) and all(key.rpartition("/")[2] in ROLES and "/" in key for key in keys)
 
 
-def from_keras(arrays):
-    """The arrays under torchvision's names and in its layout, as views."""
+def from_keras(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays under torchvision's names and in its layout, as views.  Raises WeightsError for other layers."""
     layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
     if any(last(layer) == "conv1_conv" for layer in layers):
         names = {layer: applications_name(last(layer), v2=any(last(name) == "post_bn" for name in layers))
@@ -41,48 +44,55 @@ def from_keras(arrays):
     return state
 
 
-def keras_dialect(arrays) -> str:
+def keras_dialect(arrays: Mapping[str, Any]) -> str:
     """Keras Applications by their names, the tutorials by their biases: the second has them, the first has not."""
     layers = {key.rpartition("/")[0] for key in arrays}
     if any(last(layer) == "conv1_conv" for layer in layers):
         return "keras"
-    biased = any(f"{layer}/bias" in arrays for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 4)
+    biased = any(f"{layer}/bias" in arrays for layer in layers if rank(arrays, layer) == 4)
     return "keras-tutorial-b" if biased else "keras-tutorial-a"
 
 
-def last(layer):
+def rank(arrays: Mapping[str, Any], layer: str) -> int:
+    """The number of axes of a layer's kernel, 0 where it has none."""
+    return np.ndim(arrays.get(f"{layer}/kernel", 0))
+
+
+def last(layer: str) -> str:
+    """The last part of a layer's path."""
     return layer.rpartition("/")[2]
 
 
-def applications_name(layer, v2):
+def applications_name(layer: str, v2: bool) -> str:
     """conv3_block1_0_bn → layer2.0.downsample.1;  in the V2 nets a block's _1_bn is its second batch norm."""
     fixed = {"conv1_conv": "conv1", "conv1_bn": "bn1", "post_bn": "bn", "predictions": "fc", "probs": "fc"}
     if layer in fixed:
         return fixed[layer]
     found = BLOCK.fullmatch(layer)
     if not found:
-        raise WeightsError(f"no ResNet of Keras has a layer {shown(layer)}")
+        raise WeightsError(f"no ResNet of Keras has a layer {quoted(layer)}")
     stage, block, part, kind = found.groups()
     place = f"layer{int(stage) - 1}.{int(block) - 1}."
     if part == "preact":
         return place + "bn1"
     if part == "0":
-        return place + ("downsample" if v2 else f"downsample.{'conv bn'.split().index(kind)}")
+        return place + ("downsample" if v2 else f"downsample.{int(kind == 'bn')}")
     return place + f"{kind}{int(part) + (v2 and kind == 'bn')}"
 
 
-def names_by_order(arrays, layers):
-    """The n-th convolution and the n-th batch norm of the file belong together."""
-    convs = [layer for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 4]
+def names_by_order(arrays: Mapping[str, Any], layers: Iterable[str]) -> dict[str, str]:
+    """layer → torchvision's name; the n-th convolution and the n-th batch norm of the file belong together."""
+    layers = list(layers)
+    convs = [layer for layer in layers if rank(arrays, layer) == 4]
     norms = [layer for layer in layers if f"{layer}/gamma" in arrays]
-    dense = [layer for layer in layers if np.ndim(arrays.get(f"{layer}/kernel")) == 2]
+    dense = [layer for layer in layers if rank(arrays, layer) == 2]
     places = in_order([np.shape(arrays[f"{layer}/kernel"]) for layer in convs])
     if len(norms) != len(convs) or len(dense) != 1 or len(convs) + len(norms) + 1 != len(layers):
         raise WeightsError(f"{len(convs)} convolutions, {len(norms)} batch norms and {len(dense)} dense layers are no "
                            "ResNet; batch norms made inside call() are never saved")
-    own = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
-    if own:
-        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(shown, own[:3]))}; "
+    named = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
+    if named:
+        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(quoted, named[:3]))}; "
                            "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
     if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
         raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
@@ -91,33 +101,36 @@ def names_by_order(arrays, layers):
             dense[0]: "fc"}
 
 
-def in_order(kernels):
+def in_order(kernels: list[tuple[int, ...]]) -> list[tuple[str, str]]:
     """(convolution, batch norm) in torchvision's names for the kernels (kh, kw, C, F) in the order of the file."""
     name = next((name for name in IMAGENET if len(kernels) == convolutions(name)), None)
     if name is None:
         raise WeightsError(f"no ResNet of the tutorials has {len(kernels)} convolutions")
-    options = FAMILY[name].build.keywords
-    bottleneck, places, i = options["block"].expansion == 4, [("conv1", "bn1")], 1
-    for stage, depth in enumerate(options["depths"]):
+    structure = FAMILY[name].structure
+    bottleneck, places, i = structure.expansion == 4, [("conv1", "bn1")], 1
+    for stage, depth in enumerate(structure.depths):
         for block in range(depth):
             projects = block == 0 and (bottleneck or stage > 0)
             count = (3 if bottleneck else 2) + projects
-            later = kernels[i:i + count] if stage or not projects else kernels[convolutions_before_stage_2(options):]
+            later = kernels[i:i + count] if stage or not projects else kernels[1 + 3 * structure.depths[0] + 1:]
             order = roles_in_block(kernels[i:i + count], later[:count], bottleneck, projects)
             places += [placed(f"layer{stage + 1}.{block}.", role) for role in order]
             i += count
     return places
 
 
-def placed(block, role):
+def placed(block: str, role: int) -> tuple[str, str]:
+    """(convolution, batch norm) of a role in a block; role 0 is the projection."""
     return (f"{block}downsample.0", f"{block}downsample.1") if role == 0 else (f"{block}conv{role}", f"{block}bn{role}")
 
 
-def roles_in_block(kernels, later, bottleneck, projects):
+def roles_in_block(kernels: list[tuple[int, ...]], later: list[tuple[int, ...]], bottleneck: bool, projects: bool
+                   ) -> list[int]:
     """1, 2, 3 for the branch's convolutions, 0 for the projection, in the order of the file.
 
     The branch keeps its order; the projection comes before, between or after.  In a bottleneck of the first stage it
-    has the shape of the third convolution; where it stands shows in the second stage, where their shapes differ.
+    has the shape of the third convolution; its place is read from ``later``, a block of the second stage, where their
+    shapes differ.
     """
     if not projects:
         return [1, 2, 3] if bottleneck else [1, 2]
@@ -131,11 +144,7 @@ def roles_in_block(kernels, later, bottleneck, projects):
     return [roles.get(i, 0) for i in range(4)]
 
 
-def convolutions(name):
-    options = FAMILY[name].build.keywords
-    bottleneck = options["block"].expansion == 4
-    return 1 + sum(options["depths"]) * (3 if bottleneck else 2) + (4 if bottleneck else 3)
-
-
-def convolutions_before_stage_2(options):
-    return 1 + options["depths"][0] * 3 + 1
+def convolutions(name: str) -> int:
+    """The number of convolutions in a network."""
+    depths, expansion, *_ = FAMILY[name].structure
+    return 1 + sum(depths) * (3 if expansion == 4 else 2) + (4 if expansion == 4 else 3)

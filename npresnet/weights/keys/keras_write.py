@@ -1,10 +1,12 @@
-"""Keras's ``.h5`` file of weights, for the networks of Keras Applications: ``model.load_weights("resnet50.h5")``.
+"""Writes the ``.h5`` file that ``model.load_weights("resnet50.h5")`` of a Keras Applications network reads.
 
 Keras reads such a file by position, so the layers stand in the order of its own graph: sorted by their distance from
 the output, where a block's projection comes beside its third convolution.
 """
 
 import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,7 +18,7 @@ OURS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias",
 AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
 
 
-def write_keras(file, model, metadata):
+def write_keras(file: BinaryIO, model: Any, metadata: dict[str, str]) -> None:
     """Write the arrays of a "keras" network under Keras's names, and the metadata as attributes of the root."""
     try:
         import h5py
@@ -38,9 +40,9 @@ def write_keras(file, model, metadata):
     file.write(content.getbuffer())
 
 
-def keras_layers(model):
+def keras_layers(model: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(Keras's name, ours, the roles of its arrays) in Keras's order."""
-    v2 = model.spec.name.startswith("preresnet")
+    v2 = model.final_norm                                        # Keras's ResNetV2
     yield "conv1_conv", "conv1", CONV
     if not v2:
         yield "conv1_bn", "bn1", NORM
@@ -54,7 +56,8 @@ def keras_layers(model):
     yield "predictions", "fc", CONV
 
 
-def block_v1(leading):
+def block_v1(leading: bool) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The layers of a bottleneck; a ``leading`` block has a projection."""
     yield from (("1_conv", "conv1", CONV), ("1_bn", "bn1", NORM), ("2_conv", "conv2", CONV), ("2_bn", "bn2", NORM))
     if leading:
         yield "0_conv", "downsample.0", CONV
@@ -64,7 +67,8 @@ def block_v1(leading):
     yield "3_bn", "bn3", NORM
 
 
-def block_v2(leading):
+def block_v2(leading: bool) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The same of a pre-activation bottleneck."""
     yield from (("preact_bn", "bn1", NORM), ("1_conv", "conv1", CONV), ("1_bn", "bn2", NORM),
                 ("2_conv", "conv2", CONV), ("2_bn", "bn3", NORM))
     if leading:

@@ -155,7 +155,7 @@ class GPU:
     # --- kernels ---------------------------------------------------------------------------------------------------
 
     def moduleLoadData(self, code):
-        """``code`` is the source, and what the compiler was told."""
+        """``code`` is the source, and the compiler's options."""
         module = self._new()
         self._modules[module] = library(*code.decode().split("\0"))
         return module
@@ -175,7 +175,7 @@ class GPU:
         if z > 1 or depth > 1:
             raise NotImplementedError(f"{name}: a grid or a block of three dimensions")
         if shared > most:
-            raise ValueError(f"{name}: {shared} bytes of shared memory, and it was not told so before")
+            raise ValueError(f"{name}: {shared} bytes of shared memory are more than it may ask for")
         sizes, places = (ctypes.c_int * 64)(), (ctypes.c_void_p * 64).from_address(args)
         getattr(kernels, f"sizes_{name}")(sizes)
         values = [np.void(ctypes.string_at(place, size)) for place, size in zip(places, sizes) if size]

@@ -31,17 +31,17 @@ def build(code, options, header="simt.h", barriers=None):
     return ctypes.CDLL(str(compiled(f'#include "{header}"\n' + code + "".join(exports), options)))
 
 
-def compiled(whole, options):
+def compiled(source, options):
     """Where the shared library of C++ lies: in the temporary directory, for the next run too."""
     flags = (*FLAGS, *options, f"-I{HOST}")
-    parts = [whole, *flags, *(path.read_text() for path in sorted(HOST.glob("*.h")))]
+    parts = [source, *flags, *(path.read_text() for path in sorted(HOST.glob("*.h")))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"npresnet-kernels-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{key}.so"
     if not library.exists():
         fresh = folder / f"{key}.{os.getpid()}.so"
-        done = subprocess.run([compiler, *flags, "-o", str(fresh), "-"], input=whole, text=True, capture_output=True)
+        done = subprocess.run([compiler, *flags, "-o", str(fresh), "-"], input=source, text=True, capture_output=True)
         if done.returncode:
             raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
         fresh.replace(library)
@@ -49,7 +49,7 @@ def compiled(whole, options):
 
 
 def defined(options) -> list:
-    """What a compiler of the host is told of the options for CUDA's."""
+    """The host compiler's options for those of CUDA's."""
     return [option for option in options if option.startswith("-D")]
 
 
@@ -90,7 +90,7 @@ class Function:
 
     def run(self, grid, block, args, shared_mem):
         if shared_mem > self.max_dynamic_shared_size_bytes:
-            raise RuntimeError(f"{self.name}: {shared_mem} bytes of shared memory, and it was not told so before")
+            raise RuntimeError(f"{self.name}: {shared_mem} bytes of shared memory are more than it may ask for")
         RawModule.launched.append(self.name)
         launch(self.module.library, self.name, grid, block, args, shared_mem)
 

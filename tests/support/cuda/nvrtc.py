@@ -1,6 +1,7 @@
 """NVIDIA's run-time compiler from its wheel, which needs neither a GPU nor a driver."""
 
 import ctypes
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def found():
     return (ctypes.CDLL(str(libraries[0])), headers[0]) if libraries and headers else None
 
 
+@cache
 def compiled(source, options):
     """(machine code, PTX, the compiler's log); raises ValueError with the log where the source is wrong."""
     library, headers = found()

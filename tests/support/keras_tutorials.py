@@ -1,12 +1,12 @@
 """The first two tutorials' networks, written from their descriptions for either Keras.
 
-``twins(keras)`` returns the builders; ``keras`` is Keras 3 or TensorFlow's legacy Keras, which share these layers.
+``builders(keras)`` returns the builders; ``keras`` is Keras 3 or TensorFlow's legacy Keras, which share these layers.
 """
 
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 
 
-def twins(keras):
+def builders(keras):
     """(sequential, functional, second): the first tutorial's two constructions and the second's network."""
     layers = keras.layers
 

@@ -1,49 +1,54 @@
-"""Which dialect a checkpoint's keys and shapes betray."""
+"""The dialect and its options, as far as a checkpoint's keys and shapes show them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..formats.errors import WeightsError
 from ..formats.keras import CONFIG, ends_in_scores
 from ..models import details
+from ..models.structure import Shapes
+from .recognition import Recognition
 
 
-def plain(shapes):
+def with_single_stem(shapes: Shapes) -> Shapes:
     """The shapes with a single stem convolution in the place of a deep stem's three, so that blocks can be counted."""
     if not deep_stem(shapes):
         return shapes
     return {**shapes, "conv1.weight": (64, *shapes["conv1.0.weight"][1:2], 7, 7)}
 
 
-def deep_stem(shapes):
+def deep_stem(shapes: Shapes) -> bool:
+    """Whether the stem is of three convolutions."""
     return "conv1.6.weight" in shapes and len(shapes.get("conv1.0.weight", ())) == 4
 
 
-def in_dialect(read, shapes, dialect, metadata):
-    """The recognition ``read``, made of shapes alone, in the dialect that the keys speak; the options say the rest."""
-    seen = dict(read.options) | stem_and_gates(shapes)
+def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mapping[str, str]) -> Recognition:
+    """``found``, made from shapes, in the dialect of the keys, with the options that are not its usual ones."""
+    seen = dict(found.options) | stem_and_gates(shapes)
     if dialect == "torchvision" and {"stem", "avg_down", "squeeze"} & seen.keys():
         dialect = "timm"
     if dialect == "torchvision" and "stem_bias" in seen:
         dialect = "caffe"
     if dialect == "torchvision":
-        return read
+        return found
     if dialect == "keras":                                       # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)
     if metadata.get(CONFIG) and ends_in_scores(metadata[CONFIG]) is not None:
         seen["softmax"] = not ends_in_scores(metadata[CONFIG])
     try:
-        usual = details(read.name, dialect)
+        usual = details(found.name, dialect)
     except ValueError as error:
         raise WeightsError(str(error)) from None
     options = {field: value for field, value in seen.items() if getattr(usual, field) != value}
-    also = read.also if dialect in ("timm", "huggingface") else ()
-    return replace(read, dialect=dialect, options=options, preprocessing=None, also=also)
+    also = found.also if dialect in ("timm", "huggingface") else ()
+    return replace(found, dialect=dialect, options=options, preprocessing=None, also=also)
 
 
-def stem_and_gates(shapes):
-    """The details that show in the shapes, beyond those that every reader of torchvision's keys looks at."""
-    seen = {}
+def stem_and_gates(shapes: Shapes) -> dict[str, Any]:
+    """The details of stem, strided shortcuts and gates that show in the shapes."""
+    seen: dict[str, Any] = {}
     if deep_stem(shapes):
         seen |= {"stem": "deep", "stem_width": int(shapes["conv1.0.weight"][0])}
     if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes:

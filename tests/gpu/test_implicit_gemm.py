@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from npresnet.kernels.gpu import filter_gradient, implicit_gemm
-from npresnet.kernels.gpu.filter_gradient import direct_gradient
+from npresnet.kernels.gpu import filter_gradient
+from npresnet.kernels.gpu.filter_gradient import implicit_filter_gradient
 from npresnet.kernels.gpu.im2col import Columns, matrix
-from npresnet.kernels.gpu.implicit_gemm import direct, suits
+from npresnet.kernels.gpu.implicit_gemm import TILES, implicit_gemm, supports
 from npresnet.ops import conv2d
 from npresnet.ops.window import Window
 
@@ -24,7 +24,7 @@ WINDOWS = {      # x (N, C, H, W), w (F, C/G, kh, kw), and the rest
     "more rows than a tile": ((3, 8, 13, 11), (8, 8, 3, 3), {"padding": 1}),
 }
 KINDS = [("float64", False), ("float32", False), ("float32", True), ("float16", False)]
-FEW = {"3x3", "strided 1x1", "groups"}      # for the fast tests; in float64, whose bound is the tightest, all are
+QUICK = {"3x3", "strided 1x1", "groups"}      # for the fast tests; in float64, whose bound is the tightest, all are
 
 
 def every(tiles):
@@ -32,7 +32,7 @@ def every(tiles):
     for dtype, tf32 in KINDS:
         for tile in tiles.of(np.dtype(dtype), tf32):
             for window in WINDOWS:
-                fast = window in FEW or dtype == "float64"
+                fast = window in QUICK or dtype == "float64"
                 yield pytest.param(dtype, tf32, tile, window, marks=() if fast else pytest.mark.slow)
 
 
@@ -51,13 +51,13 @@ def due(x, w, static):
     return y.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(implicit_gemm.TILES)), ids=str)
+@pytest.mark.parametrize("dtype, tf32, tile, window", list(every(TILES)), ids=str)
 def test_it_is_the_sum(cupy, dtype, tf32, tile, window):
     x_shape, w_shape, static = WINDOWS[window]
     x, w, x_there, w_there = drawn(cupy, x_shape, w_shape, dtype, static.get("groups", 1))
     columns = columns_of(x_shape, w_shape, static)
-    assert suits(columns, w_there.shape[1], x_there, w_there)
-    y = direct(x_there, w_there, columns, tile=tile, tf32=tf32)
+    assert supports(columns, w_there.shape[1], x_there, w_there)
+    y = implicit_gemm(x_there, w_there, columns, tile=tile, tf32=tf32)
     laws.assert_close(y.get(), due(x, w, static).astype(dtype), TF32 if tf32 else BOUND[dtype])
 
 
@@ -77,7 +77,7 @@ def test_dw_is_the_sum(cupy, dtype, tf32, tile, window):
     dw = dw.transpose(0, 2, 3, 1).reshape(groups, len(w) // groups, -1)
     dy_there = cupy.asarray(dy.transpose(0, 2, 3, 1).copy())
     for splits in (None, 1, 3):
-        found = direct_gradient(x_there, dy_there, columns, tile, splits, tf32).get()
+        found = implicit_filter_gradient(x_there, dy_there, columns, tile, splits, tf32).get()
         assert found.dtype == (np.float64 if dtype == "float64" else np.float32)
         laws.assert_close(found, dw.astype(found.dtype), TF32 if tf32 else min(BOUND[dtype], 1e-5))
 
@@ -92,7 +92,7 @@ def test_bias_shortcut_and_relu(cupy, dtype, tf32, splits):
     residual = rng.standard_normal(sums.shape).astype(dtype)
     parts = None if splits == 1 else cupy.empty((splits, *sums.shape), wide)
     for b, r, floor in ((bias, residual, 0.0), (bias, None, float("-inf")), (None, residual, 0.0)):
-        y = direct(x_there, w_there, columns_of(x_shape, w_shape, static), *(
+        y = implicit_gemm(x_there, w_there, columns_of(x_shape, w_shape, static), *(
             None if a is None else cupy.asarray(a) for a in (b, r)), floor, parts=parts, tf32=tf32)
         expected = np.maximum(sums + (0 if b is None else b) + (0 if r is None else r.astype(np.float64)), floor)
         laws.assert_close(y.get(), expected.astype(dtype), TF32 if tf32 else BOUND[dtype])

@@ -25,7 +25,7 @@ def torchvision_forward(name, num_classes=1000):
     return forward
 
 
-class Twin:
+class TorchNetwork:
     """One network, written from the papers' figures; ``seen`` holds the value of the stem and of every block."""
 
     def __init__(self, spec, **build_options):
@@ -161,8 +161,8 @@ class Twin:
 
 
 def oracle(model):
-    """torchvision's net where ``model`` is one of its ten, else its twin."""
+    """torchvision's net where ``model`` is one of its ten, else a TorchNetwork."""
     spec = model.spec
     if spec.name in TORCHVISION and spec.dialect == "torchvision" and not spec.options:
         return torchvision_forward(spec.name, spec.num_classes)
-    return Twin(spec)
+    return TorchNetwork(spec)

@@ -1,0 +1,34 @@
+"""Recognition: what is known of the network that a checkpoint belongs to."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..data import Preprocessing
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Enough to build the model, ``build(name, num_classes, in_channels=…, dialect=…, **options)``, and to use it.
+
+    preprocessing  a preset's name, a Preprocessing, or None where the file does not say
+    classes        their names where the file holds them, else None
+    dataset        the data set whose class names fit, where the hash proves it, else None
+    source         "metadata", "catalogue" or "keys": where this was read
+    also           other networks and options that the same keys and shapes fit, in words
+    changes        the layers that are other than the name and the options say, see models/changes.py
+    frozen         the keys of the parameters that are not trained
+    """
+
+    name: str
+    num_classes: int
+    in_channels: int = 3
+    dialect: str = "torchvision"
+    options: dict[str, Any] = field(default_factory=dict)
+    preprocessing: "str | Preprocessing | None" = None
+    classes: tuple[str, ...] | None = None
+    dataset: str | None = None
+    source: str = "keys"
+    also: tuple[str, ...] = ()
+    changes: tuple[dict[str, Any], ...] = ()
+    frozen: tuple[str, ...] = ()
