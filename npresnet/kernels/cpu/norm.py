@@ -7,6 +7,7 @@ beside the deviation.
 import numpy as np
 
 from ...backend import Array, Pullback
+from ...ops.check import IntOrPair, Padding
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from ...ops.norm import batch_norm_train
 from ...ops.total import total
@@ -53,8 +54,8 @@ def supports_then_conv(x, gamma, beta, w, b=None, *, eps, **window) -> bool:
 
 @batch_norm_relu_conv2d.register("numba", supports_then_conv)
 def batch_norm_relu_conv2d_numba(x: Array, gamma: Array, beta: Array, w: Array, b: Array | None = None, *, eps: float,
-                                 stride=1, padding=0, dilation=1, groups=1) \
-        -> tuple[Array, Pullback, tuple[Array, Array]]:
+                                 stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
+                                 groups: int = 1) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """Equals :func:`npresnet.ops.batch_norm_relu_conv2d`; computes σ(BN(x)) again where the pullback needs it.
 
     Saves: x, w, inv_std, coefficients.

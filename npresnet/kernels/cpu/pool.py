@@ -5,6 +5,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 
 from ...backend import Array, Pullback
+from ...ops.check import IntOrPair, Padding
 from ...ops.pool import max_pool2d
 from ...ops.window import Window
 from .arrays import empty, is_float32
@@ -23,7 +24,8 @@ def supports(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> bo
 
 
 @max_pool2d.register("numba", supports)
-def max_pool2d_numba(x: Array, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> tuple[Array, Pullback]:
+def max_pool2d_numba(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Padding = 0, dilation: IntOrPair = 1,
+                     ceil_mode: bool = False) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.max_pool2d`; the gradient is gathered by each pixel from the windows that it won.
 
     Saves: winner.

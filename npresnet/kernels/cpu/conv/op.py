@@ -1,6 +1,7 @@
 """conv2d and its pullback through the kernels here, channels last in memory."""
 
 from ....backend import Array, Pullback
+from ....ops.check import IntOrPair, Padding
 from ....ops.conv import conv2d
 from ....ops.total import total
 from ....ops.window import Window
@@ -20,8 +21,8 @@ def supports(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1) -> bool
 
 
 @conv2d.register("numba", supports)
-def conv2d_numba(x: Array, w: Array, b: Array | None = None, *, stride=1, padding=0, dilation=1, groups=1) \
-        -> tuple[Array, Pullback]:
+def conv2d_numba(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair = 1, padding: Padding = 0,
+                 dilation: IntOrPair = 1, groups: int = 1) -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.conv2d`: 1x1 as one product, wide 3x3 by Winograd's F(2x2, 3x3), others direct.
 
     F(2x2, 3x3) rounds less than the direct sum, which has nine times its terms.  F(4x4, 3x3), ten times coarser, would
