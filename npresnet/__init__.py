@@ -36,7 +36,7 @@ _HOME = {
     "save_weights": "weights", "summary": "analysis.summary", "to_device": "backend", "use": "backend",
 }
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]    # it reads the imports above
 
 
 def __getattr__(name: str) -> Any:
