@@ -99,7 +99,7 @@ def test_grad_cam_wants_maps_and_one_class_an_image(model, x):
         grad_cam(model, x[:0], [])
     with pytest.raises(ValueError, match="one layer, given by its name"):
         grad_cam(model, x, [0, 1], after=["layer3"])
-    with pytest.raises(ValueError, match="has no stages: say after which layer"):
+    with pytest.raises(ValueError, match="has no stages: name the layer whose output to read"):
         grad_cam(Sequential(), x, [0, 1])
 
 
