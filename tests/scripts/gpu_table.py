@@ -61,7 +61,7 @@ def peak_memory(name, batch, side, precision) -> dict:
     before, step = pool.total_bytes(), training_step(model, precision)
     for _ in range(3):
         step(to_device(x, "cuda"), to_device(labels, "cuda"), 1e-3)
-    peaks["peak MiB, npresnet"] = (pool.total_bytes() - before + step.run.pool.total_bytes()) / 2**20
+    peaks["peak MiB, npresnet"] = (pool.total_bytes() - before + step.recording.run.pool.total_bytes()) / 2**20
     try:
         import torch
         run = in_torch(model, x, labels, "train", precision)
