@@ -160,7 +160,7 @@ def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recogn
     if found:
         model.preprocessing = found.preprocessing or model.preprocessing
         model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
-        model.notes += [f"its keys also fit {other}" for other in found.also]
+        model.notes += [f"its keys also fit {other}" for other in found.alternatives]
         model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
         model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
     return model
