@@ -115,7 +115,7 @@ def name_of(shapes: Shapes) -> str | None:
 
 
 def resolve(names: list[str], shapes: Shapes) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """(name, options, alternatives) for the names of one structure: what the shapes decide, then the documented default."""
+    """(name, options, alternatives) for the names of one structure: as the shapes decide, then by the default."""
     options: dict[str, Any] = {"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {}
     plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())   # no shortcuts, or all of one kind
     name, alternatives = next((name for name in names if name not in plain), names[0]), ()
