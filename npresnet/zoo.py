@@ -66,7 +66,7 @@ def create_model(name: str, *, weights: str | os.PathLike[str] | Mapping[str, An
 
 
 def check_zero_init(model: Classifier, wanted: bool, weights: Any) -> None:
-    """Refuse ``zero_init_residual`` beside weights, or where no branch ends in a batch norm."""
+    """Raise ValueError for ``zero_init_residual`` beside weights, or where no branch ends in a batch norm."""
     if not isinstance(wanted, bool):
         raise ValueError(f"zero_init_residual={wanted!r}: give True or False")
     if wanted and weights is not None:

@@ -124,7 +124,7 @@ def largest(a: Array) -> float:
 
 
 def verify_model(model: Classifier, name: str, side: int = 64, batch: int = 2) -> Verification:
-    """Compare a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
+    """Compare a model, its weights included, with PyTorch itself, in float64, in train and in eval mode."""
     from .torch_model import torch_results
     model = model.astype(np.float64)
     rows: list[Row] = []
