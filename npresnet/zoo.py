@@ -66,7 +66,7 @@ def create_model(name: str, *, weights: str | os.PathLike[str] | Mapping[str, An
 
 
 def check_zero_init(model: Classifier, wanted: bool, weights: Any) -> None:
-    """Refuse ``zero_init_residual`` beside weights, or where no branch ends in a batch norm."""
+    """Raise ValueError for ``zero_init_residual`` beside weights, or where no branch ends in a batch norm."""
     if not isinstance(wanted, bool):
         raise ValueError(f"zero_init_residual={wanted!r}: give True or False")
     if wanted and weights is not None:
@@ -160,7 +160,7 @@ def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recogn
     if found:
         model.preprocessing = found.preprocessing or model.preprocessing
         model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
-        model.notes += [f"its keys also fit {other}" for other in found.also]
+        model.notes += [f"its keys also fit {other}" for other in found.alternatives]
         model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
         model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
     return model

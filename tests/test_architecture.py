@@ -146,7 +146,7 @@ STEP = """
     logits, pullback = model.vjp(x)
     loss, loss_pullback = ops.softmax_cross_entropy(logits, labels)
     dx = pullback(loss_pullback())
-    norm = sum(float((box.grad.astype(float)**2).sum()) for box in model.parameters())
+    norm = sum(float((parameter.grad.astype(float)**2).sum()) for parameter in model.parameters())
     print(float(loss), float(abs(dx).sum()), norm, npresnet.backend.default_backend())
 """
 

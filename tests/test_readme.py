@@ -24,5 +24,5 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     assert names["x"].shape == names["dx"].shape == (1, 3, 224, 224) and names["logits"].shape == (1, 1000)
     assert names["dy"].shape == names["y"].shape and names["dy"].dtype == names["y"].dtype
     np.testing.assert_allclose(names["fast"](names["x"]), names["logits"], rtol=1e-3, atol=1e-4)
-    assert all(box.grad is not None for box in names["model"].parameters())
+    assert all(parameter.grad is not None for parameter in names["model"].parameters())
     assert "the gradients are right" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """A summary of a model: a tree of its layers with their shapes and costs, and the totals.
 
-The cost ledger is the same table with the time of each layer beside its work: ``summary(model, shape, measure=True)``.
+With ``measure=True`` each layer's time stands beside its work.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ..nn.module import needs_module
 from ..tables import html_table, text_lines
 from .walk import Row, dimensions, timed_rows, tree_rows
 
-LEFT = 5          # the first columns are text
+TEXT_COLUMNS = 5          # the first columns, aligned at the left; the others are numbers
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Summary:
 
     @property
     def frozen(self) -> int:
-        """How many learned numbers take no gradient."""
+        """How many learned numbers are not trainable."""
         return self.parameters - self.trainable
 
     @property
@@ -96,7 +96,7 @@ class Summary:
 
     def __str__(self):
         cells = self.cells()
-        lines = text_lines(cells, right=range(LEFT, len(cells[0])), rule=True)
+        lines = text_lines(cells, right=range(TEXT_COLUMNS, len(cells[0])), rule=True)
         return "\n".join([self.model, "", *lines, "", *self.totals()])
 
     def _repr_html_(self):

@@ -6,8 +6,9 @@
 Multiply-accumulates are those of convolutions and of linear layers, as in torchvision's tables (which call them FLOPS;
 one is two floating-point operations).
 
-What the pullbacks of a training step save is counted as the ops' ``Saves:`` lines say, an array that two layers save
-once: a convolution and the classifier keep x, batch norm x_hat, a ReLU its y, a max-pool one byte for each output.
+What the pullbacks of a training step save is counted as the ops' ``Saves:`` lines say; an array saved by two layers
+counts once.  A convolution and the classifier keep x, batch norm x_hat, a ReLU its y, a max-pool one byte for each
+output.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from ..nn.visit import Visitor
 
 @dataclass(frozen=True)
 class Row:
-    """One call of one layer.  A layer called twice, such as a block's ReLU, has two rows, its parameters in one.
+    """One call of one layer.  A layer called twice, such as a block's ReLU, has two rows, its parameters counted in
+    the first.
 
     ``saved_bytes``: what it keeps for the backward pass, beyond what a layer before keeps anyway.  ``seconds``: how
     long the call took, where that was measured.
@@ -82,13 +84,13 @@ class Walk(Visitor):
             return super().visit(module, x, around)
         before = len(self.rows)
         y = super().visit(module, x, around)
-        row = Row(name, type(module).__name__, self.full(y), 0, 0, self.full(x), inside=True)
+        row = Row(name, type(module).__name__, self.batch_shape(y), 0, 0, self.batch_shape(x), inside=True)
         self.rows.insert(before, row)                             # before its parts
         return y
 
     def add(self, f: Array, s: Array) -> Array:
         if f.shape != s.shape:
-            raise ValueError(f"the branch gives {f.shape[1:]}, its shortcut {s.shape[1:]}: no sum")
+            raise ValueError(f"the branch gives {f.shape[1:]}, its shortcut {s.shape[1:]}: they cannot be added")
         return self.unsaved(f)
 
     def leaf(self, module: Module, x: Array, name: str) -> Array:
@@ -98,12 +100,12 @@ class Walk(Visitor):
             y, seconds = self.run(module, x)
         except ValueError as error:
             where = name or type(module).__name__
-            raise ValueError(f"{where} cannot take {dimensions(self.full(x))}: {error}") from None
+            raise ValueError(f"{where} cannot take {dimensions(self.batch_shape(x))}: {error}") from None
         new = [p for p in module.parameters() if id(p) not in self.counted]
         self.counted.update(map(id, new))
         scale = self.batch // len(x)                              # 1 where all images run
-        self.rows.append(Row(name, type(module).__name__, self.full(y), sum(p.value.size for p in new),
-                             scale * module.macs(y), self.full(x), module.window_size(),
+        self.rows.append(Row(name, type(module).__name__, self.batch_shape(y), sum(p.value.size for p in new),
+                             scale * module.macs(y), self.batch_shape(x), module.window_size(),
                              scale * self.save(module, x, y), seconds))
         return y
 
@@ -122,10 +124,10 @@ class Walk(Visitor):
         return zeros(layer.output_shape(x)), None
 
     def unsaved(self, y: Array) -> Array:
-        """The result of no layer, as an array that none has saved."""
+        """A fresh array in place of y, so that the layer that saves it counts it."""
         return zeros(y.shape)
 
-    def full(self, array: Array) -> tuple[int, ...]:
+    def batch_shape(self, array: Array) -> tuple[int, ...]:
         """The array's shape for the full batch."""
         return (self.batch, *array.shape[1:])
 

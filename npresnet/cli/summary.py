@@ -57,11 +57,11 @@ def show(table: Any) -> None:
     """Draw the table on a terminal."""
     from rich.table import Table
 
-    from ..analysis.summary import LEFT
+    from ..analysis.summary import TEXT_COLUMNS
     header, *body = table.cells()
     grid = Table(title=escaped(table.model))
     for i, name in enumerate(header):
-        grid.add_column(name, justify="left" if i < LEFT else "right")
+        grid.add_column(name, justify="left" if i < TEXT_COLUMNS else "right")
     for line in body:
         grid.add_row(*map(escaped, line))
     draw(grid)

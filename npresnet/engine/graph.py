@@ -1,6 +1,7 @@
 """A finished model as a list of steps, in the order of its data flow: lowered, batch norms folded, neighbours fused.
 
-Nothing here looks at attribute names: a :class:`Chain` says what follows what, a :class:`Residual` what is added.
+The order comes from the classes, not from attribute names: a :class:`Chain` says what follows what, a
+:class:`Residual` what is added.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,16 +11,16 @@ import numpy as np
 
 from .. import nn
 from ..nn.visit import Visitor
-from ..ops.window import pair
+from ..ops.check import pair
 
 NO_FLOOR = float("-inf")
 
 
 @dataclass(eq=False)
 class Node:
-    """One step: its kind, the nodes it reads, and the layer with its numbers.
+    """One step: its kind, the nodes it reads, and the layer whose arrays it uses.
 
-    The fields of type Any are None where the kind has no such thing.
+    A field that its kind does not use is None, or the default below.
     """
 
     kind: str                                   # input conv affine add relu max_pool mean subsample call
@@ -42,7 +43,7 @@ def lower(model: nn.Module) -> list[Node]:
 
 
 def _channels_last(nodes):
-    """Only convolutions and calls read the image channels first; for others a step changes its layout before them."""
+    """Convolutions and calls read the image channels first; before other nodes a step converts it."""
     image = nodes[0]
     for node in nodes[1:]:
         reads = node.inputs if node.kind not in ("conv", "call") else node.inputs[1:]
@@ -57,7 +58,7 @@ def _channels_last(nodes):
 
 
 class Lowering(Visitor):
-    """Carries a node through a model: each layer and each sum appends the step that reads it, and returns that."""
+    """Visits a model with a node in the place of x: each layer and each sum appends a node and returns it."""
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
@@ -112,7 +113,8 @@ def fuse(nodes: list[Node]) -> list[Node]:
         conv, max-pool      ->  conv with pool
         subsample, channels ->  one shortcut A
 
-    A pair is fused where no other node reads the first one's result, and all the second one reads exists by then.
+    A pair is fused where no other node reads the first one's result, and everything that the second reads is computed
+    before the first.
     """
     nodes = _copied(nodes)
     for node in list(nodes):
@@ -133,23 +135,24 @@ def _copied(nodes):
     return list(copies.values())
 
 
-def _absorb(first, then, nodes) -> bool:
-    """Fuse ``then`` into ``first``; whether that was possible."""
-    open_end = first.floor == NO_FLOOR and first.pool is None
-    images = first.kind == "conv" and type(first.module) is nn.Conv2d
-    if then.kind == "affine" and images and open_end and len(first.inputs) == 1 and len(then.bias) == len(first.bias):
-        first.weight = first.weight * then.weight[:, None, None, None]
-        first.bias = first.bias * then.weight + then.bias
-    elif then.kind == "add" and first.kind == "conv" and open_end and len(first.inputs) == 1 \
-            and nodes.index(then.inputs[1]) < nodes.index(first):
-        first.inputs.append(then.inputs[1])
-    elif then.kind == "relu" and first.kind in ("conv", "affine", "add") and open_end:
+def _absorb(first, second, nodes) -> bool:
+    """Fuse ``second`` into ``first``; whether that was possible."""
+    can_extend = first.floor == NO_FLOOR and first.pool is None
+    is_conv2d = first.kind == "conv" and type(first.module) is nn.Conv2d
+    if second.kind == "affine" and is_conv2d and can_extend and len(first.inputs) == 1 \
+            and len(second.bias) == len(first.bias):
+        first.weight = first.weight * second.weight[:, None, None, None]
+        first.bias = first.bias * second.weight + second.bias
+    elif second.kind == "add" and first.kind == "conv" and can_extend and len(first.inputs) == 1 \
+            and nodes.index(second.inputs[1]) < nodes.index(first):
+        first.inputs.append(second.inputs[1])
+    elif second.kind == "relu" and first.kind in ("conv", "affine", "add") and can_extend:
         first.floor = 0.0
-    elif then.kind == "max_pool" and images and len(first.inputs) == 1 and not first.pool \
-            and first.module.groups == 1 and not then.module.static.get("ceil_mode"):
-        first.pool = then.module
-    elif then.kind == "subsample" and first.kind == "subsample" and first.module and not then.module:
-        first.before, first.after = then.before + first.before, first.after + then.after
+    elif second.kind == "max_pool" and is_conv2d and len(first.inputs) == 1 and not first.pool \
+            and first.module.groups == 1 and not second.module.static.get("ceil_mode"):
+        first.pool = second.module
+    elif second.kind == "subsample" and first.kind == "subsample" and first.module and not second.module:
+        first.before, first.after = second.before + first.before, first.after + second.after
     else:
         return False
     return True

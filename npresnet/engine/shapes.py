@@ -99,9 +99,3 @@ def pool_window(pool: Any, height: int, width: int) -> Window:
         static["padding"] = same_padding((height, width), static["kernel"], static["stride"], static["dilation"])
     window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"])
     return window.ceil_mode((height, width)) if static.get("ceil_mode") else window
-
-
-def numbers(window: Window) -> tuple[int, int, int, int, int, int, int, int]:
-    """A window as the kernels take it: (kh, kw, stride h, w, dilation h, w, pad top, left)."""
-    (top, _), (left, _) = window.padding
-    return (*window.kernel, *window.stride, *window.dilation, top, left)

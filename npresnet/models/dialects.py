@@ -11,7 +11,7 @@ Two conventions give the size o of an output from the size i of an input, a kern
     'valid' (TensorFlow)   o = ⌈(i − k + 1) / s⌉             the first with p = 0, written otherwise
 
 At stride 1 an odd kernel's 'same' is p = (k − 1)/2.  At stride 2 on an even image, 'same' starts one pixel later:
-a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights meet other pixels.
+a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see a shifted image.
 """
 
 from collections.abc import Callable

@@ -40,7 +40,7 @@ class Chain(Module):
         pullbacks, wanted = [], input_grad
         for layer in self.fused(self.layers()):
             x, pullback = record(layer, x, wanted)
-            wanted = wanted or layer.trainable               # what comes later must send something back
+            wanted = wanted or layer.trainable               # later layers must return their dx
             pullbacks.append(pullback)
 
         def pullback(dy):
@@ -57,7 +57,7 @@ class Chain(Module):
         return self.scoring().vjp(x, input_grad)
 
     def scoring(self) -> "Chain":
-        """The chain up to its scores: this one, or where it ends in a softmax what comes before."""
+        """This chain without a softmax at its end."""
         parts: list[Module] = [self]
         while parts and (inner := inside(parts[-1])) is not None:
             parts[-1:] = inner                               # the last layer of the last chain
@@ -79,7 +79,7 @@ class Sequential(Chain):
 class Residual(Module):
     """y = F(x) + S(x):  [R1] Eq. 1 where the shortcut S is the identity, Eq. 2 where it is a projection.
 
-    The sum hands dy to both paths; x, read by both, collects both results:
+    The sum hands dy to both paths; x is used by both, so its gradient is the sum of two:
 
         dx = F′ᵀ dy + S′ᵀ dy                                              the sum rule, cf. [R2] Eq. 5
 
@@ -108,7 +108,7 @@ class Residual(Module):
         return y, once(pullback)
 
     def join(self, f: Array, s: Array) -> tuple[Array, Pullback]:
-        """The op where the paths meet."""
+        """The op that joins the two paths."""
         return ops.add(f, s)
 
 
@@ -120,7 +120,7 @@ def record(module: Module, x: Array, input_grad: bool) -> tuple[Array, Pullback]
 
 
 def inside(module: Module) -> tuple[Module, ...] | None:
-    """The layers that a chain runs and does nothing else; none for an Identity; None for any other module."""
+    """The layers of a chain that only runs them in order; () for an Identity; None for any other module."""
     if isinstance(module, Chain) and type(module).__call__ is Chain.__call__:
         return module.layers()
     return () if isinstance(module, Identity) else None

@@ -28,15 +28,15 @@ class Fused(Chain):
         """Whether the one op computes what the layers compute, in fewer passes over x."""
         raise NotImplementedError
 
-    def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
+    def run_fused(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
         """As ``vjp``."""
         raise NotImplementedError
 
     def __call__(self, x: Array) -> Array:
-        return self.one_op(x, True)[0] if self.supports(x) else super().__call__(x)
+        return self.run_fused(x, True)[0] if self.supports(x) else super().__call__(x)
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        return self.one_op(x, input_grad) if self.supports(x) else super().vjp(x, input_grad)
+        return self.run_fused(x, input_grad) if self.supports(x) else super().vjp(x, input_grad)
 
 
 class NormReLU(Fused):
@@ -48,7 +48,7 @@ class NormReLU(Fused):
     def supports(self, x: Array) -> bool:
         return uses_batch(self.norm) and ops.batch_norm_relu.has_faster(x)
 
-    def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
+    def run_fused(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
         return self.norm.by_batch(ops.batch_norm_relu, x, input_grad=input_grad)
 
 
@@ -61,7 +61,7 @@ class NormReLUConv(Fused):
     def supports(self, x: Array) -> bool:
         return self.norm_relu.supports(x) and ops.batch_norm_relu_conv2d.has_faster(x)
 
-    def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
+    def run_fused(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
         norm, conv = self.norm_relu.norm, self.conv
         return norm.by_batch(ops.batch_norm_relu_conv2d, x, input_grad=input_grad, **conv.window(x),
                              after={"w": conv.weight, "b": conv.bias})
@@ -77,7 +77,7 @@ class ResidualReLU(Fused):
         *_, last = (None, *(inside(self.residual.branch) or ()))
         return uses_batch(last) and ops.batch_norm_relu.has_faster(x)
 
-    def one_op(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
+    def run_fused(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
         *before, norm = cast("tuple[Any, ...]", inside(self.residual.branch))
         return NormAddReLU(Sequential(*before), self.residual.shortcut, norm).vjp(x, input_grad)
 
@@ -94,10 +94,10 @@ class NormAddReLU(Residual):
 
 
 def uses_batch(layer: Module | None) -> bool:
-    return type(layer) is BatchNorm2d and layer.batchwise
+    return type(layer) is BatchNorm2d and layer.uses_batch_statistics
 
 
-RULES: dict[tuple[type, ...], Callable[..., Fused]] = {     # of two that fit, the first
+RULES: dict[tuple[type, ...], Callable[..., Fused]] = {     # the first rule that fits is used
     (BatchNorm2d, ReLU, Conv2d): NormReLUConv,
     (BatchNorm2d, ReLU): NormReLU,
     (Residual, ReLU): ResidualReLU,
@@ -106,7 +106,7 @@ RULES: dict[tuple[type, ...], Callable[..., Fused]] = {     # of two that fit, t
 
 @cache
 def groups(kinds: tuple[type, ...]) -> tuple[tuple[Callable[..., Fused] | None, slice], ...]:
-    """(what joins them, which layers they are) for layers of these types, in order; None for a layer by itself."""
+    """(class of the fused op, slice of layers that it replaces), in order; None for a layer that stays by itself."""
     found, start = [], 0
     while start < len(kinds):
         rule = next((rule for rule in RULES if kinds[start:start + len(rule)] == rule), kinds[start:start + 1])

@@ -11,7 +11,7 @@ from .. import ops
 from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
 from ..ops.check import IntOrPair, Padding
-from .module import Buffer, Model, Module, Parameter, needs_module, once, recorded
+from .module import Buffer, Model, Module, Parameter, layer_pullback, needs_module, once
 
 Same = Literal["same"]
 
@@ -36,13 +36,13 @@ class Conv2d(Module):
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window(x))
-        return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+        return y, layer_pullback(op_pullback, input_grad, w=self.weight, b=self.bias)
 
     def window(self, x: Array) -> dict[str, Any]:
         """The op's static arguments for this x."""
-        return {"stride": self.stride, "padding": self.pads(x), "dilation": self.dilation, "groups": self.groups}
+        return {"stride": self.stride, "padding": self.padding_for(x), "dilation": self.dilation, "groups": self.groups}
 
-    def pads(self, x: Array) -> Padding:
+    def padding_for(self, x: Array) -> Padding:
         """The padding in numbers: "same" depends on the size of x."""
         if self.padding == "same":
             check.images(x, "a convolution")
@@ -54,7 +54,7 @@ class Conv2d(Module):
         filters, channels, *kernel = self.weight.value.shape
         if x.shape[1] != channels * self.groups:
             raise ValueError(f"it reads {channels * self.groups} channels")
-        window = ops.Window.of(tuple(kernel), self.stride, self.pads(x), self.dilation)
+        window = ops.Window.of(tuple(kernel), self.stride, self.padding_for(x), self.dilation)
         return (x.shape[0], filters, *window.output_size(x.shape[2:]))
 
     def macs(self, y: Array) -> int:
@@ -92,31 +92,31 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = Buffer(np.zeros((), np.int64))
 
     @property
-    def batchwise(self) -> bool:
+    def uses_batch_statistics(self) -> bool:
         """Whether it normalizes by the statistics of the batch: in training, unless frozen."""
         return self.training and not self.frozen
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a batch norm")
-        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # halves between layers, statistics in full
-        if self.batchwise:
+        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # 16-bit images, float32 statistics
+        if self.uses_batch_statistics:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
         y, op_pullback = op(x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value,
                             eps=self.eps)
-        return y, recorded(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+        return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
     def by_batch(self, op: Callable[..., Any], x: Array, *others: Array, input_grad: bool = True,
                  after: Mapping[str, Parameter | None] | None = None, **static: Any) -> tuple[Array, Pullback]:
-        """Run ``op``: batch_norm_train, or one that computes what comes after it, too.
+        """Run ``op``: batch_norm_train, or a fused op that also computes the layers after it.
 
-        That may need ``others``, the parameters ``after`` under the op's names, and static arguments.
+        ``others`` are the fused op's further arrays; ``after`` holds the parameters of those layers by the op's names.
         """
         parameters = {"gamma": self.weight, "beta": self.bias, **(after or {})}
         values = (parameter and parameter.value for parameter in parameters.values())
         y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
         self.track(mean, var, len(x) * x.shape[2] * x.shape[3])
-        return y, recorded(op_pullback, input_grad, **parameters)
+        return y, layer_pullback(op_pullback, input_grad, **parameters)
 
     def track(self, mean: Array, var: Array, m: int) -> None:
         """Move the running statistics towards those of a batch of m values for each channel."""
@@ -149,7 +149,7 @@ class Linear(Module):
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.linear(x, self.weight.value, self.bias and self.bias.value)
-        return y, recorded(op_pullback, input_grad, w=self.weight, b=self.bias)
+        return y, layer_pullback(op_pullback, input_grad, w=self.weight, b=self.bias)
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         outputs, inputs = self.weight.value.shape
@@ -184,7 +184,7 @@ class Function(Module):
         return y, once(pullback if input_grad else lambda dy: None)
 
 
-class Elementwise(Function):
+class SavesOutput(Function):
     """A function whose output has the shape of its input, and is what its pullback needs."""
 
     def keeps(self, x: Array, y: Array) -> Array | None:
@@ -194,11 +194,11 @@ class Elementwise(Function):
         return x.shape
 
 
-class ReLU(Elementwise):
+class ReLU(SavesOutput):
     op = staticmethod(ops.relu)
 
 
-class Softmax(Elementwise):
+class Softmax(SavesOutput):
     op = staticmethod(ops.softmax)
     after_scores = True
 

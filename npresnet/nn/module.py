@@ -1,4 +1,4 @@
-"""Modules: differentiable functions that hold named arrays."""
+"""Modules: differentiable functions with named arrays."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -46,7 +46,7 @@ def needs_module(thing: Any, who: str) -> None:
 
 
 class Mismatch(NamedTuple):
-    """The keys that ``load_state_dict(strict=False)`` passed over."""
+    """The keys that ``load_state_dict(strict=False)`` ignored."""
 
     missing: list[str]
     unexpected: list[str]
@@ -58,11 +58,11 @@ class Module:
     ``y = module(x)`` computes the value and keeps nothing.
     ``y, pullback = module.vjp(x)`` also returns the map dy ↦ dx, which adds each trainable
     parameter's gradient to ``Parameter.grad`` on the way and runs once.  With
-    ``input_grad=False`` dx is not computed, and None stands in its place.
+    ``input_grad=False`` dx is not computed and is None.
     """
 
     training: bool = False
-    after_scores = False        # whether, at the end of a model, it only makes probabilities of the scores
+    after_scores = False        # whether this layer, last in a model, turns scores into probabilities
 
     def __call__(self, x: Array) -> Array:
         return self.vjp(x)[0]
@@ -71,7 +71,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} needs a vjp")
 
     def logits(self, x: Array) -> Array:
-        """The scores: the value, or what a softmax at the end would be given."""
+        """The scores: the output, or the input of a softmax at the end."""
         return self(x)
 
     def logits_vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
@@ -89,7 +89,7 @@ class Module:
         return 0
 
     def window_size(self) -> tuple[int, ...]:
-        """(kh, kw) of what slides over an image; () where nothing does."""
+        """(kh, kw) of the layer's window; () if it has none."""
         return ()
 
     def keeps(self, x: Array, y: Array) -> Array | None:
@@ -132,7 +132,7 @@ class Module:
             yield from child.named_arrays(f"{prefix}{name}.")
 
     def named_parameters(self) -> Collection[tuple[str, Parameter]]:
-        """(key, parameter) for every one, once: what stands in several places has the key of the first."""
+        """(key, parameter) for every one, once: a parameter used in several places has the key of the first."""
         found: dict[int, tuple[str, Parameter]] = {}
         for name, array in self.named_arrays():
             if isinstance(array, Parameter):
@@ -145,7 +145,7 @@ class Module:
 
     @property
     def trainable(self) -> bool:
-        """Whether any parameter inside takes a gradient."""
+        """Whether any parameter inside is trainable."""
         own = (part.trainable for part in vars(self).values() if isinstance(part, Parameter))
         return any(own) or any(child.trainable for child in self.children().values())
 
@@ -197,9 +197,10 @@ class Module:
         return self.map_arrays(f)
 
     def copy(self: Model) -> Model:
-        """A new module that shares the arrays.
+        """A new module that shares this one's arrays.
 
-        No code of this package writes into an array, so that a step or a change of mode touches only one of the two.
+        Assigning values, or changing mode or structure, affects only one of the two: no code of this package writes
+        into an array.
         """
         return self.map_arrays(lambda array: array)
 
@@ -217,7 +218,7 @@ class Module:
         """Copy the arrays of ``state`` in, cast to this module's dtypes; all of them, or none on an error.
 
         Every missing, unexpected and misshapen key is named in one ValueError; ``strict=False``
-        passes over the first two kinds.  ``num_batches_tracked`` may always be missing.
+        ignores the first two kinds.  ``num_batches_tracked`` may always be missing.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
@@ -256,11 +257,11 @@ def real(dtype: np.dtype) -> bool:
     return floating(dtype) or dtype.kind in "biu"
 
 
-def recorded(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | None) -> Pullback:
+def layer_pullback(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | None) -> Pullback:
     """dy ↦ dx for a layer: adds the gradient of each trainable parameter on the way; runs once.
 
-    ``parameters`` are the layer's, under the op's argument names and in the op's order; what the op returns for
-    arguments after them follows dx.
+    ``parameters`` are the layer's, under the op's argument names and in the op's order; gradients of the op's further
+    arguments follow dx.
     """
     wanted = {name: p for name, p in parameters.items() if p is not None and p.trainable}
     skip = (parameters.keys() - wanted.keys()) | (set() if input_grad else {"x"})
@@ -277,7 +278,7 @@ def recorded(op_pullback: Pullback, input_grad: bool, **parameters: Parameter | 
 
 
 def once(pullback: Pullback) -> Pullback:
-    """The same map for one call: it frees all that it saved as it runs, and raises RuntimeError when called again."""
+    """The same pullback, which may run once: it frees what it saved; a second call raises RuntimeError."""
     held = [pullback]
 
     def run(dy: Array) -> Any:

@@ -80,7 +80,7 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
     """
     state, ours = checkpoint.state, trainer.settings()
     theirs = {**ADDED_LATER, "contents": ours["contents"], **state.settings}
-    differ = [f"{key}: {theirs.get(key)} there, {ours.get(key)} here"
+    differ = [f"{key}: {theirs.get(key)} in the checkpoint, {ours.get(key)} now"
               for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
     if differ:
         raise WeightsError(f"{source}: this checkpoint is of another run:\n" + "\n".join(differ))
@@ -88,7 +88,7 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
     wanted = expected(trainer, state, groups)
     problems = contradictions(trainer, state) or [line for pair in zip(groups, wanted) for line in misfits(*pair)]
     if problems:
-        raise WeightsError(f"{source}: this checkpoint cannot be resumed; begin again in another folder:\n"
+        raise WeightsError(f"{source}: this checkpoint cannot be resumed; start again in another folder:\n"
                            + "\n".join(problems))
     parameters = dict(trainer.model.named_arrays())
     xp = array_namespace(*(parameter.value for parameter in parameters.values()))
@@ -106,7 +106,7 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
 
 def expected(trainer: Run, state: State, groups: Groups) -> Groups:
     """Arrays of the names, shapes and dtypes that each group must have at that point of the run."""
-    moved = state.epoch or state.step                                   # a loss scale may have cost all steps so far
+    moved = state.epoch or state.step                                   # overflows may have skipped all steps so far
     started = moved and not (state.precision and not groups.optimizer)
     return Groups({key: parameter.value for key, parameter in trainer.model.named_arrays()},
                   trainer.optimizer.expected_state() if started else {}, trainer.ema.arrays if trainer.ema else {})

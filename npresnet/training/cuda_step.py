@@ -1,6 +1,6 @@
 """A training step on a GPU as one CUDA graph: forward pass, pullbacks and optimiser.
 
-A step of a small network is hundreds of launches, and Python takes longer over each than the GPU; a graph is one.
+A small network's step is hundreds of launches, each slower in Python than on the GPU; a graph is one launch.
 """
 
 from typing import Any, NamedTuple
@@ -38,8 +38,8 @@ class CapturedStep:
     """step(x, labels, lr) → the loss before the step, a number on the GPU that the next step may overwrite.
 
     The first call moves parameters, velocities and running statistics into arrays of the step's own, and every step
-    writes there: copy what is to keep its numbers.  If the model is given other arrays, the next call moves and records
-    again.
+    writes there: copy what is to keep its numbers.  If the model's arrays were replaced, the next call moves and
+    records again.
 
     ``sums`` holds Σ loss · images, right answers and steps, added up on the GPU from what it is set to.  A loss or a
     gradient that is not finite makes the first of them NaN; from then on only running statistics change and no step is

@@ -23,9 +23,9 @@ from .checkpoint import CONFUSION, CURVES, REPORT
 LONGEST = 40      # characters of a class name in a figure
 
 
-def predict(model: Module, source: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
+def predict(model: Module, dataset: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
     """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images."""
-    return evaluate_batches(model, batches_for(model, source, batch_size, workers=workers))
+    return evaluate_batches(model, batches_for(model, dataset, batch_size, workers=workers))
 
 
 def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray]:
@@ -40,20 +40,20 @@ def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray
     return float(total) / len(predicted), to_device(predicted, "cpu")
 
 
-def evaluate(model: Module, source: Dataset) -> dict[str, Any]:
+def evaluate(model: Module, dataset: Dataset) -> dict[str, Any]:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"} on labelled images.
 
     A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that the model took
     for class j.
     """
-    loss, predicted = predict(model, source)
-    k = len(source.classes)
-    confusion = np.bincount(source.labels * k + predicted, minlength=k * k).reshape(k, k)
-    right, total = int(confusion.trace()), len(source)
+    loss, predicted = predict(model, dataset)
+    k = len(dataset.classes)
+    confusion = np.bincount(dataset.labels * k + predicted, minlength=k * k).reshape(k, k)
+    right, total = int(confusion.trace()), len(dataset)
     shares = [int(row[i]) / int(row.sum()) if row.any() else None for i, row in enumerate(confusion)]
     return {"right": right, "total": total, "top1": right / total, "loss": loss,
-            "per_class": dict(zip(source.classes, shares)),
-            "classes": list(source.classes), "confusion": confusion.tolist()}
+            "per_class": dict(zip(dataset.classes, shares)),
+            "classes": list(dataset.classes), "confusion": confusion.tolist()}
 
 
 def as_lines(result: dict[str, Any]) -> list[str]:

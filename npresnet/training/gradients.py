@@ -11,7 +11,7 @@ class TrainingError(ValueError):
     """NaN or infinity in training; the message says in which layer, and what to try."""
 
 
-CURE = ("begin again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
+CURE = ("start again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
         "(npresnet train: another --out, with --lr, --warmup or --clip)")
 
 

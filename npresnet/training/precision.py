@@ -60,7 +60,7 @@ class FullPrecision:
         return []
 
     def restore(self, variables: Sequence[Any]) -> None:
-        """Go on from what :meth:`variables` or :meth:`state` returned."""
+        """Restore what :meth:`variables` or :meth:`state` returned."""
 
     def move_to(self, xp: Any) -> None:
         """Keep :meth:`variables` as arrays of ``xp``."""
@@ -131,7 +131,7 @@ class MixedPrecision:
         return [float(self.scale), int(self.good_steps)]
 
     def restore(self, variables: Sequence[Any]) -> None:
-        """Go on from what :meth:`variables` or :meth:`state` returned."""
+        """Restore what :meth:`variables` or :meth:`state` returned."""
         self.scale, self.good_steps = variables
 
     def move_to(self, xp: Any) -> None:

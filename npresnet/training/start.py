@@ -6,7 +6,7 @@ from ..models.classifier import Classifier
 from .recipes import Recipe
 
 
-def check_start(model: Classifier, recipe: Recipe, source: Dataset, side: int | None) -> None:
+def check_start(model: Classifier, recipe: Recipe, dataset: Dataset, side: int | None) -> None:
     """Raise ValueError where the first epoch could not be finished: channels, labels, a last batch of one image.
 
     ``side`` is the height and width of the images, None where that is not known.
@@ -15,21 +15,21 @@ def check_start(model: Classifier, recipe: Recipe, source: Dataset, side: int | 
     if spec.in_channels != 3:
         raise ValueError(f"images have three channels (RGB; grey ones are repeated in each) and this network takes "
                          f"{spec.in_channels}: create it with in_channels=3")
-    for name in source.classes:
+    for name in dataset.classes:
         if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
             raise ValueError(f"the name of the class folder {name!r} is not UTF-8, as files of weights need: rename it")
-    if not 0 <= source.labels.min() <= source.labels.max() < spec.num_classes:
-        raise ValueError(f"labels from {source.labels.min()} to {source.labels.max()} do not fit a network of "
+    if not 0 <= dataset.labels.min() <= dataset.labels.max() < spec.num_classes:
+        raise ValueError(f"labels from {dataset.labels.min()} to {dataset.labels.max()} do not fit a network of "
                          f"{spec.num_classes} classes")
     if len(preprocessing_of(model).mean) != 3:
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
-    if smallest_part(len(source), recipe.batch_size, recipe.accumulate) > 1 or side is None:
+    if smallest_part(len(dataset), recipe.batch_size, recipe.accumulate) > 1 or side is None:
         return
     try:
         model.copy().train()(model.namespace.zeros((1, 3, side, side), model.dtype))
     except ValueError as error:
-        raise ValueError(f"{len(source)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) each,"
-                         f" leave one image alone; choose another batch size: {error}") from None
+        raise ValueError(f"{len(dataset)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) "
+                         f"each, leave one image alone; choose another batch size: {error}") from None
 
 
 def smallest_part(n: int, batch_size: int, parts: int) -> int:

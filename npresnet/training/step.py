@@ -45,7 +45,7 @@ class Step:
         self.totals = Totals(self.totals.loss + loss, self.totals.right + right, self.totals.images + n)
 
     def update_weights(self, norm: float, scale: float, rate: float) -> None:
-        """The optimiser's step: gradients are ``scale`` times too large, and their norm is ``norm`` without that."""
+        """The optimiser's step: gradients are multiplied by ``scale``; ``norm`` is their norm without it."""
         trainer, parameters = self.trainer, self.trainer.model.parameters()
         if scale != 1:
             scale_gradients(parameters, 1 / scale)

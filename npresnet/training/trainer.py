@@ -38,8 +38,8 @@ class Trainer:
     about       kept in the checkpoints, for the caller
     probe       a function of the trainer, called after each epoch; its dict is added to that row of the history
 
-    ``update(batch)`` makes one step.  ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` what
-    the epoch has summed so far; ``history`` has one row for each finished epoch.
+    ``update(batch)`` makes one step.  ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` are
+    the sums over the epoch's batches so far; ``history`` has one row for each finished epoch.
 
     Raises ValueError where the data does not fit the model.
     """
@@ -77,7 +77,7 @@ class Trainer:
 
     @property
     def totals(self) -> Totals:
-        """(Σ loss · images, right answers, images) of the epoch so far."""
+        """(Σ loss · images, right answers, images): the sums over the epoch's batches so far."""
         return self.update.totals
 
     @totals.setter
@@ -97,9 +97,9 @@ class Trainer:
         """:meth:`fit` in a folder that is locked already."""
         if out:
             clear_leftovers(out)
-            save_checkpoint(self, out)                                  # a disk that is full shows before the work
+            save_checkpoint(self, out)                                  # a full disk fails now, not after an epoch
             write_metrics(self.history, out)
-        with np.errstate(over="ignore", invalid="ignore"):              # update() looks for both, and says where
+        with np.errstate(over="ignore", invalid="ignore"):              # update() checks for both and names the layer
             while self.epoch < self.recipe.epochs:
                 self.run_epoch(out, callback)
         if out:

@@ -1,6 +1,6 @@
-"""Is this pullback the transpose of that function's derivative?
+"""Checks that a pullback is the transpose of the derivative.
 
-For random u and v, ⟨u, J v⟩ is measured by moving one argument along v, and ⟨Jᵀu, v⟩ is the pullback's:
+For random u and v, ⟨u, J v⟩ comes from finite differences along v in one argument, and ⟨Jᵀu, v⟩ from the pullback:
 
     error = |⟨u, J v⟩ − ⟨Jᵀu, v⟩| / (‖u‖ ‖J v‖)
 
@@ -22,24 +22,24 @@ from .derivative import Slope, derivative
 
 SMALL = 2**14       # J is checked column by column where it has at most so many entries
 SUSPECTS = 16       # columns checked, where a larger J is wrong, to name an entry
-SAME = 1e-12        # how far the results of two equal calls may differ, in units of the largest value
+SAME = 1e-12        # how far two calls may differ, in units of the largest value
 MOST = 0.5          # the part of the entries that may have no derivative
 
 
 @dataclass(frozen=True)
 class Row:
-    """One check: of which layer and argument, at which entry (None: along a direction), both numbers, the error."""
+    """One comparison of a pullback with the derivative."""
 
-    layer: str
-    kind: str
-    argument: str
-    index: tuple[int, ...] | None
-    analytic: float | None
-    numeric: float | None
-    error: float | None
-    bound: float
-    kinks: int          # entries left out because they have no derivative
-    verdict: str        # "ok", "WRONG", or "kink" where nothing has a derivative
+    layer: str                          # its dotted name in the model, or ""
+    kind: str                           # the layer's class, or the function's name
+    argument: str                       # the argument that was moved
+    index: tuple[int, ...] | None       # its entry; None along a direction
+    analytic: float | None              # from the pullback
+    numeric: float | None               # the same number by finite differences, or by the theorem
+    error: float | None                 # how far they are apart, relative to their size
+    bound: float                        # how large the error may be
+    kinks: int                          # entries left out because they have no derivative
+    verdict: str                        # "ok", "WRONG", or "kink" where nothing has a derivative
 
     @property
     def where(self) -> str:
@@ -65,7 +65,7 @@ class Adjoint:
         """A row for each argument; where J is small or wrong, one more for its worst entry and its first kink."""
         change = self.change()
         if not change <= SAME:
-            return [self.row("(two calls give two results)", None, None, None, change, 0, "WRONG")]
+            return [self.row("(two calls give different results)", None, None, None, change, 0, "WRONG")]
         rows = []
         for i, (name, a) in enumerate(zip(names, self.arrays)):
             if a.dtype.kind == "f" and a.size:
@@ -83,7 +83,7 @@ class Adjoint:
         """⟨u, J v⟩ = ⟨Jᵀu, v⟩ for a random v of the arguments whose numbers are ``moving``; and the size of y."""
         v = {i: size(self.arrays[i]) * self.rng.standard_normal(self.arrays[i].shape) for i in moving}
         y, pullback = self.evaluated()
-        slope = derivative(lambda t: self.moved(v, t), y, **steps)
+        slope = derivative(lambda t: self.value_at(v, t), y, **steps)
         if slope.kinks.all():
             return self.row(name, None, None, None, None, int(slope.kinks.sum()), "kink"), y.size
         u = unit(self.rng.standard_normal(y.shape) * ~slope.kinks) + 2 * unit(slope.value)      # never 0
@@ -110,7 +110,7 @@ class Adjoint:
             index = tuple(map(int, np.unravel_index(entry, a.shape)))
             e = np.zeros(a.shape)
             e[index] = size(a)
-            slope = derivative(lambda t, e=e: self.moved({i: e}, t), y)
+            slope = derivative(lambda t, e=e: self.value_at({i: e}, t), y)
             if slope.kinks.any():
                 kinks.append(index)
             else:
@@ -133,7 +133,7 @@ class Adjoint:
             error: float | None, kinks: int, verdict: str) -> Row:
         return Row(self.layer, self.kind, name, index, analytic, numeric, error, self.tolerance, kinks, verdict)
 
-    def moved(self, v: dict[int, Array], t: float) -> Array:
+    def value_at(self, v: dict[int, Array], t: float) -> Array:
         """y with t v added to the arguments that v names."""
         return self.value(self.fn(*(a + t * v[i] if i in v else a for i, a in enumerate(self.arrays)))[0])
 
@@ -149,20 +149,20 @@ class Adjoint:
         """y as an array, which must be float64."""
         y = np.asarray(y)
         if y.dtype != np.float64:
-            raise TypeError(f"a gradient check needs float64 all the way, but {self.kind} returns {y.dtype}")
+            raise TypeError(f"a gradient check needs float64 throughout, but {self.kind} returns {y.dtype}")
         return y
 
-    def gradients(self, result: Any) -> list[Array | None]:
+    def gradients(self, returned: Any) -> list[Array | None]:
         """A gradient for each argument out of what a pullback returned: None for arrays of integers."""
-        result = list(result) if isinstance(result, tuple | list) else [result]
-        while result and result[-1] is None:                         # an optional argument that was not given
-            result.pop()
+        returned = list(returned) if isinstance(returned, tuple | list) else [returned]
+        while returned and returned[-1] is None:                     # an optional argument that was not given
+            returned.pop()
         shapes = [a.shape for a in self.arrays if a.dtype.kind == "f"]
-        found = [None if da is None else np.shape(da) for da in result]
+        found = [None if da is None else np.shape(da) for da in returned]
         if found != shapes:
             raise ValueError(f"{self.kind}'s pullback must return one gradient for each floating-point argument, of "
                              f"shapes {shapes}, not {found}; bind constants with functools.partial or a lambda")
-        results = iter(result)
+        results = iter(returned)
         return [next(results) if a.dtype.kind == "f" else None for a in self.arrays]
 
 

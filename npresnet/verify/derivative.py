@@ -1,6 +1,7 @@
-"""The derivative of a function of one number, measured, and the places where it has none.
+"""The derivative of a function of one number by finite differences, and the places where it has none.
 
-Two steps, h and h/2, on either side of 0 give the slope from the right and from the left, each freed of its curvature:
+Two steps, h and h/2, on either side of 0 give the slope from the right and from the left, each without the term of the
+curvature:
 
     R± = 2 D±(h/2) − D±(h) = f′ + O(h²)        with D±(h) = (f(±h) − f(0)) / ±h
 
@@ -19,8 +20,8 @@ import numpy as np
 from ..backend import Array
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-SETTLED = 1e-7      # how far the two slopes may differ, in units of the derivative's root mean square
-FEW = 0.01          # smaller steps are taken while more than this part of the entries has not settled
+SETTLED = 1e-7              # how far the two slopes may differ, in units of the derivative's root mean square
+UNSETTLED_SHARE = 0.01      # smaller steps are taken while more than this part of the entries has not settled
 
 
 class Slope(NamedTuple):
@@ -38,7 +39,7 @@ def derivative(f: Callable[[float], Array], y: Array, steps: Sequence[float] = S
         return Slope(np.full(y.shape, np.nan), np.zeros(y.shape, bool), 0.0)
     value, kinks, noise = _measure(f, y, steps[0], settled)
     for h in steps[1:]:
-        if kinks.mean() <= FEW:
+        if kinks.mean() <= UNSETTLED_SHARE:
             break
         finer, rough, finer_noise = _measure(f, y, h, settled)
         if (kinks & ~rough | ~np.isfinite(value)).any():

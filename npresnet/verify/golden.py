@@ -70,11 +70,11 @@ def verify(backend: str = "numpy", only: str = "*", dtypes: Sequence[str] = ("fl
     with use(backend) if backend != "cupy" else nullcontext():
         device = "cuda" if backend == "cupy" else "cpu"
         for pack, replay, bounds in (("ops", replay_op, OP_BOUNDS), ("networks", replay_network, NETWORK_BOUNDS)):
-            for case, due in read_pack(pack):
+            for case, expected in read_pack(pack):
                 for dtype in dtypes:
                     if fnmatch(case["name"], only) and dtype in case["dtypes"]:
-                        found = replay(case, due, np.dtype(dtype), device)
-                        rows += compared(case, found, due, dtype, bounds[dtype])
+                        found = replay(case, expected, np.dtype(dtype), device)
+                        rows += compared(case, found, expected, dtype, bounds[dtype])
     return Verification(f"npresnet on {backend} against PyTorch's stored results", tuple(rows))
 
 
@@ -92,13 +92,13 @@ def unflattened(layout: Sequence[tuple[str, Sequence[int]]], values: Array) -> d
     return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts)}
 
 
-def compared(case: Mapping[str, Any], found: Mapping[str, Array], due: Mapping[str, Array], dtype: str,
+def compared(case: Mapping[str, Any], found: Mapping[str, Array], expected: Mapping[str, Array], dtype: str,
              bound: float) -> list[Row]:
-    """A row for each kind of array: the text before the first colon of its name."""
+    """A row for each kind of array: the part of each name before its first colon."""
     kinds: dict[str, list[float]] = {}
-    gradients = [largest(a) for name, a in due.items() if name.startswith("gradient")]
+    gradients = [largest(a) for name, a in expected.items() if name.startswith("gradient")]
     for name, a in found.items():
-        kinds.setdefault(name.partition(":")[0], []).append(distance(a, due[name], max(gradients, default=0)))
+        kinds.setdefault(name.partition(":")[0], []).append(distance(a, expected[name], max(gradients, default=0)))
     rows = []
     for what, errors in kinds.items():
         allowed, worst = case.get("bounds", {}).get(what, bound) if dtype == "float64" else bound, max(errors)
@@ -106,16 +106,16 @@ def compared(case: Mapping[str, Any], found: Mapping[str, Array], due: Mapping[s
     return rows
 
 
-def distance(found: Array, due: Array, top: float) -> float:
+def distance(found: Array, expected: Array, top: float) -> float:
     """The largest difference, divided by the array's largest entry or 1e-9 of the largest gradient.
 
-    A bias in front of a training batch norm has the gradient 0, of which each side keeps what rounding leaves.  Where
-    neither exceeds the rounding of the largest gradient, both are 0.
+    A bias in front of a training batch norm has the gradient 0, whose computed value is rounding alone.  Where neither
+    exceeds the rounding of the largest gradient, both are 0.
     """
     rounding = 1e-13 if found.dtype == np.float64 else 1e-4
-    if max(largest(found), largest(due)) <= rounding * top:
+    if max(largest(found), largest(expected)) <= rounding * top:
         return 0.0
-    gap = largest(found - due) / max(largest(due), 1e-9 * top, np.finfo(np.float64).tiny)
+    gap = largest(found - expected) / max(largest(expected), 1e-9 * top, np.finfo(np.float64).tiny)
     return gap if np.isfinite(gap) else np.inf
 
 
@@ -124,15 +124,15 @@ def largest(a: Array) -> float:
 
 
 def verify_model(model: Classifier, name: str, side: int = 64, batch: int = 2) -> Verification:
-    """Compare a model with its weights to PyTorch itself, in float64, in train and in eval mode."""
+    """Compare a model, its weights included, with PyTorch itself, in float64, in train and in eval mode."""
     from .torch_model import torch_results
     model = model.astype(np.float64)
     rows: list[Row] = []
     classes, channels = model.spec.num_classes, model.spec.in_channels
     x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
     for mode in ("train", "eval"):
-        due = torch_results(model, x, labels, mode == "train")
+        expected = torch_results(model, x, labels, mode == "train")
         found = step(model.copy().train(mode == "train"), x, labels, mode)
         found = {key: np.asarray(a) for key, a in found.items()}
-        rows += compared({"name": f"{name} {mode}"}, found, due, "float64", NETWORK_BOUNDS["float64"])
+        rows += compared({"name": f"{name} {mode}"}, found, expected, "float64", NETWORK_BOUNDS["float64"])
     return Verification(f"{name} against PyTorch", tuple(rows))

@@ -78,11 +78,11 @@ class NetCheck(Visitor):
         y, pullback = module.vjp(x)
         u = unit(self.rng.standard_normal(y.shape))
         found = gradients(module, y, pullback, u)
-        due = gradients(module, *by_theorem(module, x, part_vjp), u)
-        gaps = {key: float(np.linalg.norm(found[key] - due[key])) for key in due}
-        errors = {key: gap and gap / float(np.linalg.norm(due[key]) or 1) for key, gap in gaps.items()}
+        expected = gradients(module, *by_theorem(module, x, part_vjp), u)
+        gaps = {key: float(np.linalg.norm(found[key] - expected[key])) for key in expected}
+        errors = {key: gap and gap / float(np.linalg.norm(expected[key]) or 1) for key, gap in gaps.items()}
         worst = max(errors, key=lambda key: np.nan_to_num(errors[key], nan=np.inf))
-        analytic, numeric = float(np.linalg.norm(found[worst])), float(np.linalg.norm(due[worst]))
+        analytic, numeric = float(np.linalg.norm(found[worst])), float(np.linalg.norm(expected[worst]))
         verdict = "ok" if errors[worst] <= self.tolerance else "WRONG"
         return Row(name, type(module).__name__, worst, None, analytic, numeric, errors[worst], self.tolerance, 0,
                    verdict)

@@ -17,9 +17,9 @@ STEPS = 10
 SMALL = 16          # arrays of so many entries are not projected
 
 
-def replay_op(case: Mapping[str, Any], due: Mapping[str, Array], dtype: np.dtype, device: str) -> dict[str, Array]:
+def replay_op(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype, device: str) -> dict[str, Array]:
     """The value, extras and gradients of one op for the stored arguments and cotangent."""
-    given = {name: to_device(due[f"given: {name}"].astype(dtype), device) for name in case["given"]}
+    given = {name: to_device(expected[f"given: {name}"].astype(dtype), device) for name in case["given"]}
     if "labels" in given:
         given["labels"] = given["labels"].astype(np.int64)
     y, pullback, *extras = getattr(ops, case["op"])(*(given[name] for name in case["arguments"]), **case["static"])
@@ -43,7 +43,7 @@ def given(case: Mapping[str, Any]) -> tuple[Array, Array]:
     return draw("images", (n, 3, side, side)) * 1.7, np.arange(n) % CLASSES
 
 
-def replay_network(case: Mapping[str, Any], due: Mapping[str, Array], dtype: np.dtype,
+def replay_network(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype,
                    device: str) -> dict[str, Array]:
     """Every array of a narrow network; in float32 only those that ten steps and rare kinks leave comparable."""
     model: Any = to_device(narrow(case).astype(dtype), device)

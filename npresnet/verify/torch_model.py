@@ -60,8 +60,9 @@ class Run(Visitor):
         return self.tensors.get(f"{where}.{name}" if where else name)
 
     def Conv2d(self, module, x):
-        return self.F.conv2d(self.padded(x, module.pads(x)), self.array(module, "weight"), self.array(module, "bias"),
-                             module.stride, 0, module.dilation, module.groups)
+        weight, bias = self.array(module, "weight"), self.array(module, "bias")
+        return self.F.conv2d(self.padded(x, module.padding_for(x)), weight, bias, module.stride, 0, module.dilation,
+                             module.groups)
 
     def BatchNorm2d(self, module, x):
         mean, var, weight, bias = (self.array(module, name)

@@ -42,8 +42,8 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
     except ValueError as error:
         raise WeightsError(str(error)) from None
     options = {field: value for field, value in seen.items() if getattr(usual, field) != value}
-    also = found.also if dialect in ("timm", "huggingface") else ()
-    return replace(found, dialect=dialect, options=options, preprocessing=None, also=also)
+    alternatives = found.alternatives if dialect in ("timm", "huggingface") else ()
+    return replace(found, dialect=dialect, options=options, preprocessing=None, alternatives=alternatives)
 
 
 def stem_and_gates(shapes: Shapes) -> dict[str, Any]:

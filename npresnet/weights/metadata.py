@@ -25,7 +25,8 @@ def model_metadata(model: Any) -> dict[str, str]:
 
         {"changes": [{"path": "maxpool", "class": "Identity", "options": {}}, …], "frozen": ["conv1.weight", …]}
 
-    Nothing for a model that was not built by name.  Raises WeightsError where the model would not come back as it is.
+    Nothing for a model that was not built by name.  Raises WeightsError where the loaded model would
+    differ from this one.
     """
     spec = getattr(model, "spec", None)
     if spec is None:
@@ -63,7 +64,7 @@ def changes_since_built(model: Any) -> dict[str, list[Any]]:
 
 
 def check_preprocessing(preprocessing: Any) -> None:
-    """Refuse what is no preset's name and no Preprocessing."""
+    """Raise WeightsError unless it is a preset's name, a Preprocessing or None."""
     if preprocessing is None:
         return
     from ..data import preprocessing_of  # brings Pillow
@@ -74,7 +75,7 @@ def check_preprocessing(preprocessing: Any) -> None:
 
 
 def check_classes(classes: Any, count: int) -> None:
-    """Refuse what is not one name for each class."""
+    """Raise WeightsError unless it is None or one name for each class."""
     if classes is None:
         return
     if not isinstance(classes, (list, tuple)) or not names_of_each(list(classes), count):

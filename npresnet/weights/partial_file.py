@@ -37,7 +37,7 @@ def unlinked(path: Any, _: int) -> int:
 
 
 def lock(file: BinaryIO, path: Path) -> None:
-    """Refuse to write beside another process; the lock ends when the file is closed."""
+    """Raise WeightsError if another process writes the file; the lock ends when the file is closed."""
     try:
         import fcntl
     except ImportError:                                          # not on Windows

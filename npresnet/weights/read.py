@@ -65,7 +65,7 @@ def read_memory(data: memoryview, budget: Budget, allow: Mapping[str, Any] = TOR
 
 
 def check_name(name: str, sha256: str) -> None:
-    """Refuse a file whose name promises another hash."""
+    """Raise WeightsError for a file whose name promises another hash."""
     found = HASH_IN_NAME.search(name)
     if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
         raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the "

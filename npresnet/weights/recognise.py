@@ -28,7 +28,7 @@ def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
 
 
 def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
-    """The same; a hostile checkpoint may raise anything."""
+    """recognise() without its guard: a hostile checkpoint may raise any exception."""
     shapes = {key: np.shape(array) for key, array in torchvision_keys(checkpoint)[0].items()}
     text = getattr(checkpoint, "metadata", {}).get(KEY)
     if text is not None:
@@ -44,7 +44,7 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
 
 
 def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
-    """What save_weights wrote; the sizes that a model would be built with must be those of the arrays."""
+    """The network that the metadata declare; its sizes must be those of the arrays."""
     spec, classes = fields["spec"], fields.get("classes")
     if spec["name"] not in FAMILY:
         raise WeightsError(f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them: update "
@@ -67,7 +67,7 @@ def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
 
 
 def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shapes) -> None:
-    """Refuse options that ``name`` cannot be built with: their types, their values, and the width of a deep stem."""
+    """Raise WeightsError unless ``name`` can be built with the options: types, values, the width of a deep stem."""
     if dialect not in DIALECTS:
         raise WeightsError(f"unknown dialect {quoted(dialect)}; there are {', '.join(DIALECTS)}")
     usual = Dialect()
@@ -96,13 +96,14 @@ def from_shapes(shapes: Shapes) -> Recognition:
     names = [name for name, entry in FAMILY.items() if entry.structure == structure]
     if not names or features != structure.features(width):
         raise WeightsError(f"no network of the family has the stages {structure.depths} of this file")
-    name, options, also = resolve(names, shapes)
+    name, options, alternatives = resolve(names, shapes)
     preset = FAMILY[name].preprocessing
     if f"{name}:V1" in catalogue.ENTRIES:
         preset = catalogue.find(name).preprocessing
     if f"{name}:V2" in catalogue.ENTRIES:
-        also += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
-    return Recognition(name, num_classes, in_channels, "torchvision", options, preset, also=also)
+        alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
+    return Recognition(name, num_classes, in_channels, "torchvision", options, preset,
+                       alternatives=alternatives)
 
 
 def name_of(shapes: Shapes) -> str | None:
@@ -114,20 +115,20 @@ def name_of(shapes: Shapes) -> str | None:
 
 
 def resolve(names: list[str], shapes: Shapes) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """(name, options, also) for the names of one structure: what the shapes decide, then the documented default."""
+    """(name, options, alternatives) for the names of one structure: as the shapes decide, then by the default."""
     options: dict[str, Any] = {"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {}
     plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())   # no shortcuts, or all of one kind
-    name, also = next((name for name in names if name not in plain), names[0]), ()
+    name, alternatives = next((name for name in names if name not in plain), names[0]), ()
     if name not in plain:
         shortcut = shortcut_of(shapes)
         usual = shortcut == FAMILY[name].defaults.get("shortcut", Dialect.shortcut)
         if shortcut == "A" and plain and not usual:
             return plain[0], options, (f"{name} with shortcut='A'", f"{name} with shortcut='A-appended'")
         options |= {} if usual else {"shortcut": shortcut}
-        also = (f"{name} with shortcut='A-appended'", *plain) if shortcut == "A" else ()
+        alternatives = (f"{name} with shortcut='A-appended'", *plain) if shortcut == "A" else ()
     if "layer1.0.conv3.weight" in shapes:
-        also += (f"{name} with stride_on='1x1' (v1)",)
-    return name, options, also
+        alternatives += (f"{name} with stride_on='1x1' (v1)",)
+    return name, options, alternatives
 
 
 def shortcut_of(shapes: Shapes) -> str:

@@ -1,5 +1,6 @@
 """Recognition: what is known of the network that a checkpoint belongs to."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ class Recognition:
     classes        their names where the file holds them, else None
     dataset        the data set whose class names fit, where the hash proves it, else None
     source         "metadata", "catalogue" or "keys": where this was read
-    also           other networks and options that the same keys and shapes fit, in words
+    alternatives   other networks and options that the same keys and shapes fit, in words
     changes        the layers that are other than the name and the options say, see models/changes.py
     frozen         the keys of the parameters that are not trained
     """
@@ -29,6 +30,12 @@ class Recognition:
     classes: tuple[str, ...] | None = None
     dataset: str | None = None
     source: str = "keys"
-    also: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
     changes: tuple[dict[str, Any], ...] = ()
     frozen: tuple[str, ...] = ()
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """The former name of ``alternatives``."""
+        warnings.warn("Recognition.also is now called alternatives", DeprecationWarning, stacklevel=2)
+        return self.alternatives

@@ -140,7 +140,7 @@ def test_shapes_that_cannot_pass(shape, message):
 
 
 def test_parts_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="no sum"):
+    with pytest.raises(ValueError, match="they cannot be added"):
         summary(Sequential(Residual(Conv2d(3, 4, 1), Conv2d(3, 5, 1))), (1, 3, 4, 4))
     with pytest.raises(ValueError, match=r"^1 cannot take 1x3x2x2: an image of 2x2"):
         summary(Sequential(BatchNorm2d(3), MaxPool2d(3, 1)), (1, 3, 2, 2))

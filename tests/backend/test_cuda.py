@@ -23,7 +23,7 @@ def gradients(model, x, labels):
     logits, pullback = model.vjp(x)
     loss, loss_pullback = ops.softmax_cross_entropy(logits, labels)
     dx = pullback(loss_pullback())
-    return {"loss": loss, "dx": dx} | {name: box.grad for name, box in model.named_parameters()}
+    return {"loss": loss, "dx": dx} | {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("name", MODELS)

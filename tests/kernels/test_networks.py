@@ -19,7 +19,7 @@ def test_a_whole_network_has_the_references_gradients(name, size):
         with use(backend):
             y, pullback = model.vjp(x, input_grad=False)
             pullback(random(*y.shape, seed=4) / 4)
-        found.append((y, {key: box.grad for key, box in model.named_parameters()}))
+        found.append((y, {key: parameter.grad for key, parameter in model.named_parameters()}))
     close(found[0][0], found[1][0], 1e-3)
     for key, grad in found[1][1].items():
         difference = np.linalg.norm(found[0][1][key] - grad) / np.linalg.norm(grad)

@@ -11,12 +11,12 @@ QUICK = ("resnet20", "preresnet18", "resnet18 stem=pool-first")
 
 
 def stored(pack):
-    return {case["name"]: (case, answers) for case, answers in golden.read_pack(pack)}
+    return {case["name"]: (case, expected) for case, expected in golden.read_pack(pack)}
 
 
-def assert_same(case, fresh, answers, bound):
-    assert fresh.keys() == answers.keys()
-    report = golden.Verification(case["name"], tuple(golden.compared(case, fresh, answers, "float64", bound)))
+def assert_same(case, fresh, expected, bound):
+    assert fresh.keys() == expected.keys()
+    report = golden.Verification(case["name"], tuple(golden.compared(case, fresh, expected, "float64", bound)))
     assert report, report
 
 
@@ -26,7 +26,7 @@ def test_ops():
     cases = make_golden.op_cases()
     assert [str(case) for case in cases] == list(packed)
     for case in cases:
-        about, fresh = make_golden.op_answers(case)
+        about, fresh = make_golden.op_results(case)
         assert_same(about, fresh, packed[str(case)][1], 1e-13)
 
 
@@ -34,8 +34,8 @@ def test_ops():
                                                pytest.mark.slow) for case in make_golden.network_cases()])
 def test_networks(case):
     oracles.torch()
-    packed, answers = stored("networks")[case["name"]]
+    packed, expected = stored("networks")[case["name"]]
     assert case.items() <= packed.items()
     model, (x, labels) = replay.narrow(case), replay.given(case)
-    fresh = make_golden.answers(case, model, x, labels, packed["rate"])
-    assert_same(packed, replay.compact(fresh, case["projected"]), answers, 1e-9)
+    fresh = make_golden.torch_results(case, model, x, labels, packed["rate"])
+    assert_same(packed, replay.compact(fresh, case["projected"]), expected, 1e-9)

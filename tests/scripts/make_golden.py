@@ -1,6 +1,6 @@
-"""Write the golden packs anew, from PyTorch's answers:  python -m tests.scripts.make_golden
+"""Write the golden packs anew, from PyTorch's results:  python -m tests.scripts.make_golden
 
-An answer changes when PyTorch's does, and by rounding from one machine to another: commit the packs only together with
+A result changes when PyTorch's does, and by rounding from one machine to another: commit the packs only together with
 a case that was added or corrected.
 """
 
@@ -58,33 +58,33 @@ def network_case(title, model, dialect="torchvision", options=None, whole=False)
             "side": 8 if cifar else 32, "projected": not whole, "dtypes": ["float64", "float32"][:1 + shallow]}
 
 
-def network_answers(case):
-    """The case with its step size and bounds, and PyTorch's answers.
+def network_results(case):
+    """The case with its step size and bounds, and PyTorch's results.
 
-    A bound is 1e-9, unless PyTorch's own answers move by more when the images move by a few roundings: then ten times
+    A bound is 1e-9, unless PyTorch's own results move by more when the images move by a few roundings: then ten times
     that, up to the next power of ten.  The first step of descent is at most 1e-4 long, over all parameters together,
     and shorter where ten such steps would be chaotic: narrow nets are steep.
     """
     model, (x, labels) = narrow(case), given(case)
-    first = answers(case, model, x, labels, rate=0)
+    first = torch_results(case, model, x, labels, rate=0)
     size = np.sqrt(sum(np.sum(a**2) for name, a in first.items() if name.startswith("gradient: train")))
     for length in (1e-4, 1e-6, 1e-8):
         rate = power_of_ten(length / size, np.floor)
-        due, near = (compact(answers(case, model, images, labels, rate), case["projected"])
+        expected, near = (compact(torch_results(case, model, images, labels, rate), case["projected"])
                      for images in (x, x * (1 + 2.0**-50)))
-        moved = compared(case, near, due, "float64", NETWORK_BOUNDS["float64"])
+        moved = compared(case, near, expected, "float64", NETWORK_BOUNDS["float64"])
         bounds = {row.what: power_of_ten(10 * row.error, np.ceil) for row in moved if 10 * row.error > row.bound}
         if bounds.get("descent", 0) <= 1e-6:
             break
-    return case | {"rate": rate, "bounds": bounds}, due
+    return case | {"rate": rate, "bounds": bounds}, expected
 
 
 def power_of_ten(value, rounding):
     return float(10.0 ** rounding(np.log10(value)))
 
 
-def answers(case, model, x, labels, rate):
-    """PyTorch's answers under the names of npresnet.verify.replay.replay_network."""
+def torch_results(case, model, x, labels, rate):
+    """PyTorch's results under the names of npresnet.verify.replay.replay_network."""
     torch = oracles.torch()
     net = TorchNetwork(Spec(case["model"], 5, dialect=case["dialect"], options=case["options"]), **case["build"])
     found = {}
@@ -111,8 +111,8 @@ def op_cases():
             and case.op not in fused]
 
 
-def op_answers(case):
-    """(what replay.replay_op needs, the arguments and PyTorch's answers)."""
+def op_results(case):
+    """(what replay.replay_op needs, the arguments and PyTorch's results)."""
     torch = oracles.torch()
     arrays, constants = case.draw()
     leaves = {name: torch.from_numpy(a).requires_grad_() for name, a in arrays.items()}
@@ -121,28 +121,29 @@ def op_answers(case):
     dy = draw(str(case), tuple(y.shape))
     if y.numel():
         y.backward(torch.from_numpy(dy))
-    due = {f"given: {name}": a for name, a in {**arrays, **constants, "dy": dy}.items()}
-    due["value: y"] = y.detach().numpy()
-    due |= {f"gradient: {name}": np.zeros(t.shape) if t.grad is None else t.grad.numpy() for name, t in leaves.items()}
+    expected = {f"given: {name}": a for name, a in {**arrays, **constants, "dy": dy}.items()}
+    expected["value: y"] = y.detach().numpy()
+    expected |= {f"gradient: {name}": np.zeros(t.shape) if t.grad is None else t.grad.numpy()
+                 for name, t in leaves.items()}
     if case.op == "batch_norm_train":
         x = leaves["x"].detach()
-        due["value: 0"], due["value: 1"] = x.mean((0, 2, 3)).numpy(), x.var((0, 2, 3), unbiased=False).numpy()
+        expected["value: 0"], expected["value: 1"] = x.mean((0, 2, 3)).numpy(), x.var((0, 2, 3), unbiased=False).numpy()
     arguments = [*arrays, *constants]
     return {"name": str(case), "op": case.op, "static": case.static, "arguments": arguments,
-            "given": [*arguments, "dy"], "dtypes": ["float64", "float32"]}, due
+            "given": [*arguments, "dy"], "dtypes": ["float64", "float32"]}, expected
 
 
-def packed(cases_and_answers):
+def packed(cases_and_results):
     cases, arrays = [], {}
-    for i, (case, answers) in enumerate(cases_and_answers):
-        cases.append(case | {"arrays": [[name, np.shape(a)] for name, a in answers.items()]})
-        arrays[f"case {i}"] = np.concatenate([np.ravel(a).astype(np.float64) for a in answers.values()])
+    for i, (case, results) in enumerate(cases_and_results):
+        cases.append(case | {"arrays": [[name, np.shape(a)] for name, a in results.items()]})
+        arrays[f"case {i}"] = np.concatenate([np.ravel(a).astype(np.float64) for a in results.values()])
     return {"cases": np.frombuffer(json.dumps(cases).encode(), np.uint8), **arrays}
 
 
 def packs():
-    return {"ops": packed(map(op_answers, op_cases())),
-            "networks": packed(map(network_answers, network_cases()))}
+    return {"ops": packed(map(op_results, op_cases())),
+            "networks": packed(map(network_results, network_cases()))}
 
 
 if __name__ == "__main__":

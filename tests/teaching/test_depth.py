@@ -22,12 +22,12 @@ def test_gradient_norms_are_the_gradients_norms():
     assert len(norms) == 19 and all(norm > 0 for norm in norms.values())
     assert all(array is before[key] for key, array in model.state_dict().items())
     with use("numpy"):
-        twin = model.copy().train()
-        logits, pullback = twin.logits_vjp(batch.x)
+        copied = model.copy().train()
+        logits, pullback = copied.logits_vjp(batch.x)
         pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
-    for name, box in twin.named_parameters():
-        if box.value.ndim == 4:
-            assert norms[name] == pytest.approx(np.sqrt((box.grad**2).sum()), rel=1e-3)
+    for name, parameter in copied.named_parameters():
+        if parameter.value.ndim == 4:
+            assert norms[name] == pytest.approx(np.sqrt((parameter.grad**2).sum()), rel=1e-3)
 
 
 def test_one_small_file_for_each_network(tmp_path):

@@ -86,7 +86,7 @@ def test_a_second_run_needs_resume_and_the_same_choices(data, train):
 
 def test_the_cure_for_a_run_that_diverged_can_be_followed(data, train, tmp_path):
     run = ["--data", data, "--model", "resnet20", *QUICK]
-    assert "begin again" in complaint(train(*run, "--lr", "1e30"))
+    assert "start again" in complaint(train(*run, "--lr", "1e30"))
     assert "choose another --out" in complaint(train("--resume", "--lr", "0.01"))
     assert "another --out, with --lr" in complaint(train("--resume"))
     assert train(*run, "--lr", "0.01", out=tmp_path / "another")[0] == 0

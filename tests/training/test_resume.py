@@ -73,7 +73,7 @@ def test_a_stop_at_any_step_loses_nothing(recipe, step, tmp_path):
 
 
 @pytest.mark.parametrize("change, named", [
-    ({"seed": 1}, "seed"), ({"recipe": Recipe(epochs=3)}, "batch_size: 12 there, 128 here"),
+    ({"seed": 1}, "seed"), ({"recipe": Recipe(epochs=3)}, "batch_size: 12 in the checkpoint, 128 now"),
     ({"source": drawn_source(seed=9)}, "data")])
 def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
     with use("numpy"), pytest.raises(Stopped):

@@ -28,7 +28,7 @@ def test_every_network_is_known_by_its_keys_and_shapes(name):
     rebuilt = build(found.name, found.num_classes, in_channels=4, dialect=found.dialect, **found.options)
     assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {
         k: v.shape for k, v in shapes_of(name, num_classes=7, in_channels=4).items()}
-    assert name == found.name or name in found.also
+    assert name == found.name or name in found.alternatives
 
 
 @pytest.mark.parametrize("name, options, read, also", [
@@ -46,14 +46,14 @@ def test_options_are_read_off_and_ties_are_told(name, options, read, also):
     found = recognise(shapes_of(name, **options))
     assert (found.name, found.options) == (name, read)
     for words in also:
-        assert any(words in other for other in found.also)
+        assert any(words in other for other in found.alternatives)
 
 
 def test_the_catalogue_s_hash_decides_a_tie():
     for entry in CATALOGUE:
         found = recognise(Checkpoint(shapes_of(entry.model), sha256=entry.sha256_prefix.ljust(64, "0")))
         assert (found.name, found.preprocessing, found.source) == (entry.model, entry.preprocessing, "catalogue")
-        assert found.dataset == "imagenet" and found.also == ()
+        assert found.dataset == "imagenet" and found.alternatives == ()
     other = Checkpoint(shapes_of("resnet34"), sha256=CATALOGUE[0].sha256)
     assert recognise(other).source == "keys"                     # a hash cannot turn one network into another
 
@@ -73,7 +73,7 @@ def metadata(**changes):
 
 def test_metadata_are_believed_first():
     found = recognise(Checkpoint(shapes_of("plain20"), metadata=metadata()))
-    assert (found.name, found.source, found.classes[3], found.also) == ("plain20", "metadata", "3", ())
+    assert (found.name, found.source, found.classes[3], found.alternatives) == ("plain20", "metadata", "3", ())
 
 
 def test_metadata_may_leave_out_the_classes_and_the_preprocessing():

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...kernels.cpu.conv.band import window_numbers
 from ...kernels.cpu.program import entry_points
 from ...kernels.cpu.program.arguments import Add, Affine, MaxPool, Mean, Subsample
 from ..graph import stride_of
-from ..shapes import numbers, pool_window
+from ..shapes import pool_window
 from .convolutions import convolution
-from .step import Step, over, read, stored, write
+from .step import Step, ceil_div, read, stored, write
 
 
 def bind(node, images, n, threads, packed, zeros) -> Step:
-    """The step of ``node`` for ``n`` images at a time; ``packed(node, key, make)`` keeps packed weights."""
+    """The step of ``node`` for ``n`` images at a time; ``packed(node, key, make)`` caches packed weights."""
     x, y = images[node.inputs[0]], images[node]
     if node.kind == "conv":
         return convolution(node, x, y, n, threads, packed, zeros)
@@ -42,11 +43,11 @@ def _add(node, x, y) -> Step:
 
 
 def _pixel_items(x) -> Callable:
-    return lambda n: over(n * x.height * x.width, entry_points.PIXELS)
+    return lambda n: ceil_div(n * x.height * x.width, entry_points.PIXELS)
 
 
 def _max_pool(node, x, y) -> Step:
-    window = numbers(pool_window(node.module, x.height, x.width))
+    window = window_numbers(pool_window(node.module, x.height, x.width))
     return Step(node, node.kind, x, y, entry_points.max_pool,
                 lambda n, x_at, y_at, residual: MaxPool(x_at, stored(n, x), window, y_at, stored(n, y)),
                 lambda n: n * y.height)
@@ -66,6 +67,6 @@ def _subsample(node, x, y) -> Step:
 
 def _call(node, x, y) -> Step:
     """Whatever has no kernel: the module itself, between two changes of layout."""
-    raw = node.inputs[0].kind == "input"
+    channels_first = node.inputs[0].kind == "input"
     return Step(node, node.kind, x, y,
-                compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, raw)), y_at, y))
+                compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, channels_first)), y_at, y))

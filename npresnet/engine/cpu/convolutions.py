@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
-from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes
+from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes, top_left, window_numbers
 from ...kernels.cpu.conv.cost_model import band_partition, product_partition, winograd_partition
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.program import entry_points
 from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
 from ..graph import Node
-from ..shapes import Image, conv_window, numbers, pool_window
+from ..shapes import Image, conv_window, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
-from .step import Step, over, stored
+from .step import Step, ceil_div, stored
 
 TILES = (4, 2)                 # Winograd's, to choose from
 POOLED_ROWS = 4                # rows a band of the fused stem pools
@@ -26,18 +26,18 @@ def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Ca
                 zeros: np.ndarray) -> Step:
     """The step of a convolution for ``n`` images at a time, by the cheapest algorithm that computes it."""
     window = conv_window(node, x)
-    raw = node.inputs[0].kind == "input"                      # the net's input is channels first, unpadded
-    channels = x.channels if raw else x.stored
+    channels_first = node.inputs[0].kind == "input"           # as the net's input is; no channels added
+    channels = x.channels if channels_first else x.stored
     groups = getattr(node.module, "groups", 1)
     bias = packed(node, "bias", lambda: padded_bias(node.bias))
     if node.pool:
         step = _pooled(node, x, y, window, channels, packed, bias)
-    elif window.kernel == (1, 1) and groups == 1 and not raw and not any(sum(window.padding, ())):
+    elif window.kernel == (1, 1) and groups == 1 and not channels_first and not any(sum(window.padding, ())):
         step = _rows(node, x, y, window, n, threads, packed, bias)
-    elif _fills_vectors(node, groups, window, raw):
+    elif _fills_vectors(node, groups, window, channels_first):
         step = _grouped(node, x, y, window, packed, bias, zeros)
     else:
-        step = _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros)
+        step = _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, packed, bias, zeros)
     step.macs = node.weight[0].size * y.height * y.width * len(node.weight) if not node.pool else \
         node.weight.size * int(np.prod(window.output_size((x.height, x.width))))
     return step
@@ -52,75 +52,76 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
                        partition.block, partition.splits)
 
     return Step(node, _named("product", partition), x, y, entry_points.product, arguments,
-                lambda n: over(n * y.height * y.width, partition.block) * partition.splits)
+                lambda n: ceil_div(n * y.height * y.width, partition.block) * partition.splits)
 
 
-def _best(node, x, y, window, channels, groups, raw, n, threads, packed, bias, zeros) -> Step:
+def _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, packed, bias, zeros) -> Step:
     """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
     direct_partition = band_partition(n, y.height, y.width, depth, y.stored, threads)
     partitions = {0: direct_partition}
-    if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not raw:
+    if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not channels_first:
         for m in TILES:
             tiles = n * -(-y.height // m) * -(-y.width // m)
             partitions[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
     m = min(partitions, key=lambda m: partitions[m].cost)
     if m:
         return _winograd(node, x, y, window, m, partitions[m], packed, bias, zeros)
-    return _direct(node, x, y, window, channels, groups, raw, direct_partition, packed, bias)
+    return _direct(node, x, y, window, channels, groups, channels_first, direct_partition, packed, bias)
 
 
-def _direct(node, x, y, window, channels, groups, raw, partition, packed, bias) -> Step:
+def _direct(node, x, y, window, channels, groups, channels_first, partition, packed, bias) -> Step:
     w, merged = packed(node, "direct", lambda: direct(node.weight, groups, channels))
-    strides, size = _strides(x, channels, raw), band_bytes(partition.block, y.width, channels, numbers(window))
+    strides = _strides(x, channels, channels_first)
+    size = band_bytes(partition.block, y.width, channels, window_numbers(window))
 
     def arguments(n, x_at, y_at, residual):
-        return Convolution(x_at, (n, x.height, x.width, channels), strides, numbers(window), merged, w, bias, y_at,
-                           stored(n, y), residual, node.floor == 0, partition.block, partition.splits)
+        return Convolution(x_at, (n, x.height, x.width, channels), strides, window_numbers(window), merged, w, bias,
+                           y_at, stored(n, y), residual, node.floor == 0, partition.block, partition.splits)
 
     return Step(node, _named("direct", partition), x, y, entry_points.convolution, arguments,
-                lambda n: n * over(y.height, partition.block) * partition.splits, work_bytes=size)
+                lambda n: n * ceil_div(y.height, partition.block) * partition.splits, work_bytes=size)
 
 
-def _fills_vectors(node, groups, window, raw) -> bool:
+def _fills_vectors(node, groups, window, channels_first) -> bool:
     """Whether several whole groups of a 3x3 convolution, as many filters as channels each, fill a vector."""
     f, size = node.weight.shape[:2]
     square = window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1)
     return groups > 1 and f == size * groups and size in GROUPED and LANES % size == f % LANES == 0 and square \
-        and len(node.inputs) == 1 and not raw
+        and len(node.inputs) == 1 and not channels_first
 
 
 def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
     w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
 
     def arguments(n, x_at, y_at, residual):
-        return Grouped(x_at, stored(n, x), window.stride[0], numbers(window)[6:], w, bias, y_at, stored(n, y),
+        return Grouped(x_at, stored(n, x), window.stride[0], top_left(window), w, bias, y_at, stored(n, y),
                        node.floor == 0, GROUPED_ROWS, zeros)
 
     return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
-                lambda n: n * over(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
+                lambda n: n * ceil_div(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
 
 
 def _pooled(node, x, y, window, channels, packed, bias) -> Step:
-    raw = channels != x.stored or node.inputs[0].kind == "input"
+    channels_first = channels != x.stored or node.inputs[0].kind == "input"
     w, _ = packed(node, "direct", lambda: direct(node.weight, 1, channels))
     middle = window.output_size((x.height, x.width))
-    pool = numbers(pool_window(node.pool, *middle))
-    strides = _strides(x, channels, raw)
-    size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, numbers(window), pool)
+    pool = window_numbers(pool_window(node.pool, *middle))
+    strides = _strides(x, channels, channels_first)
+    size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, window_numbers(window), pool)
 
     def arguments(n, x_at, y_at, residual):
-        return PooledConvolution(x_at, (n, x.height, x.width, channels), strides, numbers(window), w, bias, middle,
-                                 node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
+        return PooledConvolution(x_at, (n, x.height, x.width, channels), strides, window_numbers(window), w, bias,
+                                 middle, node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
 
     return Step(node, f"direct + pool {POOLED_ROWS}", x, y, entry_points.pooled_convolution, arguments,
-                lambda n: n * over(y.height, POOLED_ROWS), work_bytes=size)
+                lambda n: n * ceil_div(y.height, POOLED_ROWS), work_bytes=size)
 
 
 def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
     u = packed(node, f"winograd {m}", lambda: transformed(node.weight, m, x.stored))
-    padding, tiles = numbers(window)[6:], over(y.height, m) * over(y.width, m)
+    padding, tiles = top_left(window), ceil_div(y.height, m) * ceil_div(y.width, m)
 
     def arguments(n, x_at, y_at, residual):
         return Winograd(x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0,
@@ -128,7 +129,7 @@ def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
 
     return Step(node, _named(f"winograd F({m}x{m})", partition), x, y,
                 entry_points.winograd2 if m == 2 else entry_points.winograd4, arguments,
-                lambda n: over(n * tiles, partition.block) * partition.splits,
+                lambda n: ceil_div(n * tiles, partition.block) * partition.splits,
                 work_bytes=winograd_bytes(m, partition.block, x.stored))
 
 
@@ -136,9 +137,9 @@ def _named(algorithm, partition) -> str:
     return f"{algorithm} {partition.block}" + f"/{partition.splits}" * (partition.splits > 1)
 
 
-def _strides(image, channels, raw) -> tuple:
+def _strides(image, channels, channels_first) -> tuple:
     """Byte strides (image, channel, row, column)."""
     h, w = image.height, image.width
-    if raw:
+    if channels_first:
         return channels * h * w * 4, h * w * 4, w * 4, 4
     return channels * h * w * 4, 4, channels * w * 4, channels * 4

@@ -69,11 +69,6 @@ class CpuEngine(Engine):
         """Memory of the packed and transformed weights."""
         return sum(a[0].nbytes if isinstance(a, tuple) else a.nbytes for a in self._packed.values())
 
-    @property
-    def buffer_bytes(self) -> int:
-        """Memory of activations and workspaces."""
-        return sum(self._buffers.sizes) if self._buffers else 0
-
     def checked(self, x: Array) -> Array:
         x = np.asarray(x)
         if x.dtype != np.float32:

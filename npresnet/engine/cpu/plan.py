@@ -1,4 +1,4 @@
-"""The steps of a model for one size of input: algorithms, buffers, and the parts the batch is carried through in."""
+"""The steps of a model for one size of input: algorithms, buffers, and how many images a segment takes at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ BATCH = 8              # large images that go through the whole net together
 class Plan:
     """The steps for ``n`` images of ``image_shape`` (C, H, W), in segments.
 
-    ``packed(node, key, make)`` keeps packed weights; ``zeros`` stands for what lies outside an image.
+    ``packed(node, key, make)`` caches packed weights; ``zeros`` is read for pixels outside an image.
     """
 
     def __init__(self, nodes: list[Node], n: int, image_shape: tuple[int, ...], threads: int,
@@ -35,7 +35,7 @@ class Plan:
         self.program: Program | None = None
         self.segments: Segments = [(k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
                                    for k, part in segments(nodes, self.images, n)]
-        ranges, self.of_batch = live_ranges(nodes, self.images, self.segments, n)
+        ranges, self.whole_batch = live_ranges(nodes, self.images, self.segments, n)
         self.offsets, self.arena_bytes = assign(ranges)
         self.work_bytes = max((step.work_bytes for step in self.steps), default=0)
         self.work_bytes = -(-self.work_bytes // ALIGN) * ALIGN + ALIGN
@@ -63,13 +63,13 @@ class Plan:
             self.seconds[step.node] += seconds
         last = self.nodes[-1]
         y_at, = [at[last]] if last in at else addresses([x])
-        return read(y_at, self.n, self.images[last], raw=last.kind == "input")
+        return read(y_at, self.n, self.images[last], channels_first=last.kind == "input")
 
     def _launches(self, at) -> Iterator[tuple[Step, int, list[int], int]]:
         """(step, images, addresses it reads, address it writes) in the order they run; of the input its offset."""
         def where(node, first):
             size = self.images[node].nbytes if node.kind != "input" else _input_bytes(self.images[node])
-            return at.get(node, 0) + (first * size if node in self.of_batch else 0)
+            return at.get(node, 0) + (first * size if node in self.whole_batch else 0)
 
         for count, steps in self.segments:
             for first in range(0, self.n, count):
@@ -83,7 +83,7 @@ def _input_bytes(image) -> int:
 
 
 def batch_limit(nodes: list[Node], image_shape: tuple[int, ...]) -> int:
-    """Images that go through the net together: BATCH large ones, or as many small ones as have that many pixels."""
+    """Images that go through the net together: BATCH large ones, or the number of small ones with as many pixels."""
     pixels = image_shape[1] * image_shape[2]
     return max(BATCH, BATCH * 64 * 64 // pixels * 4)
 
@@ -91,8 +91,8 @@ def batch_limit(nodes: list[Node], image_shape: tuple[int, ...]) -> int:
 def segments(nodes: list[Node], images: dict[Node, Image], n: int) -> list[tuple[int, list[Node]]]:
     """(images at a time, nodes) of each segment.
 
-    The early, large steps take few images, so that what one step leaves is still in the cache when the next one reads
-    it.  A segment ends only where a single result is live.
+    The early, large steps take few images, so that one step's output is still in the cache when the next one reads it.
+    A segment ends only where a single result is live.
     """
     parts, current = [], []
     for i, node in enumerate(nodes[1:], 1):
@@ -125,16 +125,16 @@ def live_ranges(nodes: list[Node], images: dict[Node, Image], segments: Sequence
     order = {node: i for i, node in enumerate(nodes)}
     segment_of = {step.node: s for s, (_, steps) in enumerate(segments) for step in steps}
     bounds = [(order[steps[0].node], order[steps[-1].node]) for _, steps in segments]
-    ranges, of_batch = {}, {nodes[0]}
+    ranges, whole_batch = {}, {nodes[0]}
     for node in nodes[1:]:
         s = segment_of[node]
         readers = [other for other in nodes if node in other.inputs]
         outside = node is nodes[-1] or any(segment_of[other] != s for other in readers)
         start, end = order[node], max((order[other] for other in readers), default=len(nodes))
         count = segments[s][0]
-        if outside:                     # read or written while the other images of a segment pass
-            of_batch.add(node)
+        if outside:                     # needed while other images of the batch are computed
+            whole_batch.add(node)
             start, count = bounds[s][0], n
             end = max((bounds[segment_of[other]][1] for other in readers), default=len(nodes))
         ranges[node] = LiveRange(images[node].nbytes * count, start, end)
-    return ranges, of_batch
+    return ranges, whole_batch

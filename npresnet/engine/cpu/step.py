@@ -30,8 +30,8 @@ class Step:
     macs: int = 0
 
 
-def over(total, part) -> int:
-    """How many parts."""
+def ceil_div(total, part) -> int:
+    """⌈total / part⌉"""
     return -(-total // part)
 
 
@@ -39,11 +39,12 @@ def stored(n, image) -> tuple:
     return n, image.height, image.width, image.stored
 
 
-def read(where, n, image, raw=False) -> np.ndarray:
+def read(where, n, image, channels_first=False) -> np.ndarray:
     """The images at an address as a fresh (N, C, H, W) or (N, C) array."""
-    shape = (n, image.channels, image.height, image.width) if raw else (n, image.height, image.width, image.stored)
+    channels, size = image.channels, (image.height, image.width)
+    shape = (n, channels, *size) if channels_first else (n, *size, image.stored)
     stored = _view(where, shape)
-    if raw:
+    if channels_first:
         return stored.copy()
     if image.flat:
         return stored[:, 0, 0, :image.channels].copy()

@@ -1,7 +1,7 @@
 """The allow-list for PyTorch's pickles: what each global that a state dict needs stands for here.
 
 Tensors, parameters, storages, dtypes, OrderedDict, Counter, set, Size and device are read; so are the globals that
-optimizers and schedulers leave in a training checkpoint, which are then passed over.  Quantised tensors, tensors with
+optimizers and schedulers leave in a training checkpoint, which are then ignored.  Quantised tensors, tensors with
 conjugate bits and every other global are refused.  The names follow torch._weights_only_unpickler.
 """
 

@@ -13,7 +13,7 @@ from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
 from ..pointwise import interleave
 from . import slide
-from .band import band_bytes, sides
+from .band import band_bytes, top_left, window_numbers
 from .filter_gradient import pad_images, pixel_gradient, winograd_gradient
 from .forward import SLIDE_ROWS, WINOGRAD_CHANNELS, ZEROS, apply_prologue, forward, repeat_along_row, strides_of
 from .repack import unpack_gradient, untransform_gradient
@@ -91,7 +91,7 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
 def _slide_gradient(x, dy, window, dw, prologue):
     sums, threads = empty((PARTS, *dw.shape)), get_num_threads()
     sums[...] = 0
-    rows, (top, left) = min(SLIDE_ROWS, x.shape[1]), sides(window)[6:]
+    rows, (top, left) = min(SLIDE_ROWS, x.shape[1]), top_left(window)
     transposed = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left)
     size = band_bytes(rows, x.shape[2], dy.shape[3], transposed) + (0 if prologue is None else rows * x[0, 0].nbytes)
     work, prologue = empty(threads * size, np.uint8), repeat_along_row(prologue, x.shape[2])
@@ -106,7 +106,7 @@ def _padded(x, size, window):
     x = channels_last(x) if x.shape[1] % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     seen = ((o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel))
     padded = empty((len(x), *seen, x.shape[3]))
-    pad_images(x, x.shape, strides_of(x), sides(window), padded, size)
+    pad_images(x, x.shape, strides_of(x), window_numbers(window), padded, size)
     return padded
 
 
@@ -118,6 +118,6 @@ def _winograd_gradient(x, dy, window, dw):
     v, dm = (empty(36 * (group * k + 16)) for k in (c, f))
     du = empty((36, c, f))
     for first in range(0, tiles, group):
-        winograd_gradient(x, x.shape, sides(window)[6:], dy, dy.shape, first, min(group, tiles - first), v, dm, du,
+        winograd_gradient(x, x.shape, top_left(window), dy, dy.shape, first, min(group, tiles - first), v, dm, du,
                           ZEROS)
     untransform_gradient(du, f, c, dw)

@@ -131,9 +131,15 @@ def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor
         column, index = column + columns, index + 1
 
 
-def sides(window: Window) -> tuple[int, ...]:
+def window_numbers(window: Window) -> tuple[int, int, int, int, int, int, int, int]:
     """A window as the kernels take it: (kh, kw, stride h, w, dilation h, w, pad top, left)."""
-    return (*window.kernel, *window.stride, *window.dilation, window.padding[0][0], window.padding[1][0])
+    return (*window.kernel, *window.stride, *window.dilation, *top_left(window))
+
+
+def top_left(window: Window) -> tuple[int, int]:
+    """The padding at the top and on the left."""
+    (top, _), (left, _) = window.padding
+    return top, left
 
 
 def band_bytes(rows: int, ow: int, channels: int, window: tuple[int, ...]) -> int:

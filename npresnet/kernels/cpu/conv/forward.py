@@ -12,7 +12,7 @@ from ..channels import NO_FLOOR, normalized
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
 from . import slide
-from .band import band_bytes, convolve, sides
+from .band import band_bytes, convolve, top_left, window_numbers
 from .cost_model import band_partition, product_partition, winograd_partition
 from .pack import GAP, panels
 from .product import product
@@ -80,15 +80,15 @@ def _packed(w, flipped):
 
 def _direct(x, packed, out, window, part, threads):
     """By tiles of a product, over bands of output rows."""
-    size = band_bytes(part.block, out.shape[2], x.shape[3], sides(window))
-    convolve(x, x.shape, strides_of(x), sides(window), 1, packed, *out, part.block, part.splits,
+    size = band_bytes(part.block, out.shape[2], x.shape[3], window_numbers(window))
+    convolve(x, x.shape, strides_of(x), window_numbers(window), 1, packed, *out, part.block, part.splits,
              empty(threads * size, np.uint8), size)
 
 
 def _slide(x, packed, out, window, rows, threads, prologue):
     """By sliding over bands of output rows."""
-    size = band_bytes(rows, out.shape[2], x.shape[3], sides(window))
-    slide.slide_over(x, x.shape, strides_of(x), sides(window), packed, out.bias, out.y, out.shape, rows,
+    size = band_bytes(rows, out.shape[2], x.shape[3], window_numbers(window))
+    slide.slide_over(x, x.shape, strides_of(x), window_numbers(window), packed, out.bias, out.y, out.shape, rows,
                      repeat_along_row(prologue, x.shape[2]), empty(threads * size, np.uint8), size)
 
 
@@ -97,7 +97,7 @@ def _winograd(x, packed, out, window, part, threads):
     c, f, size = x.shape[3], out.shape[3], winograd_bytes(2, part.block, x.shape[3])
     u, work = empty(16 * (f * c + GAP * len(list(panels(f))))), empty(threads * size, np.uint8)
     transform_filters(packed, f, c, u)
-    winograd(2, x, x.shape, sides(window)[6:], u, *out, part.block, part.splits, work, size, ZEROS)
+    winograd(2, x, x.shape, top_left(window), u, *out, part.block, part.splits, work, size, ZEROS)
 
 
 def strides_of(x: Array) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ class Block(nn.Module):
         return torch.relu(y + (x if shortcut is None else shortcut(x)))
 
 
-class Twin(nn.Module):
+class LibraryResNet(nn.Module):
     """A ResNet of PyTorch's own layers: ``flavour`` is "caffe", "tutorial" or "tutorial-34"."""
 
     def __init__(self, flavour, depths, classes=5, channels=3):
@@ -78,7 +78,7 @@ def compare(theirs, ours, file, shape):
     ("resnet50", (3, 64, 64)), ("resnet50", (3, 71, 58)),
     pytest.param("resnet101", (3, 33, 40), marks=pytest.mark.slow)])
 def test_caffe(tmp_path, name, shape):
-    theirs = randomise_torch(Twin("caffe", BOTTLENECKS[name]))
+    theirs = randomise_torch(LibraryResNet("caffe", BOTTLENECKS[name]))
     torch.save(theirs.state_dict(), tmp_path / "net.pth")
     if name == "resnet50":                                         # only its first convolution has a bias: that shows
         ours = load_model(tmp_path / "net.pth")
@@ -95,7 +95,7 @@ def test_caffe(tmp_path, name, shape):
     ("tutorial-34", "resnet34", (3, 4, 6, 3), 3), ("tutorial-34", "resnet34", (3, 4, 6, 3), 4),
 ])
 def test_pytorch_tutorial(tmp_path, flavour, name, depths, channels):
-    theirs = randomise_torch(Twin(flavour, depths, classes=7, channels=channels))
+    theirs = randomise_torch(LibraryResNet(flavour, depths, classes=7, channels=channels))
     assert "layer1.0.identity_downsample.0.weight" in theirs.state_dict()
     torch.save(theirs.state_dict(), tmp_path / "net.pth")
     ours = load_model(tmp_path / "net.pth")
