@@ -59,7 +59,8 @@ def main():
     pixels = rng.integers(0, 256, (128 * args.steps, 32, 32, 3)).astype(np.uint8)
     source = Dataset(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
     with backend_context(args.backend):
-        trainer = Trainer(*on_backend(args.backend, create_model(args.model)), recipe("fast-cifar", lr=1e-3), source)
+        model, = on_backend(args.backend, create_model(args.model))
+        trainer = Trainer(model, recipe("fast-cifar", lr=1e-3), source)
         batch, rows = next(trainer.batches.epoch(0)), []
         bare(trainer, batch, 2)                                          # compiled and warm
         for epoch in range(args.rounds):
