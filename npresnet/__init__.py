@@ -9,7 +9,7 @@ The names below load their module when they are first used, so that importing th
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:           # for editors and type checkers; at run time each name is loaded when it is first used
+if TYPE_CHECKING:  # for editors and type checkers; at run time each name is loaded when it is first used
     from .analysis.cam import grad_cam as grad_cam
     from .analysis.summary import summary as summary
     from .backend import array_namespace as array_namespace
@@ -30,10 +30,22 @@ if TYPE_CHECKING:           # for editors and type checkers; at run time each na
 __version__ = "0.1.0"
 
 _HOME = {
-    "WeightsError": "weights", "array_namespace": "backend", "create_model": "zoo", "freeze_batch_norm": "nn",
-    "grad_cam": "analysis.cam", "gradcheck": "verify.gradcheck", "list_models": "models", "load_model": "zoo",
-    "load_weights": "weights", "optimize": "engine", "preprocess": "data", "read_weights": "weights",
-    "save_weights": "weights", "summary": "analysis.summary", "to_device": "backend", "use": "backend",
+    "WeightsError": "weights",
+    "array_namespace": "backend",
+    "create_model": "zoo",
+    "freeze_batch_norm": "nn",
+    "grad_cam": "analysis.cam",
+    "gradcheck": "verify.gradcheck",
+    "list_models": "models",
+    "load_model": "zoo",
+    "load_weights": "weights",
+    "optimize": "engine",
+    "preprocess": "data",
+    "read_weights": "weights",
+    "save_weights": "weights",
+    "summary": "analysis.summary",
+    "to_device": "backend",
+    "use": "backend",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]    # it reads the imports above
@@ -43,7 +55,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'npresnet' has no attribute {name!r}")
     value = getattr(import_module(f"npresnet.{_HOME[name]}"), name)
-    globals()[name] = value     # the next access does not come here
+    globals()[name] = value  # the next access does not come here
     return value
 
 

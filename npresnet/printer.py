@@ -45,4 +45,5 @@ def draw(table):
 def console(stderr=False):
     """A terminal as rich draws on it."""
     from rich.console import Console
+
     return Console(stderr=stderr)

@@ -7,7 +7,7 @@ nothing but Python.
 from collections.abc import Container, Sequence
 from html import escape
 
-Rows = Sequence[Sequence[str]]          # of one length; the first is the header, where there is one
+Rows = Sequence[Sequence[str]]  # of one length; the first is the header, where there is one
 
 
 def text_lines(rows: Rows, right: Container[int] = (), rule: bool = False) -> list[str]:
@@ -22,8 +22,13 @@ def text_lines(rows: Rows, right: Container[int] = (), rule: bool = False) -> li
     fc        2
     """
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.rjust(width) if place in right else cell.ljust(width)
-                       for place, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]] if rule else lines
 
 

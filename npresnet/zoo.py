@@ -15,7 +15,7 @@ from .weights import Recognition, WeightsError, read_weights, recognise
 from .weights.keys.maps import torchvision_keys
 from .weights.load import fill
 
-SHIPPED = "resnet20"      # the network whose file lies in the checkout's weights/, in an installed package's shipped/
+SHIPPED = "resnet20"  # the network whose file lies in the checkout's weights/, in an installed package's shipped/
 
 
 def shipped() -> Path:
@@ -25,9 +25,17 @@ def shipped() -> Path:
     return installed if installed.exists() else package.parent / "weights" / file
 
 
-def create_model(name: str, *, weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-                 num_classes: int | None = None, dialect: str | None = None, seed: int = 0,
-                 in_channels: int | None = None, zero_init_residual: bool = False, **options: Any) -> Classifier:
+def create_model(
+    name: str,
+    *,
+    weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    num_classes: int | None = None,
+    dialect: str | None = None,
+    seed: int = 0,
+    in_channels: int | None = None,
+    zero_init_residual: bool = False,
+    **options: Any,
+) -> Classifier:
     """A model of the family by name (see ``list_models()``), in eval mode, ready to run or to train.
 
     weights             a file or a state dict, loaded strictly; without it the weights are drawn with ``seed``
@@ -92,7 +100,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Classifier:
     """
     path = shipped() if path is None else path
     checkpoint = read_weights(path)
-    with error_context(path):                             # so that the error names the file
+    with error_context(path):  # so that the error names the file
         found = recognise(checkpoint)
         if found.changes or found.frozen:
             model = rebuild_changed(found, checkpoint, found.dialect, found.options)
@@ -101,8 +109,9 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Classifier:
     return with_weights(model, checkpoint, found, copy=False)
 
 
-def rebuild_changed(found: Recognition, checkpoint: Mapping[str, Any], dialect: str, options: dict[str, Any]
-                    ) -> Classifier:
+def rebuild_changed(
+    found: Recognition, checkpoint: Mapping[str, Any], dialect: str, options: dict[str, Any]
+) -> Classifier:
     """The network that a file records, with the layers that were changed after it was built."""
     spec = Spec(found.name, found.num_classes, found.in_channels, dialect, options)
     shapes = {key: array.shape for key, array in torchvision_keys(checkpoint)[0].items()}
@@ -115,8 +124,10 @@ def rebuild_changed(found: Recognition, checkpoint: Mapping[str, Any], dialect: 
 def refuse_other_sizes(found: Recognition, num_classes: int | None, in_channels: int | None) -> None:
     """A network whose layers were changed keeps its sizes."""
     if num_classes not in (None, found.num_classes) or in_channels not in (None, found.in_channels):
-        raise WeightsError(f"the file holds a changed network of {found.num_classes} classes and {found.in_channels} "
-                           "input channels; leave out num_classes and in_channels, or use load_model()")
+        raise WeightsError(
+            f"the file holds a changed network of {found.num_classes} classes and {found.in_channels} "
+            "input channels; leave out num_classes and in_channels, or use load_model()"
+        )
 
 
 def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -128,7 +139,7 @@ def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, 
     if recorded:
         dialect, options = found.dialect if dialect is None else dialect, {**found.options, **options}
     dialect = "torchvision" if dialect is None else dialect
-    if not recorded and found.dialect in ("torchvision", dialect):     # the first: keys without a mark of their own
+    if not recorded and found.dialect in ("torchvision", dialect):  # the first: keys without a mark of their own
         return dialect, options
     defaults = FAMILY[found.name].defaults
     theirs = details(found.name, found.dialect, **{**defaults, **found.options})
@@ -136,11 +147,16 @@ def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, 
     if not recorded:
         other = [field for field in other if field not in options]
     if other and dialect == found.dialect:
-        raise WeightsError("the file records " + ", ".join(f"{field}={getattr(theirs, field)!r}" for field in other)
-                           + ": leave that out, or give its arrays alone, weights=dict(read_weights(path))")
+        raise WeightsError(
+            "the file records "
+            + ", ".join(f"{field}={getattr(theirs, field)!r}" for field in other)
+            + ": leave that out, or give its arrays alone, weights=dict(read_weights(path))"
+        )
     if other:
-        raise WeightsError(f"the weights are in the dialect {found.dialect!r}; in {dialect!r} they give other scores, "
-                           f"for {', '.join(other)} differ: use load_model(), or dialect=\"{found.dialect}\"")
+        raise WeightsError(
+            f"the weights are in the dialect {found.dialect!r}; in {dialect!r} they give other scores, "
+            f'for {", ".join(other)} differ: use load_model(), or dialect="{found.dialect}"'
+        )
     return dialect, options
 
 
@@ -152,8 +168,7 @@ def recognition_or_none(checkpoint: Mapping[str, Any]) -> Recognition | None:
         return None
 
 
-def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recognition | None, copy: bool
-                 ) -> Classifier:
+def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recognition | None, copy: bool) -> Classifier:
     """The model with the checkpoint's arrays, and with the preprocessing and the class names that belong to them."""
     loaded = fill(model, checkpoint, copy=copy)
     model.notes = list(loaded.notes)
@@ -193,7 +208,13 @@ def with_new_head(model: Classifier, classes: Sequence[str], seed: int) -> Class
     """A copy of the network, its layers as they are, whose last layer is new: for ``classes``, drawn from the seed."""
     spec = model.spec
     new = model.map_arrays(lambda array: array.copy())
-    new.fc = create_model(spec.name, num_classes=len(classes), dialect=spec.dialect, seed=seed,
-                          in_channels=spec.in_channels, **spec.options).fc
+    new.fc = create_model(
+        spec.name,
+        num_classes=len(classes),
+        dialect=spec.dialect,
+        seed=seed,
+        in_channels=spec.in_channels,
+        **spec.options,
+    ).fc
     new.classes = tuple(classes)
     return new

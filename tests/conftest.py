@@ -2,8 +2,8 @@
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:                    # one BLAS thread for each worker; kernels keep theirs
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")     # NumPy reads it as it is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # one BLAS thread for each worker; kernels keep theirs
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy reads it as it is imported
 
 import pytest
 from hypothesis import settings

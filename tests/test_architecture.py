@@ -16,8 +16,18 @@ import npresnet
 ROOT = Path(npresnet.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # Each part may import those before it; what stands in one place does not know each other.
-LAYERS = [{"backend", "printer", "tables"}, {"formats"}, {"ops", "data"}, {"nn", "kernels"}, {"models"}, {"weights"},
-          {"zoo"}, {"engine", "training", "verify", "analysis"}, {"bench", "teaching"}, {"cli"}]
+LAYERS = [
+    {"backend", "printer", "tables"},
+    {"formats"},
+    {"ops", "data"},
+    {"nn", "kernels"},
+    {"models"},
+    {"weights"},
+    {"zoo"},
+    {"engine", "training", "verify", "analysis"},
+    {"bench", "teaching"},
+    {"cli"},
+]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 HEAVY = ("numba", "scipy", "cupy", "torch", "PIL", "rich", "llvmlite", "h5py")
 
@@ -34,7 +44,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[:len(package) - node.level + 1]) if node.level else ""
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, [base, node.module]))
             names = [module] if module != "npresnet" else [f"npresnet.{alias.name}" for alias in node.names]
         for name in names:
@@ -42,8 +52,9 @@ def imports(path):
                 yield name.split(".")[1], node.lineno
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent != ROOT or part_of(p) in RANK],
-                         ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent != ROOT or part_of(p) in RANK], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_imports_point_one_way(path):
     here = part_of(path)
     assert here in RANK, f"{here} has no place in the order of imports"
@@ -60,20 +71,26 @@ def modules(path):
     package = ["npresnet", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            above = package[:len(package) - node.level + 1] if node.level else []
+            above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names)
 
 
-MODULES = {".".join(["npresnet", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
-           for path in FILES}
+MODULES = {
+    ".".join(["npresnet", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in FILES
+}
 
 
 def test_no_module_imports_one_that_imports_it():
     """Nor by way of others; a package's own names stand in its ``__init__``."""
-    order = TopologicalSorter({name: {other for other in modules(path) if other in MODULES and other != name}
-                               for name, path in MODULES.items()})
-    order.prepare()                                                     # CycleError names the circle
+    order = TopologicalSorter(
+        {
+            name: {other for other in modules(path) if other in MODULES and other != name}
+            for name, path in MODULES.items()
+        }
+    )
+    order.prepare()  # CycleError names the circle
 
 
 def test_no_private_name_is_imported():
@@ -98,8 +115,13 @@ def test_kernels_import_only_what_they_speed_up():
 
 def run(code, *flags):
     """The output of a fresh interpreter."""
-    done = subprocess.run([sys.executable, *flags, "-c", textwrap.dedent(code)], capture_output=True, text=True,
-                          cwd=ROOT.parent, timeout=120)
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT.parent,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -166,7 +188,7 @@ def test_an_op_fits_on_a_screen(path):
     assert len(source.splitlines()) <= 130
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
-            lines = source.splitlines()[node.body[ast.get_docstring(node) is not None].lineno - 1:node.end_lineno]
+            lines = source.splitlines()[node.body[ast.get_docstring(node) is not None].lineno - 1 : node.end_lineno]
             code = len(list(filter(str.strip, lines)))
             assert code <= 40, f"{node.name} has {code} lines of code"
 

@@ -34,8 +34,11 @@ def ways_to_print(path):
 
 
 def test_there_is_one_printer():
-    others = {str(path.relative_to(ROOT)): found for path in ROOT.rglob("*.py")
-              if (found := list(ways_to_print(path))) and path.name != "printer.py"}
+    others = {
+        str(path.relative_to(ROOT)): found
+        for path in ROOT.rglob("*.py")
+        if (found := list(ways_to_print(path))) and path.name != "printer.py"
+    }
     assert others == {}
 
 
@@ -86,13 +89,23 @@ COMMANDS = [
     ["classify", "a.png", "--weights", "\x1b[2Jnone.pth"],
     ["cam", "a.png", "--weights", "named.safetensors", "--class", "3", "--out", "\x1b[2Jcam.png"],
     ["cam", "a.png", "--class", "\x1b[2Jx", "--out", "b.png"],
-    ["summary", "--weights", "keys.safetensors"], ["summary", "\x1b[2J"], ["summary", "resnet20", "--input", "\x1b[2J"],
-    ["convert", "keys.safetensors", "\x1b[2Jk.npz"], ["convert", "a.png", "k.npz"],
-    ["evaluate", "--data", "\x1b[2Jset.zip"], ["evaluate", "--data", "\x1b[2Jnone"],
+    ["summary", "--weights", "keys.safetensors"],
+    ["summary", "\x1b[2J"],
+    ["summary", "resnet20", "--input", "\x1b[2J"],
+    ["convert", "keys.safetensors", "\x1b[2Jk.npz"],
+    ["convert", "a.png", "k.npz"],
+    ["evaluate", "--data", "\x1b[2Jset.zip"],
+    ["evaluate", "--data", "\x1b[2Jnone"],
     ["train", "--data", "\x1b[2Jset.zip", "--model", "resnet20", "--out", "\x1b[2Jrun", "--epochs", "1"],
-    ["train", "--data", "\x1b[2Jnone", "--out", "run"], ["train", "--out", "\x1b[2Jrun", "--resume"],
-    ["diff", "\x1b[2J", "keras"], ["download", "\x1b[2J"], ["gradcheck", "\x1b[2J"], ["verify", "--weights", "\x1b[2J"],
-    ["bench", "--model", "\x1b[2J"], ["\x1b[2J"], ["classify", "--\x1b[2J"],
+    ["train", "--data", "\x1b[2Jnone", "--out", "run"],
+    ["train", "--out", "\x1b[2Jrun", "--resume"],
+    ["diff", "\x1b[2J", "keras"],
+    ["download", "\x1b[2J"],
+    ["gradcheck", "\x1b[2J"],
+    ["verify", "--weights", "\x1b[2J"],
+    ["bench", "--model", "\x1b[2J"],
+    ["\x1b[2J"],
+    ["classify", "--\x1b[2J"],
 ]
 
 
@@ -107,7 +120,9 @@ def test_no_name_reaches_the_terminal_raw(command, scene, capsys):
 
 
 def test_a_warning_is_one_line_of_ours(tmp_path):
-    code = ("import warnings\nfrom npresnet import cli\n"
-            "cli.run = lambda argv: warnings.warn('first\\x1b[2J\\nsecond')\ncli.main([])")
+    code = (
+        "import warnings\nfrom npresnet import cli\n"
+        "cli.run = lambda argv: warnings.warn('first\\x1b[2J\\nsecond')\ncli.main([])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True)
     assert done.stderr == "npresnet: warning: first\\x1b[2J; second\n", done.stderr

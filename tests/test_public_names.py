@@ -11,8 +11,19 @@ from npresnet.models import DIALECTS
 
 X = np.zeros((1, 3, 32, 32), np.float32)
 CLEAR = re.compile(r"[^\n]{15,400}")
-RAW = ("has no attribute", "unsupported operand", "not iterable", "not subscriptable", "missing 1 required", "damaged",
-       "cannot be interpreted", "unhashable", "not callable", "not supported between", "os.PathLike")
+RAW = (
+    "has no attribute",
+    "unsupported operand",
+    "not iterable",
+    "not subscriptable",
+    "missing 1 required",
+    "damaged",
+    "cannot be interpreted",
+    "unhashable",
+    "not callable",
+    "not supported between",
+    "os.PathLike",
+)
 NOT_A_MODEL = (None, 3, "resnet20", {}, nn.Linear, np.zeros(3))
 NOT_A_PATH = (3, 1.5, True, [], ["a"], b"a.npz", nn.ReLU())
 
@@ -44,15 +55,30 @@ def cases():
         for bad in ("no", 2, None, []):
             yield "create_model", create({name: bad}), ValueError
     for bad in (0, -1, "32", 1.5, None, True):
-        yield "create_model", lambda model, bad=bad: npresnet.create_model("resnet50", stem="deep", stem_width=bad), \
-            ValueError
-    for bad in ({"width": 0}, {"groups": 3}, {"depths": (1,)}, {"shortcut": None}, {"shortcut": ["A"]},
-                {"pool": "ceil"}, {"stem": "deep"}, {"preprocessing": "imagenet"}, {"stride_in": "last"}):
+        yield (
+            "create_model",
+            lambda model, bad=bad: npresnet.create_model("resnet50", stem="deep", stem_width=bad),
+            ValueError,
+        )
+    for bad in (
+        {"width": 0},
+        {"groups": 3},
+        {"depths": (1,)},
+        {"shortcut": None},
+        {"shortcut": ["A"]},
+        {"pool": "ceil"},
+        {"stem": "deep"},
+        {"preprocessing": "imagenet"},
+        {"stride_in": "last"},
+    ):
         yield "create_model", create(bad), ValueError
     for name in ("plain20", "preresnet18"):
         yield "create_model", lambda model, name=name: npresnet.create_model(name, zero_init_residual=True), ValueError
-    yield "create_model", lambda model: npresnet.create_model(
-        "resnet20", weights=model.state_dict(), zero_init_residual=True), ValueError
+    yield (
+        "create_model",
+        lambda model: npresnet.create_model("resnet20", weights=model.state_dict(), zero_init_residual=True),
+        ValueError,
+    )
     for bad in (*NOT_A_PATH, "", "no such file.npz", "a\0b", ".", {1: np.ones(2)}):
         yield "create_model", create({"weights": bad}), WeightsError
     for bad in (*NOT_A_PATH, {}, "", "no such file.npz", "a\0b", "."):
@@ -71,8 +97,11 @@ def cases():
         yield "optimize", lambda model, bad=bad: npresnet.optimize(bad), TypeError
         yield "gradcheck", lambda model, bad=bad: npresnet.gradcheck(bad, X), TypeError
     for bad in (3, None, ("nope",), (3,), ""):
-        yield "load_weights", lambda model, bad=bad: npresnet.load_weights(model, model.state_dict(), reset=bad), \
-            WeightsError
+        yield (
+            "load_weights",
+            lambda model, bad=bad: npresnet.load_weights(model, model.state_dict(), reset=bad),
+            WeightsError,
+        )
     for bad in (*NOT_A_PATH, None, "", ".", "a.txt", "none/a.npz", "a\0.npz"):
         yield "save_weights", lambda model, bad=bad: npresnet.save_weights(model, bad), WeightsError
     for bad in (3, ["a"], "ab", {"a": 1}, {1: "a"}, {"a": "\ud800"}):
@@ -100,7 +129,7 @@ def cases():
 
 
 CASES = list(cases())
-WITHOUT_A_CHECK = {"WeightsError", "list_models", "array_namespace"}      # no argument, or asked at every operation
+WITHOUT_A_CHECK = {"WeightsError", "list_models", "array_namespace"}  # no argument, or asked at every operation
 
 
 @pytest.mark.parametrize("name", sorted(set(npresnet.__all__) - WITHOUT_A_CHECK))
@@ -117,14 +146,26 @@ def test_arguments_that_cannot_be_are_answered_in_one_line(name, model, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("call, kind", [
-    (lambda m: m.train("no"), ValueError), (lambda m: m.train(None), ValueError), (lambda m: m.astype(None), TypeError),
-    (lambda m: m.astype(int), TypeError), (lambda m: m.astype(complex), TypeError),
-    (lambda m: m.load_state_dict(None), TypeError), (lambda m: m.load_state_dict([]), TypeError),
-    (lambda m: m.load_state_dict(m), TypeError), (lambda m: m.load_state_dict("a.pth"), TypeError),
-    (lambda m: nn.Sequential(1), TypeError), (lambda m: nn.Sequential(nn.ReLU(), None), TypeError),
-    (lambda m: nn.Sequential(nn.ReLU), TypeError), (lambda m: nn.Residual(None, nn.Identity()), TypeError),
-    (lambda m: nn.initialize(None), TypeError), (lambda m: nn.zero_last_gamma({}), TypeError)])
+@pytest.mark.parametrize(
+    "call, kind",
+    [
+        (lambda m: m.train("no"), ValueError),
+        (lambda m: m.train(None), ValueError),
+        (lambda m: m.astype(None), TypeError),
+        (lambda m: m.astype(int), TypeError),
+        (lambda m: m.astype(complex), TypeError),
+        (lambda m: m.load_state_dict(None), TypeError),
+        (lambda m: m.load_state_dict([]), TypeError),
+        (lambda m: m.load_state_dict(m), TypeError),
+        (lambda m: m.load_state_dict("a.pth"), TypeError),
+        (lambda m: nn.Sequential(1), TypeError),
+        (lambda m: nn.Sequential(nn.ReLU(), None), TypeError),
+        (lambda m: nn.Sequential(nn.ReLU), TypeError),
+        (lambda m: nn.Residual(None, nn.Identity()), TypeError),
+        (lambda m: nn.initialize(None), TypeError),
+        (lambda m: nn.zero_last_gamma({}), TypeError),
+    ],
+)
 def test_a_module_answers_in_one_line_too(call, kind, model):
     with pytest.raises(kind) as caught:
         call(model)
@@ -133,8 +174,15 @@ def test_a_module_answers_in_one_line_too(call, kind, model):
 
 
 def test_what_can_be_meant_is_taken():
-    model = npresnet.create_model("resnet20", num_classes=np.int64(4), in_channels=np.int32(1), eps=np.float32(0.5),
-                                  momentum=1, unbiased=np.False_, seed=np.uint8(3))
+    model = npresnet.create_model(
+        "resnet20",
+        num_classes=np.int64(4),
+        in_channels=np.int32(1),
+        eps=np.float32(0.5),
+        momentum=1,
+        unbiased=np.False_,
+        seed=np.uint8(3),
+    )
     assert model.spec.options == {"eps": 0.5, "momentum": 1.0, "unbiased": False}
     assert all(type(model.spec.options[key]) in (float, bool) for key in model.spec.options)
     assert (type(model.spec.num_classes), model.spec.num_classes, model.spec.in_channels) == (int, 4, 1)

@@ -16,8 +16,8 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     block = re.search(r"```python\n(import.*?)```", README.read_text(encoding="utf-8"), re.S)[1]
-    published, = re.findall(r'load_model\("(.*)"\)', block)
-    npresnet.save_weights(npresnet.create_model("resnet50"), "random.pth")      # a published name promises its digest
+    (published,) = re.findall(r'load_model\("(.*)"\)', block)
+    npresnet.save_weights(npresnet.create_model("resnet50"), "random.pth")  # a published name promises its digest
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)).save("photo.jpg")
     names = {}
     exec(block.replace(published, "random.pth"), names)

@@ -12,8 +12,15 @@ import npresnet
 
 from .support.typed_user import main
 
-PACKAGES = ("npresnet", "npresnet.ops", "npresnet.nn", "npresnet.models", "npresnet.training", "npresnet.weights",
-            "npresnet.data")
+PACKAGES = (
+    "npresnet",
+    "npresnet.ops",
+    "npresnet.nn",
+    "npresnet.models",
+    "npresnet.training",
+    "npresnet.weights",
+    "npresnet.data",
+)
 
 
 def public(package):
@@ -58,7 +65,10 @@ def test_the_law_sees_what_is_not_annotated():
 
     Half.__module__ = "npresnet.half"
     assert {name: missing(f) for name, f in methods("Half", Half)} == {
-        "Half.__init__": ["x"], "Half.run": ["y"], "Half.size": ["return"]}
+        "Half.__init__": ["x"],
+        "Half.run": ["y"],
+        "Half.size": ["return"],
+    }
 
 
 def test_a_type_checker_sees_every_name_that_loads_when_it_is_first_used():

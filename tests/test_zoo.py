@@ -47,7 +47,7 @@ def test_a_saved_model_comes_back_whole(tmp_path, suffix):
 def test_a_model_by_name_is_built_as_its_file_records(tmp_path, options):
     model = create_model("resnet50", num_classes=5, seed=1, **options)
     path = save_weights(model, tmp_path / "net.safetensors")
-    again = create_model("resnet50", weights=path, momentum=0.01)      # which no score depends on
+    again = create_model("resnet50", weights=path, momentum=0.01)  # which no score depends on
     assert again.spec.dialect == model.spec.dialect and again.spec.options == {**model.spec.options, "momentum": 0.01}
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64), dtype=np.float32)
     np.testing.assert_array_equal(again(x), model(x))
@@ -55,7 +55,7 @@ def test_a_model_by_name_is_built_as_its_file_records(tmp_path, options):
 
 def test_an_option_that_contradicts_the_file_is_refused_unless_the_arrays_come_alone(tmp_path):
     path = save_weights(create_model("resnet20", seed=1), tmp_path / "net.npz")
-    assert create_model("resnet20", weights=path, shortcut="A").spec.options == {"shortcut": "A"}   # its usual one
+    assert create_model("resnet20", weights=path, shortcut="A").spec.options == {"shortcut": "A"}  # its usual one
     with pytest.raises(WeightsError, match="the file records shortcut='A', eps=1e-05: leave that out"):
         create_model("resnet20", weights=path, shortcut="A-appended", eps=1e-3)
     arrays = dict(npresnet.read_weights(path))
@@ -73,6 +73,7 @@ def test_what_keys_cannot_tell_is_said(tmp_path):
 def test_a_file_without_class_names_gets_none(tmp_path):
     path = tmp_path / "ten.safetensors"
     from safetensors.numpy import save_file
+
     save_file(create_model("resnet20").state_dict(), path)
     assert load_model(path).classes is None
 
@@ -109,6 +110,6 @@ def test_the_network_that_ships_knows_ten_classes_and_its_card_describes_the_fil
     model, content = load_model(), shipped().read_bytes()
     assert (model.spec.name, model.preprocessing, model.classes) == ("resnet20", "cifar10", class_names("cifar10"))
     assert not any(module.training for module in model.modules())
-    if CARD.exists():                                  # an installed package leaves it behind
+    if CARD.exists():  # an installed package leaves it behind
         card = CARD.read_text()
         assert hashlib.sha256(content).hexdigest() in card and f"{len(content):,} bytes" in card

@@ -39,7 +39,7 @@ def grad_cam(model: Module, x: Array, classes: Any, after: str | None = None) ->
     a, da = (list(calls.values())[-1] for calls in (values, grads))
     if a.ndim != 4:
         raise ValueError(f"Grad-CAM needs feature maps; {after} gives {a.shape}")
-    alpha = da.mean(axis=(2, 3))                                                            # α  (N, K)
+    alpha = da.mean(axis=(2, 3))  # α  (N, K)
     return array_namespace(a).maximum((alpha[:, :, None, None] * a).sum(axis=1), 0)
 
 
@@ -61,8 +61,9 @@ def saliency(model: Module, x: Array, classes: Any) -> Array:
     return abs(pullback(one_hot(scores, classes))).max(axis=1)
 
 
-def occlusion(model: Module, x: Array, classes: Any, *, patch: int = 32, stride: int = 16, fill: float = 0.0,
-              batch: int = 32) -> Array:
+def occlusion(
+    model: Module, x: Array, classes: Any, *, patch: int = 32, stride: int = 16, fill: float = 0.0, batch: int = 32
+) -> Array:
     """How much of the score a grey patch takes away, wherever it is put.                    [ZF] §4.2
 
     Shapes: x (N, C, H, W), classes (N,) → (N, ⌈H/stride⌉, ⌈W/stride⌉), positive where the patch hurts.
@@ -70,20 +71,21 @@ def occlusion(model: Module, x: Array, classes: Any, *, patch: int = 32, stride:
     """
     if getattr(x, "ndim", 0) != 4 or np.shape(classes) != x.shape[:1]:
         raise ValueError(f"images are (N, C, H, W), with one class for each: not {np.shape(x)} and {np.shape(classes)}")
-    patch, stride, batch = (count(name, value) for name, value in
-                            (("patch", patch), ("stride", stride), ("batch", batch)))
+    patch, stride, batch = (
+        count(name, value) for name, value in (("patch", patch), ("stride", stride), ("batch", batch))
+    )
     xp = array_namespace(x)
     n, _, h, w = x.shape
     corners = [(top, left) for top in range(0, h, stride) for left in range(0, w, stride)]
     drops = []
     for image, label in zip(x, classes):
         score = model.logits(image[None])
-        one_hot(score, [label])                                         # refuses a class that the model does not have
+        one_hot(score, [label])  # refuses a class that the model does not have
         for start in range(0, len(corners), batch):
-            part = corners[start:start + batch]
+            part = corners[start : start + batch]
             covered = xp.stack([image] * len(part))
             for one, (top, left) in zip(covered, part):
-                one[:, top:top + patch, left:left + patch] = fill
+                one[:, top : top + patch, left : left + patch] = fill
             drops.append(score[0, label] - model.logits(covered)[:, label])
     return xp.concatenate(drops).reshape(n, -(-h // stride), -(-w // stride))
 
@@ -91,10 +93,14 @@ def occlusion(model: Module, x: Array, classes: Any, *, patch: int = 32, stride:
 def resized(heat: Any, size: tuple[int, int]) -> Array:
     """Heat maps (N, h, w) as float32 in [0, 1] of the given (H, W), bilinear, to be laid over the image."""
     from PIL import Image
+
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 3 or not np.isfinite(heat).all():
-        raise ValueError(f"heat maps are finite and (N, h, w), not of shape {heat.shape}" if heat.ndim != 3 else
-                         "a heat map holds NaN or infinity: are the weights damaged?")
+        raise ValueError(
+            f"heat maps are finite and (N, h, w), not of shape {heat.shape}"
+            if heat.ndim != 3
+            else "a heat map holds NaN or infinity: are the weights damaged?"
+        )
     heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     maps = (Image.fromarray(one).resize((size[1], size[0]), Image.Resampling.BILINEAR) for one in heat)
     return np.stack([np.asarray(image) for image in maps])

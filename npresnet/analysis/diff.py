@@ -44,10 +44,15 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, ready for json.dumps."""
-        return {"model": self.model, "a": self.a, "b": self.b, "output": self.output,
-                "details": [vars(detail) for detail in self.details],
-                "layers": [{"names": list(names), "what": what, "a": a, "b": b} for names, what, a, b in self.layers],
-                "numbers": {what: [a, b] for what, a, b in self.numbers}}
+        return {
+            "model": self.model,
+            "a": self.a,
+            "b": self.b,
+            "output": self.output,
+            "details": [vars(detail) for detail in self.details],
+            "layers": [{"names": list(names), "what": what, "a": a, "b": b} for names, what, a, b in self.layers],
+            "numbers": {what: [a, b] for what, a, b in self.numbers},
+        }
 
 
 def diff(a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int = 0) -> Difference:
@@ -71,8 +76,15 @@ def diff(a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int =
             found.append(Detail(field, va, vb, MEANING[field], effect(model, a, field, vb, weights, x, scores)))
     shape = (1, 3, 224, 224)
     tables = summary(first, shape), summary(second, shape)
-    return Difference(model, a, b, tuple(found), tuple(layers(first, second, *tables)), tuple(numbers(*tables)),
-                      distance(second, weights, x, scores))
+    return Difference(
+        model,
+        a,
+        b,
+        tuple(found),
+        tuple(layers(first, second, *tables)),
+        tuple(numbers(*tables)),
+        distance(second, weights, x, scores),
+    )
 
 
 def drawn(model: Module, seed: int) -> dict[str, Array]:
@@ -83,21 +95,22 @@ def drawn(model: Module, seed: int) -> dict[str, Array]:
         shape = array.value.shape
         if key.endswith("running_var"):
             array.value = rng.uniform(0.5, 1.0, shape).astype(np.float32)
-        elif key.endswith("weight") and len(shape) == 1:           # γ of both signs: else ReLU and max-pool commute
+        elif key.endswith("weight") and len(shape) == 1:  # γ of both signs: else ReLU and max-pool commute
             array.value = rng.choice(np.array([-0.8, 0.8], np.float32), shape)
         elif array.value.dtype.kind == "f" and len(shape) == 1:
             array.value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
     return model.state_dict()
 
 
-def effect(model: str, dialect: str, field: str, value: Any, weights: Mapping[str, Array], x: Array,
-           scores: Array) -> float | None:
+def effect(
+    model: str, dialect: str, field: str, value: Any, weights: Mapping[str, Array], x: Array, scores: Array
+) -> float | None:
     """What changing one detail does to the scores; None for details that no prediction depends on."""
     if field in (*TRAINING_ONLY, "preprocessing", "softmax"):
         return None
     try:
         changed = build(model, dialect=dialect, **{field: value})
-    except ValueError:                                             # such as a stem that the network cannot begin with
+    except ValueError:  # such as a stem that the network cannot begin with
         return None
     return distance(changed, weights, x, scores)
 
@@ -107,7 +120,7 @@ def distance(model: Module, weights: Mapping[str, Array], x: Array, scores: Arra
     model = model.astype(np.float64)
     state = model.state_dict()
     if any(key not in weights and not key.endswith("bias") for key in state):
-        return None                                                # a bias that the other lacks is 0
+        return None  # a bias that the other lacks is 0
     if any(key in state and state[key].shape != value.shape for key, value in weights.items()):
         return None
     model.load_state_dict({key: weights[key] for key in state if key in weights}, strict=False)
@@ -130,16 +143,22 @@ def layers(first: Module, second: Module, *tables: Summary) -> list[tuple[tuple[
 def described(model: Module, table: Summary) -> dict[str, dict[str, str]]:
     """{layer: {property: value}} in the order of execution."""
     modules = dict(model.named_modules())
-    return {row.name: {**properties(modules[row.name]), "output": "×".join(map(str, row.output_shape[1:]))}
-            for row in table.rows}
+    return {
+        row.name: {**properties(modules[row.name]), "output": "×".join(map(str, row.output_shape[1:]))}
+        for row in table.rows
+    }
 
 
 def properties(module: Module) -> dict[str, str]:
     """The properties of a layer in which dialects can differ, as text."""
     if isinstance(module, Conv2d):
         kernel = "×".join(map(str, module.weight.value.shape[2:]))
-        return {"layer": f"{kernel} convolution", "stride": str(module.stride), "padding": str(module.padding),
-                "bias": "yes" if module.bias else "no"}
+        return {
+            "layer": f"{kernel} convolution",
+            "stride": str(module.stride),
+            "padding": str(module.padding),
+            "bias": "yes" if module.bias else "no",
+        }
     if isinstance(module, BatchNorm2d):
         return {"layer": "batch norm", "eps": f"{module.eps:g}"}
     if isinstance(module, MaxPool2d | AvgPool2d):

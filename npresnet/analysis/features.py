@@ -57,8 +57,9 @@ def features(model: Module, x: Array, layers: str | Sequence[str]) -> dict[str, 
     return named(taps, "values")
 
 
-def feature_gradients(model: Module, x: Array, layers: str | Sequence[str],
-                      classes: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+def feature_gradients(
+    model: Module, x: Array, layers: str | Sequence[str], classes: Any
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """(values, gradients) at each named layer: d score[n, classes[n]] / d output.
 
     The scores are those before a softmax.  The model's own gradients are left alone, and nothing
@@ -76,10 +77,15 @@ def one_hot(scores: Array, classes: Any) -> Array:
     classes = np.asarray(classes)
     if not len(scores):
         raise ValueError("there is no image in this batch: give at least one")
-    if (classes.shape != scores.shape[:1] or classes.dtype.kind not in "iu"
-            or classes.min() < 0 or classes.max() >= scores.shape[1]):
-        raise ValueError(f"one class of 0 … {scores.shape[1] - 1} for each of {len(scores)} images is needed, "
-                         f"not {classes.tolist()}")
+    if (
+        classes.shape != scores.shape[:1]
+        or classes.dtype.kind not in "iu"
+        or classes.min() < 0
+        or classes.max() >= scores.shape[1]
+    ):
+        raise ValueError(
+            f"one class of 0 … {scores.shape[1] - 1} for each of {len(scores)} images is needed, not {classes.tolist()}"
+        )
     cotangent = xp.zeros_like(scores)
     cotangent[xp.arange(len(scores)), xp.asarray(classes)] = 1
     return cotangent
@@ -90,16 +96,19 @@ def tapped(model: Module, layers: str | Sequence[str]) -> tuple[Module, dict[str
     needs_module(model, "looking inside")
     layers = [layers] if isinstance(layers, str) else layers
     if not isinstance(layers, (list, tuple)) or not all(isinstance(name, str) for name in layers):
-        raise ValueError(f"layers are given by their names, such as [\"layer1.0.conv1\"], not {layers!r}")
+        raise ValueError(f'layers are given by their names, such as ["layer1.0.conv1"], not {layers!r}')
     unknown = sorted(set(layers) - {name for name, _ in model.named_modules() if name})
     if unknown:
-        raise ValueError(f"no layer {', '.join(unknown)}; the model has "
-                         + ", ".join(name for name in model.children()) + ", and inside them as layer1.0.conv1")
+        raise ValueError(
+            f"no layer {', '.join(unknown)}; the model has "
+            + ", ".join(name for name in model.children())
+            + ", and inside them as layer1.0.conv1"
+        )
     copy = model.copy()
     for parameter in copy.parameters():
         parameter.trainable = False
     taps: dict[str, Tap] = {}
-    for name in sorted(layers, key=lambda name: -name.count(".")):      # the inner ones first: an outer tap keeps them
+    for name in sorted(layers, key=lambda name: -name.count(".")):  # the inner ones first: an outer tap keeps them
         *parents, last = name.split(".")
         parent = copy
         for part in parents:
@@ -114,5 +123,8 @@ def named(taps: dict[str, Tap], what: str) -> dict[str, Array]:
     idle = [name for name, tap in taps.items() if not tap.values]
     if idle:
         raise ValueError(f"nothing runs through {', '.join(idle)} on the way to the scores; choose another layer")
-    return {name + (f"_{call}" if call else ""): array
-            for name, tap in taps.items() for call, array in enumerate(getattr(tap, what))}
+    return {
+        name + (f"_{call}" if call else ""): array
+        for name, tap in taps.items()
+        for call, array in enumerate(getattr(tap, what))
+    }

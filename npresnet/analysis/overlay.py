@@ -27,7 +27,7 @@ def seen(source: Any, model_or_preset: Any) -> Image.Image:
 def overlay(image: Image.Image, heat: Any, strength: float = 0.6) -> Image.Image:
     """The image, grey, with a heat map (h, w) over it: dark where there is nothing, light where it is strongest.
 
-        pixel = (1 − a) · grey + a · colour(heat)        a = strength · (½ + ½ heat)
+    pixel = (1 − a) · grey + a · colour(heat)        a = strength · (½ + ½ heat)
     """
     heat = resized(np.asarray(heat)[None], (image.height, image.width))[0].clip(0, 1)[..., None]
     grey = np.asarray(image.convert("L"), np.float32)[..., None]

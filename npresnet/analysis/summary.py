@@ -17,7 +17,7 @@ from ..nn.module import needs_module
 from ..tables import html_table, text_lines
 from .walk import Row, dimensions, timed_rows, tree_rows
 
-TEXT_COLUMNS = 5          # the first columns, aligned at the left; the others are numbers
+TEXT_COLUMNS = 5  # the first columns, aligned at the left; the others are numbers
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,29 @@ class Summary:
         if not self.seconds:
             return text + numbers
         seconds = row.seconds or 0.0
-        return text + numbers + (f"{1e3 * seconds:.2f}", f"{seconds / self.seconds:.1%}",
-                                 f"{row.flops / seconds / 1e9:.1f}" if row.macs else "")
+        return (
+            text
+            + numbers
+            + (
+                f"{1e3 * seconds:.2f}",
+                f"{seconds / self.seconds:.1%}",
+                f"{row.flops / seconds / 1e9:.1f}" if row.macs else "",
+            )
+        )
 
     def totals(self) -> list[str]:
         """The lines below the table."""
         mb = [f"{count / 1e6:,.1f} MB" for count in (self.weight_bytes, self.input_bytes, self.output_bytes)]
         time = [f"time        {1e3 * self.seconds:,.1f} ms for all layers, one after the other"] if self.seconds else []
-        return [f"parameters  {self.parameters:,} ({self.trainable:,} trainable, {self.frozen:,} frozen), "
-                f"and {self.buffers:,} running statistics; Keras says {self.parameters + self.buffers:,} in total, "
-                f"{self.frozen + self.buffers:,} non-trainable",
-                f"MACs        {self.macs:,} for an input of {dimensions(self.input_shape)}, {self.flops:,} FLOPs",
-                f"memory      about {mb[0]} of weights, {mb[1]} of input, {mb[2]} for all outputs at once, "
-                f"{self.saved_bytes / 1e6:,.1f} MB saved for the backward pass (float32)", *time]
+        return [
+            f"parameters  {self.parameters:,} ({self.trainable:,} trainable, {self.frozen:,} frozen), "
+            f"and {self.buffers:,} running statistics; Keras says {self.parameters + self.buffers:,} in total, "
+            f"{self.frozen + self.buffers:,} non-trainable",
+            f"MACs        {self.macs:,} for an input of {dimensions(self.input_shape)}, {self.flops:,} FLOPs",
+            f"memory      about {mb[0]} of weights, {mb[1]} of input, {mb[2]} for all outputs at once, "
+            f"{self.saved_bytes / 1e6:,.1f} MB saved for the backward pass (float32)",
+            *time,
+        ]
 
     def __str__(self):
         cells = self.cells()
@@ -135,7 +145,8 @@ def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224), *, mea
         input_bytes=4 * prod(input_shape),
         output_bytes=4 * sum(prod(row.output_shape) for row in rows),
         saved_bytes=sum(row.saved_bytes for row in rows),
-        seconds=sum(row.seconds or 0.0 for row in rows) if measure else None)
+        seconds=sum(row.seconds or 0.0 for row in rows) if measure else None,
+    )
 
 
 def noise(shape: Sequence[int], model: Module) -> Array:

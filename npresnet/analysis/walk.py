@@ -42,7 +42,7 @@ class Row:
     kernel: tuple[int, ...] = ()
     saved_bytes: int = 0
     seconds: float | None = None
-    inside: bool = False        # a stage, a block, a shortcut: its parts have rows below it
+    inside: bool = False  # a stage, a block, a shortcut: its parts have rows below it
 
     @property
     def flops(self) -> int:
@@ -74,8 +74,8 @@ class Walk(Visitor):
         super().__init__(model)
         self.batch = batch
         self.rows: list[Row] = []
-        self.counted: set[int] = set()                            # ids of the parameters that a row holds
-        self.saved: dict[int, Array] = {}                         # by their ids
+        self.counted: set[int] = set()  # ids of the parameters that a row holds
+        self.saved: dict[int, Array] = {}  # by their ids
 
     def visit(self, module: Module, x: Array, around: str = "") -> Array:
         """The output of ``module`` for x, all zeros: only its shape has a meaning."""
@@ -85,7 +85,7 @@ class Walk(Visitor):
         before = len(self.rows)
         y = super().visit(module, x, around)
         row = Row(name, type(module).__name__, self.batch_shape(y), 0, 0, self.batch_shape(x), inside=True)
-        self.rows.insert(before, row)                             # before its parts
+        self.rows.insert(before, row)  # before its parts
         return y
 
     def add(self, f: Array, s: Array) -> Array:
@@ -103,10 +103,20 @@ class Walk(Visitor):
             raise ValueError(f"{where} cannot take {dimensions(self.batch_shape(x))}: {error}") from None
         new = [p for p in module.parameters() if id(p) not in self.counted]
         self.counted.update(map(id, new))
-        scale = self.batch // len(x)                              # 1 where all images run
-        self.rows.append(Row(name, type(module).__name__, self.batch_shape(y), sum(p.value.size for p in new),
-                             scale * module.macs(y), self.batch_shape(x), module.window_size(),
-                             scale * self.save(module, x, y), seconds))
+        scale = self.batch // len(x)  # 1 where all images run
+        self.rows.append(
+            Row(
+                name,
+                type(module).__name__,
+                self.batch_shape(y),
+                sum(p.value.size for p in new),
+                scale * module.macs(y),
+                self.batch_shape(x),
+                module.window_size(),
+                scale * self.save(module, x, y),
+                seconds,
+            )
+        )
         return y
 
     def run_parts(self, module: Module, x: Array, name: str) -> Array:
@@ -136,7 +146,7 @@ class Walk(Visitor):
         kept = layer.keeps(x, y)
         if kept is None or id(kept) in self.saved:
             return layer.bytes_kept(x, y)
-        self.saved[id(kept)] = kept                               # held, so that no other array gets its id
+        self.saved[id(kept)] = kept  # held, so that no other array gets its id
         return 4 * kept.size + layer.bytes_kept(x, y)
 
 
@@ -169,12 +179,14 @@ class Timed(Walk):
 def timed_rows(model: Module, x: Array, repeats: int = 3) -> tuple[Row, ...]:
     """As :func:`tree_rows`, for the array x, with the shortest time of ``repeats`` runs for each call."""
     runs = []
-    for _ in range(repeats + 1):                                  # the first one compiles and warms up
+    for _ in range(repeats + 1):  # the first one compiles and warms up
         walk = Timed(model, batch=len(x))
         walk.visit(model, x)
         runs.append(walk.rows)
-    return tuple(row if row.inside else replace(row, seconds=min(other.seconds or 0.0 for other in calls[1:]))
-                 for row, *calls in zip(runs[-1], *runs))
+    return tuple(
+        row if row.inside else replace(row, seconds=min(other.seconds or 0.0 for other in calls[1:]))
+        for row, *calls in zip(runs[-1], *runs)
+    )
 
 
 def zeros(shape: tuple[int, ...]) -> Array:

@@ -2,16 +2,25 @@
 
 from .arrays import Array, Pullback, array_namespace, floating, namespace_for
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
-from .dispatch import (
-    Kernel,
-    backend_of,
-    default_backend,
-    disable_numba,
-    load_kernels,
-    use,
-    without_numba,
-)
+from .dispatch import Kernel, backend_of, default_backend, disable_numba, load_kernels, use, without_numba
 
-__all__ = ["Array", "Captured", "Kernel", "Pullback", "array_namespace", "backend_of", "captured", "default_backend",
-           "disable_numba", "floating", "gpu", "load_kernels", "namespace_for", "tf32", "tf32_allowed", "to_device",
-           "use", "without_numba"]
+__all__ = [
+    "Array",
+    "Captured",
+    "Kernel",
+    "Pullback",
+    "array_namespace",
+    "backend_of",
+    "captured",
+    "default_backend",
+    "disable_numba",
+    "floating",
+    "gpu",
+    "load_kernels",
+    "namespace_for",
+    "tf32",
+    "tf32_allowed",
+    "to_device",
+    "use",
+    "without_numba",
+]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-Array = NDArray[Any]                # NumPy's, or CuPy's, which has the same methods
-Pullback = Callable[..., Any]       # dy → (dx, …), an op's; dy → dx, a module's
+Array = NDArray[Any]  # NumPy's, or CuPy's, which has the same methods
+Pullback = Callable[..., Any]  # dy → (dx, …), an op's; dy → dx, a module's
 
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 
@@ -31,7 +31,7 @@ def namespace_for(**arrays: Any) -> ModuleType:
     bfloat16 is one of them on a GPU; NumPy's own functions do not keep to it.
     """
     if len(found := {getattr(a, "dtype", None) for a in arrays.values() if a is not None}) == 1 and found <= PLAIN:
-        return array_namespace(*arrays.values())                                # the short way: every op calls this
+        return array_namespace(*arrays.values())  # the short way: every op calls this
     dtypes = {name: getattr(a, "dtype", type(a).__name__) for name, a in arrays.items() if a is not None}
     listing = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
     known = all(map(floating, dtypes.values()))

@@ -11,7 +11,7 @@ import numpy
 
 from .arrays import Array, array_namespace
 
-Movable = TypeVar("Movable")       # an array, NumPy's or CuPy's, or a model
+Movable = TypeVar("Movable")  # an array, NumPy's or CuPy's, or a model
 _tf32 = ContextVar("tf32", default=False)
 
 
@@ -100,7 +100,7 @@ class Captured:
             self.graphs[shapes] = None
             return self.function(*arrays)
         if self.graphs[shapes] is None:
-            self.xp.get_default_memory_pool().free_all_blocks()         # what the first call took is now the graph's
+            self.xp.get_default_memory_pool().free_all_blocks()  # what the first call took is now the graph's
             self.graphs[shapes] = self.captured([array.copy(order="K") for array in arrays])
         graph, places, results = self.graphs[shapes]
         for place, array in zip(places, arrays):

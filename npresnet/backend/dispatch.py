@@ -26,7 +26,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Faster = TypeVar("Faster", bound=Callable[..., Any])
 
-KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}   # loaded when first used
+KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}  # loaded when first used
 
 _chosen: ContextVar[str | None] = ContextVar("cpu_backend", default=None)
 
@@ -48,7 +48,7 @@ def without_numba() -> str:
     return "NUMBA_DISABLE_JIT keeps numba from compiling" if disabled else ""
 
 
-_disabled = ""           # the reason
+_disabled = ""  # the reason
 
 
 def disable_numba(reason: str) -> None:
@@ -99,15 +99,18 @@ class Kernel(Generic[Arguments, Result]):
         parameters = signature(reference).parameters.values()
         self.positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
 
-    def register(self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True) \
-            -> Callable[[Faster], Faster]:
+    def register(
+        self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True
+    ) -> Callable[[Faster], Faster]:
         """Decorate the function that runs for arrays of ``backend``.
 
         ``supports`` is called with the arguments of each call; where it returns False, the reference runs.
         """
+
         def decorate(function: Faster) -> Faster:
             self.faster[backend], self.supports[backend] = function, supports
             return function
+
         return decorate
 
     def has_faster(self, x: Array) -> bool:
@@ -150,7 +153,7 @@ def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -
             check_skip(names, arguments)
         return pullback(dy, *skips, **skip)
 
-    def scaled(*dloss):                                         # a loss, whose dy is a number
+    def scaled(*dloss):  # a loss, whose dy is a number
         if any(not isinstance(d, int | float) and getattr(d, "shape", None) != () for d in dloss):
             raise TypeError(f"the dy of a loss must be a number, not a {type(dloss[0]).__name__}")
         return pullback(*dloss)
@@ -165,4 +168,3 @@ def check_skip(names: Collection[str], arguments: Sequence[str]) -> None:
     unknown = sorted(map(str, set(names).difference(arguments)))
     if unknown:
         raise ValueError(f"skip must name arguments among {', '.join(arguments)}, not {', '.join(unknown)}")
-

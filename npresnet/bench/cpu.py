@@ -19,12 +19,20 @@ from ..nn import Module
 from . import libraries
 from .report import Entry, Report, Run, check
 
-REST = 0.15                     # seconds before a turn: the last one's threads spin on for a while, looking for work
+REST = 0.15  # seconds before a turn: the last one's threads spin on for a while, looking for work
 LIBRARIES = ("torch", "onnxruntime", "openvino", "ncnn")
 
 
-def bench(model: Classifier, batch: int = 8, mode: str = "infer", against: Sequence[str] = LIBRARIES[:2],
-          size: int = 224, threads: int | None = None, rounds: int = 9, calls: int = 2) -> Report:
+def bench(
+    model: Classifier,
+    batch: int = 8,
+    mode: str = "infer",
+    against: Sequence[str] = LIBRARIES[:2],
+    size: int = 224,
+    threads: int | None = None,
+    rounds: int = 9,
+    calls: int = 2,
+) -> Report:
     """Time ``model`` against the libraries named: ``rounds`` turns of ``calls`` timed calls each.
 
     ``mode`` is "infer", or "train" for steps of SGD; ``threads`` None means all cores.
@@ -50,8 +58,11 @@ def check_names(against: Sequence[str], mode: str) -> None:
     """Raise ValueError unless these libraries and this mode exist."""
     unknown = [name for name in against if name not in LIBRARIES]
     if unknown or mode not in ("infer", "train"):
-        raise ValueError(f"cannot compare with {', '.join(unknown)}; known: {', '.join(LIBRARIES)}" if unknown else
-                         f"mode {mode!r}: use 'infer' or 'train'")
+        raise ValueError(
+            f"cannot compare with {', '.join(unknown)}; known: {', '.join(LIBRARIES)}"
+            if unknown
+            else f"mode {mode!r}: use 'infer' or 'train'"
+        )
 
 
 def cores() -> int:
@@ -64,6 +75,7 @@ class Inference:
 
     def __init__(self, model: Module, x: Array, threads: int):
         from ..engine import optimize
+
         self.engine, self.x = optimize(model, threads=threads), x
 
     def __call__(self) -> Array:
@@ -79,6 +91,7 @@ def training(model: Module, x: Array, labels: Array, threads: int) -> Run:
     """One step of SGD with momentum on a copy of the model; returns the loss."""
     from ..ops import softmax_cross_entropy
     from ..training.optim import SGD
+
     copy = model.map_arrays(np.array).train()
     sgd = SGD(copy, momentum=0.9, weight_decay=1e-4)
 
@@ -93,13 +106,15 @@ def training(model: Module, x: Array, labels: Array, threads: int) -> Run:
     return run
 
 
-def other_runs(model: Module, x: Array, labels: Array, mode: str, against: Sequence[str],
-               threads: int) -> tuple[dict[str, Run], dict[str, str]]:
+def other_runs(
+    model: Module, x: Array, labels: Array, mode: str, against: Sequence[str], threads: int
+) -> tuple[dict[str, Run], dict[str, str]]:
     """name -> a run of the network in another library, and name -> why there is none."""
     makers: dict[str, tuple[str, Callable[[], Run]]] = {
         "onnxruntime": ("onnxruntime", lambda: libraries.onnxruntime_inference(model, x, threads)),
         "openvino": ("openvino", lambda: libraries.openvino_inference(model, x, threads)),
-        "ncnn": ("ncnn", lambda: libraries.ncnn_inference(model, x, threads))}
+        "ncnn": ("ncnn", lambda: libraries.ncnn_inference(model, x, threads)),
+    }
     for last, layout in ((False, "contiguous"), (True, "channels last")):
         makers[f"torch, {layout}"] = "torch", partial(in_torch, model, x, labels, mode, threads, last)
     runs, left_out = {}, {}

@@ -15,12 +15,19 @@ from ..nn import Module
 from . import libraries
 from .report import AGREE, Entry, Report, Run, check
 
-BOUNDS = {"float32": AGREE, "tf32": 2e-2, "float16": 5e-2}      # how far the first outputs may lie apart
+BOUNDS = {"float32": AGREE, "tf32": 2e-2, "float16": 5e-2}  # how far the first outputs may lie apart
 MODES = ("infer", "train")
 
 
-def bench_gpu(model: Classifier, batch: int = 64, mode: str = "infer", size: int = 224, precision: str = "float32",
-              rounds: int = 9, calls: int = 10) -> Report:
+def bench_gpu(
+    model: Classifier,
+    batch: int = 64,
+    mode: str = "infer",
+    size: int = 224,
+    precision: str = "float32",
+    rounds: int = 9,
+    calls: int = 10,
+) -> Report:
     """Time ``model`` on this machine's GPU: ``rounds`` turns of ``calls`` timed calls each."""
     cupy = gpu()
     if precision not in BOUNDS or mode not in MODES or (mode == "train" and precision == "float16"):
@@ -52,6 +59,7 @@ def inference(model: Module, x: Array, labels: Array, precision: str) -> Run:
 def engine_of(model: Module, precision: str) -> Any:
     """The engine of a copy of the model on the GPU."""
     from ..engine.gpu.engine import GpuEngine
+
     copy: Any = to_device(model.astype(np.float16 if precision == "float16" else np.float32), "cuda")
     with tf32(precision == "tf32"):
         return GpuEngine(copy)
@@ -67,6 +75,7 @@ def training_step(model: Module, precision: str) -> Any:
     """The step as a graph, of a copy of the model on the GPU."""
     from ..training import SGD, CapturedStep
     from ..training.precision import make_precision
+
     copy: Any = to_device(model, "cuda")
     copy.train()
     return CapturedStep(copy, SGD(copy, momentum=0.9, weight_decay=1e-4), make_precision(precision, copy))
@@ -75,6 +84,7 @@ def training_step(model: Module, precision: str) -> Any:
 def in_torch(model: Module, x: Array, labels: Array, mode: str, precision: str) -> Run:
     """The network in PyTorch; raises ImportError where it or its CUDA is missing."""
     import torch
+
     if not torch.cuda.is_available():
         raise ImportError("this PyTorch sees no GPU")
     torch.backends.cudnn.benchmark = True
@@ -83,9 +93,11 @@ def in_torch(model: Module, x: Array, labels: Array, mode: str, precision: str) 
     net = libraries.to_torch(model).cuda().to(dtype).to(memory_format=torch.channels_last)
     images = torch.from_numpy(x).cuda().to(dtype).contiguous(memory_format=torch.channels_last)
     if mode == "infer":
+
         def infer():
             with torch.inference_mode():
                 return net(images)
+
         return infer
     net, classes = net.train(), torch.from_numpy(labels).cuda()
     sgd = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)

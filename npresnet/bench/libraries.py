@@ -46,7 +46,7 @@ def to_torch(model: nn.Module) -> Any:
         def leaf(self, module, x, name):
             return [*x, _layer(module, torch)]
 
-    net, = Convert(model).visit(model, [])
+    (net,) = Convert(model).visit(model, [])
     return net.eval()
 
 
@@ -54,8 +54,16 @@ def _layer(module, torch):
     t, static = torch.nn, getattr(module, "static", {})
     if isinstance(module, nn.Conv2d):
         f, c, *kernel = module.weight.value.shape
-        layer = t.Conv2d(c * module.groups, f, kernel, module.stride, module.padding, module.dilation, module.groups,
-                         module.bias is not None)
+        layer = t.Conv2d(
+            c * module.groups,
+            f,
+            kernel,
+            module.stride,
+            module.padding,
+            module.dilation,
+            module.groups,
+            module.bias is not None,
+        )
     elif isinstance(module, nn.BatchNorm2d):
         layer = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
     elif isinstance(module, nn.Linear):
@@ -91,17 +99,26 @@ def onnx_file(model: nn.Module, x: Array, folder: str) -> str:
     import warnings
 
     import torch
+
     path = str(Path(folder) / "model.onnx")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(to_torch(model), (torch.from_numpy(x[:1]),), path, dynamo=False, input_names=["x"],
-                          output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
+        torch.onnx.export(
+            to_torch(model),
+            (torch.from_numpy(x[:1]),),
+            path,
+            dynamo=False,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+        )
     return path
 
 
 def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: bool) -> Run:
     """PyTorch in evaluation mode, in one of its two layouts."""
     import torch
+
     torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net, batch = to_torch(model).to(memory_format=layout), torch.from_numpy(x).contiguous(memory_format=layout)
@@ -116,6 +133,7 @@ def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: boo
 def onnxruntime_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
     """ONNX Runtime with all its optimisations; ``file`` is the model in ONNX, if it has been written already."""
     import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -129,10 +147,14 @@ def onnxruntime_inference(model: nn.Module, x: Array, threads: int, file: str | 
 def openvino_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
     """OpenVINO in float32, tuned for latency; ``file`` as for ONNX Runtime."""
     import openvino  # pyright: ignore[reportMissingImports]    # measured only where it is installed, like ncnn
+
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
-        net = core.compile_model(core.read_model(file or onnx_file(model, x, folder)), "CPU", {
-            "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+        net = core.compile_model(
+            core.read_model(file or onnx_file(model, x, folder)),
+            "CPU",
+            {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
+        )
     request = net.create_infer_request()
     return lambda: request.infer({0: x})[0].copy()
 
@@ -142,6 +164,7 @@ def ncnn_inference(model: nn.Module, x: Array, threads: int) -> Run:
     import ncnn  # pyright: ignore[reportMissingImports]
     import pnnx  # pyright: ignore[reportMissingImports]
     import torch
+
     if len(x) != 1:
         raise ImportError("ncnn takes one image at a time")
     folder = tempfile.TemporaryDirectory()
@@ -153,7 +176,7 @@ def ncnn_inference(model: nn.Module, x: Array, threads: int) -> Run:
     net.load_param(str(Path(folder.name) / "model.ncnn.param"))
     net.load_model(str(Path(folder.name) / "model.ncnn.bin"))
 
-    def run(kept=folder):                                        # the network's files, as long as it is used
+    def run(kept=folder):  # the network's files, as long as it is used
         extractor = net.create_extractor()
         extractor.input("in0", ncnn.Mat(x[0]).clone())
         return np.array(extractor.extract("out0")[1])[None]
@@ -179,6 +202,7 @@ def silent() -> Iterator[None]:
 def torch_training(model: nn.Module, x: Array, labels: Array, threads: int, channels_last: bool) -> Run:
     """Steps of SGD with momentum in PyTorch; each returns the loss."""
     import torch
+
     torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net = to_torch(model).to(memory_format=layout).train()

@@ -47,8 +47,10 @@ class Peaks:
 
     def __str__(self) -> str:
         rows = [("", "peak", "of it transformed weights", "ratio without")]
-        rows += [(name, f"{peak / 2**20:.1f} MiB", f"{weights / 2**20:.1f} MiB", f"{self.ratio(name):.2f}")
-                 for name, (peak, weights) in self.entries.items()]
+        rows += [
+            (name, f"{peak / 2**20:.1f} MiB", f"{weights / 2**20:.1f} MiB", f"{self.ratio(name):.2f}")
+            for name, (peak, weights) in self.entries.items()
+        ]
         head = f"{self.model}, batch {self.batch}, {self.mode}: memory above import and weights"
         return "\n".join([head, *text_lines(rows, right=range(1, 4)), *left_out_lines(self.left_out)])
 
@@ -59,8 +61,15 @@ def peaks(name: str, batch: int, mode: str, against: Sequence[str], size: int, t
     entries, left_out = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for library in ("npresnet", *against):
-            job = {"library": library, "model": name, "batch": batch, "mode": mode, "size": size, "threads": threads,
-                   "folder": folder}
+            job = {
+                "library": library,
+                "model": name,
+                "batch": batch,
+                "mode": mode,
+                "size": size,
+                "threads": threads,
+                "folder": folder,
+            }
             try:
                 entries[library] = _measured(job)
             except (ImportError, OSError) as error:
@@ -71,7 +80,7 @@ def peaks(name: str, batch: int, mode: str, against: Sequence[str], size: int, t
 
 
 def _measured(job):
-    if job["library"] in ("onnxruntime", "openvino"):            # another library writes the file, in another process
+    if job["library"] in ("onnxruntime", "openvino"):  # another library writes the file, in another process
         _child({**job, "library": "export"})
     answer = _child(job)
     return answer["peak"], answer["weights"]
@@ -92,7 +101,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     if job["library"] == "export":
         return {"file": libraries.onnx_file(model, x, job["folder"])}
     make = _maker(job, model, x, labels)
-    make()()                                                     # loads code; this network is freed again
+    make()()  # loads code; this network is freed again
     gc.collect()
     run = make()
     gc.collect()
@@ -108,13 +117,17 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 def _maker(job, model, x, labels) -> Callable[[], Run]:
     library, threads, file = job["library"], job["threads"], f"{job['folder']}/model.onnx"
     if job["mode"] == "train":
-        return {"npresnet": lambda: cpu.training(model, x, labels, threads),
-                "torch": lambda: libraries.torch_training(model, x, labels, threads, True)}[library]
-    return {"npresnet": lambda: cpu.Inference(model, x, threads),
-            "torch": lambda: libraries.torch_inference(model, x, threads, True),
-            "onnxruntime": lambda: libraries.onnxruntime_inference(model, x, threads, file),
-            "openvino": lambda: libraries.openvino_inference(model, x, threads, file),
-            "ncnn": lambda: libraries.ncnn_inference(model, x, threads)}[library]
+        return {
+            "npresnet": lambda: cpu.training(model, x, labels, threads),
+            "torch": lambda: libraries.torch_training(model, x, labels, threads, True),
+        }[library]
+    return {
+        "npresnet": lambda: cpu.Inference(model, x, threads),
+        "torch": lambda: libraries.torch_inference(model, x, threads, True),
+        "onnxruntime": lambda: libraries.onnxruntime_inference(model, x, threads, file),
+        "openvino": lambda: libraries.openvino_inference(model, x, threads, file),
+        "ncnn": lambda: libraries.ncnn_inference(model, x, threads),
+    }[library]
 
 
 def _memory(key) -> int:

@@ -10,9 +10,9 @@ import numpy as np
 from ..backend import Array
 from ..tables import text_lines
 
-AGREE = 1e-3                    # of the largest output: another library's rounding, not a difference of networks
+AGREE = 1e-3  # of the largest output: another library's rounding, not a difference of networks
 
-Run = Callable[[], Any]         # one call of a network, or one training step; returns its outputs, or its loss
+Run = Callable[[], Any]  # one call of a network, or one training step; returns its outputs, or its loss
 
 
 @dataclass
@@ -52,16 +52,31 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, ready for json.dumps."""
-        rows = [{"name": e.name, "median_ms": round(e.median, 3), "quartiles_ms": [round(q, 3) for q in e.spread],
-                 "best_ms": round(min(e.times), 3), "ratio": round(self.ratio(e), 3)} for e in self.entries]
+        rows = [
+            {
+                "name": e.name,
+                "median_ms": round(e.median, 3),
+                "quartiles_ms": [round(q, 3) for q in e.spread],
+                "best_ms": round(min(e.times), 3),
+                "ratio": round(self.ratio(e), 3),
+            }
+            for e in self.entries
+        ]
         return {**asdict(self), "entries": rows}
 
     def __str__(self) -> str:
         rows = [("", "median", "quartiles", "best", "ratio")]
         for e in self.entries:
             low, high = e.spread
-            rows.append((e.name, f"{e.median:.2f} ms", f"{low:.2f}-{high:.2f} ms", f"{min(e.times):.2f} ms",
-                         f"{self.ratio(e):.2f}"))
+            rows.append(
+                (
+                    e.name,
+                    f"{e.median:.2f} ms",
+                    f"{low:.2f}-{high:.2f} ms",
+                    f"{min(e.times):.2f} ms",
+                    f"{self.ratio(e):.2f}",
+                )
+            )
         head = f"{self.model}, batch {self.batch}, {self.mode}, {self.threads} thread(s); {self.machine}"
         return "\n".join([head, *text_lines(rows, right=range(1, 5)), *left_out_lines(self.left_out)])
 

@@ -19,9 +19,20 @@ from typing import NoReturn
 from .. import __version__
 from ..printer import escaped, note
 
-COMMANDS = ("classify", "evaluate", "summary", "diff", "convert", "download", "train", "gradcheck", "verify", "cam",
-            "bench")
-INTERRUPTED, BROKEN_PIPE = 130, 141                                  # 128 + the number of the signal, as shells say it
+COMMANDS = (
+    "classify",
+    "evaluate",
+    "summary",
+    "diff",
+    "convert",
+    "download",
+    "train",
+    "gradcheck",
+    "verify",
+    "cam",
+    "bench",
+)
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells say it
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,16 +44,23 @@ class Parser(argparse.ArgumentParser):
 
 def parser(command: str | None = None) -> Parser:
     """The parser of the command line; with ``command``, only that subcommand has its options."""
-    top = Parser("npresnet", description="The ResNet family in NumPy: classify images, evaluate, train, inspect, "
-                                         "convert checkpoints.",
-                 epilog="npresnet COMMAND --help describes each command.")
+    top = Parser(
+        "npresnet",
+        description="The ResNet family in NumPy: classify images, evaluate, train, inspect, convert checkpoints.",
+        epilog="npresnet COMMAND --help describes each command.",
+    )
     top.add_argument("--version", action="version", version=f"npresnet {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"{__name__}.{name}")
         text = (module.__doc__ or "").strip()
-        added = commands.add_parser(name, help=text.partition("\n")[0], description=text, epilog=module.EXAMPLES,
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+        added = commands.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         added.set_defaults(run=module.run)
         if command in (None, name):
             module.add_arguments(added)
@@ -52,16 +70,16 @@ def parser(command: str | None = None) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process, and return its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")            # a file's name may hold any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold any bytes
     try:
         with quiet():
             status = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()                                           # a closed pipe shows here and not at exit
+        sys.stdout.flush()  # a closed pipe shows here and not at exit
         return status
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         return BROKEN_PIPE
     except (ValueError, OSError, MemoryError, ImportError) as error:
         return complain(one_line(error), 2)
@@ -71,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
     """Parse the arguments and run the subcommand."""
     try:
         args = parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
-    except SystemExit as stop:                                       # --help, --version, bad usage
+    except SystemExit as stop:  # --help, --version, bad usage
         return int(stop.code or 0)
     refuse_empty(args)
     return args.run(args)
@@ -108,7 +126,7 @@ def complain(message: str, status: int) -> int:
 def one_line(error: BaseException | str, limit: int = 500) -> str:
     """An error or a warning in one line: ``file: reason`` for the system's own; of many lines the first four."""
     if os.environ.get("NPRESNET_TRACEBACK") and isinstance(error, BaseException):
-        raise error                                                  # to find a bug in this package
+        raise error  # to find a bug in this package
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
@@ -118,4 +136,4 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
 
 def shortened(text: str, limit: int = 500) -> str:
     """The text, without its middle where it is longer than ``limit``."""
-    return text if len(text) <= limit else f"{text[:limit - 100]} … {text[-100:]}"
+    return text if len(text) <= limit else f"{text[: limit - 100]} … {text[-100:]}"

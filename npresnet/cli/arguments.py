@@ -24,7 +24,7 @@ def seed(text: str) -> int:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """"1x3x224x224" → (1, 3, 224, 224)"""
+    """ "1x3x224x224" → (1, 3, 224, 224)"""
     sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
     if len(sizes) != 4 or not all(size.strip().isdecimal() and len(size) < 10 for size in sizes):
         raise ValueError(f"--input {text[:80]}: write batch, channels, height and width, such as 1x3x224x224")
@@ -34,6 +34,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
 def usual_shape(model: Any) -> tuple[int, int, int, int]:
     """The shape of one image as the model's preprocessing makes it."""
     from ..data import preprocessing_of
+
     side = preprocessing_of(model).crop or 224
     return 1, model.spec.in_channels, side, side
 
@@ -49,8 +50,11 @@ def add_model_arguments(parser: Any, without: str = "the network that comes with
 
 def add_weights_argument(parser: Any, without: str) -> None:
     """--weights alone."""
-    parser.add_argument("--weights", metavar="FILE", help="a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or"
-                                                          f" Keras's (default: {without})")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help=f"a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or Keras's (default: {without})",
+    )
 
 
 def open_model(name: str | None, weights: str | None) -> tuple[Any, dict[str, Any]]:
@@ -61,13 +65,16 @@ def open_model(name: str | None, weights: str | None) -> tuple[Any, dict[str, An
     What is known is {"model", "weights", "notes"}; the same goes to standard error, so that every guess is seen.
     """
     from ..zoo import SHIPPED, create_model, load_model, shipped
+
     if weights is None and name not in (None, SHIPPED):
         raise ValueError(f"which weights? give a file with --weights FILE{published(name)}")
     file, notes = weights, []
     if file is None:
         file = shipped()
-        notes.append("the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
-                     "npresnet download resnet50, and --weights FILE")
+        notes.append(
+            "the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
+            "npresnet download resnet50, and --weights FILE"
+        )
     model = create_model(name, weights=file) if name else load_model(file)
     spec, notes = model.spec, notes + list(model.notes)
     note(f"{spec.name} with {spec.num_classes} classes, weights from {file}", *(f"  {text}" for text in notes))
@@ -78,7 +85,8 @@ def published(name: str) -> str:
     """How to fetch weights for a network of the family, where there are some."""
     from ..models.registry import find
     from ..weights.catalogue import ENTRIES
-    find(name)                                                       # raises for an unknown name, with the nearest ones
+
+    find(name)  # raises for an unknown name, with the nearest ones
     return f", or fetch one: npresnet download {name}" if f"{name}:V1" in ENTRIES else "; none are published for it"
 
 
@@ -87,13 +95,18 @@ def published(name: str) -> str:
 
 def add_backend_argument(parser: Any, default: str = "the fastest here, without a GPU") -> None:
     """--backend; ``default`` says what computes where it is not given."""
-    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
-                        help=f"what computes: numpy (the reference), numba, or cupy (a GPU) (default: {default})")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        metavar="NAME",
+        help=f"what computes: numpy (the reference), numba, or cupy (a GPU) (default: {default})",
+    )
 
 
 def backend_context(backend: str | None) -> AbstractContextManager[Any]:
     """A context in which ``backend`` computes.  Raises ImportError or OSError where it cannot be used here."""
     from ..backend import gpu, use
+
     if backend == "cupy":
         gpu()
     return use(backend) if backend in ("numpy", "numba") else nullcontext()
@@ -109,4 +122,5 @@ def cpu_context(command: str, backend: str | None) -> AbstractContextManager[Any
 def on_backend(backend: str | None, *things: Any) -> tuple[Any, ...]:
     """Models and arrays where ``backend`` computes: copies on the GPU for cupy, else themselves."""
     from ..backend import to_device
+
     return tuple(to_device(thing, "cuda") for thing in things) if backend == "cupy" else things

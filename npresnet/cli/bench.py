@@ -21,20 +21,37 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
     parser.add_argument("--batch", type=positive, default=8, metavar="N", help="images in a batch (default: 8)")
-    parser.add_argument("--mode", choices=("infer", "train"), default="infer",
-                        help="inference (the default), or a training step of SGD")
-    parser.add_argument("--against", default="torch,onnxruntime", metavar="NAMES",
-                        help="some of torch, onnxruntime, openvino, ncnn (default: torch,onnxruntime)")
+    parser.add_argument(
+        "--mode", choices=("infer", "train"), default="infer", help="inference (the default), or a training step of SGD"
+    )
+    parser.add_argument(
+        "--against",
+        default="torch,onnxruntime",
+        metavar="NAMES",
+        help="some of torch, onnxruntime, openvino, ncnn (default: torch,onnxruntime)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of each library (default: all cores)")
-    parser.add_argument("--rounds", type=positive, default=9, metavar="N",
-                        help="measurements of each library (default: 9)")
-    parser.add_argument("--size", type=positive, metavar="PIXELS",
-                        help="height and width of the images (default: the network's usual size)")
+    parser.add_argument(
+        "--rounds", type=positive, default=9, metavar="N", help="measurements of each library (default: 9)"
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        metavar="PIXELS",
+        help="height and width of the images (default: the network's usual size)",
+    )
     add_backend_argument(parser, "the engine on the CPU")
-    parser.add_argument("--precision", choices=("float32", "tf32", "float16"), default="float32",
-                        help="of every library, on a GPU (default: float32, without TF32)")
-    parser.add_argument("--memory", action="store_true", help="compare peak memory instead of time, each library in a "
-                                                              "process of its own (Linux)")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tf32", "float16"),
+        default="float32",
+        help="of every library, on a GPU (default: float32, without TF32)",
+    )
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="compare peak memory instead of time, each library in a process of its own (Linux)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -42,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
     from ..bench.cpu import bench, cores
     from ..bench.memory import peaks
     from ..zoo import create_model
+
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
     size = args.size or usual_shape(model)[2]
     with backend_context(args.backend):
         if args.backend == "cupy":
             from ..bench.gpu import bench_gpu
+
             report = bench_gpu(model, args.batch, args.mode, size, args.precision, args.rounds)
         elif args.memory:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())

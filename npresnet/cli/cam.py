@@ -22,8 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an image file in any common format")
     parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
     add_model_arguments(parser)
-    parser.add_argument("--class", dest="label", metavar="NAME",
-                        help="a class, by its name or number (default: the most probable one)")
+    parser.add_argument(
+        "--class", dest="label", metavar="NAME", help="a class, by its name or number (default: the most probable one)"
+    )
     parser.add_argument("--after", metavar="LAYER", help="the layer whose output is used (default: the last stage)")
     add_backend_argument(parser)
     add_force_argument(parser)
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ..backend import to_device
     from ..data import preprocess
     from ..zoo import shipped
+
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)
     model, about = open_model(args.model, args.weights)
@@ -49,8 +51,15 @@ def run(args: argparse.Namespace) -> int:
     guess = probability(scores, label)
     write(overlay(seen(args.image, model), heat), args.out, kind)
     name = model.classes[label] if model.classes else None
-    report = {**about, "image": args.image, "out": args.out, "after": after, "class": label, "name": name,
-              "probability": guess}
+    report = {
+        **about,
+        "image": args.image,
+        "out": args.out,
+        "after": after,
+        "class": label,
+        "name": name,
+        "probability": guess,
+    }
     if args.json:
         say_json(report)
     else:
@@ -61,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def format_of(path: str) -> str:
     """Pillow's name for the format of a file with this suffix."""
     formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-    suffix = path[path.rfind("."):].lower()
+    suffix = path[path.rfind(".") :].lower()
     if suffix not in formats:
         raise ValueError(f"{path}: the image to write is called .png, .jpg or .webp")
     return formats[suffix]
@@ -70,13 +79,15 @@ def format_of(path: str) -> str:
 def class_of(label: str, model: Any) -> int:
     """The number of a class that is given by its name or, where no class is called that, by its number."""
     from ..data.labels import simplified
+
     known = [simplified(name) for name in model.classes or ()]
     if simplified(label) not in known and len(label) < 10 and label.isdecimal() and int(label) < model.spec.num_classes:
         return int(label)
     if known.count(simplified(label)) != 1:
         names = "class names" if known else "class names (the file holds none)"
-        raise ValueError(f"no class {label!r}: give one of the model's {names}, or a number below "
-                         f"{model.spec.num_classes}")
+        raise ValueError(
+            f"no class {label!r}: give one of the model's {names}, or a number below {model.spec.num_classes}"
+        )
     return known.index(simplified(label))
 
 
@@ -85,13 +96,15 @@ def probability(scores: Any, label: int) -> float:
     import numpy as np
 
     from ..ops import softmax
+
     return float(softmax(scores[None].astype(np.float64))[0][0, label])
 
 
 def write(image: Any, path: str, kind: str) -> None:
     """Write an image of Pillow's to a file, whole or not at all."""
     from ..formats.atomic import atomic_write
-    content = io.BytesIO()                                           # Pillow does not report a full disk
+
+    content = io.BytesIO()  # Pillow does not report a full disk
     image.save(content, format=kind)
     with atomic_write(path) as file:
         file.write(content.getbuffer())

@@ -53,11 +53,12 @@ def predictions(model: Any, logits: Callable[[Any], Any], image: str, top: int) 
     import numpy as np
 
     from ..data import preprocess
+
     scores = logits(preprocess(image, model))[0].astype(np.float64)
     if not np.isfinite(scores).all():
         raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
     p = np.exp(scores - scores.max())
-    p /= p.sum()                                                     # softmax
+    p /= p.sum()  # softmax
     best = np.argsort(-p, kind="stable")[:top]
     names = model.classes or [None] * len(p)
     return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]

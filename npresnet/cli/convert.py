@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..weights import WeightsError, export_weights, read_weights, save_weights
+
     check_output(args.output, args.input, force=args.force)
     if args.to:
         model, _ = open_model(args.model, args.input)
@@ -40,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         content, _ = open_model(args.model, args.input)
         arrays = len(content.state_dict())
     except WeightsError as error:
-        content = read_weights(args.input)                           # raises again where the file is the problem
+        content = read_weights(args.input)  # raises again where the file is the problem
         if args.model:
-            raise                                                    # what was asked for is not what it holds
+            raise  # what was asked for is not what it holds
         arrays = len(content)
         note(f"no known architecture, the arrays keep their names: {str(error).splitlines()[0]}")
     save_weights(content, args.output)

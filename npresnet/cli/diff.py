@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.diff import diff
+
     with cpu_context("diff", args.backend):
         found = diff(args.a, args.b, args.model)
     if args.json:
@@ -84,16 +85,20 @@ def preprocessing_text(preset: str) -> str:
     import numpy as np
 
     from ..data import PRESETS
+
     preprocessing = PRESETS[preset]
     grey = replace(preprocessing, resize=None, crop=None)(np.full((1, 1, 3), 128, np.uint8)).ravel()
-    return (f"{preset}: short side {preprocessing.resize}, centre {preprocessing.crop}, "
-            f"{preprocessing.interpolation}, {preprocessing.channels}; "
-            f"the grey pixel (128, 128, 128) becomes ({', '.join(f'{value:.2f}' for value in grey)})")
+    return (
+        f"{preset}: short side {preprocessing.resize}, centre {preprocessing.crop}, "
+        f"{preprocessing.interpolation}, {preprocessing.channels}; "
+        f"the grey pixel (128, 128, 128) becomes ({', '.join(f'{value:.2f}' for value in grey)})"
+    )
 
 
 def output_text(found: Any) -> str:
     """How far the scores of the two networks differ with the same weights."""
     if found.output is None:
         return "One's weights do not fit the other: their arrays have other names or shapes."
-    return (f"The same weights on the same input: scores differ by up to {found.output:.2g} of their scale"
-            + (".  One is no substitute for the other." if found.output > 1e-3 else "."))
+    return f"The same weights on the same input: scores differ by up to {found.output:.2g} of their scale" + (
+        ".  One is no substitute for the other." if found.output > 1e-3 else "."
+    )

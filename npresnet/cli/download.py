@@ -29,13 +29,16 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         return show_catalogue(args.json)
     from ..weights import download, find
+
     check_target(args.name, args.to, args.force)
     with progress(args.name, unit="bytes") as show:
         path = download(args.name, args.to, show, base_url=args.mirror)
     say(path)
     if not find(args.name).sha256:
-        note("npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
-             "damage and no forgery")
+        note(
+            "npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
+            "damage and no forgery"
+        )
     return 0
 
 
@@ -43,6 +46,7 @@ def check_target(name: str, folder: str, force: bool) -> None:
     """Raise FileExistsError for a file of that name with other bytes than the published ones, without --force."""
     from ..weights import catalogue
     from ..weights.download import verified
+
     entry = catalogue.find(name)
     path = os.path.join(folder, entry.file)
     if os.path.lexists(path) and not (os.path.isfile(path) and verified(path, entry)):
@@ -52,14 +56,29 @@ def check_target(name: str, folder: str, force: bool) -> None:
 def show_catalogue(as_json: bool) -> int:
     """Print one line for each published file."""
     from ..weights.catalogue import ENTRIES
+
     if as_json:
-        say_json([{"name": name, "file": entry.file, "url": entry.url, "parameters": entry.parameters,
-                   "dataset": entry.dataset, "top1": entry.top1, "top5": entry.top5,
-                   "preprocessing": entry.preprocessing, "sha256_prefix": entry.sha256_prefix}
-                  for name, entry in ENTRIES.items()])
+        say_json(
+            [
+                {
+                    "name": name,
+                    "file": entry.file,
+                    "url": entry.url,
+                    "parameters": entry.parameters,
+                    "dataset": entry.dataset,
+                    "top1": entry.top1,
+                    "top5": entry.top5,
+                    "preprocessing": entry.preprocessing,
+                    "sha256_prefix": entry.sha256_prefix,
+                }
+                for name, entry in ENTRIES.items()
+            ]
+        )
         return 0
     rows = [("name", "file", "parameters", "data", "top-1")]
-    rows += [(name, entry.file, f"{entry.parameters:,}", entry.dataset, f"{entry.top1:.2f}")
-             for name, entry in ENTRIES.items()]
+    rows += [
+        (name, entry.file, f"{entry.parameters:,}", entry.dataset, f"{entry.top1:.2f}")
+        for name, entry in ENTRIES.items()
+    ]
     say(*text_lines(rows, right={2, 4}))
     return 0

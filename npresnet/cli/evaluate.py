@@ -20,8 +20,12 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="PATH",
-                        help="the dataset: a folder or a zip of class folders, or an archive of CIFAR")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="the dataset: a folder or a zip of class folders, or an archive of CIFAR",
+    )
     add_model_arguments(parser)
     parser.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images in a batch (default: 64)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only N images, evenly spaced over the dataset")
@@ -32,11 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data import match_classes
     from ..data.open_dataset import open_for_evaluation
+
     data = open_for_evaluation(args.data)
     model, about = open_model(args.model, args.weights)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
-    note(*data.notes, f"class folders are matched {how}: {', '.join(data.classes[:10])}"
-         + ", …" * (len(data.classes) > 10))
+    note(
+        *data.notes,
+        f"class folders are matched {how}: {', '.join(data.classes[:10])}" + ", …" * (len(data.classes) > 10),
+    )
     wanted = min(len(data), args.limit or len(data))
     with backend_context(args.backend):
         logits, total, right, right5 = scorer(model, wanted, args.backend), 0, 0, 0
@@ -59,7 +66,8 @@ def rank(logits: Any, labels: Any) -> Any:
     Of equal scores the first class counts as higher, as in argmax; scores that are not finite rank it last.
     """
     import numpy as np
+
     truth = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     ranks = ((logits > truth) | (logits == truth) & earlier).sum(axis=1)
-    return np.where(np.isfinite(logits).all(axis=1), ranks, logits.shape[1])     # NaN compares as "not greater"
+    return np.where(np.isfinite(logits).all(axis=1), ranks, logits.shape[1])  # NaN compares as "not greater"

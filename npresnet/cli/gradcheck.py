@@ -17,17 +17,23 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's name, such as resnet50")
-    parser.add_argument("--layer", default="*", metavar="PATTERN",
-                        help="only layers of this name, such as layer1.*; layer1.0.* leaves out that block's own sum, "
-                             "which is called layer1.0")
-    parser.add_argument("--input", metavar="NxCxHxW",
-                        help="the shape of the input (default: 4x3x224x224; CIFAR networks: 4x3x32x32)")
+    parser.add_argument(
+        "--layer",
+        default="*",
+        metavar="PATTERN",
+        help="only layers of this name, such as layer1.*; layer1.0.* leaves out that block's own sum, "
+        "which is called layer1.0",
+    )
+    parser.add_argument(
+        "--input", metavar="NxCxHxW", help="the shape of the input (default: 4x3x224x224; CIFAR networks: 4x3x32x32)"
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train", action="store_true", help="batch norms use the batch's statistics (the default)")
     mode.add_argument("--eval", action="store_true", help="batch norms use their running statistics")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes")
-    parser.add_argument("--seed", type=seed, default=0, metavar="S",
-                        help="of the weights, the input and the directions (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of the weights, the input and the directions (default: 0)"
+    )
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -37,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..verify.gradcheck import gradcheck
     from ..zoo import create_model
+
     model = create_model(args.model, num_classes=args.num_classes, seed=args.seed).train(not args.eval)
     shape = parse_shape(args.input) if args.input else (4, *usual_shape(model)[1:])
     rng = np.random.default_rng(args.seed)

@@ -10,9 +10,9 @@ from typing import Any
 from ..printer import note
 from .arguments import on_backend
 
-MANY, MANY_UNCOMPILED = 24, 256     # numbers of images from which on the engine takes less time, start included
+MANY, MANY_UNCOMPILED = 24, 256  # numbers of images from which on the engine takes less time, start included
 
-Scorer = Callable[[Any], Any]       # x (N, C, H, W) float32 → scores (N, K), both NumPy's
+Scorer = Callable[[Any], Any]  # x (N, C, H, W) float32 → scores (N, K), both NumPy's
 
 
 def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
@@ -24,9 +24,11 @@ def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
     if backend:
         return reference(model) if backend == "numpy" else engine(model, backend)
     from ..backend import without_numba
+
     if images < MANY or without_numba():
         return reference(model)
     from ..engine import compiled, optimize
+
     if not compiled() and images < MANY_UNCOMPILED:
         return reference(model)
     if not compiled():
@@ -37,15 +39,18 @@ def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
 def check_choice(model: Any) -> None:
     """Raise ValueError for a model of one class: a softmax over one score is 1, whatever the image."""
     if model.spec.num_classes == 1:
-        raise ValueError("this model has a single score, which its softmax turns into 100 % for any image; "
-                         "read the score itself with npresnet.load_model(file).logits(x)")
+        raise ValueError(
+            "this model has a single score, which its softmax turns into 100 % for any image; "
+            "read the score itself with npresnet.load_model(file).logits(x)"
+        )
 
 
 def engine(model: Any, backend: str) -> Scorer:
     """The engine on the CPU or on a GPU."""
     from ..backend import to_device
     from ..engine import optimize
-    there, = on_backend(backend, model)
+
+    (there,) = on_backend(backend, model)
     optimized = optimize(there)
     return lambda x: to_device(optimized.logits(*on_backend(backend, x)), "cpu")
 

@@ -15,6 +15,7 @@ def progress(label: str, total: int | None = None, unit: str = "images") -> Iter
         return
     from rich import progress as bars
     from rich.markup import escape
+
     counter = (bars.DownloadColumn(), bars.TransferSpeedColumn()) if unit == "bytes" else (bars.MofNCompleteColumn(),)
     columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *counter, bars.TimeRemainingColumn())
     with bars.Progress(*columns, console=console(stderr=True), transient=True) as bar:

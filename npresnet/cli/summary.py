@@ -23,20 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_argument(parser, without="none; only shapes count")
     parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes, without --weights")
-    parser.add_argument("--dialect", default="torchvision", metavar="NAME",
-                        help="the published variant of the network (default: torchvision)")
+    parser.add_argument(
+        "--dialect",
+        default="torchvision",
+        metavar="NAME",
+        help="the published variant of the network (default: torchvision)",
+    )
     parser.add_argument("--time", action="store_true", help="measure the time of each layer")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.summary import summary
+
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
     if args.weights and args.dialect != "torchvision":
         raise ValueError("--weights tells the dialect; leave out --dialect")
-    model = (open_model(args.model, args.weights)[0] if args.weights
-             else named(args.model, args.num_classes, args.dialect))
+    model = (
+        open_model(args.model, args.weights)[0] if args.weights else named(args.model, args.num_classes, args.dialect)
+    )
     table = summary(model, parse_shape(args.input) if args.input else usual_shape(model), measure=args.time)
     if sys.stdout.isatty() and not args.json:
         show(table)
@@ -48,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def named(name: str | None, num_classes: int | None, dialect: str) -> Any:
     """The network ``name`` with all weights zero."""
     from ..models import build, list_models
+
     if name is None:
         raise ValueError(f"name a model or give --weights FILE; the models are {', '.join(list_models())}")
     return build(name, num_classes, dialect=dialect)
@@ -58,6 +65,7 @@ def show(table: Any) -> None:
     from rich.table import Table
 
     from ..analysis.summary import TEXT_COLUMNS
+
     header, *body = table.cells()
     grid = Table(title=escaped(table.model))
     for i, name in enumerate(header):

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_recipe_arguments(group: Any) -> None:
     """An option for every field of the recipe."""
     from ..training import Recipe
+
     metavars = {int: "N", float: "X", str: "NAME"}
     for field in fields(Recipe):
         kind: Any = field.type
@@ -56,7 +57,8 @@ def add_recipe_arguments(group: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..training.checkpoint import read_checkpoint
     from ..training.lock import locked
-    with locked(args.out):                                           # a command that fails leaves no folder
+
+    with locked(args.out):  # a command that fails leaves no folder
         checkpoint = read_checkpoint(args.out)
         if checkpoint is None:
             check_empty(args.out)
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def check_empty(folder: str) -> None:
     """Raise ValueError where a new run would replace files that are there already."""
     from ..training.checkpoint import WRITTEN
+
     there = [name for name in WRITTEN if os.path.lexists(os.path.join(folder, name))]
     if there:
         raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to resume from; choose another --out")
@@ -81,19 +84,21 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     from ..training.checkpoint import build_model
     from ..training.progress import progress_callback
     from ..zoo import model_to_train, with_new_head
+
     recipe = Recipe(**{field.name: options[field.name] for field in fields(Recipe)})
     in_memory, test = recipe.augment != "photo", test_path(options)
     check_apart(args.out, options["data"], test)
-    model = (build_model(checkpoint) if checkpoint
-             else model_to_train(options["model"], options["weights"], options["seed"]))
+    model = (
+        build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], options["seed"])
+    )
     images = read_images(options["data"], "train", model, options, args.workers, in_memory=in_memory)
     if checkpoint is None:
         model = with_new_head(model, images.classes, options["seed"])
     training, validation = split(images, recipe.held_out, options["seed"])
     tested = None
-    if test:                                                         # read now, so that nothing is wrong at the end
+    if test:  # read now, so that nothing is wrong at the end
         tested = read_images(test, "test", model, options, args.workers, in_memory=in_memory, classes=model.classes)
-    model, = on_backend(options["backend"], model)
+    (model,) = on_backend(options["backend"], model)
     trainer = Trainer(model, recipe, training, validation, seed=options["seed"], workers=args.workers, about=options)
     if checkpoint:
         restore(trainer, checkpoint, args.out)
@@ -111,6 +116,7 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
 def test_path(options: dict[str, Any]) -> str | None:
     """Where the test images are, or None.  Raises FileNotFoundError where --test does not exist."""
     from ..data.dataset_parts import has_part
+
     if options["test"] and not os.path.exists(options["test"]):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", options["test"])
     return options["test"] or (options["data"] if has_part(options["data"], "test") else None)
@@ -119,6 +125,7 @@ def test_path(options: dict[str, Any]) -> str | None:
 def check_apart(out: str, *datasets: str | None) -> None:
     """Raise ValueError where ``out`` lies inside a dataset: the plots of the run would become images of a class."""
     from ..data.dataset_parts import class_folder
+
     here = os.path.realpath(out)
     for path, part in zip(datasets, ("train", "test")):
         there = class_folder(path, part) if path else None
@@ -130,6 +137,7 @@ def check_best(trainer: Any, folder: str) -> None:
     """Raise where the best weights so far, which are needed at the end, are missing or damaged."""
     from ..training.checkpoint import BEST
     from ..weights import read_weights
+
     if trainer.history:
         read_weights(os.path.join(folder, BEST))
 
@@ -137,9 +145,11 @@ def check_best(trainer: Any, folder: str) -> None:
 def read_images(path: str, part: str, model: Any, options: dict[str, Any], workers: int, **how: Any) -> Any:
     """One part of a dataset; unreadable images are counted, and the first of them named, on standard error."""
     from ..training import open_dataset
+
     with progress(f"reading the {part} images") as show:
-        images, broken = open_dataset(path, model, part=part, strict=options["strict"], workers=workers,
-                                     show=show, **how)
+        images, broken = open_dataset(
+            path, model, part=part, strict=options["strict"], workers=workers, show=show, **how
+        )
     if broken:
         note(*broken[:5], *["…"] * (len(broken) > 5))
         note(f"{path}: left out {len(broken)} of {len(images) + len(broken)} images, unreadable")
@@ -150,6 +160,7 @@ def read_images(path: str, part: str, model: Any, options: dict[str, Any], worke
 def counted(images: Any, most: int = 10) -> str:
     """The classes and how many images each has: "2 classes: cat 40, dog 38"."""
     import numpy as np
+
     counts = np.bincount(images.labels, minlength=len(images.classes))
     named = [f"{name} {count}" for name, count in zip(images.classes[:most], counts)]
     return f"{len(counts)} classes: {', '.join(named)}{', …' if len(counts) > most else ''}"
@@ -160,10 +171,11 @@ def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test
     from ..training.checkpoint import BEST
     from ..training.evaluate import as_lines, evaluate, write_report
     from ..weights import load_weights
+
     model, best = trainer.inference_model(), os.path.join(args.out, BEST)
     load_weights(model, best)
     part, images = ("test", test) if test else ("held-out training", trainer.validation or trainer.train)
-    result, pictures = evaluate(model, images), f"{part} pictures"   # the word that programs know it by
+    result, pictures = evaluate(model, images), f"{part} pictures"  # the word that programs know it by
     written = write_report(trainer.history, result, args.out, weights=best, pictures=pictures, run=options)
     if args.json:
         say_json({"weights": best, "pictures": pictures, **result})

@@ -18,23 +18,36 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser, without="compare with the stored results")
-    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME", default="numpy",
-                        help="what computes npresnet's results: numpy, numba or cupy (default: numpy)")
-    parser.add_argument("--only", default="*", metavar="PATTERN",
-                        help="only the stored cases of this name, such as conv2d*")
-    parser.add_argument("--side", type=positive, default=64, metavar="S",
-                        help="with --weights: height and width of the images (default: 64)")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        metavar="NAME",
+        default="numpy",
+        help="what computes npresnet's results: numpy, numba or cupy (default: numpy)",
+    )
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="only the stored cases of this name, such as conv2d*"
+    )
+    parser.add_argument(
+        "--side",
+        type=positive,
+        default=64,
+        metavar="S",
+        help="with --weights: height and width of the images (default: 64)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
     from ..verify.golden import verify, verify_model
+
     if args.model and not args.weights:
         raise ValueError("--model needs --weights; --only chooses among the stored results")
     if args.weights:
         from ..backend import use
         from ..verify.torch_model import import_torch
-        import_torch()                                               # say what is missing before reading anything
+
+        import_torch()  # say what is missing before reading anything
         if args.backend == "cupy":
             raise ValueError("--weights compares on the CPU: choose --backend numpy or numba")
         model, about = open_model(args.model, args.weights)
@@ -43,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         report = verify(args.backend, args.only)
         if not report.rows:
-            raise ValueError(f"no case is called {args.only!r}; --only \"*\" lists them all")
+            raise ValueError(f'no case is called {args.only!r}; --only "*" lists them all')
     say_report(report, args.json)
     return 0 if report else 1

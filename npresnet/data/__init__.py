@@ -15,12 +15,27 @@ if TYPE_CHECKING:
     from .images import read_image
     from .preprocessing import PRESETS, Preprocessing, preprocess, preprocessing_of
 
-_HOME = {"ImageFolder": "folder", "PRESETS": "preprocessing", "Preprocessing": "preprocessing",
-         "preprocess": "preprocessing", "preprocessing_of": "preprocessing", "read_image": "images"}
+_HOME = {
+    "ImageFolder": "folder",
+    "PRESETS": "preprocessing",
+    "Preprocessing": "preprocessing",
+    "preprocess": "preprocessing",
+    "preprocessing_of": "preprocessing",
+    "read_image": "images",
+}
 _RENAMED = {"recipe_of": "preprocessing_of"}
 
-__all__ = ["PRESETS", "ImageError", "ImageFolder", "Preprocessing", "class_names", "match_classes", "preprocess",
-           "preprocessing_of", "read_image"]
+__all__ = [
+    "PRESETS",
+    "ImageError",
+    "ImageFolder",
+    "Preprocessing",
+    "class_names",
+    "match_classes",
+    "preprocess",
+    "preprocessing_of",
+    "read_image",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,13 +18,13 @@ from ..backend import Array, array_namespace
 from .preprocessing import SCALES, Preprocessing
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)                # ITU-R BT.601
+LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601
 
 
 def uniforms(seed: int, epoch: int, images: Any, draws: int) -> Array:
     """Random numbers in [0, 1), (len(images), draws): a hash of (seed, epoch, image, draw).           [V]"""
     xp = array_namespace(images)
-    with np.errstate(over="ignore"):                                    # arithmetic modulo 2⁶⁴ is intended
+    with np.errstate(over="ignore"):  # arithmetic modulo 2⁶⁴ is intended
         key = scrambled(np.uint64(seed) + GOLDEN)
         key = scrambled(key ^ np.uint64(epoch) + GOLDEN)
         key = scrambled(xp.asarray(images, np.uint64) + GOLDEN ^ key)
@@ -52,8 +52,14 @@ def crop_and_flip(pixels: Array, u: Array, pad: int = 4) -> Array:
     return framed[xp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def resized_crop(image: Array, u: Array, side: int, scale: tuple[float, float] = (0.08, 1.0),
-                 ratio: tuple[float, float] = (3 / 4, 4 / 3), tries: int = 10) -> Array:
+def resized_crop(
+    image: Array,
+    u: Array,
+    side: int,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    tries: int = 10,
+) -> Array:
     """A random part of one image, resized to a square by Pillow, mirrored half of the time.    [I]
 
     The part's share of the area is uniform in ``scale``, its width/height log-uniform in ``ratio``.  If none of
@@ -63,12 +69,12 @@ def resized_crop(image: Array, u: Array, side: int, scale: tuple[float, float] =
     """
     h, w, _ = image.shape
     area = h * w * (scale[0] + (scale[1] - scale[0]) * u[:tries])
-    aspect = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * u[tries:2 * tries])
+    aspect = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * u[tries : 2 * tries])
     widths, heights = np.rint(np.sqrt(area * aspect)).astype(int), np.rint(np.sqrt(area / aspect)).astype(int)
     fits = np.flatnonzero((widths > 0) & (widths <= w) & (heights > 0) & (heights <= h))
     ch, cw = (heights[fits[0]], widths[fits[0]]) if len(fits) else (h, w)
     top, left = int(u[-3] * (h - ch + 1)), int(u[-2] * (w - cw + 1))
-    part = Image.fromarray(image[top:top + ch, left:left + cw]).resize((side, side), Image.Resampling.BILINEAR)
+    part = Image.fromarray(image[top : top + ch, left : left + cw]).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(part)[:, ::-1] if u[-1] < 0.5 else np.asarray(part)
 
 

@@ -11,12 +11,13 @@ from .dataset import Dataset
 from .prefetch import prefetch
 from .preprocessing import Preprocessing
 
-DRAWS = 26                                       # random numbers an image: 23 place a photo's crop, 3 are the jitter's
+DRAWS = 26  # random numbers an image: 23 place a photo's crop, 3 are the jitter's
 AUGMENT = {
     "none": lambda images, u, preprocessing: images,
     "crop-flip": lambda images, u, preprocessing: crop_and_flip(images, u[:, :3]),
     "photo": lambda images, u, preprocessing: np.stack(
-        [resized_crop(image, numbers[:-3], preprocessing.crop) for image, numbers in zip(images, u)]),
+        [resized_crop(image, numbers[:-3], preprocessing.crop) for image, numbers in zip(images, u)]
+    ),
 }
 
 
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     def parts(self, count: int) -> list["Batch"]:
         """The batch in ``count`` nearly equal parts, as views; fewer where it has fewer images."""
         places = [part for part in np.array_split(np.arange(len(self.labels)), count) if len(part)]
-        return [Batch(*(array[part[0]:part[-1] + 1] for array in self)) for part in places]
+        return [Batch(*(array[part[0] : part[-1] + 1] for array in self)) for part in places]
 
 
 def on_device_of(model: Any, batch: Batch) -> tuple[Array, Array]:
@@ -45,8 +46,17 @@ class Batches:
     makes the network's input.  ``workers`` threads prepare batches; their number changes only the speed.
     """
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, batch_size: int, augment: str = "none", *,
-                 jitter: float = 0.0, seed: int = 0, workers: int = 2):
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        augment: str = "none",
+        *,
+        jitter: float = 0.0,
+        seed: int = 0,
+        workers: int = 2,
+    ):
         self.dataset, self.preprocessing, self.batch_size = dataset, preprocessing, batch_size
         self.augment, self.jitter, self.seed, self.workers = AUGMENT[augment], jitter, seed, workers
 
@@ -65,7 +75,7 @@ class Batches:
         return prefetch(self.prepared, self.chunks(np.arange(len(self.dataset)), 0), self.workers)
 
     def chunks(self, order: Array, start: int) -> list[Array]:
-        return [order[i:i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
+        return [order[i : i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
 
     def augmented(self, epoch: int, part: Array) -> Batch:
         u = uniforms(self.seed, epoch, self.dataset.numbers[part], DRAWS)
@@ -84,5 +94,8 @@ class Batches:
 def has_size(dataset: Dataset, preprocessing: Preprocessing) -> bool:
     """Whether the images are in memory, in the size that ``preprocessing`` would give them."""
     side = preprocessing.crop
-    return dataset.pixels is not None and dataset.pixels.shape[1:3] == (side, side) and preprocessing.resize in (
-        None, side)
+    return (
+        dataset.pixels is not None
+        and dataset.pixels.shape[1:3] == (side, side)
+        and preprocessing.resize in (None, side)
+    )

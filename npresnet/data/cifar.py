@@ -33,8 +33,8 @@ class Layout(NamedTuple):
     train: tuple[str, ...]
     test: tuple[str, ...]
     classes: str
-    label: Any                            # the position of the label's byte in a record, or its key in the pickle
-    read: Callable[[bytes, Any], tuple[Array, Array]]       # (bytes, label) → (pixels, labels)
+    label: Any  # the position of the label's byte in a record, or its key in the pickle
+    read: Callable[[bytes, Any], tuple[Array, Array]]  # (bytes, label) → (pixels, labels)
 
 
 Labelled = tuple[Array, Array, tuple[str, ...]]
@@ -54,7 +54,7 @@ def is_cifar(path: StrPath) -> bool:
     try:
         with open_file(path) as file, explained(path), unpacked(file, path) as stream:
             tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-    except ImageError:                                                  # the header is not a tar's
+    except ImageError:  # the header is not a tar's
         return False
     return True
 
@@ -95,14 +95,14 @@ def open_folder(path: StrPath, part: str) -> tuple[Layout, list[bytes]]:
 
 def open_tar(stream: TarStream, path: StrPath, part: str) -> tuple[Layout, list[bytes]]:
     """The layout of an archive, and the bytes of each file of the part."""
-    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:        # which reads, seeks and tells
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:  # which reads, seeks and tells
         members = {os.path.basename(member.name): member for member in archive if member.isreg()}
         layout = find_layout(path, members.keys())
         wanted = getattr(layout, part)
         missing = [name for name in wanted if name not in members]
         if missing:
             raise ImageError(f"{path}: {', '.join(missing)} is missing; fetch the archive again")
-        forwards = sorted(wanted, key=lambda name: members[name].offset_data)        # a compressed tar seeks slowly
+        forwards = sorted(wanted, key=lambda name: members[name].offset_data)  # a compressed tar seeks slowly
         found = {name: stream.member(members[name]) for name in forwards}
         stream.finish()
         return layout, [found[name] for name in wanted]
@@ -129,7 +129,7 @@ def records(data: bytes, label: int) -> tuple[Array, Array]:
     if len(data) % width:
         raise WeightsError(f"{len(data):,} bytes are not a whole number of records of {width}")
     rows = np.frombuffer(data, np.uint8).reshape(-1, width)
-    return rows[:, label + 1:], rows[:, label]
+    return rows[:, label + 1 :], rows[:, label]
 
 
 LAYOUTS = (

@@ -6,10 +6,9 @@ from pathlib import PurePosixPath
 
 from .errors import ImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2",
-            ".jfif", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".jp2", ".jfif", ".avif")
 PARTS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
-KINDS = ("dataset", "set", "data", "images")       # what may follow: test-images/, training_set/
+KINDS = ("dataset", "set", "data", "images")  # what may follow: test-images/, training_set/
 CURE = "name the folder of class folders that is meant"
 
 
@@ -27,9 +26,9 @@ def dataset_parts(names: Iterable[str]) -> tuple[int, dict[str, str]]:
     parents = [parent for parent in (PurePosixPath(name).parts[:-1] for name in names) if parent]
     if not parents:
         return 0, {}
-    level, inside = class_level(parents), {}                            # {folder: the folders in it that hold images}
+    level, inside = class_level(parents), {}  # {folder: the folders in it that hold images}
     for parent in parents:
-        inside.setdefault(parent[level], set()).update(parent[level + 1:level + 2])
+        inside.setdefault(parent[level], set()).update(parent[level + 1 : level + 2])
     called = {top: part for top in sorted(inside) if (part := part_named(top))}
     others = sorted(inside.keys() - called.keys())
     alike = any(inside[top] & inside[other] for top in called for other in others)
@@ -66,10 +65,10 @@ def class_folders(names: Sequence[str], path: str) -> tuple[list[str], str]:
 def class_level(parents: Sequence[tuple[str, ...]]) -> int:
     """How many leading folders all images share, less one that names a class; −1 where an image lies in no folder."""
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(min(parents), max(parents))))
-    return shared - any(len(parent) == shared for parent in parents)    # a single class, or a/1.jpg beside a/b/2.jpg
+    return shared - any(len(parent) == shared for parent in parents)  # a single class, or a/1.jpg beside a/b/2.jpg
 
 
 def folders_in(found: Iterable[str], root: str) -> set[str]:
     """The names of the folders directly in ``root``, except hidden ones."""
-    below = (name[len(root):].split("/") for name in found if name.startswith(root))
+    below = (name[len(root) :].split("/") for name in found if name.startswith(root))
     return {first for first, *rest in below if rest and first[:1] not in ("", ".") and first != "__MACOSX"}

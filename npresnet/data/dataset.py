@@ -27,8 +27,15 @@ class Dataset:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, labels: Any, classes: Sequence[str], numbers: Any = None, pixels: Any = None,
-                 folder: ImageFolder | None = None, checks: Array | None = None):
+    def __init__(
+        self,
+        labels: Any,
+        classes: Sequence[str],
+        numbers: Any = None,
+        pixels: Any = None,
+        folder: ImageFolder | None = None,
+        checks: Array | None = None,
+    ):
         self.labels, self.classes, self.folder, self.checks = integers("labels", labels), tuple(classes), folder, checks
         self.pixels: Any = None if pixels is None else with_colors(pixels)
         self.numbers = np.arange(len(labels)) if numbers is None else integers("numbers", numbers)
@@ -45,8 +52,9 @@ class Dataset:
             return self.pixels[self.numbers[indices]]
         return [np.asarray(self.folder.read(number)) for number in self.numbers[indices]]
 
-    def batches(self, model_or_preset: object, batch_size: int = 128, *, limit: int | None = None,
-                threads: int = 2) -> Iterator[tuple[Array, Array]]:
+    def batches(
+        self, model_or_preset: object, batch_size: int = 128, *, limit: int | None = None, threads: int = 2
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield (x, labels): arrays (n, 3, H, W) float32, prepared for a model, and (n,) int64, in order.
 
         With a ``limit``, only that many images, evenly spaced.  While one batch is used, ``threads`` others are
@@ -111,10 +119,12 @@ def split(dataset: Dataset, held_out: float, seed: int) -> tuple[Dataset, Datase
     """
     count = round(held_out * len(dataset)) if held_out < 1 else int(held_out)
     if not 0 <= count < len(dataset):
-        raise ValueError(f"{count} images held out for validation leave none of {len(dataset)} to train on; "
-                         "hold out fewer (held_out, --held-out), or a share such as 0.1")
+        raise ValueError(
+            f"{count} images held out for validation leave none of {len(dataset)} to train on; "
+            "hold out fewer (held_out, --held-out), or a share such as 0.1"
+        )
     order = np.random.default_rng([seed, 0]).permutation(len(dataset))
-    order = order[np.argsort(dataset.labels[order], kind="stable")]     # class after class, shuffled within each
+    order = order[np.argsort(dataset.labels[order], kind="stable")]  # class after class, shuffled within each
     chosen = np.zeros(len(dataset), bool)
     chosen[order[(np.arange(count) * 2 + 1) * len(dataset) // max(1, 2 * count)]] = True
     return dataset.subset(np.flatnonzero(~chosen)), dataset.subset(np.flatnonzero(chosen))

@@ -29,7 +29,7 @@ from .images import StrPath, read_image
 from .prefetch import prefetch
 from .preprocessing import Preprocessing, preprocessing_of
 
-MAX_BYTES = 1 << 28      # of one compressed image: a zip member that claims more is refused before it is inflated
+MAX_BYTES = 1 << 28  # of one compressed image: a zip member that claims more is refused before it is inflated
 
 
 class ImageFolder:
@@ -69,13 +69,15 @@ class ImageFolder:
         """The name of the folder of ``part``."""
         part = part or next((part for part in ("test", "val") if part in self.parts), "train")
         if part not in self.parts:
-            raise ImageError(f"{self.path} holds {' and '.join(f'{name}/' for name in sorted(self.parts.values()))}, "
-                             f"and no {part} images; name the folder that is meant")
+            raise ImageError(
+                f"{self.path} holds {' and '.join(f'{name}/' for name in sorted(self.parts.values()))}, "
+                f"and no {part} images; name the folder that is meant"
+            )
         return self.parts[part]
 
     def inside(self, folder: str, level: int) -> list[str]:
         """The names of the images in the part's ``folder``, ``level`` levels down."""
-        names = [name for name in self.names if PurePosixPath(name).parts[level:level + 1] == (folder,)]
+        names = [name for name in self.names if PurePosixPath(name).parts[level : level + 1] == (folder,)]
         loose = [name for name in names if len(PurePosixPath(name).parts) == level + 2]
         if loose:
             raise ImageError(f"{self.path}: {loose[0]} lies in no class folder of that part: {CURE}")
@@ -109,8 +111,9 @@ class ImageFolder:
         with self.open(k) as file:
             return preprocessing(file)
 
-    def batches(self, model_or_preset: object, batch_size: int = 128, *, limit: int | None = None,
-                threads: int = 2) -> Iterator[tuple[Array, Array]]:
+    def batches(
+        self, model_or_preset: object, batch_size: int = 128, *, limit: int | None = None, threads: int = 2
+    ) -> Iterator[tuple[Array, Array]]:
         """Yield (x, folders): arrays (n, 3, H, W) float32 and (n,) int64, in the order of ``names``.
 
         With a ``limit``, only that many images, evenly spaced, so that every class keeps its share.  While one batch is
@@ -127,7 +130,7 @@ class ImageFolder:
 def in_batches(n: int, batch_size: int, limit: int | None = None) -> list[Array]:
     """Indices of ``n`` images in batches; with a ``limit``, only that many of them, evenly spaced."""
     chosen = np.arange(n) if limit is None or limit >= n else np.arange(limit) * n // limit
-    return [chosen[start:start + batch_size] for start in range(0, len(chosen), batch_size)]
+    return [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
 
 
 class NamedBytes(io.BytesIO):
@@ -150,13 +153,15 @@ def read_member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:
     """The bytes of one image in the zip at ``path``."""
     info = archive.getinfo(name)
     if info.file_size > min(MAX_BYTES, FLOOR + BYTES_PER_BYTE * info.compress_size):
-        raise ImageError(f"{path}/{name}: claims {info.file_size} bytes, more than an image has that is "
-                         f"packed into {info.compress_size:,}")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):    # the others inflate unbounded
+        raise ImageError(
+            f"{path}/{name}: claims {info.file_size} bytes, more than an image has that is "
+            f"packed into {info.compress_size:,}"
+        )
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others inflate unbounded
         raise ImageError(f"{path}/{name}: is packed with a method other than deflate; pack it again")
     try:
         return archive.read(name)
-    except Exception as error:                          # zipfile has no one type for a damaged or encrypted member
+    except Exception as error:  # zipfile has no one type for a damaged or encrypted member
         raise ImageError(f"{path}/{name}: cannot be read from the zip ({error})") from error
 
 
@@ -165,6 +170,7 @@ def walk(path: str) -> Iterator[str]:
 
     A folder's path ends in "/", as in a zip.
     """
+
     def fail(error):
         raise error
 

@@ -12,16 +12,23 @@ from .batches import DRAWS, Batch, Batches, has_size
 from .dataset import Dataset
 from .preprocessing import Preprocessing, preprocessing_of
 
-LARGEST = 2**31          # bytes of images: a larger dataset stays in the host's memory
+LARGEST = 2**31  # bytes of images: a larger dataset stays in the host's memory
 
 
-def batches_for(model: Any, dataset: Dataset, batch_size: int, augment: str = "none", *, jitter: float = 0.0,
-                seed: int = 0, workers: int = 2) -> Batches:
+def batches_for(
+    model: Any,
+    dataset: Dataset,
+    batch_size: int,
+    augment: str = "none",
+    *,
+    jitter: float = 0.0,
+    seed: int = 0,
+    workers: int = 2,
+) -> Batches:
     """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads."""
     xp, preprocessing = model.namespace, preprocessing_of(model)
-    fits = (xp is not np and has_size(dataset, preprocessing)
-            and dataset.pixels[0].nbytes * len(dataset) <= LARGEST)
-    if fits and augment != "photo" and not jitter:                      # those two need Pillow and the host's BLAS
+    fits = xp is not np and has_size(dataset, preprocessing) and dataset.pixels[0].nbytes * len(dataset) <= LARGEST
+    if fits and augment != "photo" and not jitter:  # those two need Pillow and the host's BLAS
         return GpuBatches(xp, dataset, preprocessing, batch_size, augment, seed=seed)
     return Batches(dataset, preprocessing, batch_size, augment, jitter=jitter, seed=seed, workers=workers)
 
@@ -32,14 +39,23 @@ class GpuBatches(Batches):
     The host sends the order of an epoch and launches one graph for each batch, whose arrays the next one overwrites.
     """
 
-    def __init__(self, xp: ModuleType, dataset: Dataset, preprocessing: Preprocessing, batch_size: int,
-                 augment: str = "none", *, seed: int = 0):
+    def __init__(
+        self,
+        xp: ModuleType,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        augment: str = "none",
+        *,
+        seed: int = 0,
+    ):
         super().__init__(dataset, preprocessing, batch_size, augment, seed=seed)
         self.xp = xp
-        self.pixels, self.labels, self.numbers = map(xp.asarray, (dataset.read(slice(None)), dataset.labels,
-                                                                  dataset.numbers))
+        self.pixels, self.labels, self.numbers = map(
+            xp.asarray, (dataset.read(slice(None)), dataset.labels, dataset.numbers)
+        )
         every = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 1, 1, 3)
-        self.table = xp.asarray(normalized(every, preprocessing)[:, :, 0, 0])           # (256, 3): of every byte
+        self.table = xp.asarray(normalized(every, preprocessing)[:, :, 0, 0])  # (256, 3): of every byte
         self.make = Captured(xp, self.made)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:

@@ -24,10 +24,19 @@ from .errors import ImageError
 StrPath: TypeAlias = str | os.PathLike[str]
 ImageLike: TypeAlias = StrPath | BinaryIO | Image.Image | np.ndarray
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000",  # Pillow starts no other program for these
-           *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "PPM",
+    "WEBP",
+    "TIFF",
+    "JPEG2000",  # Pillow starts no other program for these
+    *(["AVIF"] if "avif" in features.modules and features.check("avif") else []),
+)
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-BITS = 258                                                                  # TIFF's tag BitsPerSample
+BITS = 258  # TIFF's tag BitsPerSample
 
 
 def read_image(source: ImageLike) -> Image.Image:
@@ -48,8 +57,10 @@ def read_image(source: ImageLike) -> Image.Image:
         if isinstance(source, np.ndarray):
             return from_array(source).convert("RGB")
         if not hasattr(source, "read"):
-            raise ImageError(f"{type(source).__name__} is neither path, binary file, PIL image nor uint8 array; "
-                             "bytes become a file with io.BytesIO(…)")
+            raise ImageError(
+                f"{type(source).__name__} is neither path, binary file, PIL image nor uint8 array; "
+                "bytes become a file with io.BytesIO(…)"
+            )
         return decode(source)
 
 
@@ -83,8 +94,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         kind = "floats" if image.mode == "F" else "integers"
         raise ImageError(f"its pixels are 32-bit {kind}, whose range is not known: save it with 8 or 16 bits")
     if image.mode == "P":
-        image = image.convert("RGBA")         # the same colours, without Pillow's warning about a transparent palette
-    image.load()                              # now, so that errors of decoding come here: convert() skips an RGB image
+        image = image.convert("RGBA")  # the same colours, without Pillow's warning about a transparent palette
+    image.load()  # now, so that errors of decoding come here: convert() skips an RGB image
     return image.convert("RGB")
 
 
@@ -99,9 +110,11 @@ def high_byte(values: np.ndarray, bits: int, stated: bool) -> np.ndarray:
     """The highest 8 of so many bits: 0 … 2^bits − 1 to 0 … 255."""
     if not 8 <= bits <= 16 or values.min() < 0 or values.max() >= 2**bits:
         raise ImageError(f"its pixels are integers beyond {min(bits, 16)} bits: save it with 8 or 16 bits")
-    if not stated and 0 < values.max() < 4096:                         # 12 bits are often stored in 16, sometimes 8
-        raise ImageError(f"none of its 16-bit values exceeds {values.max()}, so that it would be black: scale them to "
-                         "0 … 65535, or save it with 8 bits")
+    if not stated and 0 < values.max() < 4096:  # 12 bits are often stored in 16, sometimes 8
+        raise ImageError(
+            f"none of its 16-bit values exceeds {values.max()}, so that it would be black: scale them to "
+            "0 … 65535, or save it with 8 bits"
+        )
     return (values >> (bits - 8)).astype(np.uint8)
 
 
@@ -109,8 +122,9 @@ def from_array(array: np.ndarray) -> Image.Image:
     """A PIL image of a uint8 array; floats are refused, since nothing says whether they end at 1 or at 255."""
     channels = array.shape[2:]
     if array.dtype != np.uint8 or array.size == 0 or array.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)):
-        raise ImageError("an image array is uint8 and (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), not "
-                         f"{array.dtype} {array.shape}")
+        raise ImageError(
+            f"an image array is uint8 and (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), not {array.dtype} {array.shape}"
+        )
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if channels == (1,) else array))
 
 

@@ -11,7 +11,7 @@ from ..backend import Array
 from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
-NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{8}")     # a class folder's name
+NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{8}")  # a class folder's name
 DATASETS = ("imagenet", "cifar10", "cifar100")
 
 
@@ -50,9 +50,11 @@ def match_classes(folders: Sequence[str], classes: Sequence[str] | None, num_cla
     if none and len(folders) == num_classes and (sorts_as_imagenet(folders, classes) if classes else not numbers):
         return np.arange(num_classes), f"in sorted order ({folders[0]} is class 0, {folders[-1]} is {num_classes - 1})"
     shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-    raise ImageError(f"{len(folders)} class folders for a model of {num_classes} classes, and {shown} "
-                     f"{'are' if len(unknown) > 1 else 'is'} not among its class names: rename, or name every "
-                     "folder by its class number")
+    raise ImageError(
+        f"{len(folders)} class folders for a model of {num_classes} classes, and {shown} "
+        f"{'are' if len(unknown) > 1 else 'is'} not among its class names: rename, or name every "
+        "folder by its class number"
+    )
 
 
 def sorts_as_imagenet(folders: Sequence[str], classes: Sequence[str]) -> bool:

@@ -24,9 +24,17 @@ from .preprocessing import Preprocessing, center_crop, preprocessing_of
 Show = Callable[[int, int], Any]
 
 
-def open_dataset(path: StrPath, model_or_preset: object, *, part: str = "train", in_memory: bool = True,
-                 classes: Sequence[str] | None = None, strict: bool = False, workers: int = 2,
-                 show: Show | None = None) -> tuple[Dataset, list[str]]:
+def open_dataset(
+    path: StrPath,
+    model_or_preset: object,
+    *,
+    part: str = "train",
+    in_memory: bool = True,
+    classes: Sequence[str] | None = None,
+    strict: bool = False,
+    workers: int = 2,
+    show: Show | None = None,
+) -> tuple[Dataset, list[str]]:
     """(the images under ``path``, one line for each that could not be read).
 
     path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
@@ -46,8 +54,9 @@ def open_dataset(path: StrPath, model_or_preset: object, *, part: str = "train",
     good, pixels, checks, broken = read_all(folder, prepare, strict, workers, show or (lambda done, total: None))
     if classes is None:
         check_readable(folder, set(folder.folders[good].tolist()))
-    how: dict[str, Any] = {"pixels": np.stack(pixels)} if in_memory else {
-        "numbers": good, "folder": folder, "checks": checks}
+    how: dict[str, Any] = (
+        {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
+    )
     dataset = with_classes(Dataset(folder.folders[good], folder.classes, **how), path, classes)
     dataset.notes = tuple(folder.notes())
     return dataset, broken
@@ -82,8 +91,10 @@ def with_classes(dataset: Dataset, path: StrPath, classes: Sequence[str] | None)
         index, _ = match_classes(dataset.classes, classes, len(classes))
         return Dataset(index[dataset.labels], classes, dataset.numbers, dataset.pixels, dataset.folder, dataset.checks)
     if len(set(dataset.labels.tolist())) < 2:
-        raise ImageError(f"{path}: all images are of one class ({dataset.classes[dataset.labels[0]]}); "
-                         "training needs at least two class folders, such as cat/ and dog/")
+        raise ImageError(
+            f"{path}: all images are of one class ({dataset.classes[dataset.labels[0]]}); "
+            "training needs at least two class folders, such as cat/ and dog/"
+        )
     return dataset
 
 
@@ -91,22 +102,26 @@ def check_readable(folder: ImageFolder, labels: set[int]) -> None:
     """Raise ImageError for a class none of whose images can be read; ``labels`` are those of the readable images."""
     lost = [name for k, name in enumerate(folder.classes) if k not in labels]
     if lost:
-        raise ImageError(f"{folder.path}: none of the images of {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''} "
-                         "can be read: mend them, or remove the folder")
+        raise ImageError(
+            f"{folder.path}: none of the images of {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''} "
+            "can be read: mend them, or remove the folder"
+        )
 
 
-def read_all(folder: ImageFolder, prepare: Callable[[Image.Image], Any], strict: bool, workers: int,
-             show: Show) -> tuple[Array, list[Any], Array, list[str]]:
+def read_all(
+    folder: ImageFolder, prepare: Callable[[Image.Image], Any], strict: bool, workers: int, show: Show
+) -> tuple[Array, list[Any], Array, list[str]]:
     """(indices of the good images, prepare(image) of each, CRC-32 of every file, a line for each broken image).
 
     Every image is decoded here, so that no broken one ends a training run after hours.
     """
+
     def attempt(number: int):
         try:
             with folder.open(number) as file:
                 check = checksum(file)
             return prepare(folder.read(number)), check, None
-        except (ImageError, OSError) as error:                          # OSError: a dangling link, no permission
+        except (ImageError, OSError) as error:  # OSError: a dangling link, no permission
             if strict:
                 raise
             name = os.path.join(folder.path, folder.names[number])
@@ -140,8 +155,9 @@ def check_croppable(preprocessing: Preprocessing, image: Image.Image) -> None:
     """Raise the ImageError that :func:`cropped` would raise."""
     width, height = preprocessing.resized_size(image) or image.size
     if preprocessing.crop and min(width, height) < preprocessing.crop:
-        raise ImageError(f"an image of {width}x{height} is smaller than the crop of "
-                         f"{preprocessing.crop}x{preprocessing.crop}")
+        raise ImageError(
+            f"an image of {width}x{height} is smaller than the crop of {preprocessing.crop}x{preprocessing.crop}"
+        )
 
 
 def cropped(preprocessing: Preprocessing, image: Image.Image) -> Array:

@@ -9,8 +9,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
-             depth: int | None = None) -> Iterator[Result]:
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, depth: int | None = None
+) -> Iterator[Result]:
     """Yield function(item) for each item in order; ``workers`` threads compute up to ``depth`` results in advance."""
     waiting: deque[Future[Result]] = deque()
     depth = depth or workers + 1

@@ -16,15 +16,18 @@ from ..backend import Array
 from .errors import ImageError
 from .images import ImageLike, explained, name_of, read_image
 
-INTERPOLATIONS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
-                  "bicubic": Image.Resampling.BICUBIC}
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 SCALES: dict[str, Callable[[Array], Array]] = {
-    "unit": lambda x: x / np.float32(255),                       # [0, 1]
-    "caffe": lambda x: x,                                        # [0, 255]
-    "tf": lambda x: x / np.float32(127.5) - np.float32(1),       # [−1, 1]
+    "unit": lambda x: x / np.float32(255),  # [0, 1]
+    "caffe": lambda x: x,  # [0, 255]
+    "tf": lambda x: x / np.float32(127.5) - np.float32(1),  # [−1, 1]
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MAX_PIXELS = 1 << 27          # of a resized image: one of 1 by a million pixels would grow without bound
+MAX_PIXELS = 1 << 27  # of a resized image: one of 1 by a million pixels would grow without bound
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,16 @@ class Preprocessing:
     def __post_init__(self):
         for name in ("mean", "std"):
             try:
-                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))    # lists come from JSON
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # lists come from JSON
             except (TypeError, ValueError):
-                raise ValueError(f"{name} is one number for each channel, such as (0.5, 0.5, 0.5): not "
-                                 f"{getattr(self, name)!r}") from None
+                raise ValueError(
+                    f"{name} is one number for each channel, such as (0.5, 0.5, 0.5): not {getattr(self, name)!r}"
+                ) from None
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or not all(self.std):
-            raise ValueError("mean and std are three numbers each, or one for grey images, and no std is 0: "
-                             f"not {self.mean} and {self.std}")
+            raise ValueError(
+                "mean and std are three numbers each, or one for grey images, and no std is 0: "
+                f"not {self.mean} and {self.std}"
+            )
         if not np.isfinite(self.mean + self.std).all():
             raise ValueError(f"mean and std are finite numbers: not {self.mean} and {self.std}")
         if any(side is not None and (type(side) is not int or side < 1) for side in (self.resize, self.crop)):
@@ -73,7 +79,7 @@ class Preprocessing:
         if len(self.mean) == 1:
             image = image.convert("L")
         with explained(name_of(source)):
-            pixels = np.atleast_3d(np.asarray(center_crop(self.resized(image), self.crop)))    # (H, W, 3 or 1) uint8
+            pixels = np.atleast_3d(np.asarray(center_crop(self.resized(image), self.crop)))  # (H, W, 3 or 1) uint8
         if self.channels == "BGR":
             pixels = pixels[:, :, ::-1]
         x = SCALES[self.scale](pixels.astype(np.float32))
@@ -107,13 +113,13 @@ def center_crop(image: Image.Image, side: int | None) -> Image.Image:
 
 
 PRESETS = {
-    "imagenet-v1": Preprocessing(256, 224),      # torchvision's V1 weights, and the papers'
-    "imagenet-v2": Preprocessing(232, 224),      # torchvision's V2 weights and resnext101_64x4d
-    "cifar10": Preprocessing(32, 32),            # the public CIFAR checkpoints, which keep ImageNet's mean and std
+    "imagenet-v1": Preprocessing(256, 224),  # torchvision's V1 weights, and the papers'
+    "imagenet-v2": Preprocessing(232, 224),  # torchvision's V2 weights and resnext101_64x4d
+    "cifar10": Preprocessing(32, 32),  # the public CIFAR checkpoints, which keep ImageNet's mean and std
     "caffe": Preprocessing(256, 224, mean=(103.939, 116.779, 123.68), std=(1, 1, 1), channels="BGR", scale="caffe"),
-    "tf": Preprocessing(256, 224, mean=(0, 0, 0), std=(1, 1, 1), scale="tf"),                     # Keras's V2 nets
-    "timm": Preprocessing(235, 224, interpolation="bicubic"),           # crop_pct 0.95, as most of timm's ResNets
-    "huggingface": Preprocessing(256, 224, interpolation="bicubic"),    # crop_pct 0.875, as microsoft/resnet-50
+    "tf": Preprocessing(256, 224, mean=(0, 0, 0), std=(1, 1, 1), scale="tf"),  # Keras's V2 nets
+    "timm": Preprocessing(235, 224, interpolation="bicubic"),  # crop_pct 0.95, as most of timm's ResNets
+    "huggingface": Preprocessing(256, 224, interpolation="bicubic"),  # crop_pct 0.875, as microsoft/resnet-50
 }
 
 
@@ -131,8 +137,10 @@ def preprocessing_of(model_or_preset: object) -> Preprocessing:
         return PRESETS[found]
     if isinstance(found, str):
         raise ValueError(f"no preprocessing is called {found!r}; there are {', '.join(PRESETS)}")
-    raise ValueError(f"a {type(model_or_preset).__name__} does not say how its images are prepared; "
-                     f"give a Preprocessing or one of {', '.join(PRESETS)}")
+    raise ValueError(
+        f"a {type(model_or_preset).__name__} does not say how its images are prepared; "
+        f"give a Preprocessing or one of {', '.join(PRESETS)}"
+    )
 
 
 def from_fields(values: dict[str, Any]) -> Preprocessing:
@@ -160,13 +168,17 @@ def preprocess(images: ImageLike | Sequence[ImageLike], model_or_preset: object 
     channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", made)
     if channels != made:
         grey = ", or set its preprocessing to one of a single mean and std, for grey images" if channels == 1 else ""
-        raise ValueError(f"images become {made} channel(s) here, but this model's in_channels is {channels}: make its "
-                         f"input, float32 of shape (N, {channels}, H, W), yourself{grey}")
+        raise ValueError(
+            f"images become {made} channel(s) here, but this model's in_channels is {channels}: make its "
+            f"input, float32 of shape (N, {channels}, H, W), yourself{grey}"
+        )
     many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
     arrays = [preprocessing(image) for image in cast(Sequence[ImageLike], images if many else [images])]
     if not arrays:
         raise ImageError("no images were given")
     if len({array.shape for array in arrays}) > 1:
-        raise ImageError(f"the images of one batch need one size, these have {sorted({a.shape[1:] for a in arrays})}: "
-                         "preprocess them one by one, or choose a preprocessing with a crop")
+        raise ImageError(
+            f"the images of one batch need one size, these have {sorted({a.shape[1:] for a in arrays})}: "
+            "preprocess them one by one, or choose a preprocessing with a crop"
+        )
     return np.stack(arrays)

@@ -12,8 +12,8 @@ from ..formats.limits import ARCHIVE_FLOOR, STEPS_PER_READ, Budget, size_of
 from . import ImageError
 from .images import StrPath
 
-MAX_BYTES = 1 << 28                       # of one member: CIFAR's largest has 154 million
-MAX_HEADER = 1 << 20                      # of anything else in a tar, such as a long name
+MAX_BYTES = 1 << 28  # of one member: CIFAR's largest has 154 million
+MAX_HEADER = 1 << 20  # of anything else in a tar, such as a long name
 PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
@@ -25,7 +25,7 @@ def explained(path: StrPath) -> Iterator[None]:
     except ImageError:
         raise
     except OSError as error:
-        if error.errno:                                                 # from the operating system
+        if error.errno:  # from the operating system
             raise
         raise ImageError(f"{path}: damaged archive ({error})") from error
     except Exception as error:

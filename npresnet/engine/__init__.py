@@ -34,11 +34,13 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
         raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
     if any(array_namespace(parameter.value) is not np for parameter in model.parameters()):
         from .gpu.engine import GpuEngine
+
         return GpuEngine(model)
     if reason := without_numba():
         warnings.warn(f"optimize() runs the model itself: {reason}", stacklevel=2)
         return model
     from .cpu.engine import CpuEngine
+
     return CpuEngine(model, threads, profile)
 
 
@@ -47,4 +49,5 @@ def compiled() -> bool:
     if without_numba():
         return False
     from ..kernels.cpu.program.thread_pool import walk_is_cached
+
     return walk_is_cached()

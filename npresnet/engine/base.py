@@ -41,7 +41,7 @@ class Engine(ABC):
 
     def plan_for(self, shape: tuple[int, ...]) -> Any:
         """The plan for inputs of ``shape``, which is now the last used."""
-        plan = self.plans.pop(shape, None)                        # to put it in again as the last
+        plan = self.plans.pop(shape, None)  # to put it in again as the last
         while len(self.plans) >= self.KEPT:
             del self.plans[next(iter(self.plans))]
         self.plan = self.plans[shape] = plan or self.make_plan(shape)
@@ -65,5 +65,6 @@ class Engine(ABC):
 
     def __reduce__(self) -> NoReturn:
         """Refuse: pickle and deepcopy ask for this."""
-        raise TypeError("an engine is machine code and cannot be copied or pickled; copy the model and optimize() the "
-                        "copy")
+        raise TypeError(
+            "an engine is machine code and cannot be copied or pickled; copy the model and optimize() the copy"
+        )

@@ -23,15 +23,15 @@ class Node:
     A field that its kind does not use is None, or the default below.
     """
 
-    kind: str                                   # input conv affine add relu max_pool mean subsample call
-    inputs: list["Node"] = field(default_factory=list)      # a conv may read two: its image and what it adds
+    kind: str  # input conv affine add relu max_pool mean subsample call
+    inputs: list["Node"] = field(default_factory=list)  # a conv may read two: its image and what it adds
     name: str = ""
-    module: Any = None                          # the layer: what a "call" runs, elsewhere the source of its statics
-    weight: Any = None                          # an array; conv: (F, C/G, kh, kw); affine: the scale
-    bias: Any = None                            # an array; conv, affine: the shift
-    floor: float = NO_FLOOR                     # 0 where a ReLU follows
-    pool: Any = None                            # conv: the max-pool that follows, a layer
-    before: int = 0                             # subsample: zero channels in front
+    module: Any = None  # the layer: what a "call" runs, elsewhere the source of its statics
+    weight: Any = None  # an array; conv: (F, C/G, kh, kw); affine: the scale
+    bias: Any = None  # an array; conv, affine: the shift
+    floor: float = NO_FLOOR  # 0 where a ReLU follows
+    pool: Any = None  # conv: the max-pool that follows, a layer
+    before: int = 0  # subsample: zero channels in front
     after: int = 0
 
 
@@ -65,12 +65,12 @@ class Lowering(Visitor):
         self.nodes = [Node("input", name="input")]
 
     def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
-        if vars(module).keys() & {"vjp", "op"}:                  # set on this instance: it may compute anything
+        if vars(module).keys() & {"vjp", "op"}:  # set on this instance: it may compute anything
             return self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
         return super().visit(module, x, around)
 
     def residual(self, module: nn.Residual, x: Node, name: str) -> Node:
-        shortcut = self.visit(module.shortcut, x, name)           # first: the branch's last step may add it
+        shortcut = self.visit(module.shortcut, x, name)  # first: the branch's last step may add it
         return self.append(Node("add", [self.visit(module.branch, x, name), shortcut], "add"))
 
     def leaf(self, module: nn.Module, x: Node, name: str) -> Node:
@@ -139,17 +139,33 @@ def _absorb(first, second, nodes) -> bool:
     """Fuse ``second`` into ``first``; whether that was possible."""
     can_extend = first.floor == NO_FLOOR and first.pool is None
     is_conv2d = first.kind == "conv" and type(first.module) is nn.Conv2d
-    if second.kind == "affine" and is_conv2d and can_extend and len(first.inputs) == 1 \
-            and len(second.bias) == len(first.bias):
+    if (
+        second.kind == "affine"
+        and is_conv2d
+        and can_extend
+        and len(first.inputs) == 1
+        and len(second.bias) == len(first.bias)
+    ):
         first.weight = first.weight * second.weight[:, None, None, None]
         first.bias = first.bias * second.weight + second.bias
-    elif second.kind == "add" and first.kind == "conv" and can_extend and len(first.inputs) == 1 \
-            and nodes.index(second.inputs[1]) < nodes.index(first):
+    elif (
+        second.kind == "add"
+        and first.kind == "conv"
+        and can_extend
+        and len(first.inputs) == 1
+        and nodes.index(second.inputs[1]) < nodes.index(first)
+    ):
         first.inputs.append(second.inputs[1])
     elif second.kind == "relu" and first.kind in ("conv", "affine", "add") and can_extend:
         first.floor = 0.0
-    elif second.kind == "max_pool" and is_conv2d and len(first.inputs) == 1 and not first.pool \
-            and first.module.groups == 1 and not second.module.static.get("ceil_mode"):
+    elif (
+        second.kind == "max_pool"
+        and is_conv2d
+        and len(first.inputs) == 1
+        and not first.pool
+        and first.module.groups == 1
+        and not second.module.static.get("ceil_mode")
+    ):
         first.pool = second.module
     elif second.kind == "subsample" and first.kind == "subsample" and first.module and not second.module:
         first.before, first.after = second.before + first.before, first.after + second.after

@@ -21,6 +21,7 @@ class Image(NamedTuple):
     def stored(self) -> int:
         """Channels in a CPU's memory."""
         from ..kernels.cpu.conv.pack import round_up  # here, since a GPU needs no Numba
+
         return round_up(self.channels)
 
     @property
@@ -66,7 +67,7 @@ def _image(node, x) -> Image:
 def _check(node, x, found):
     """Raise ValueError where the layer itself would: a kernel would read past the end of its images."""
     scores = node.kind == "conv" and isinstance(node.module, Linear)
-    if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):       # which take either
+    if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):  # which take either
         raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
     if node.weight is not None:
         groups = getattr(node.module, "groups", 1)

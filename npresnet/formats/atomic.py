@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_NAME = 240           # bytes of a name that leave room for our suffix in the 255 that file systems take
+MAX_NAME = 240  # bytes of a name that leave room for our suffix in the 255 that file systems take
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ``path``.  A process that is killed leaves at most the temporary file.
     """
     path = Path(path)
-    stem = path.name if len(os.fsencode(path.name)) <= MAX_NAME else path.name[:MAX_NAME // 4]
+    stem = path.name if len(os.fsencode(path.name)) <= MAX_NAME else path.name[: MAX_NAME // 4]
     temporary = path.with_name(f"{stem}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -29,7 +29,11 @@ from .zip_archive import ZipArchive
 
 # suffix → writer(file, {name: array}, {name: text})
 WRITERS: dict[str, Callable[[BinaryIO, dict[str, Any], dict[str, str]], None]] = {
-    ".safetensors": write_safetensors, ".npz": write_npz, ".pth": write_pth, ".pt": write_pth}
+    ".safetensors": write_safetensors,
+    ".npz": write_npz,
+    ".pth": write_pth,
+    ".pt": write_pth,
+}
 
 
 def read_tree(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> tuple[str, Any, dict[str, str]]:
@@ -45,7 +49,7 @@ def read_tree(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> tup
         return "keras h5", *read_hdf5(data, budget)
     if data[257:262] == b"ustar":
         return "torch tar", read_torch_tar(data, budget, allow), {}
-    if data[:1] == b"\x80" and data[5:9] != b"\0\0\0{":              # else 0x…80 is the length of safetensors' header
+    if data[:1] == b"\x80" and data[5:9] != b"\0\0\0{":  # else 0x…80 is the length of safetensors' header
         return "torch legacy", read_torch_legacy(data, allow, budget), {}
     if data[8:9] == b"{":
         return "safetensors", *read_safetensors(data, budget)

@@ -53,7 +53,7 @@ def damaged(error: BaseException) -> str:
 
 
 def shortened(line: str) -> str:
-    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE - 203]} … {line[-200:]}"
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 203]} … {line[-200:]}"
 
 
 def printable(text: object, width: int = 200) -> str:
@@ -64,7 +64,7 @@ def printable(text: object, width: int = 200) -> str:
 def quoted(name: object, width: int = 100) -> str:
     """A name out of a file in quotes, escaped and cut, so that it can stand in a message of one line."""
     if isinstance(name, (str, bytes)):
-        name = name[:width + 1]                                  # before repr(), which may take tenfold
+        name = name[: width + 1]  # before repr(), which may take tenfold
     text = repr(name) if isinstance(name, (str, bytes, int)) else f"a {type(name).__name__}"
     return text if len(text) <= width else text[:width] + "…"
 

@@ -23,8 +23,13 @@ from .zip_archive import ZipArchive
 
 T = TypeVar("T")
 
-ROLES = {(4,): ("kernel",), (4, 1): ("kernel", "bias"), (2,): ("kernel",), (2, 1): ("kernel", "bias"),
-         (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance")}
+ROLES = {
+    (4,): ("kernel",),
+    (4, 1): ("kernel", "bias"),
+    (2,): ("kernel",),
+    (2, 1): ("kernel", "bias"),
+    (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance"),
+}
 CONFIG = "keras_config"
 
 
@@ -35,8 +40,7 @@ def read_keras(archive: ZipArchive, budget: Budget) -> tuple[dict[str, Tensor], 
     return read_hdf5(archive.read("model.weights.h5"), budget, bytes(config).decode("utf-8"))
 
 
-def read_hdf5(data: memoryview, budget: Budget, config: str | None = None
-              ) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_hdf5(data: memoryview, budget: Budget, config: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(name → Tensor, metadata) of an .h5 or .weights.h5 file."""
     root, found = tree(data, budget)
     prefix = "model_weights/" if "model_weights" in found else ""
@@ -102,8 +106,11 @@ def config_layers(config: str, budget: Budget | None = None) -> list[dict[str, A
     if not isinstance(document, dict):
         raise WeightsError("the model's configuration is no JSON object")
     layers = typed_item(typed_item(document, "config", dict), "layers", list)
-    return [layer for layer in layers
-            if typed_item(layer, "class_name", str) and typed_item(typed_item(layer, "config", dict), "name", str)]
+    return [
+        layer
+        for layer in layers
+        if typed_item(layer, "class_name", str) and typed_item(typed_item(layer, "config", dict), "name", str)
+    ]
 
 
 def typed_item(value: Any, key: str, kind: type[T]) -> T:

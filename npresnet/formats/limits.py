@@ -12,16 +12,16 @@ import stat
 import sys
 from typing import Any, BinaryIO
 
-FLOOR = 16 * 2**20                          # bytes that a file of any size may take
-BYTES_PER_BYTE = 4                          # bytes for each byte of the file
-STEPS = 1_000_000                           # a step is about a microsecond of work
+FLOOR = 16 * 2**20  # bytes that a file of any size may take
+BYTES_PER_BYTE = 4  # bytes for each byte of the file
+STEPS = 1_000_000  # a step is about a microsecond of work
 STEPS_PER_BYTE = 1 / 64
-ARCHIVE_FLOOR = 640 * 2**20                 # an archive of images: CIFAR's largest has 186 MB and is read three times
-STEPS_PER_READ = 400                        # for each read from an archive: CIFAR's have ten members
+ARCHIVE_FLOOR = 640 * 2**20  # an archive of images: CIFAR's largest has 186 MB and is read three times
+STEPS_PER_READ = 400  # for each read from an archive: CIFAR's have ten members
 IMAGE_FLOOR, IMAGE_BYTES = 320 * 2**20, 100  # flat images pack well, photographs ten- to fortyfold
-PIXEL_BYTES = 8                             # Pillow keeps 4, and conversion to RGB makes a copy
-MAX_ASPECT_RATIO, LONG_SIDE = 128, 4096     # the ratio of sides of images longer than that: resizing multiplies by it
-PROBES = 384                                # probes of a dictionary's table in one step
+PIXEL_BYTES = 8  # Pillow keeps 4, and conversion to RGB makes a copy
+MAX_ASPECT_RATIO, LONG_SIDE = 128, 4096  # the ratio of sides of images longer than that: resizing multiplies by it
+PROBES = 384  # probes of a dictionary's table in one step
 STANDARD_INPUT = "-"
 
 
@@ -37,8 +37,9 @@ class Budget:
     error: type[Exception] = ValueError
     cure = ""
 
-    def __init__(self, file_bytes: int, max_bytes: int | None = None, *, floor: int = FLOOR,
-                 per_byte: int = BYTES_PER_BYTE):
+    def __init__(
+        self, file_bytes: int, max_bytes: int | None = None, *, floor: int = FLOOR, per_byte: int = BYTES_PER_BYTE
+    ):
         self.left = self.total = floor + per_byte * file_bytes if max_bytes is None else max_bytes
         self.steps = STEPS + int(file_bytes * STEPS_PER_BYTE)
 
@@ -46,8 +47,9 @@ class Budget:
         """Pay for bytes that are about to be allocated for ``what``."""
         if nbytes > self.left:
             count = f"{nbytes:,}" if nbytes < 2**63 else "more than 2⁶³"
-            raise self.error(f"{what} would take {count} bytes, past the bound of {self.total:,} for this file"
-                             + self.cure)
+            raise self.error(
+                f"{what} would take {count} bytes, past the bound of {self.total:,} for this file" + self.cure
+            )
         self.left -= nbytes
 
     def step(self, count: int = 1, what: str = "it") -> None:
@@ -80,10 +82,11 @@ def regular(path: Any, flags: int) -> int:
     """The descriptor of a regular file, for open(); a named pipe's opening does not wait for its writer."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):        # open() itself refuses a folder
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open() itself refuses a folder
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is a pipe or a device, not a regular file; pipe it in and give the name '-'",
-                      os.fspath(path))
+        raise OSError(
+            errno.EINVAL, "is a pipe or a device, not a regular file; pipe it in and give the name '-'", os.fspath(path)
+        )
     return descriptor
 
 

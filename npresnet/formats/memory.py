@@ -37,10 +37,10 @@ class Memory:
     def fill(self, file):
         digest, view, position = hashlib.sha256(), memoryview(self.pages), 0
         while position < len(view):
-            count = file.readinto(view[position:position + self.CHUNK])
+            count = file.readinto(view[position : position + self.CHUNK])
             if not count:
                 raise WeightsError(f"it was cut to {position:,} bytes while it was read; try again when it is complete")
-            digest.update(view[position:position + count])
+            digest.update(view[position : position + count])
             position += count
         return digest
 

@@ -19,8 +19,10 @@ from .stream import Budget, Stream
 from .tensors import DTYPES, KEY, MAX_DIMENSIONS, Storage, Tensor
 from .zip_archive import ZipArchive, is_plain
 
-HEADER = re.compile(r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
-                    r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n")
+HEADER = re.compile(
+    r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
+    r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
+)
 NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
 LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
 
@@ -39,8 +41,8 @@ def read_npz(archive: ZipArchive, budget: Budget) -> tuple[dict[str, Tensor], di
 
 def read_npy(data: memoryview, budget: Budget) -> Tensor | str:
     """A Tensor, or a string where the array is a single one."""
-    order, kind, size, fortran, shape = parse_header(Stream(data[:16 + 10_000]))
-    content = data[header_size(data):]
+    order, kind, size, fortran, shape = parse_header(Stream(data[: 16 + 10_000]))
+    content = data[header_size(data) :]
     if kind == "O":
         raise WeightsError("an array of Python objects is a pickle and is refused; save plain arrays")
     if kind == "U" and shape == () and int(size) * 4 == len(content):
@@ -89,8 +91,10 @@ def write_npz(file: BinaryIO, arrays: dict[str, np.ndarray], metadata: dict[str,
     entries = arrays | {name: np.array(text) for name, text in metadata.items()}
     outside = [name for name in entries if not is_plain(f"{name}.npy")]
     if outside:
-        raise WeightsError(f"{outside[0]!r} is no name in this container, where names are relative paths; rename it, "
-                           "or write .safetensors")
+        raise WeightsError(
+            f"{outside[0]!r} is no name in this container, where names are relative paths; rename it, "
+            "or write .safetensors"
+        )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in entries.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:

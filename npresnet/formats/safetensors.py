@@ -17,9 +17,22 @@ from .stream import Budget, Bytes, Stream, non_negative, parse_json
 from .tensors import MAX_DIMENSIONS, TORCH_NAMES, Storage, Tensor, itemsize
 
 MAX_HEADER = 100_000_000
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool",
-          "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
-          "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64"}
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "BOOL": "bool",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "C64": "complex64",
+}
 NAMES = {name: code for code, name in DTYPES.items()}
 
 
@@ -34,7 +47,7 @@ def read_safetensors(data: Bytes, budget: Budget) -> tuple[dict[str, Tensor], di
     metadata = header.pop("__metadata__", {})
     if type(metadata) is not dict or any(type(value) is not str for value in metadata.values()):
         raise WeightsError("__metadata__ must map strings to strings")
-    content, position, tensors = stream.data[stream.position:], 0, {}
+    content, position, tensors = stream.data[stream.position :], 0, {}
     for name, entry in sorted(header.items(), key=lambda item: span(*item)):
         begin, end = entry["data_offsets"]
         if begin != position:
@@ -51,8 +64,15 @@ def parse_header(text: memoryview, budget: Budget) -> dict[str, Any]:
     if text[:1] != b"{":
         raise WeightsError("the header does not start with '{'")
     budget.spend(4 * len(text), "the header, as text")
-    header = parse_json(bytes(text).decode("utf-8"), "the header", budget, object_pairs_hook=unique, parse_int=integer,
-                        parse_float=refuse_number, parse_constant=refuse_number)
+    header = parse_json(
+        bytes(text).decode("utf-8"),
+        "the header",
+        budget,
+        object_pairs_hook=unique,
+        parse_int=integer,
+        parse_float=refuse_number,
+        parse_constant=refuse_number,
+    )
     if type(header) is not dict:
         raise WeightsError("the header is no JSON object")
     return header

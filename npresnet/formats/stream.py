@@ -31,7 +31,7 @@ class Stream:
         end = self.position + count
         if count < 0 or end > len(self.data):
             raise WeightsError(f"truncated: {count:,} bytes wanted at offset {self.position:,} of {len(self.data):,}")
-        view = self.data[self.position:end]
+        view = self.data[self.position : end]
         self.position = end
         return view
 
@@ -47,7 +47,7 @@ class Stream:
 
     def line(self, limit: int = 1024) -> bytes:
         """The bytes up to the next newline, which is consumed and left out."""
-        window = bytes(self.data[self.position:self.position + limit])
+        window = bytes(self.data[self.position : self.position + limit])
         length = window.find(b"\n")
         if length < 0:
             raise WeightsError(f"no line ends within {limit} bytes of offset {self.position:,}")
@@ -68,7 +68,7 @@ def parse_json(text: str | bytes, what: str, budget: limits.Budget | None = None
     Every value stands behind one of ``[ { , :`` and takes at most 80 bytes of Python beside its text, an object's first
     member three times as much; a text takes up to four bytes a character.
     """
-    count: Any = text.count                                      # of bytes in bytes, of str in str
+    count: Any = text.count  # of bytes in bytes, of str in str
     marks = sum(map(count, (b"[", b"{", b",", b":") if isinstance(text, bytes) else "[{,:"))
     budget = Budget(len(text)) if budget is None else budget
     budget.spend(80 * marks + 4 * len(text), what)

@@ -15,10 +15,10 @@ def tar_members(data: Bytes) -> dict[str, memoryview]:
     """name → content, a view of ``data``."""
     stream, members = Stream(data), {}
     with error_context("tar"):
-        while any(header := bytes(stream.read(512))):            # 512 zeros end the archive
+        while any(header := bytes(stream.read(512))):  # 512 zeros end the archive
             name, kind, size = parse_header(header)
             content = stream.read(size)
-            stream.read(-size % 512)                             # files are padded to whole blocks
+            stream.read(-size % 512)  # files are padded to whole blocks
             if kind == b"x":
                 check_pax(bytes(content))
             elif kind not in (b"0", b"\0"):

@@ -16,14 +16,26 @@ from .stream import Budget, Bytes, non_negative
 from .unpickle.stack_machine import Buildable
 
 DTYPES = {  # torch's name → NumPy's code; bfloat16 has none and is read as the upper half of a float32
-    "float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "u2", "bool": "?",
-    "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1",
-    "uint64": "u8", "uint32": "u4", "uint16": "u2", "uint8": "u1", "complex64": "c8", "complex128": "c16",
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "u2",
+    "bool": "?",
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint64": "u8",
+    "uint32": "u4",
+    "uint16": "u2",
+    "uint8": "u1",
+    "complex64": "c8",
+    "complex128": "c16",
 }
 TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
 HALVES = ("float16", "bfloat16")
-MAX_DIMENSIONS = 32     # that the readers take
-KEY = "npresnet"        # under which a file of ours holds a text beside its arrays
+MAX_DIMENSIONS = 32  # that the readers take
+KEY = "npresnet"  # under which a file of ours holds a text beside its arrays
 
 
 def itemsize(dtype: str) -> int:
@@ -58,24 +70,26 @@ class Storage:
         if self.data is None or stop > self.numel:
             raise WeightsError(f"a view ends at element {stop:,} of a storage of {self.numel:,}")
         size = itemsize(self.dtype)
-        return self.data[offset * size:stop * size]
+        return self.data[offset * size : stop * size]
 
 
 class Tensor(Buildable):
     """value[i, j, …] = elements[offset + i·stride[0] + j·stride[1] + …] of a storage."""
 
-    def __init__(self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...],
-                 dtype: str | None = None):
+    def __init__(
+        self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: str | None = None
+    ):
         self.set(storage, offset, size, stride, dtype)
 
     @classmethod
     def contiguous(cls, storage: Storage, size: Iterable[int]) -> "Tensor":
         """The tensor of that size in C order from the storage's start."""
         size = tuple(size)
-        return cls(storage, 0, size, tuple(math.prod(size[i + 1:]) for i in range(len(size))))
+        return cls(storage, 0, size, tuple(math.prod(size[i + 1 :]) for i in range(len(size))))
 
-    def set(self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...],
-            dtype: str | None = None) -> None:
+    def set(
+        self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: str | None = None
+    ) -> None:
         """Take over what a file says, the types and signs checked."""
         if not isinstance(storage, Storage) or type(size) is not tuple or type(stride) is not tuple:
             raise WeightsError("a tensor must be made of a storage, a size and a stride")
@@ -91,11 +105,11 @@ class Tensor(Buildable):
         if type(state) is not tuple or len(state) not in (3, 4, 5):
             raise WeightsError("the state of a tensor must have three to five items")
         if len(state) == 4:
-            self.set(*state)                                     # storage, offset, size, stride
+            self.set(*state)  # storage, offset, size, stride
         elif len(state) == 5:
             if not isinstance(state[0], Tensor):
                 raise WeightsError(f"the data of a Parameter must be a tensor, not {quoted(state[0])}")
-            vars(self).update(vars(state[0]))                    # data, …
+            vars(self).update(vars(state[0]))  # data, …
 
     def address(self) -> int:
         """Where its storage's bytes start in this process's memory."""
@@ -109,7 +123,7 @@ class Tensor(Buildable):
         budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {quoted(str(self.size))}")
         view = self._view()
         if self.dtype == "bfloat16":
-            bits = view.astype(np.uint32, order="C")             # a bfloat16 is the upper half of a float32
+            bits = view.astype(np.uint32, order="C")  # a bfloat16 is the upper half of a float32
             bits <<= np.uint32(16)
             return bits.view(np.float32)
         if self.dtype == "bool":

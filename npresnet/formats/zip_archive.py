@@ -19,7 +19,7 @@ from .stream import Budget, Bytes
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 SIZES_FOLLOW = 0x0008  # the local header holds zeros, the sizes stand in the directory (and behind the data)
-ZIP64 = 0xFFFFFFFF     # the real number stands in a zip64 field
+ZIP64 = 0xFFFFFFFF  # the real number stands in a zip64 field
 
 
 class Member(NamedTuple):
@@ -29,7 +29,7 @@ class Member(NamedTuple):
     crc: int
     packed: int
     size: int
-    header: int   # where the local header starts
+    header: int  # where the local header starts
 
 
 class ZipArchive:
@@ -39,7 +39,7 @@ class ZipArchive:
         self.data, self.budget = memoryview(data), budget
         with error_context("zip directory"):
             start, count, end = find_directory(self.data)
-            budget.spend(1024 * count, "the directory")          # a Member and its places in two dicts
+            budget.spend(1024 * count, "the directory")  # a Member and its places in two dicts
             self.members: dict[str, Member] = {}
             for member in directory(self.data[start:end], count):
                 if not is_plain(member.name):
@@ -73,7 +73,7 @@ class ZipArchive:
             if name not in self.members:
                 raise WeightsError("not in the archive")
             member, start = self.members[name], self.starts[name]
-            packed = self.data[start:start + member.packed]
+            packed = self.data[start : start + member.packed]
             content = packed if member.method == STORED else self.inflate(packed, member)
             if len(content) != member.size:
                 raise WeightsError(f"holds {len(content):,} bytes, the directory says {member.size:,}")
@@ -99,12 +99,12 @@ def is_plain(name: str) -> bool:
 def find_directory(data: memoryview) -> tuple[int, int, int]:
     """(start, members, end) of the central directory: §4.3.16, or §4.3.14 and §4.3.15 for zip64."""
     end = len(data) - 22
-    if end < 0 or data[end:end + 4] != b"PK\5\6":
+    if end < 0 or data[end : end + 4] != b"PK\5\6":
         raise WeightsError("it does not end as a zip archive does; the file is truncated or has bytes behind its end")
     disk, first_disk, here, count, size, start, comment = struct.unpack_from("<4H2LH", data, end + 4)
-    if data[max(end - 20, 0):max(end - 16, 0)] == b"PK\6\7":
+    if data[max(end - 20, 0) : max(end - 16, 0)] == b"PK\6\7":
         record = struct.unpack_from("<LQL", data, end - 16)[1]
-        if record > end - 20 - 56 or data[record:record + 4] != b"PK\6\6":
+        if record > end - 20 - 56 or data[record : record + 4] != b"PK\6\6":
             raise WeightsError("the zip64 locator points nowhere")
         disk, first_disk, here, count, size, start = struct.unpack_from("<2L4Q", data, record + 16)
         end = record
@@ -119,8 +119,8 @@ def directory(data: memoryview, count: int) -> Iterator[Member]:
     for _ in range(count):
         fields = struct.unpack_from("<4s6H3L5H2L", data, position)
         signature, _, _, flags, method, _, _, crc, packed, size, n, m, k, _, _, _, header = fields
-        name = bytes(data[position + 46:position + 46 + n])
-        extra = data[position + 46 + n:position + 46 + n + m]
+        name = bytes(data[position + 46 : position + 46 + n])
+        extra = data[position + 46 + n : position + 46 + n + m]
         position += 46 + n + m + k
         if signature != b"PK\1\2" or position > len(data):
             raise WeightsError("an entry of the directory is damaged")
@@ -137,9 +137,9 @@ def with_zip64(values: list[int], extra: memoryview) -> list[int]:
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<2H", extra)
         if kind == 1:
-            wide = iter(struct.unpack_from(f"<{values.count(ZIP64)}Q", extra[4:4 + size]))
+            wide = iter(struct.unpack_from(f"<{values.count(ZIP64)}Q", extra[4 : 4 + size]))
             return [next(wide) if value == ZIP64 else value for value in values]
-        extra = extra[4 + size:]
+        extra = extra[4 + size :]
     raise WeightsError("a zip64 size is missing")
 
 
@@ -148,12 +148,16 @@ def data_start(data: memoryview, member: Member) -> int:
     with error_context(f"member {quoted(member.name)}"):
         fields = struct.unpack_from("<4s5H3L2H", data, member.header)
         signature, _, flags, method, _, _, crc, packed, size, n, m = fields
-        name = bytes(data[member.header + 30:member.header + 30 + n])
+        name = bytes(data[member.header + 30 : member.header + 30 + n])
         local = (crc, packed, size)
         if (ZIP64 in local[1:]) or (flags & SIZES_FOLLOW and not any(local)):
-            local = (member.crc, member.packed, member.size)     # they stand elsewhere
+            local = (member.crc, member.packed, member.size)  # they stand elsewhere
         if signature != b"PK\3\4" or (name, method, flags, local) != (
-                member.name.encode("utf-8"), member.method, member.flags, (member.crc, member.packed, member.size)):
+            member.name.encode("utf-8"),
+            member.method,
+            member.flags,
+            (member.crc, member.packed, member.size),
+        ):
             raise WeightsError("its two headers disagree")
         if member.flags & ENCRYPTED or member.method not in (STORED, DEFLATED):
             raise WeightsError("is encrypted or packed with a method other than deflate; save it again without")

@@ -17,10 +17,10 @@ from .. import nn
 from ..nn.layers import Function
 from ..nn.module import Model
 
-MOST = 4096                                    # of pixels or channels in an option: more is an accident or an attack
-DEEPEST = 8                                    # names in a path
-OPTIONAL = ("se", "softmax")                   # what a network or a block may do without
-NO_SCORES = ("built", "classes", "notes", "preprocessing", "training")    # attributes that no score depends on
+MOST = 4096  # of pixels or channels in an option: more is an accident or an attack
+DEEPEST = 8  # names in a path
+OPTIONAL = ("se", "softmax")  # what a network or a block may do without
+NO_SCORES = ("built", "classes", "notes", "preprocessing", "training")  # attributes that no score depends on
 
 
 def count(value: Any, least: int = 1) -> bool:
@@ -33,8 +33,11 @@ def size(value: Any, least: int = 1) -> bool:
 
 
 def padding(value: Any) -> bool:
-    return value == "same" or size(value, 0) or (type(value) is tuple and len(value) == 2
-                                                 and all(type(v) is tuple and size(v, 0) for v in value))
+    return (
+        value == "same"
+        or size(value, 0)
+        or (type(value) is tuple and len(value) == 2 and all(type(v) is tuple and size(v, 0) for v in value))
+    )
 
 
 def amount(value: Any) -> bool:
@@ -54,12 +57,19 @@ def channels(value: Any) -> bool:
 
 
 WINDOW = {"kernel": size, "stride": size, "padding": padding, "ceil_mode": flag}
-LAYERS: dict[type, dict[str, Any]] = {         # class → its options, and what each may be
+LAYERS: dict[type, dict[str, Any]] = {  # class → its options, and what each may be
     nn.Conv2d: {"stride": size, "padding": padding, "dilation": size, "groups": count},
     nn.BatchNorm2d: {"eps": amount, "momentum": fraction, "unbiased": flag, "frozen": flag},
-    nn.Linear: {}, nn.ReLU: {}, nn.Softmax: {}, nn.GlobalAvgPool2d: {}, nn.Identity: {}, nn.Sequential: {},
-    nn.MaxPool2d: {**WINDOW, "dilation": size}, nn.AvgPool2d: {**WINDOW, "count_include_pad": flag},
-    nn.ZeroPad2d: {"padding": padding}, nn.Subsample: {"stride": size},
+    nn.Linear: {},
+    nn.ReLU: {},
+    nn.Softmax: {},
+    nn.GlobalAvgPool2d: {},
+    nn.Identity: {},
+    nn.Sequential: {},
+    nn.MaxPool2d: {**WINDOW, "dilation": size},
+    nn.AvgPool2d: {**WINDOW, "count_include_pad": flag},
+    nn.ZeroPad2d: {"padding": padding},
+    nn.Subsample: {"stride": size},
     nn.ZeroPadChannels: {"before": channels, "after": channels},
 }
 CLASSES = {kind.__name__: kind for kind in LAYERS}
@@ -90,10 +100,10 @@ def alike(part: nn.Module, reference: nn.Module | None) -> bool:
     """Whether they are one layer, apart from what stands inside them."""
     if reference is None or type(part) is not type(reference):
         return False
-    if type(part) is nn.Sequential:                              # parts may go, or come at the end
+    if type(part) is nn.Sequential:  # parts may go, or come at the end
         ours, theirs = list(part.children()), reference.children()
         kept = [name for name in theirs if name in ours]
-        return ours[:len(kept)] == kept
+        return ours[: len(kept)] == kept
     if type(part) in LAYERS:
         return options_of(part) == options_of(reference) and sizes_of(part) == sizes_of(reference)
     return details_of(part) == details_of(reference) and part.children().keys() <= vars(reference).keys()
@@ -112,14 +122,18 @@ def entry_of(part: nn.Module, path: str) -> dict[str, Any]:
 
 
 def arrays_of(kind: type) -> tuple[str, ...]:
-    return {nn.Conv2d: ("weight",), nn.Linear: ("weight",),
-            nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}.get(kind, ())
+    return {
+        nn.Conv2d: ("weight",),
+        nn.Linear: ("weight",),
+        nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+    }.get(kind, ())
 
 
 def sizes_of(layer: nn.Module) -> dict[str, tuple[int, ...]]:
     """name → shape of a layer's own arrays."""
-    return {name: array.value.shape for name, array in vars(layer).items()
-            if isinstance(array, (nn.Parameter, nn.Buffer))}
+    return {
+        name: array.value.shape for name, array in vars(layer).items() if isinstance(array, (nn.Parameter, nn.Buffer))
+    }
 
 
 def options_of(layer: nn.Module) -> dict[str, Any]:
@@ -169,8 +183,13 @@ def apply(model: Model, entries: Iterable[Any], shapes: Mapping[str, tuple[int, 
 
 
 def is_entry(entry: Any) -> bool:
-    return (type(entry) is dict and entry.keys() == {"path", "class", "options"} and type(entry["path"]) is str
-            and type(entry["class"]) in (str, type(None)) and type(entry["options"]) is dict)
+    return (
+        type(entry) is dict
+        and entry.keys() == {"path", "class", "options"}
+        and type(entry["path"]) is str
+        and type(entry["class"]) in (str, type(None))
+        and type(entry["options"]) is dict
+    )
 
 
 def layer_of(entry: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:

@@ -17,8 +17,15 @@ class CifarResNet(Classifier):
 
     unread = frozenset({"stem", "stem_width", "stem_bias", "pool", "bare_bias", "stride_in"})
 
-    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int = 10,
-                 in_channels: int = 3, width: int = 16):
+    def __init__(
+        self,
+        dialect: Dialect,
+        block: Block,
+        depths: tuple[int, ...],
+        num_classes: int = 10,
+        in_channels: int = 3,
+        width: int = 16,
+    ):
         self.conv1 = dialect.conv(in_channels, width, 3)
         self.bn1 = dialect.norm(width)
         self.relu = ReLU()

@@ -18,18 +18,18 @@ class Classifier(Chain):
 
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
-    final_norm = False            # whether a batch norm follows the last block
+    final_norm = False  # whether a batch norm follows the last block
 
-    built: Spec                         # set by build(), as are
-    preprocessing: Any                  # a preset's name, or a Preprocessing
-    classes: Sequence[str] | None       # the names of the classes, None until weights bring some
-    notes: list[str]                    # what a file left open (set by load_model)
+    built: Spec  # set by build(), as are
+    preprocessing: Any  # a preset's name, or a Preprocessing
+    classes: Sequence[str] | None  # the names of the classes, None until weights bring some
+    notes: list[str]  # what a file left open (set by load_model)
 
     conv1: Module
-    layer1: Any                         # the stages
+    layer1: Any  # the stages
     layer2: Any
     layer3: Any
-    fc: Any                             # a Linear, or what was put in its place
+    fc: Any  # a Linear, or what was put in its place
     softmax: Module | None
 
     @property

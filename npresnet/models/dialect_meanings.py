@@ -2,23 +2,23 @@
 
 MEANING = {
     "stride_on": "which convolution of a bottleneck halves the image: the 3×3 reads every pixel before half of "
-                 "the rows and columns go; a strided 1×1 never reads three of four.  The same weights fit, and give "
-                 "other numbers.  With the 3×3 the first convolution works on four times as many pixels: more MACs.",
+    "the rows and columns go; a strided 1×1 never reads three of four.  The same weights fit, and give "
+    "other numbers.  With the 3×3 the first convolution works on four times as many pixels: more MACs.",
     "shortcut": "how a shortcut changes shape: A adds zero channels, B projects with a 1×1 convolution where it must, "
-                "B-leading also at the start of the first stage, C in every block.",
+    "B-leading also at the start of the first stage, C in every block.",
     "conv_bias": "whether a convolution before a batch norm adds a bias.  Batch norm subtracts the mean, so that in "
-                 "training it cancels; running means include it, so that dropping it afterwards shifts everything.",
+    "training it cancels; running means include it, so that dropping it afterwards shifts everything.",
     "eps": "what is added to every variance before its root.  Small, but it enters every one of the batch norms.",
     "momentum": "the weight of a new batch in the running statistics (Keras calls 1 − this momentum).  Only training "
-                "sees it.",
+    "sees it.",
     "unbiased": "whether the running variance is corrected by m/(m−1).  Only training sees it.",
     "padding": "how borders are filled: explicit padding is the same on all sides, 'same' puts the odd pixel at the "
-               "bottom and right, so that a strided window starts one pixel later.",
+    "bottom and right, so that a strided window starts one pixel later.",
     "stem": "what comes first: one 7×7 convolution, three 3×3 (deep), pooling before the batch norm, or no batch norm.",
     "stem_width": "the channels of a deep stem's first convolutions.",
     "stem_bias": "whether the very first convolution adds a bias.",
     "pool": "how the stem's max-pooling meets the border: padded with −∞ on all sides, with zeros (which win over "
-            "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'.",
+    "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'.",
     "avg_down": "whether a strided shortcut averages 2×2 pixels or leaves three of four out.",
     "squeeze": "whether each branch ends in a gate that scales its channels by what it sees in their means.",
     "relu_before_sum": "whether a bottleneck's branch passes a ReLU before the addition, so that it can only add.",

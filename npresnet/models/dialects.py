@@ -33,7 +33,7 @@ from ..nn import (
 )
 from .squeeze import SqueezeExcite
 
-SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")   # details that the scores do not depend on
+SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")  # details that the scores do not depend on
 CHOICES = {
     "stride_on": ("3x3", "1x1"),
     "stride_in": ("first", "last"),
@@ -54,10 +54,12 @@ class Kind(NamedTuple):
 FLAG = Kind(lambda value: type(value) is bool, "True or False")
 SHARE = Kind(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
 KINDS = {
-    "eps": SHARE, "momentum": SHARE,
+    "eps": SHARE,
+    "momentum": SHARE,
     "stem_width": Kind(lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
-    **dict.fromkeys(("conv_bias", "unbiased", "stem_bias", "avg_down", "squeeze", "relu_before_sum", "bare_bias",
-                     "softmax"), FLAG),
+    **dict.fromkeys(
+        ("conv_bias", "unbiased", "stem_bias", "avg_down", "squeeze", "relu_before_sum", "bare_bias", "softmax"), FLAG
+    ),
 }
 
 
@@ -66,25 +68,25 @@ class Dialect:
     """How one published implementation builds its layers.  The defaults are torchvision's."""
 
     name: str = "torchvision"
-    stride_on: str = "3x3"        # what downsamples in a bottleneck: the "3x3" ("v1.5") or the first "1x1" (v1)
-    shortcut: str = "B"           # "A" centred zeros, "A-appended", "B" projection where shapes change,
-                                  # "B-leading" also in a stage's first block, "C" everywhere
-    conv_bias: bool = False       # convolutions before a batch norm have a bias
-    eps: float = 1e-5             # added to every variance
-    momentum: float = 0.1         # weight of the new batch in the running statistics (Keras writes 1 − momentum)
-    unbiased: bool = True         # the running variance is m/(m−1) times the batch's
-    padding: str = "explicit"     # "explicit" k//2 on every side, or TensorFlow's "same"
-    stem: str = "7x7"             # "7x7"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
-    stem_width: int = 32          # channels of a deep stem's first two convolutions; the third has twice as many
-    stem_bias: bool = False       # the stem's convolution has a bias, whatever the others have
-    pool: str = "padded"          # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"
-    avg_down: bool = False        # a strided projection averages 2×2 pixels instead of leaving three of four out
-    squeeze: bool = False         # a squeeze-and-excitation gate ends each residual branch
-    relu_before_sum: bool = False # a bottleneck's branch ends in a ReLU of its own
-    bare_bias: bool = False       # in pre-activation nets, convolutions that feed no batch norm have a bias
-    stride_in: str = "first"      # in pre-activation nets, the block of a stage that downsamples
-    softmax: bool = False         # the network ends in probabilities; model.logits(x) gives the scores before
-    preprocessing: str = ""       # the preset its weights were trained with, where it is not the model's usual one
+    stride_on: str = "3x3"  # what downsamples in a bottleneck: the "3x3" ("v1.5") or the first "1x1" (v1)
+    shortcut: str = "B"  # "A" centred zeros, "A-appended", "B" projection where shapes change,
+    # "B-leading" also in a stage's first block, "C" everywhere
+    conv_bias: bool = False  # convolutions before a batch norm have a bias
+    eps: float = 1e-5  # added to every variance
+    momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
+    unbiased: bool = True  # the running variance is m/(m−1) times the batch's
+    padding: str = "explicit"  # "explicit" k//2 on every side, or TensorFlow's "same"
+    stem: str = "7x7"  # "7x7"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
+    stem_width: int = 32  # channels of a deep stem's first two convolutions; the third has twice as many
+    stem_bias: bool = False  # the stem's convolution has a bias, whatever the others have
+    pool: str = "padded"  # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"
+    avg_down: bool = False  # a strided projection averages 2×2 pixels instead of leaving three of four out
+    squeeze: bool = False  # a squeeze-and-excitation gate ends each residual branch
+    relu_before_sum: bool = False  # a bottleneck's branch ends in a ReLU of its own
+    bare_bias: bool = False  # in pre-activation nets, convolutions that feed no batch norm have a bias
+    stride_in: str = "first"  # in pre-activation nets, the block of a stage that downsamples
+    softmax: bool = False  # the network ends in probabilities; model.logits(x) gives the scores before
+    preprocessing: str = ""  # the preset its weights were trained with, where it is not the model's usual one
 
     def __post_init__(self):
         for field, allowed in CHOICES.items():
@@ -96,8 +98,9 @@ class Dialect:
 
     # -- layers ----------------------------------------------------------------------------------
 
-    def conv(self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1,
-             bias: bool | None = None) -> Conv2d:
+    def conv(
+        self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool | None = None
+    ) -> Conv2d:
         """A convolution padded so that it keeps the size of an image at stride 1."""
         padding = "same" if self.padding == "same" else kernel // 2
         bias = self.conv_bias if bias is None else bias
@@ -112,12 +115,18 @@ class Dialect:
         if self.stem != "deep":
             bias = self.bare_bias if self.stem == "bare" else self.conv_bias
             return self.conv(channels, filters, 7, 2, bias=bias or self.stem_bias), filters
-        return Sequential(self.conv(channels, width, 3, 2), self.norm(width), ReLU(),
-                          self.conv(width, width, 3), self.norm(width), ReLU(),
-                          self.conv(width, 2 * width, 3)), 2 * width
+        return Sequential(
+            self.conv(channels, width, 3, 2),
+            self.norm(width),
+            ReLU(),
+            self.conv(width, width, 3),
+            self.norm(width),
+            ReLU(),
+            self.conv(width, 2 * width, 3),
+        ), 2 * width
 
     def stem_pool(self) -> Module:
-        if self.pool == "zeros":      # of a signed image, a 0 may win where −∞ never does
+        if self.pool == "zeros":  # of a signed image, a 0 may win where −∞ never does
             return Sequential(ZeroPad2d(padding=1), MaxPool2d(3, stride=2))
         padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
         return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
@@ -138,8 +147,10 @@ class Dialect:
         if not self.shortcut.startswith("A"):
             return self.projection(channels, out, stride)
         if out < channels:
-            raise ValueError(f"shortcut={self.shortcut!r} adds zero channels and cannot go from {channels} to {out}, "
-                             "as after a wide deep stem; use shortcut='B', or a smaller stem_width")
+            raise ValueError(
+                f"shortcut={self.shortcut!r} adds zero channels and cannot go from {channels} to {out}, "
+                "as after a wide deep stem; use shortcut='B', or a smaller stem_width"
+            )
         before = (out - channels) // 2 if self.shortcut == "A" else 0
         return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
 
@@ -161,4 +172,3 @@ class Dialect:
         if unknown:
             raise ValueError(f"unknown option(s) {', '.join(unknown)}; known: {', '.join(known)}")
         return replace(self, **options)
-

@@ -24,10 +24,10 @@ from .structure import Structure
 class Entry:
     """One name of the family: its builder, its usual classes and preprocessing, and its own defaults."""
 
-    build: partial[Any]             # of a Classifier: called with a dialect, num_classes and in_channels
+    build: partial[Any]  # of a Classifier: called with a dialect, num_classes and in_channels
     num_classes: int
     preprocessing: str
-    structure: Structure            # by which its arrays are recognised
+    structure: Structure  # by which its arrays are recognised
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def unread(self) -> frozenset[str]:
@@ -37,8 +37,9 @@ class Entry:
 
 
 def _imagenet(net, block, depths, **options):
-    structure = Structure(depths, block.expansion, options.get("groups", 1), options.get("base_width", 64),
-                          final_norm=net.final_norm)
+    structure = Structure(
+        depths, block.expansion, options.get("groups", 1), options.get("base_width", 64), final_norm=net.final_norm
+    )
     return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1", structure)
 
 
@@ -49,7 +50,7 @@ def _cifar(net, block, n, **defaults):
 
 
 FAMILY: dict[str, Entry] = {
-    "resnet18": _imagenet(ResNet, BasicBlock, (2, 2, 2, 2)),                             # [R1] Table 1
+    "resnet18": _imagenet(ResNet, BasicBlock, (2, 2, 2, 2)),  # [R1] Table 1
     "resnet34": _imagenet(ResNet, BasicBlock, (3, 4, 6, 3)),
     "resnet50": _imagenet(ResNet, Bottleneck, (3, 4, 6, 3)),
     "resnet101": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3)),
@@ -67,11 +68,13 @@ FAMILY: dict[str, Entry] = {
     "preresnet101": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 23, 3), imagenet=True),
     "preresnet152": _imagenet(PreActResNet, PreActBottleneck, (3, 8, 36, 3), imagenet=True),
     "preresnet200": _imagenet(PreActResNet, PreActBottleneck, (3, 24, 36, 3), imagenet=True),
-    **{f"resnet{d}": _cifar(CifarResNet, BasicBlock, (d - 2) // 6, shortcut="A")         # [R1] §4.2: 6n + 2
-       for d in (20, 32, 44, 56, 110, 1202)},
+    **{
+        f"resnet{d}": _cifar(CifarResNet, BasicBlock, (d - 2) // 6, shortcut="A")  # [R1] §4.2: 6n + 2
+        for d in (20, 32, 44, 56, 110, 1202)
+    },
     **{f"plain{d}": _cifar(CifarResNet, PlainBlock, (d - 2) // 6) for d in (20, 32, 44, 56, 110)},
-    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18),                          # [R2] §3.1: 6n + 2
-    "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18),                          #            9n + 2
+    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18),  # [R2] §3.1: 6n + 2
+    "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18),  #            9n + 2
     "preresnet1001": _cifar(PreActResNet, PreActBottleneck, 111),
 }
 
@@ -81,8 +84,9 @@ def list_models() -> list[str]:
     return list(FAMILY)
 
 
-def build(name: str, num_classes: int | None = None, *, in_channels: int = 3, dialect: str = "torchvision",
-          **options: Any) -> Classifier:
+def build(
+    name: str, num_classes: int | None = None, *, in_channels: int = 3, dialect: str = "torchvision", **options: Any
+) -> Classifier:
     """The model ``name`` with all weights zero, in eval mode.
 
     ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`).
@@ -101,21 +105,29 @@ def build(name: str, num_classes: int | None = None, *, in_channels: int = 3, di
     return model
 
 
-def rebuild(spec: Spec, shapes: Mapping[str, tuple[int, ...]], changes: Iterable[Any] = (),
-            frozen: Iterable[str] = ()) -> Classifier:
+def rebuild(
+    spec: Spec, shapes: Mapping[str, tuple[int, ...]], changes: Iterable[Any] = (), frozen: Iterable[str] = ()
+) -> Classifier:
     """The model that ``spec`` and a list of changed layers describe, with all weights zero, in eval mode.
 
     ``shapes`` (key → shape) are those of the arrays it will be given, ``frozen`` the keys of parameters that do not
     learn.  Raises ValueError where the list does not describe such a network (see changes.py).
     """
     head, stem = shapes.get("fc.weight"), shapes.get("conv1.weight") or shapes.get("conv1.0.weight")
-    model = build(spec.name, head[0] if head else 1, in_channels=stem[1] if stem and len(stem) > 1 else 1,
-                  dialect=spec.dialect, **spec.options)          # the sizes of the arrays, not those of the spec
+    model = build(
+        spec.name,
+        head[0] if head else 1,
+        in_channels=stem[1] if stem and len(stem) > 1 else 1,
+        dialect=spec.dialect,
+        **spec.options,
+    )  # the sizes of the arrays, not those of the spec
     model.spec = spec
     apply(model, changes, shapes)
     if model.spec != spec:
-        raise ValueError(f"the arrays are of {model.spec.num_classes} classes and {model.spec.in_channels} channels, "
-                         f"not of {spec.num_classes} and {spec.in_channels}")
+        raise ValueError(
+            f"the arrays are of {model.spec.num_classes} classes and {model.spec.in_channels} channels, "
+            f"not of {spec.num_classes} and {spec.in_channels}"
+        )
     parameters = dict(model.named_parameters())
     unknown = [key for key in frozen if key not in parameters]
     if unknown:
@@ -152,7 +164,11 @@ def find(name: str) -> Entry:
     """The entry of a model's name; raises ValueError, suggesting others, where there is none."""
     if not isinstance(name, str) or name not in FAMILY:
         from difflib import get_close_matches
+
         close = get_close_matches(str(name), FAMILY, n=3)
-        raise ValueError(f"unknown model {name!r}; " + (f"did you mean {' or '.join(close)}? " if close else "")
-                         + "list_models() names them all")
+        raise ValueError(
+            f"unknown model {name!r}; "
+            + (f"did you mean {' or '.join(close)}? " if close else "")
+            + "list_models() names them all"
+        )
     return FAMILY[name]

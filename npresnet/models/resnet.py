@@ -11,7 +11,7 @@ from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, ReLU, Resi
 from .classifier import Classifier
 from .dialects import Dialect
 
-Block = Any             # a class of blocks, called with (dialect, channels, width, stride, leading)
+Block = Any  # a class of blocks, called with (dialect, channels, width, stride, leading)
 
 
 class BasicBlock(Chain):
@@ -35,7 +35,7 @@ class BasicBlock(Chain):
     def layers(self) -> tuple[Module, ...]:
         gate = [self.se] if self.se else []
         branch = Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2, *gate)
-        return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
+        return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
 class Bottleneck(Chain):
@@ -48,8 +48,16 @@ class Bottleneck(Chain):
 
     expansion = 4
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
-                 groups: int = 1, base_width: int = 64):
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        groups: int = 1,
+        base_width: int = 64,
+    ):
         inner, out = width * base_width // 64 * groups, width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
@@ -70,9 +78,10 @@ class Bottleneck(Chain):
     def layers(self) -> tuple[Module, ...]:
         last = [self.relu] if self.relu_before_sum else []
         gate = [self.se] if self.se else []
-        branch = Sequential(self.conv1, self.bn1, self.relu,
-                            self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *last, *gate)
-        return Residual(branch, self.downsample), self.relu                  # y = σ(F(x) + S(x))
+        branch = Sequential(
+            self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *last, *gate
+        )
+        return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
 class ResNet(Classifier):
@@ -83,14 +92,22 @@ class ResNet(Classifier):
 
     layer4: Any
 
-    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int = 1000,
-                 in_channels: int = 3, width: int = 64, **block_options: Any):
-        self.conv1, channels = dialect.stem_conv(in_channels, width)                     # conv1
+    def __init__(
+        self,
+        dialect: Dialect,
+        block: Block,
+        depths: tuple[int, ...],
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        width: int = 64,
+        **block_options: Any,
+    ):
+        self.conv1, channels = dialect.stem_conv(in_channels, width)  # conv1
         self.bn1 = dialect.norm(channels)
         self.relu = ReLU()
         self.maxpool = dialect.stem_pool()
         self.pool_first = dialect.stem == "pool-first"
-        add_stages(self, block, dialect, channels, depths, width, **block_options)       # conv2_x … conv5_x
+        add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(8 * width * block.expansion, num_classes)
         self.finish(dialect)
@@ -101,8 +118,16 @@ class ResNet(Classifier):
         return *stem, self.layer1, self.layer2, self.layer3, self.layer4, self.avgpool, self.fc
 
 
-def add_stages(model: Module, block: Block, dialect: Dialect, channels: int, depths: tuple[int, ...], width: int,
-               first: dict[str, Any] | None = None, **block_options: Any) -> None:
+def add_stages(
+    model: Module,
+    block: Block,
+    dialect: Dialect,
+    channels: int,
+    depths: tuple[int, ...],
+    width: int,
+    first: dict[str, Any] | None = None,
+    **block_options: Any,
+) -> None:
     """Assign layer1, layer2, …: each stage after the first halves the image and doubles the width.
 
     ``first`` holds options of the very first block alone.  Where a dialect downsamples in the last block of a stage,

@@ -52,8 +52,15 @@ class PreActBasicBlock(PreActivation):
 
     expansion = 1
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
-                 head: str | None = None):
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        head: str | None = None,
+    ):
         super().__init__(dialect, channels, width, stride, head)
         self.conv1 = dialect.conv(channels, width, 3, stride)
         self.bn2 = dialect.norm(width)
@@ -68,8 +75,15 @@ class PreActBottleneck(PreActivation):
 
     expansion = 4
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False,
-                 head: str | None = None):
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        head: str | None = None,
+    ):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
@@ -96,8 +110,16 @@ class PreActResNet(Classifier):
 
     layer4: Any
 
-    def __init__(self, dialect: Dialect, block: Block, depths: tuple[int, ...], num_classes: int,
-                 in_channels: int = 3, imagenet: bool = False, width: int | None = None):
+    def __init__(
+        self,
+        dialect: Dialect,
+        block: Block,
+        depths: tuple[int, ...],
+        num_classes: int,
+        in_channels: int = 3,
+        imagenet: bool = False,
+        width: int | None = None,
+    ):
         width = width or (64 if imagenet else 16)
         self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
         if imagenet:

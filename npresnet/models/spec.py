@@ -13,7 +13,7 @@ class Spec:
     num_classes: int
     in_channels: int = 3
     dialect: str = "torchvision"
-    options: dict[str, Any] = field(default_factory=dict)    # the dialect's details that were changed
+    options: dict[str, Any] = field(default_factory=dict)  # the dialect's details that were changed
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

@@ -20,7 +20,25 @@ from .layers import (
 from .module import Buffer, Module, Parameter
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "Buffer", "Chain", "Conv2d", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d",
-    "Module", "Parameter", "ReLU", "Residual", "Sequential", "Softmax", "Subsample", "ZeroPad2d", "ZeroPadChannels",
-    "freeze_batch_norm", "initialize", "zero_last_gamma",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Buffer",
+    "Chain",
+    "Conv2d",
+    "GlobalAvgPool2d",
+    "Identity",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "Softmax",
+    "Subsample",
+    "ZeroPad2d",
+    "ZeroPadChannels",
+    "freeze_batch_norm",
+    "initialize",
+    "zero_last_gamma",
 ]

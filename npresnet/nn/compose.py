@@ -40,11 +40,11 @@ class Chain(Module):
         pullbacks, wanted = [], input_grad
         for layer in self.fused(self.layers()):
             x, pullback = record(layer, x, wanted)
-            wanted = wanted or layer.trainable               # later layers must return their dx
+            wanted = wanted or layer.trainable  # later layers must return their dx
             pullbacks.append(pullback)
 
         def pullback(dy):
-            while pullbacks:                                 # popping frees what a part saved once it is used
+            while pullbacks:  # popping frees what a part saved once it is used
                 dy = pullbacks.pop()(dy)
             return dy if input_grad else None
 
@@ -60,7 +60,7 @@ class Chain(Module):
         """This chain without a softmax at its end."""
         parts: list[Module] = [self]
         while parts and (inner := inside(parts[-1])) is not None:
-            parts[-1:] = inner                               # the last layer of the last chain
+            parts[-1:] = inner  # the last layer of the last chain
         return Sequential(*parts[:-1]) if parts and parts[-1].after_scores else self
 
 

@@ -22,7 +22,7 @@ from .module import Module
 class Fused(Chain):
     """Neighbours as a chain of their own: one op where ``supports(x)``, else one layer after the other."""
 
-    fused = staticmethod(lambda layers: layers)              # they are joined already
+    fused = staticmethod(lambda layers: layers)  # they are joined already
 
     def supports(self, x: Array) -> bool:
         """Whether the one op computes what the layers compute, in fewer passes over x."""
@@ -63,8 +63,13 @@ class NormReLUConv(Fused):
 
     def run_fused(self, x: Array, input_grad: bool) -> tuple[Array, Pullback]:
         norm, conv = self.norm_relu.norm, self.conv
-        return norm.by_batch(ops.batch_norm_relu_conv2d, x, input_grad=input_grad, **conv.window(x),
-                             after={"w": conv.weight, "b": conv.bias})
+        return norm.by_batch(
+            ops.batch_norm_relu_conv2d,
+            x,
+            input_grad=input_grad,
+            **conv.window(x),
+            after={"w": conv.weight, "b": conv.bias},
+        )
 
 
 class ResidualReLU(Fused):
@@ -97,7 +102,7 @@ def uses_batch(layer: Module | None) -> bool:
     return type(layer) is BatchNorm2d and layer.uses_batch_statistics
 
 
-RULES: dict[tuple[type, ...], Callable[..., Fused]] = {     # the first rule that fits is used
+RULES: dict[tuple[type, ...], Callable[..., Fused]] = {  # the first rule that fits is used
     (BatchNorm2d, ReLU, Conv2d): NormReLUConv,
     (BatchNorm2d, ReLU): NormReLU,
     (Residual, ReLU): ResidualReLU,
@@ -109,7 +114,7 @@ def groups(kinds: tuple[type, ...]) -> tuple[tuple[Callable[..., Fused] | None, 
     """(class of the fused op, slice of layers that it replaces), in order; None for a layer that stays by itself."""
     found, start = [], 0
     while start < len(kinds):
-        rule = next((rule for rule in RULES if kinds[start:start + len(rule)] == rule), kinds[start:start + 1])
+        rule = next((rule for rule in RULES if kinds[start : start + len(rule)] == rule), kinds[start : start + 1])
         found.append((RULES.get(rule), slice(start, start + len(rule))))
         start += len(rule)
     return tuple(found)

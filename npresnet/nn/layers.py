@@ -23,10 +23,27 @@ class Conv2d(Module):
     may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
     """
 
-    def __init__(self, channels: int, filters: int, kernel: IntOrPair, stride: IntOrPair = 1,
-                 padding: Padding | Same = 0, dilation: IntOrPair = 1, groups: int = 1, bias: bool = False):
-        rules.arguments(channels=channels, filters=filters, kernel=kernel, stride=stride, dilation=dilation,
-                        groups=groups, bias=bias, **_unless_same(padding))
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: Padding | Same = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ):
+        rules.arguments(
+            channels=channels,
+            filters=filters,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            **_unless_same(padding),
+        )
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.dilation, self.groups = stride, dilation, groups
@@ -98,16 +115,24 @@ class BatchNorm2d(Module):
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a batch norm")
-        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize    # 16-bit images, float32 statistics
+        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize  # 16-bit images, float32 statistics
         if self.uses_batch_statistics:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
-        y, op_pullback = op(x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value,
-                            eps=self.eps)
+        y, op_pullback = op(
+            x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value, eps=self.eps
+        )
         return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
-    def by_batch(self, op: Callable[..., Any], x: Array, *others: Array, input_grad: bool = True,
-                 after: Mapping[str, Parameter | None] | None = None, **static: Any) -> tuple[Array, Pullback]:
+    def by_batch(
+        self,
+        op: Callable[..., Any],
+        x: Array,
+        *others: Array,
+        input_grad: bool = True,
+        after: Mapping[str, Parameter | None] | None = None,
+        **static: Any,
+    ) -> tuple[Array, Pullback]:
         """Run ``op``: batch_norm_train, or a fused op that also computes the layers after it.
 
         ``others`` are the fused op's further arrays; ``after`` holds the parameters of those layers by the op's names.
@@ -124,8 +149,13 @@ class BatchNorm2d(Module):
         seen = array_namespace(seen).asarray(seen + 1)
         momentum = (1 / seen).astype(mean.dtype) if self.momentum is None else self.momentum
         self.running_mean.value, self.running_var.value = ops.moving_statistics(
-            self.running_mean.value, self.running_var.value, mean, var, momentum=momentum,
-            correction=m / (m - 1) if self.unbiased else 1.0)
+            self.running_mean.value,
+            self.running_var.value,
+            mean,
+            var,
+            momentum=momentum,
+            correction=m / (m - 1) if self.unbiased else 1.0,
+        )
         self.num_batches_tracked.value = seen
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
@@ -168,10 +198,10 @@ class Linear(Module):
 class Function(Module):
     """An op without weights, its static arguments fixed."""
 
-    op: Callable[..., Any]      # in a subclass: staticmethod(the op)
+    op: Callable[..., Any]  # in a subclass: staticmethod(the op)
 
     def __init__(self, **static: Any):
-        signature(self.op).bind(None, **static)                 # a TypeError names what is missing or unknown
+        signature(self.op).bind(None, **static)  # a TypeError names what is missing or unknown
         rules.arguments(**static)
         self.static: dict[str, Any] = static
 
@@ -230,8 +260,9 @@ class Pool(Function):
         if _unless_same(self.static["padding"]):
             return self.static
         check.images(x, "a pool")
-        padding = ops.same_padding(x.shape[2:], self.static["kernel"], self.static["stride"],
-                                   self.static.get("dilation", 1))
+        padding = ops.same_padding(
+            x.shape[2:], self.static["kernel"], self.static["stride"], self.static.get("dilation", 1)
+        )
         return {**self.static, "padding": padding}
 
     def output_shape(self, x: Array) -> tuple[int, ...]:

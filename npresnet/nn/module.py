@@ -62,7 +62,7 @@ class Module:
     """
 
     training: bool = False
-    after_scores = False        # whether this layer, last in a model, turns scores into probabilities
+    after_scores = False  # whether this layer, last in a model, turns scores into probabilities
 
     def __call__(self, x: Array) -> Array:
         return self.vjp(x)[0]
@@ -186,7 +186,7 @@ class Module:
         """A new module with ``f(array)`` in the place of every array; gradients are left behind."""
         arrays = {id(array.value): array.value for _, array in self.named_arrays()}
         gradients = {id(parameter.grad): None for parameter in self.parameters()}
-        new = deepcopy(self, gradients | arrays)       # deepcopy takes what it finds there instead of copying
+        new = deepcopy(self, gradients | arrays)  # deepcopy takes what it finds there instead of copying
         for array in {id(array): array for _, array in new.named_arrays()}.values():
             array.value = f(array.value)
         return new
@@ -228,10 +228,16 @@ class Module:
         unexpected = [key for key in state if key not in ours]
         problems = [f"missing     {key}" for key in missing if strict]
         problems += [f"unexpected  {key}" for key in unexpected if strict]
-        problems += [f"shape       {key}: the model has {ours[key].value.shape}, the state {np.shape(array)}"
-                     for key, array in given.items() if np.shape(array) != ours[key].value.shape]
-        problems += [f"dtype       {key}: {array.dtype} holds no real numbers"
-                     for key, array in given.items() if not real(array.dtype)]
+        problems += [
+            f"shape       {key}: the model has {ours[key].value.shape}, the state {np.shape(array)}"
+            for key, array in given.items()
+            if np.shape(array) != ours[key].value.shape
+        ]
+        problems += [
+            f"dtype       {key}: {array.dtype} holds no real numbers"
+            for key, array in given.items()
+            if not real(array.dtype)
+        ]
         if problems:
             raise ValueError(f"{len(problems)} key(s) do not fit:\n  " + "\n  ".join(problems))
         olds = {key: ours[key].value for key in given}
@@ -248,8 +254,10 @@ def as_array(value: Any, key: str) -> Array:
     try:
         return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
     except (RuntimeError, TypeError, ValueError):
-        raise TypeError(f"{key} is a {type(value).__name__} that NumPy cannot read; detach it, move it to the CPU and "
-                        "convert it to float32") from None
+        raise TypeError(
+            f"{key} is a {type(value).__name__} that NumPy cannot read; detach it, move it to the CPU and "
+            "convert it to float32"
+        ) from None
 
 
 def real(dtype: np.dtype) -> bool:
@@ -271,7 +279,7 @@ def layer_pullback(op_pullback: Pullback, input_grad: bool, **parameters: Parame
         for name, grad in zip(parameters, grads):
             if name in wanted:
                 wanted[name].accumulate(grad)
-        others = grads[len(parameters):]
+        others = grads[len(parameters) :]
         return (dx, *others) if others else dx
 
     return once(pullback)

@@ -19,7 +19,7 @@ class Visitor:
     """
 
     def __init__(self, model: Module):
-        self.model = model                                   # kept, so that the ids below stay its parts'
+        self.model = model  # kept, so that the ids below stay its parts'
         self.names = {id(part): name for name, part in model.named_modules()}
 
     def visit(self, module: Module, x: Any, around: str = "") -> Any:

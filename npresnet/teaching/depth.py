@@ -42,8 +42,11 @@ def gradient_norms(model: Module, batch: Batch) -> dict[str, float]:
     copy = model.copy().train()
     logits, pullback = copy.logits_vjp(batch.x, input_grad=False)
     pullback(ops.softmax_cross_entropy(logits, batch.labels)[1]())
-    return {name: float(f"{np.linalg.norm(parameter.grad):.4g}") for name, parameter in copy.named_parameters()
-            if parameter.value.ndim == 4 and parameter.grad is not None}
+    return {
+        name: float(f"{np.linalg.norm(parameter.grad):.4g}")
+        for name, parameter in copy.named_parameters()
+        if parameter.value.ndim == 4 and parameter.grad is not None
+    }
 
 
 def measure(name: str, dataset: Dataset, chosen: Recipe, seed: int, folder: str | Path) -> dict[str, Any]:
@@ -52,15 +55,28 @@ def measure(name: str, dataset: Dataset, chosen: Recipe, seed: int, folder: str 
     train, held_out = split(dataset, chosen.held_out, seed)
     fixed = next(Batches(train, preprocessing_of(model), 128).in_order())
     start = gradient_norms(model, fixed)
-    trainer = Trainer(model, chosen, train, held_out, seed=seed,
-                      probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())})
+    trainer = Trainer(
+        model,
+        chosen,
+        train,
+        held_out,
+        seed=seed,
+        probe=lambda trainer: {"gradient_norms": list(gradient_norms(trainer.model, fixed).values())},
+    )
     with locked(folder), progress_callback() as callback:
         checkpoint = read_checkpoint(folder)
         if checkpoint:
             restore(trainer, checkpoint, folder)
         history = trainer.fit(folder, callback)
-    return {"model": name, "seed": seed, "pictures": len(train), "recipe": asdict(chosen), "history": history,
-            "layers": list(start), "gradient_norms_at_start": list(start.values())}
+    return {
+        "model": name,
+        "seed": seed,
+        "pictures": len(train),
+        "recipe": asdict(chosen),
+        "history": history,
+        "layers": list(start),
+        "gradient_norms_at_start": list(start.values()),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

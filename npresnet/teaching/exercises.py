@@ -14,7 +14,8 @@ from ..tables import html_table, text_lines
 
 FONT: dict[str, Any] = {
     "style": "friendly",
-    "prestyles": "font-family: monospace; font-size: 12px; line-height: 125%; white-space: pre; overflow-x: auto"}
+    "prestyles": "font-family: monospace; font-size: 12px; line-height: 125%; white-space: pre; overflow-x: auto",
+}
 
 
 class Source:
@@ -40,7 +41,7 @@ class Source:
 def source(*things: Any, until: str | None = None) -> Source:
     """The source code of functions, methods and classes, up to the text ``until``."""
     text = "\n\n".join(dedent(inspect.getsource(thing)).rstrip() for thing in things)
-    return Source(text[:text.index(until)].rstrip() if until else text)
+    return Source(text[: text.index(until)].rstrip() if until else text)
 
 
 class Table:
@@ -88,6 +89,7 @@ def photo_patches(count: int, size: int = 16, seed: int = 0, held_out: bool = Fa
     Shapes: → pixels (count, size, size, 3) uint8, labels (count,) int64.
     """
     from skimage import data
+
     rng = np.random.default_rng((seed, held_out))
     labels = np.arange(count) % len(PHOTOS)
     photos = [getattr(data, name)()[::2, ::2] for name in PHOTOS]
@@ -98,5 +100,5 @@ def photo_patches(count: int, size: int = 16, seed: int = 0, held_out: bool = Fa
         border = len(photo) * 3 // 4
         photo = photo[border:] if held_out else photo[:border]
         top, left = (rng.integers(0, length - size + 1) for length in photo.shape[:2])
-        patch[:] = photo[top:top + size, left:left + size]
+        patch[:] = photo[top : top + size, left : left + size]
     return pixels, labels

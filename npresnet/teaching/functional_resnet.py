@@ -9,17 +9,19 @@ occur: pullbacks run in reverse order (the chain rule), and a sum passes dy to b
 from .. import ops
 from ..backend import Array, Pullback
 
-EPS = 1e-3                                               # Keras's default
+EPS = 1e-3  # Keras's default
 
 
-def conv_norm(x: Array, arrays: dict[str, Array], grads: dict[str, Array], conv: str, norm: str, stride: int = 1,
-              act: bool = True) -> tuple[Array, Pullback]:
+def conv_norm(
+    x: Array, arrays: dict[str, Array], grads: dict[str, Array], conv: str, norm: str, stride: int = 1, act: bool = True
+) -> tuple[Array, Pullback]:
     """σ(BN(w ⋆ x)), or without σ: TensorFlow's 'same' padding, running statistics."""
     w, gamma, beta = arrays[f"{conv}.weight"], arrays[f"{norm}.weight"], arrays[f"{norm}.bias"]
     padding = ops.same_padding(x.shape[2:], w.shape[2:], stride)
     y, conv_pullback = ops.conv2d(x, w, stride=stride, padding=padding)
-    y, norm_pullback = ops.batch_norm_eval(y, gamma, beta, arrays[f"{norm}.running_mean"],
-                                           arrays[f"{norm}.running_var"], eps=EPS)
+    y, norm_pullback = ops.batch_norm_eval(
+        y, gamma, beta, arrays[f"{norm}.running_mean"], arrays[f"{norm}.running_var"], eps=EPS
+    )
     y, act_pullback = ops.relu(y) if act else (y, lambda dy: dy)
 
     def pullback(dy):
@@ -31,9 +33,11 @@ def conv_norm(x: Array, arrays: dict[str, Array], grads: dict[str, Array], conv:
     return y, pullback
 
 
-def bottleneck(x: Array, arrays: dict[str, Array], grads: dict[str, Array], name: str, stride: int = 1,
-               lead: bool = False) -> tuple[Array, Pullback]:
+def bottleneck(
+    x: Array, arrays: dict[str, Array], grads: dict[str, Array], name: str, stride: int = 1, lead: bool = False
+) -> tuple[Array, Pullback]:
     """σ(F(x) + S(x)): S is a projection in the first block of a stage (``lead``), and the identity elsewhere."""
+
     def part(x: Array, conv: str, norm: str, stride: int = 1, act: bool = True) -> tuple[Array, Pullback]:
         return conv_norm(x, arrays, grads, f"{name}.{conv}", f"{name}.{norm}", stride, act)
 
@@ -45,13 +49,14 @@ def bottleneck(x: Array, arrays: dict[str, Array], grads: dict[str, Array], name
 
     def pullback(dy):
         dy = act_pullback(dy)
-        return pullback1(pullback2(pullback3(dy))) + s_pullback(dy)      # dx = F′ᵀ dy + S′ᵀ dy
+        return pullback1(pullback2(pullback3(dy))) + s_pullback(dy)  # dx = F′ᵀ dy + S′ᵀ dy
 
     return y, pullback
 
 
-def deep_resnet(x: Array, arrays: dict[str, Array], grads: dict[str, Array] | None = None,
-                depths: tuple[int, ...] = (3, 4, 6, 3)) -> tuple[Array, Pullback]:
+def deep_resnet(
+    x: Array, arrays: dict[str, Array], grads: dict[str, Array] | None = None, depths: tuple[int, ...] = (3, 4, 6, 3)
+) -> tuple[Array, Pullback]:
     """The scores of ResNet-50, and their pullback.
 
     ``arrays`` is ``model.state_dict()`` of a "keras-tutorial-a" network; ``grads``, a dict, receives the gradients.

@@ -12,9 +12,18 @@ import numpy as np
 from ..backend import Array
 
 STYLE: Any = {
-    "figure.dpi": 90, "savefig.dpi": 90, "figure.constrained_layout.use": True, "figure.facecolor": "white",
-    "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": False, "image.interpolation": "nearest", "lines.linewidth": 1.6, "legend.frameon": False,
+    "figure.dpi": 90,
+    "savefig.dpi": 90,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "image.interpolation": "nearest",
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
 }
 BLUE, RED, GREEN, GREY = "#2166ac", "#b2182b", "#1b7837", "#888888"
 
@@ -35,9 +44,18 @@ def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.
     return pyplot().subplots(rows, columns, figsize=(width, height), **options)[1]
 
 
-def matrix(array: Any, ax: Any = None, *, title: str = "", x: str = "column", y: str = "row",
-           numbers: bool | None = None, cmap: str = "Blues", limits: tuple[float, float] | None = None,
-           size: float = 8) -> Any:
+def matrix(
+    array: Any,
+    ax: Any = None,
+    *,
+    title: str = "",
+    x: str = "column",
+    y: str = "row",
+    numbers: bool | None = None,
+    cmap: str = "Blues",
+    limits: tuple[float, float] | None = None,
+    size: float = 8,
+) -> Any:
     """A matrix as coloured squares, with its ``numbers`` written in (None: if there are at most 256)."""
     array = np.asarray(array)
     ax = ax or axes(width=0.45 * array.shape[1] + 1, height=0.45 * array.shape[0] + 1)
@@ -52,8 +70,18 @@ def matrix(array: Any, ax: Any = None, *, title: str = "", x: str = "column", y:
     return ax
 
 
-def curves(lines: Mapping[str, Any], ax: Any = None, *, x: str = "", y: str = "", title: str = "", logx: bool = False,
-           logy: bool = False, marker: str = "", abscissa: Any = None) -> Any:
+def curves(
+    lines: Mapping[str, Any],
+    ax: Any = None,
+    *,
+    x: str = "",
+    y: str = "",
+    title: str = "",
+    logx: bool = False,
+    logy: bool = False,
+    marker: str = "",
+    abscissa: Any = None,
+) -> Any:
     """One line for each name: {name: values}, or {name: (x values, values)}."""
     ax = ax or axes()
     for name, values in lines.items():
@@ -66,8 +94,16 @@ def curves(lines: Mapping[str, Any], ax: Any = None, *, x: str = "", y: str = ""
     return ax
 
 
-def bars(values: Mapping[str, float], ax: Any = None, *, x: str = "", y: str = "", title: str = "", log: bool = False,
-         color: str = BLUE) -> Any:
+def bars(
+    values: Mapping[str, float],
+    ax: Any = None,
+    *,
+    x: str = "",
+    y: str = "",
+    title: str = "",
+    log: bool = False,
+    color: str = BLUE,
+) -> Any:
     """A horizontal bar for each name, the first on top."""
     ax = ax or axes(height=0.32 * len(values) + 1)
     names = list(values)
@@ -77,8 +113,17 @@ def bars(values: Mapping[str, float], ax: Any = None, *, x: str = "", y: str = "
     return ax
 
 
-def image_grid(images: Sequence[Any], titles: Sequence[str] | None = None, *, columns: int = 8, size: float = 1.3,
-               cmap: str | None = None, x: str = "", y: str = "", limits: tuple[float, float] | None = None) -> Any:
+def image_grid(
+    images: Sequence[Any],
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 8,
+    size: float = 1.3,
+    cmap: str | None = None,
+    x: str = "",
+    y: str = "",
+    limits: tuple[float, float] | None = None,
+) -> Any:
     """Images in a grid: (H, W), (H, W, 3) or (3, H, W); each in its own range, or all between ``limits``."""
     images = [as_image(image, limits) for image in images]
     columns = min(columns, len(images))
@@ -112,8 +157,15 @@ def as_image(image: Any, limits: tuple[float, float] | None = None) -> Array:
 def filters(weight: Any, *, columns: int = 8, size: float = 0.8) -> Any:
     """A first layer's filters (F, 3, kh, kw) in colour, on one common scale; grey is 0."""
     scale = float(abs(weight).max()) or 1.0
-    return image_grid([w.transpose(1, 2, 0) for w in np.asarray(weight)], [str(k) for k in range(len(weight))],
-                    columns=columns, size=size, limits=(-scale, scale), x="column", y="row")
+    return image_grid(
+        [w.transpose(1, 2, 0) for w in np.asarray(weight)],
+        [str(k) for k in range(len(weight))],
+        columns=columns,
+        size=size,
+        limits=(-scale, scale),
+        x="column",
+        y="row",
+    )
 
 
 def confusion(counts: Any, classes: Sequence[str], ax: Any = None, *, title: str = "") -> Any:

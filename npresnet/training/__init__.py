@@ -42,8 +42,12 @@ __all__ = [
     "split",
 ]
 
-RENAMED = {                                               # former names, which still work, with a warning
-    "Average": "EMA", "Source": "Dataset", "Watch": "Callback", "open_source": "open_dataset"}
+RENAMED = {  # former names, which still work, with a warning
+    "Average": "EMA",
+    "Source": "Dataset",
+    "Watch": "Callback",
+    "open_source": "open_dataset",
+}
 
 
 def __getattr__(name: str) -> Any:

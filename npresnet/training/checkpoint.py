@@ -35,9 +35,16 @@ def save_checkpoint(trainer: Run, folder: Folder) -> None:
     ema = trainer.ema
     groups = Groups(trainer.model.state_dict(), trainer.optimizer.state_dict(), ema.arrays if ema else {})
     arrays = {key: portable(key, array) for key, array in groups.join().items()}
-    state = State(about=trainer.about, settings=trainer.settings(), epoch=trainer.epoch, step=trainer.step,
-                  totals=list(trainer.totals), averaged=ema.steps if ema else 0, history=trainer.history,
-                  precision=trainer.precision.state())
+    state = State(
+        about=trainer.about,
+        settings=trainer.settings(),
+        epoch=trainer.epoch,
+        step=trainer.step,
+        totals=list(trainer.totals),
+        averaged=ema.steps if ema else 0,
+        history=trainer.history,
+        precision=trainer.precision.state(),
+    )
     metadata = {**model_metadata(trainer.model), TRAINING: state.to_json()}
     save_weights(arrays, Path(folder) / FILE, metadata={**metadata, DIGEST: digest(arrays, metadata)})
 
@@ -64,8 +71,9 @@ def build_model(checkpoint: Checkpoint) -> Classifier:
     spec, preprocessing, classes = (checkpoint.description[key] for key in ("spec", "preprocessing", "classes"))
     shapes = {key: array.shape for key, array in checkpoint.arrays.items()}
     with error_context("the checkpoint's description of the model"):
-        model = rebuild(Spec(**spec), shapes, checkpoint.description.get("changes", ()),
-                        checkpoint.description.get("frozen", ()))
+        model = rebuild(
+            Spec(**spec), shapes, checkpoint.description.get("changes", ()), checkpoint.description.get("frozen", ())
+        )
         model.preprocessing = preprocessing_of(preprocessing) if isinstance(preprocessing, dict) else preprocessing
         preprocessing_of(model)
     model.classes = classes and tuple(classes)
@@ -80,16 +88,20 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
     """
     state, ours = checkpoint.state, trainer.settings()
     theirs = {**ADDED_LATER, "contents": ours["contents"], **state.settings}
-    differ = [f"{key}: {theirs.get(key)} in the checkpoint, {ours.get(key)} now"
-              for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    differ = [
+        f"{key}: {theirs.get(key)} in the checkpoint, {ours.get(key)} now"
+        for key in {**theirs, **ours}
+        if theirs.get(key) != ours.get(key)
+    ]
     if differ:
         raise WeightsError(f"{source}: this checkpoint is of another run:\n" + "\n".join(differ))
     groups = Groups.split(checkpoint.arrays)
     wanted = expected(trainer, state, groups)
     problems = contradictions(trainer, state) or [line for pair in zip(groups, wanted) for line in misfits(*pair)]
     if problems:
-        raise WeightsError(f"{source}: this checkpoint cannot be resumed; start again in another folder:\n"
-                           + "\n".join(problems))
+        raise WeightsError(
+            f"{source}: this checkpoint cannot be resumed; start again in another folder:\n" + "\n".join(problems)
+        )
     parameters = dict(trainer.model.named_arrays())
     xp = array_namespace(*(parameter.value for parameter in parameters.values()))
     groups = Groups(*({key: xp.asarray(array) for key, array in found.items()} for found in groups))
@@ -106,10 +118,13 @@ def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
 
 def expected(trainer: Run, state: State, groups: Groups) -> Groups:
     """Arrays of the names, shapes and dtypes that each group must have at that point of the run."""
-    moved = state.epoch or state.step                                   # overflows may have skipped all steps so far
+    moved = state.epoch or state.step  # overflows may have skipped all steps so far
     started = moved and not (state.precision and not groups.optimizer)
-    return Groups({key: parameter.value for key, parameter in trainer.model.named_arrays()},
-                  trainer.optimizer.expected_state() if started else {}, trainer.ema.arrays if trainer.ema else {})
+    return Groups(
+        {key: parameter.value for key, parameter in trainer.model.named_arrays()},
+        trainer.optimizer.expected_state() if started else {},
+        trainer.ema.arrays if trainer.ema else {},
+    )
 
 
 def write_metrics(history: Sequence[dict[str, Any]], folder: Folder) -> None:

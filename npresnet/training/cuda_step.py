@@ -18,16 +18,16 @@ from .precision import FullPrecision, Precision
 from .run import Run, Totals
 from .step import Step
 
-CHECK_EVERY = 100        # steps after which the host reads the sums of the GPU
+CHECK_EVERY = 100  # steps after which the host reads the sums of the GPU
 
 
 class Recording(NamedTuple):
     """The graphs of a step, and the arrays that they read and write, which belong to the step alone."""
 
-    run: Captured                                       # (x, labels) → (loss,)
-    groups: list[ParameterGroup]                        # the trainable parameters, one group for each weight decay
-    buffers: list[Buffer]                               # running statistics
-    values: list[tuple[Parameter | Buffer, Array]]      # every parameter and buffer, and its array
+    run: Captured  # (x, labels) → (loss,)
+    groups: list[ParameterGroup]  # the trainable parameters, one group for each weight decay
+    buffers: list[Buffer]  # running statistics
+    values: list[tuple[Parameter | Buffer, Array]]  # every parameter and buffer, and its array
 
     def is_current(self) -> bool:
         """Whether the model still holds those arrays."""
@@ -49,15 +49,16 @@ class CapturedStep:
     Raises TypeError for a model on the CPU, and for optimisers other than SGD, which count their steps on the host.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, precision: Precision | None = None,
-                 label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, model: Module, optimizer: Optimizer, precision: Precision | None = None, label_smoothing: float = 0.0
+    ) -> None:
         self.xp: Any = model.namespace
         if not hasattr(self.xp, "cuda") or not isinstance(optimizer, SGD):
             raise TypeError("a captured step needs a model on a GPU, see to_device(), and SGD")
         self.model, self.optimizer, self.smoothing = model, optimizer, label_smoothing
         self.precision: Precision = precision or FullPrecision(model)
         self.rate, self.sums = self.xp.zeros((), dtype=model.dtype), self.xp.zeros(3, dtype="float64")
-        self.recording: Recording | None = None         # made by the first call
+        self.recording: Recording | None = None  # made by the first call
 
     def __call__(self, x: Array, labels: Array, lr: float) -> Array:
         if self.recording is None or not self.recording.is_current():
@@ -75,8 +76,10 @@ class CapturedStep:
         for buffer in buffers:
             buffer.value = buffer.value.copy()
         decays = {name: self.optimizer.decay(parameter) for name, parameter in self.optimizer.parameters.items()}
-        groups = [ParameterGroup(self.xp, self.optimizer, [name for name in decays if decays[name] == decay], decay)
-                  for decay in sorted(set(decays.values()))]
+        groups = [
+            ParameterGroup(self.xp, self.optimizer, [name for name in decays if decays[name] == decay], decay)
+            for decay in sorted(set(decays.values()))
+        ]
         return Recording(Captured(self.xp, self._step), groups, buffers, [(held, held.value) for held in arrays])
 
     def _step(self, x: Array, labels: Array) -> tuple[Array]:
@@ -91,7 +94,7 @@ class CapturedStep:
         pullback(loss_pullback(scale))
         finite = xp.isfinite(sum(group.gather_gradients(1 / scale) for group in recording.groups))
         self.model.zero_grad()
-        failed = ~finite & precision.update_scale(finite)               # another loss scale would not help
+        failed = ~finite & precision.update_scale(finite)  # another loss scale would not help
         right = (logits.argmax(axis=1) == labels).sum()
         going = self._count(loss.astype("float64") * len(labels), right, failed)
         for group in recording.groups:
@@ -118,11 +121,12 @@ class GraphStep:
 
     def __init__(self, trainer: Run) -> None:
         self.trainer = trainer
-        self.captured = CapturedStep(trainer.model, trainer.optimizer, trainer.precision,
-                                     trainer.recipe.label_smoothing)
-        self.images = 0                                 # of the epoch so far
-        self.launched = 0                               # steps since the sums were set
-        self.first = 0                                  # the number of the first of those in its epoch
+        self.captured = CapturedStep(
+            trainer.model, trainer.optimizer, trainer.precision, trainer.recipe.label_smoothing
+        )
+        self.images = 0  # of the epoch so far
+        self.launched = 0  # steps since the sums were set
+        self.first = 0  # the number of the first of those in its epoch
 
     def __call__(self, batch: Batch) -> None:
         trainer, steps = self.trainer, len(self.trainer.batches)
@@ -132,13 +136,13 @@ class GraphStep:
         self.captured(x, labels, trainer.recipe.rate(trainer.epoch * steps + trainer.step, steps))
         self.images, self.launched = self.images + len(labels), self.launched + 1
         if self.launched % CHECK_EVERY == 0:
-            _ = self.totals                                             # raises where a step was not finite
+            _ = self.totals  # raises where a step was not finite
 
     @property
     def totals(self) -> Totals:
         """The epoch's sums, once all launched steps are done.  Raises TrainingError where one was not finite."""
         loss, right, finished = self.captured.sums.get().tolist()
-        if loss - loss != 0:                                            # NaN
+        if loss - loss != 0:  # NaN
             self.report_failure(self.first + int(finished))
         return Totals(loss, int(right), self.images)
 
@@ -153,5 +157,7 @@ class GraphStep:
         trainer.step = step
         with np.errstate(over="ignore", invalid="ignore"):
             Step(trainer)(next(iter(trainer.batches.epoch(trainer.epoch, step))))
-        raise TrainingError(f"the loss or a gradient was not finite in step {step} of epoch {trainer.epoch + 1}, "
-                            "but is when the step is made again: a fault of this GPU or of npresnet")
+        raise TrainingError(
+            f"the loss or a gradient was not finite in step {step} of epoch {trainer.epoch + 1}, "
+            "but is when the step is made again: a fault of this GPU or of npresnet"
+        )

@@ -14,7 +14,7 @@ class EMA:
     Arrays of integers are copied as they are.
     """
 
-    arrays: dict[str, Array]                            # the averages, by the model's keys
+    arrays: dict[str, Array]  # the averages, by the model's keys
 
     def __init__(self, model: Module, decay: float) -> None:
         self.decay, self.steps = decay, 0

@@ -20,7 +20,7 @@ from ..nn import Module
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
 
-LONGEST = 40      # characters of a class name in a figure
+LONGEST = 40  # characters of a class name in a figure
 
 
 def predict(model: Module, dataset: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
@@ -51,9 +51,15 @@ def evaluate(model: Module, dataset: Dataset) -> dict[str, Any]:
     confusion = np.bincount(dataset.labels * k + predicted, minlength=k * k).reshape(k, k)
     right, total = int(confusion.trace()), len(dataset)
     shares = [int(row[i]) / int(row.sum()) if row.any() else None for i, row in enumerate(confusion)]
-    return {"right": right, "total": total, "top1": right / total, "loss": loss,
-            "per_class": dict(zip(dataset.classes, shares)),
-            "classes": list(dataset.classes), "confusion": confusion.tolist()}
+    return {
+        "right": right,
+        "total": total,
+        "top1": right / total,
+        "loss": loss,
+        "per_class": dict(zip(dataset.classes, shares)),
+        "classes": list(dataset.classes),
+        "confusion": confusion.tolist(),
+    }
 
 
 def as_lines(result: dict[str, Any]) -> list[str]:
@@ -69,8 +75,9 @@ def as_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write_report(history: Sequence[dict[str, Any]], result: dict[str, Any], folder: str | os.PathLike[str],
-                 **about: Any) -> list[str]:
+def write_report(
+    history: Sequence[dict[str, Any]], result: dict[str, Any], folder: str | os.PathLike[str], **about: Any
+) -> list[str]:
     """Write report.json and, where matplotlib is installed, curves.png and confusion.png; returns their names.
 
     report.json holds the ``result`` of :func:`evaluate`, and ``about`` beside it.
@@ -102,13 +109,14 @@ def plots(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> dict[str
 def confusion_figure(result: dict[str, Any]) -> Any:
     """The confusion matrix as a figure of matplotlib, each row coloured by its shares."""
     from matplotlib.figure import Figure
+
     classes, confusion = result["classes"], np.array(result["confusion"])
     figure = Figure((6, 5), layout="constrained")
     axes = figure.subplots()
     axes.imshow(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="taken for", ylabel="is")
     if len(classes) <= 20:
-        names = [escaped(name)[:LONGEST] for name in classes]                    # no formulas, and nothing past drawing
+        names = [escaped(name)[:LONGEST] for name in classes]  # no formulas, and nothing past drawing
         axes.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
         for (i, j), count in np.ndenumerate(confusion):
@@ -120,6 +128,6 @@ def png(figure: Any) -> bytes:
     """A figure of matplotlib as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")           # a name's script that the font does not have
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name's script that the font does not have
         figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -8,7 +8,7 @@ from ..backend import Array, array_namespace
 from ..ops import momentum_step
 from .optim import SGD
 
-ALIGNED = 64             # numbers: each array begins at a multiple of 16 bytes and of a cache line
+ALIGNED = 64  # numbers: each array begins at a multiple of 16 bytes and of a cache line
 
 
 class Flat:
@@ -21,7 +21,9 @@ class Flat:
         sizes = [-(-array.size // ALIGNED) * ALIGNED for array in arrays]
         starts = accumulate(sizes, initial=0)
         self.array = xp.zeros(sum(sizes), dtype=arrays[0].dtype)
-        self.parts = [self.array[start:start + array.size].reshape(array.shape) for start, array in zip(starts, arrays)]
+        self.parts = [
+            self.array[start : start + array.size].reshape(array.shape) for start, array in zip(starts, arrays)
+        ]
 
     def fill(self, arrays: Iterable[Array | float | None]) -> None:
         """Copy each of ``arrays`` into its part."""
@@ -41,7 +43,7 @@ class ParameterGroup:
         values, keys = [parameter.value for parameter in self.parameters], [f"velocity/{name}" for name in names]
         self.w, self.g, self.v = (Flat(xp, values) for _ in range(3))
         self.w.fill(values)
-        self.v.fill(optimizer.state.get(key, 0) for key in keys)        # v ← μ·0 + g is the first step's v ← g
+        self.v.fill(optimizer.state.get(key, 0) for key in keys)  # v ← μ·0 + g is the first step's v ← g
         for parameter, part in zip(self.parameters, self.w.parts):
             parameter.value = part
         optimizer.state.update(zip(keys, self.v.parts))

@@ -11,8 +11,10 @@ class TrainingError(ValueError):
     """NaN or infinity in training; the message says in which layer, and what to try."""
 
 
-CURE = ("start again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
-        "(npresnet train: another --out, with --lr, --warmup or --clip)")
+CURE = (
+    "start again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
+    "(npresnet train: another --out, with --lr, --warmup or --clip)"
+)
 
 
 def gradient_norm(parameters: Iterable[Parameter]) -> float:
@@ -36,15 +38,18 @@ def scale_gradients(parameters: Iterable[Parameter], factor: float) -> None:
 
 def check_loss(loss: float, model: Module, x: Array) -> None:
     """Raise TrainingError where the loss is not finite; it names the first layer whose output is not."""
-    if loss - loss != 0:                                                # only for ±∞ and NaN
+    if loss - loss != 0:  # only for ±∞ and NaN
         raise TrainingError(f"the loss is {loss}: {first_layer(model, x)}; {CURE}")
 
 
 def check_gradients(norm: float, model: Module) -> None:
     """Raise TrainingError where the gradients' norm is not finite; it names the parameter nearest to the loss."""
     if norm - norm != 0:
-        bad = [name for name, parameter in model.named_parameters()
-               if parameter.grad is not None and not finite(parameter.grad)]
+        bad = [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None and not finite(parameter.grad)
+        ]
         where = f"of {bad[-1]} (and {len(bad) - 1} more before it)" if bad else "as a whole overflows"
         raise TrainingError(f"the gradient {where} is not finite; {CURE}")
 
@@ -53,7 +58,7 @@ def first_layer(model: Module, x: Array) -> str:
     """Where in the forward pass NaN or infinity appears first, in words."""
     if not finite(x):
         return "the images hold values that are not finite"
-    copy = model.copy()                                                 # its running statistics may move, ours not
+    copy = model.copy()  # its running statistics may move, ours not
     for name, parameter in copy.named_parameters():
         if not finite(parameter.value):
             return f"{name} holds values that are not finite"

@@ -12,7 +12,7 @@ from ..printer import note
 LOCK, TRIES = "npresnet.lock", 100
 BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
-held = threading.local()                                                # .folders: what this thread has locked
+held = threading.local()  # .folders: what this thread has locked
 
 
 @contextmanager
@@ -36,18 +36,19 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         mine.discard(folder)
         release(folder, handle)
         for path in missing:
-            with suppress(OSError):                                     # there is something in it
+            with suppress(OSError):  # there is something in it
                 path.rmdir()
 
 
 def acquire(folder: Path) -> int:
     """The descriptor of the folder's lock file, made, opened and locked."""
-    for _ in range(TRIES):                                              # a run that ends may remove what was just made
+    for _ in range(TRIES):  # a run that ends may remove what was just made
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise NotADirectoryError(errno.ENOTDIR, "is no folder; choose another one for the run",
-                                     str(folder)) from None
+            raise NotADirectoryError(
+                errno.ENOTDIR, "is no folder; choose another one for the run", str(folder)
+            ) from None
         with suppress(FileNotFoundError):
             return open_locked(folder)
     raise busy(folder)
@@ -68,7 +69,7 @@ def open_locked(folder: Path) -> int:
 
 def release(folder: Path, handle: int) -> None:
     """Remove the file while it is locked, so that another process that has opened it notices; then unlock it."""
-    if os.name == "posix":                                              # elsewhere an open file stays
+    if os.name == "posix":  # elsewhere an open file stays
         with suppress(OSError):
             os.unlink(folder / LOCK)
     os.close(handle)
@@ -88,15 +89,20 @@ def lock(handle: int, folder: Path) -> None:
 
 def busy(folder: Path) -> BlockingIOError:
     """The error for a folder in which another run is at work."""
-    return BlockingIOError(errno.EWOULDBLOCK, "another run is at work in this folder; wait until it ends, or choose "
-                           "another folder", str(folder))
+    return BlockingIOError(
+        errno.EWOULDBLOCK,
+        "another run is at work in this folder; wait until it ends, or choose another folder",
+        str(folder),
+    )
 
 
 def lock_file(handle: int) -> None:
     """Lock an open file for this process alone, without waiting; OSError where another one holds it."""
     if os.name == "posix":
         import fcntl
+
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
         import msvcrt
+
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)

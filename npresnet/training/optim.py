@@ -27,7 +27,7 @@ class Optimizer:
         needs_module(model, "an optimizer")
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.trainable}
         self.weight_decay, self.decay_all = weight_decay, decay_all
-        self.state: dict[str, Array] = {}                               # "velocity/conv1.weight" → array
+        self.state: dict[str, Array] = {}  # "velocity/conv1.weight" → array
 
     def step(self, lr: float) -> None:
         """One update, at the learning rate ``lr``, of every parameter that has a gradient."""
@@ -73,8 +73,14 @@ class SGD(Optimizer):
     1.8
     """
 
-    def __init__(self, model: Module, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0,
-                 decay_all: bool = True) -> None:
+    def __init__(
+        self,
+        model: Module,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        decay_all: bool = True,
+    ) -> None:
         super().__init__(model, weight_decay, decay_all)
         if nesterov and not momentum:
             raise ValueError("Nesterov's step looks ahead along the momentum; give one above 0")
@@ -87,8 +93,9 @@ class SGD(Optimizer):
         if not self.momentum:
             return w - lr * (g + decay * w if decay else g)
         key = f"velocity/{name}"
-        w, self.state[key] = momentum_step(w, g, self.state.get(key), lr, momentum=self.momentum,
-                                           nesterov=self.nesterov, decay=decay)
+        w, self.state[key] = momentum_step(
+            w, g, self.state.get(key), lr, momentum=self.momentum, nesterov=self.nesterov, decay=decay
+        )
         return w
 
 
@@ -102,14 +109,23 @@ class AdamW(Optimizer):
     PyTorch multiplies the decay by the rate η; [LH] by the schedule alone.
     """
 
-    def __init__(self, model: Module, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.01, decay_all: bool = True) -> None:
+    def __init__(
+        self,
+        model: Module,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        decay_all: bool = True,
+    ) -> None:
         super().__init__(model, weight_decay, decay_all)
         self.betas, self.eps = betas, eps
 
     def expected_state(self) -> dict[str, Array]:
-        return {f"{what}/{name}": np.array(0) if what == "steps" else parameter.value
-                for name, parameter in self.parameters.items() for what in ("steps", "m", "v")}
+        return {
+            f"{what}/{name}": np.array(0) if what == "steps" else parameter.value
+            for name, parameter in self.parameters.items()
+            for what in ("steps", "m", "v")
+        }
 
     def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
         xp, (b1, b2) = array_namespace(w), self.betas

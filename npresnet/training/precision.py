@@ -72,15 +72,16 @@ class MixedPrecision:
     The copy's batch norms are the model's own, and keep their parameters and statistics in float32.
     """
 
-    scale: Any                                          # of the loss: a float, or an array on a GPU
-    good_steps: Any                                     # steps without an overflow since the scale last changed
+    scale: Any  # of the loss: a float, or an array on a GPU
+    good_steps: Any  # steps without an overflow since the scale last changed
 
-    def __init__(self, model: Module, dtype: Any, scale: float = 2.0**15, patience: int = 2000,
-                 largest: float = 2.0**24) -> None:
+    def __init__(
+        self, model: Module, dtype: Any, scale: float = 2.0**15, patience: int = 2000, largest: float = 2.0**24
+    ) -> None:
         self.model, self.dtype = model, np.dtype(dtype)
         self.scale, self.patience, self.largest, self.good_steps = scale, patience, largest, 0
         self.copy = model.copy()
-        self.pairs: list[tuple[Any, Any]] = []          # the model's parameters and buffers beside the copy's
+        self.pairs: list[tuple[Any, Any]] = []  # the model's parameters and buffers beside the copy's
         for own, low in zip(model.modules(), self.copy.modules(), strict=True):
             held = {name: value for name, value in vars(own).items() if isinstance(value, Parameter | Buffer)}
             if isinstance(own, BatchNorm2d):
@@ -120,7 +121,7 @@ class MixedPrecision:
         grown = self.good_steps >= self.patience
         doubled = xp.where(grown, xp.minimum(2 * self.scale, self.largest), self.scale)
         self.scale, self.good_steps = xp.where(finite, doubled, self.scale / 2), xp.where(grown, 0, self.good_steps)
-        return finite | (self.scale < 1)                # below 1 another scale would not help: the caller reports it
+        return finite | (self.scale < 1)  # below 1 another scale would not help: the caller reports it
 
     def variables(self) -> list[Array]:
         """What changes from step to step, besides the weights."""

@@ -40,8 +40,8 @@ class Log(Callback):
 class ProgressBar(Log):
     """Draws a bar under the lines of the epochs, ten times a second at most: each time a GPU is waited for."""
 
-    def __init__(self, bar: Any, task: Any) -> None:         # rich's Progress, and the number of a task of it
-        super().__init__()                                   # standard error, which rich writes above its bar
+    def __init__(self, bar: Any, task: Any) -> None:  # rich's Progress, and the number of a task of it
+        super().__init__()  # standard error, which rich writes above its bar
         self.bar, self.task, self.due = bar, task, 0.0
 
     def batch(self, trainer: Run, images_per_second: float) -> None:
@@ -52,9 +52,15 @@ class ProgressBar(Log):
         per_epoch = len(trainer.batches)
         done, total = trainer.epoch * per_epoch + trainer.step, trainer.recipe.epochs * per_epoch
         left = (total - done) * trainer.recipe.batch_size / images_per_second
-        self.bar.update(self.task, completed=done, total=total, description=(
-            f"epoch {trainer.epoch + 1}  loss {loss / n:.3f}  accuracy {100 * right / n:.1f} %  "
-            f"{images_per_second:.0f} images/s  {clock(left)} left"))
+        self.bar.update(
+            self.task,
+            completed=done,
+            total=total,
+            description=(
+                f"epoch {trainer.epoch + 1}  loss {loss / n:.3f}  accuracy {100 * right / n:.1f} %  "
+                f"{images_per_second:.0f} images/s  {clock(left)} left"
+            ),
+        )
 
 
 @contextmanager
@@ -71,6 +77,7 @@ def display() -> Iterator[Callback]:
         yield Log()
         return
     from rich.progress import BarColumn, Progress, TextColumn
+
     with Progress(BarColumn(), TextColumn("{task.description}"), console=console(stderr=True), transient=True) as bar:
         yield ProgressBar(bar, bar.add_task("starting", total=None))
 
@@ -78,6 +85,7 @@ def display() -> Iterator[Callback]:
 @contextmanager
 def stopped_by_signals(callback: Callback) -> Iterator[None]:
     """Inside this context Ctrl-C and SIGTERM set ``callback.stop``."""
+
     def stop(number, frame):
         if callback.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -93,8 +101,10 @@ def stopped_by_signals(callback: Callback) -> Iterator[None]:
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """An entry of the history as a line of text."""
-    line = (f"{time.strftime('%H:%M:%S')}  epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  "
-            f"accuracy {100 * row['train_accuracy']:.2f} %")
+    line = (
+        f"{time.strftime('%H:%M:%S')}  epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  "
+        f"accuracy {100 * row['train_accuracy']:.2f} %"
+    )
     if "validation_accuracy" in row:
         line += f"  validation {row['validation_loss']:.4f}  {100 * row['validation_accuracy']:.2f} %"
     return f"{line}  {row['images_per_second']:.0f} images/s"

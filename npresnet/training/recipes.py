@@ -44,9 +44,10 @@ class Recipe:
     epochs: int = choice(10, "passes over the training images", least=1)
     batch_size: int = choice(128, "images in a step", least=1)
     lr: float = choice(0.1, "peak learning rate")
-    schedule: str = choice("steps", "how the learning rate changes over the run: constant, steps, cosine or one-cycle",
-                           among=SCHEDULES)
-    warmup: float = choice(0.0, "epochs in which the learning rate rises, on a line, from a tenth")       # [G] §2.2
+    schedule: str = choice(
+        "steps", "how the learning rate changes over the run: constant, steps, cosine or one-cycle", among=SCHEDULES
+    )
+    warmup: float = choice(0.0, "epochs in which the learning rate rises, on a line, from a tenth")  # [G] §2.2
     optimizer: str = choice("sgd", "sgd or adamw", among=("sgd", "adamw"))
     momentum: float = choice(0.9, "momentum of sgd", below=1)
     nesterov: bool = choice(False, "Nesterov's momentum for sgd")
@@ -55,16 +56,25 @@ class Recipe:
     label_smoothing: float = choice(0.0, "share of each label that is spread over all classes", below=1)
     mixup: float = choice(0.0, "mix pairs of images with a share drawn from Beta(α, α), for this α; 0: do not mix")
     clip: float = choice(0.0, "largest norm of the gradient; 0: no limit")
-    average: float = choice(0.0, "decay of an exponential moving average (EMA) of the weights, such as 0.999; 0: none",
-                            below=1)
-    accumulate: int = choice(1, "parts that a batch is computed in, to save memory; a batch norm takes its statistics "
-                                "from one part, so that the numbers change", least=1)
-    augment: str = choice("crop-flip", "crop-flip (small images), photo (random resized crop and flip) or none",
-                          among=AUGMENT)
+    average: float = choice(
+        0.0, "decay of an exponential moving average (EMA) of the weights, such as 0.999; 0: none", below=1
+    )
+    accumulate: int = choice(
+        1,
+        "parts that a batch is computed in, to save memory; a batch norm takes its statistics "
+        "from one part, so that the numbers change",
+        least=1,
+    )
+    augment: str = choice(
+        "crop-flip", "crop-flip (small images), photo (random resized crop and flip) or none", among=AUGMENT
+    )
     jitter: float = choice(0.0, "largest share by which brightness, contrast and saturation change")
     precision: str = choice("float32", "float32; on a GPU also tf32, float16 or bfloat16", among=PRECISIONS)
-    freeze: str = choice("nothing", "what is not trained: nothing, norm (batch norms), trunk (all but the last layer)",
-                         among=("nothing", "norm", "trunk"))
+    freeze: str = choice(
+        "nothing",
+        "what is not trained: nothing, norm (batch norms), trunk (all but the last layer)",
+        among=("nothing", "norm", "trunk"),
+    )
     held_out: float = choice(5000, "training images kept for validation: their number, or below 1 their share")
 
     def __post_init__(self) -> None:
@@ -87,12 +97,12 @@ class Recipe:
         return self.lr * factor * warm_up(step, self.warmup * steps_per_epoch)
 
 
-ADDED_LATER = {"precision": "float32"}      # fields that the oldest checkpoints lack, and what their runs did
+ADDED_LATER = {"precision": "float32"}  # fields that the oldest checkpoints lack, and what their runs did
 
 
 def check_kind(declared: Any, value: Any) -> None:
     """Raise ValueError for a value of another type than its field's."""
-    truth = isinstance(value, bool | np.bool_)                          # a bool is an int to Python
+    truth = isinstance(value, bool | np.bool_)  # a bool is an int to Python
     if not isinstance(value, KINDS[declared.type]) or (truth and declared.type is not bool):
         raise ValueError(f"{declared.name} must be {NAMES[declared.type]}, not {value!r}")
 
@@ -119,8 +129,17 @@ RECIPES = {
     # More from fewer epochs: a one-cycle schedule, Nesterov's momentum, weight decay only for weights of several axes.
     "fast-cifar": Recipe(epochs=30, lr=0.4, schedule="one-cycle", nesterov=True, weight_decay=5e-4, decay_all=False),
     # Photos, from pretrained weights: a low learning rate; batch norms keep the statistics of the large data set.
-    "finetune": Recipe(epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True,
-                       augment="photo", freeze="norm", held_out=0.1),
+    "finetune": Recipe(
+        epochs=10,
+        batch_size=32,
+        lr=0.01,
+        schedule="cosine",
+        warmup=0.5,
+        nesterov=True,
+        augment="photo",
+        freeze="norm",
+        held_out=0.1,
+    ),
 }
 
 

@@ -14,8 +14,8 @@ from .recipes import Recipe
 class Totals(NamedTuple):
     """Sums over the steps of an epoch so far."""
 
-    loss: float = 0.0                   # Σ loss · images
-    right: int = 0                      # right answers
+    loss: float = 0.0  # Σ loss · images
+    right: int = 0  # right answers
     images: int = 0
 
 
@@ -26,17 +26,17 @@ class Run(Protocol):
     recipe: Recipe
     seed: int
     train: Dataset
-    batches: Batches                    # of ``train``
+    batches: Batches  # of ``train``
     precision: Precision
     optimizer: Optimizer
-    ema: EMA | None                     # where the recipe wants an average
-    epoch: int                          # finished epochs
-    step: int                           # finished steps of the epoch under way
-    history: list[dict[str, Any]]       # a row for each finished epoch
-    about: dict[str, Any]               # what the checkpoints keep for the caller
+    ema: EMA | None  # where the recipe wants an average
+    epoch: int  # finished epochs
+    step: int  # finished steps of the epoch under way
+    history: list[dict[str, Any]]  # a row for each finished epoch
+    about: dict[str, Any]  # what the checkpoints keep for the caller
 
     @property
-    def totals(self) -> Totals: ...     # of the epoch under way
+    def totals(self) -> Totals: ...  # of the epoch under way
 
     @totals.setter
     def totals(self, totals: Totals) -> None: ...

@@ -14,21 +14,21 @@ from ..weights import WeightsError
 from ..weights.checkpoint import Checkpoint as WeightsFile
 from .run import Run
 
-VERSION = 2                              # 1 had no version, no digest and no checksum of photos
+VERSION = 2  # 1 had no version, no digest and no checksum of photos
 TRAINING, DIGEST = "training", "digest"  # keys of a file's metadata
 
 
 class State(NamedTuple):
     """Everything of a run that is no array: the file's JSON text, with these keys in this order after "version"."""
 
-    about: dict[str, Any]                # what the caller keeps beside the run; the command line, what it was asked for
-    settings: dict[str, Any]             # what must be equal for a run to resume: Trainer.settings()
-    epoch: int                           # finished epochs
-    step: int                            # finished steps of the epoch under way
-    totals: list[float]                  # the Totals of that epoch
-    averaged: int                        # steps of the EMA
-    history: list[dict[str, Any]]        # a row for each finished epoch
-    precision: list[float]               # the loss scale and its good steps; nothing in full precision
+    about: dict[str, Any]  # what the caller keeps beside the run; the command line, what it was asked for
+    settings: dict[str, Any]  # what must be equal for a run to resume: Trainer.settings()
+    epoch: int  # finished epochs
+    step: int  # finished steps of the epoch under way
+    totals: list[float]  # the Totals of that epoch
+    averaged: int  # steps of the EMA
+    history: list[dict[str, Any]]  # a row for each finished epoch
+    precision: list[float]  # the loss scale and its good steps; nothing in full precision
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION, **self._asdict()})
@@ -43,8 +43,11 @@ class Groups(NamedTuple):
 
     def join(self) -> dict[str, Array]:
         """All arrays by their names in a file."""
-        return {**self.model, **{f"optimizer/{key}": array for key, array in self.optimizer.items()},
-                **{f"average/{key}": array for key, array in self.average.items()}}
+        return {
+            **self.model,
+            **{f"optimizer/{key}": array for key, array in self.optimizer.items()},
+            **{f"average/{key}": array for key, array in self.average.items()},
+        }
 
     @classmethod
     def split(cls, arrays: Mapping[str, Array]) -> "Groups":
@@ -62,9 +65,9 @@ class Groups(NamedTuple):
 class Checkpoint(NamedTuple):
     """A checkpoint as it was read."""
 
-    arrays: Mapping[str, Array]          # by their names in the file
+    arrays: Mapping[str, Array]  # by their names in the file
     state: State
-    description: dict[str, Any]          # of the model: "spec", "preprocessing", "classes"; see weights/metadata.py
+    description: dict[str, Any]  # of the model: "spec", "preprocessing", "classes"; see weights/metadata.py
 
 
 def digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
@@ -97,8 +100,9 @@ def parse_state(file: WeightsFile) -> State:
     kinds = {name: get_origin(hint) or hint for name, hint in get_type_hints(State).items()}
     odd = [f"no {name}" for name in kinds if name not in found]
     odd += [f"{quoted(name)}, which is unknown" for name in found if name not in kinds]
-    odd += [f"{name} of a wrong type" for name, kind in kinds.items() if name in found
-            and type(found[name]) is not kind]
+    odd += [
+        f"{name} of a wrong type" for name, kind in kinds.items() if name in found and type(found[name]) is not kind
+    ]
     if odd:
         raise WeightsError(f"the state of the run has {', '.join(odd)}")
     return State(**found)
@@ -113,11 +117,12 @@ def contradictions(trainer: Run, state: State) -> list[str]:
         f"epoch {epoch} of {recipe.epochs}": 0 <= epoch <= recipe.epochs,
         f"step {step} of {0 if last else steps}": 0 <= step <= steps * (not last),
         f"totals {quoted(str(totals))}": numbers(totals, 3)
-            and totals[2] == min(step * recipe.batch_size, len(trainer.train)) and 0 <= totals[1] <= totals[2],
+        and totals[2] == min(step * recipe.batch_size, len(trainer.train))
+        and 0 <= totals[1] <= totals[2],
         f"a history of {len(history)} epochs": len(history) == epoch and all(map(is_row, history, range(1, epoch + 1))),
         f"{state.averaged} averaged steps": 0 <= state.averaged <= epoch * steps + step,
         f"precision {quoted(str(state.precision))}": numbers(state.precision, len(trainer.precision.state()))
-            and all(number >= 0 for number in state.precision),
+        and all(number >= 0 for number in state.precision),
     }
     return [claim for claim, holds in claims.items() if not holds]
 

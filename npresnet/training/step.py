@@ -35,7 +35,7 @@ class Step:
             logits, pullback = precision.logits_vjp(x)
             value, loss_pullback = cross_entropy(logits, labels, share, recipe.label_smoothing)
             check_loss(float(value), model, x)
-            pullback(loss_pullback(scale * len(labels) / n))            # the parts' gradients add up to the batch's
+            pullback(loss_pullback(scale * len(labels) / n))  # the parts' gradients add up to the batch's
             loss += float(value) * len(labels)
             right += int((logits.argmax(axis=1) == labels).sum())
         norm = gradient_norm(model.parameters()) / scale
@@ -65,8 +65,10 @@ def cross_entropy(logits: Array, labels: Array, share: float, smoothing: float) 
     if share == 1:
         return loss, pullback
     other, other_pullback = ops.softmax_cross_entropy(logits, labels[::-1], label_smoothing=smoothing)
-    return (share * loss + (1 - share) * other,
-            lambda dloss=1.0: pullback(share * dloss) + other_pullback((1 - share) * dloss))
+    return (
+        share * loss + (1 - share) * other,
+        lambda dloss=1.0: pullback(share * dloss) + other_pullback((1 - share) * dloss),
+    )
 
 
 def mixing_share(alpha: float, seed: int, step: int) -> float:

@@ -44,15 +44,26 @@ class Trainer:
     Raises ValueError where the data does not fit the model.
     """
 
-    def __init__(self, model: Classifier, recipe: Recipe, train: Dataset, validation: Dataset | None = None, *,
-                 seed: int = 0, workers: int = 2, about: dict[str, Any] | None = None,
-                 probe: Callable[["Trainer"], dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        seed: int = 0,
+        workers: int = 2,
+        about: dict[str, Any] | None = None,
+        probe: Callable[["Trainer"], dict[str, Any]] | None = None,
+    ) -> None:
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
-        self.batches = batches_for(model, train, recipe.batch_size, recipe.augment, jitter=recipe.jitter, seed=seed,
-                                   workers=workers)
-        self.validation_batches = None if self.validation is None else batches_for(
-            model, self.validation, recipe.batch_size, workers=workers)
+        self.batches = batches_for(
+            model, train, recipe.batch_size, recipe.augment, jitter=recipe.jitter, seed=seed, workers=workers
+        )
+        self.validation_batches = (
+            None if self.validation is None else batches_for(model, self.validation, recipe.batch_size, workers=workers)
+        )
         freeze(model, recipe.freeze)
         check_start(model, recipe, train, self.batches.preprocessing.crop)
         self.precision = make_precision(recipe.precision, model)
@@ -71,9 +82,15 @@ class Trainer:
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to resume from a checkpoint."""
         first = self.model.parameters()[0].value
-        return {"model": str(self.model.spec), "data": self.train.fingerprint(),
-                "contents": self.train.contents_fingerprint(), "seed": self.seed, "backend": backend_of(first),
-                "dtype": str(self.model.dtype), **asdict(self.recipe)}
+        return {
+            "model": str(self.model.spec),
+            "data": self.train.fingerprint(),
+            "contents": self.train.contents_fingerprint(),
+            "seed": self.seed,
+            "backend": backend_of(first),
+            "dtype": str(self.model.dtype),
+            **asdict(self.recipe),
+        }
 
     @property
     def totals(self) -> Totals:
@@ -97,9 +114,9 @@ class Trainer:
         """:meth:`fit` in a folder that is locked already."""
         if out:
             clear_leftovers(out)
-            save_checkpoint(self, out)                                  # a full disk fails now, not after an epoch
+            save_checkpoint(self, out)  # a full disk fails now, not after an epoch
             write_metrics(self.history, out)
-        with np.errstate(over="ignore", invalid="ignore"):              # update() checks for both and names the layer
+        with np.errstate(over="ignore", invalid="ignore"):  # update() checks for both and names the layer
             while self.epoch < self.recipe.epochs:
                 self.run_epoch(out, callback)
         if out:
@@ -118,15 +135,19 @@ class Trainer:
                 if out:
                     save_checkpoint(self, out)
                 raise Stopped(callback.stop)
-        totals = self.totals                                            # on a GPU this waits for the last step
+        totals = self.totals  # on a GPU this waits for the last step
         self.end_epoch(totals, out, callback, seen / max(time.perf_counter() - started, 1e-9))
 
     def end_epoch(self, totals: Totals, out: Folder | None, callback: Callback, images_per_second: float) -> None:
         """Validate, add a row to the history, and write weights, checkpoint and metrics."""
         loss, right, n = totals
-        row = {"epoch": self.epoch + 1, "lr": self.recipe.rate((self.epoch + 1) * len(self.batches) - 1,
-                                                              len(self.batches)),
-               "train_loss": loss / n, "train_accuracy": right / n, "images_per_second": round(images_per_second, 1)}
+        row = {
+            "epoch": self.epoch + 1,
+            "lr": self.recipe.rate((self.epoch + 1) * len(self.batches) - 1, len(self.batches)),
+            "train_loss": loss / n,
+            "train_accuracy": right / n,
+            "images_per_second": round(images_per_second, 1),
+        }
         if self.validation and self.validation_batches:
             loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches)
             accuracy = float((predicted == self.validation.labels).mean())
@@ -137,7 +158,7 @@ class Trainer:
         self.history = [*self.history, row]
         self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
         if out:
-            if row.get("validation_accuracy", 0) > best:                # without validation the last is the best
+            if row.get("validation_accuracy", 0) > best:  # without validation the last is the best
                 save_weights(self.inference_model(), Path(out) / BEST)
             save_checkpoint(self, out)
             write_metrics(self.history, out)

@@ -20,26 +20,26 @@ import numpy as np
 from ..backend import Array, Pullback
 from .derivative import Slope, derivative
 
-SMALL = 2**14       # J is checked column by column where it has at most so many entries
-SUSPECTS = 16       # columns checked, where a larger J is wrong, to name an entry
-SAME = 1e-12        # how far two calls may differ, in units of the largest value
-MOST = 0.5          # the part of the entries that may have no derivative
+SMALL = 2**14  # J is checked column by column where it has at most so many entries
+SUSPECTS = 16  # columns checked, where a larger J is wrong, to name an entry
+SAME = 1e-12  # how far two calls may differ, in units of the largest value
+MOST = 0.5  # the part of the entries that may have no derivative
 
 
 @dataclass(frozen=True)
 class Row:
     """One comparison of a pullback with the derivative."""
 
-    layer: str                          # its dotted name in the model, or ""
-    kind: str                           # the layer's class, or the function's name
-    argument: str                       # the argument that was moved
-    index: tuple[int, ...] | None       # its entry; None along a direction
-    analytic: float | None              # from the pullback
-    numeric: float | None               # the same number by finite differences, or by the theorem
-    error: float | None                 # how far they are apart, relative to their size
-    bound: float                        # how large the error may be
-    kinks: int                          # entries left out because they have no derivative
-    verdict: str                        # "ok", "WRONG", or "kink" where nothing has a derivative
+    layer: str  # its dotted name in the model, or ""
+    kind: str  # the layer's class, or the function's name
+    argument: str  # the argument that was moved
+    index: tuple[int, ...] | None  # its entry; None along a direction
+    analytic: float | None  # from the pullback
+    numeric: float | None  # the same number by finite differences, or by the theorem
+    error: float | None  # how far they are apart, relative to their size
+    bound: float  # how large the error may be
+    kinks: int  # entries left out because they have no derivative
+    verdict: str  # "ok", "WRONG", or "kink" where nothing has a derivative
 
     @property
     def where(self) -> str:
@@ -86,7 +86,7 @@ class Adjoint:
         slope = derivative(lambda t: self.value_at(v, t), y, **steps)
         if slope.kinks.all():
             return self.row(name, None, None, None, None, int(slope.kinks.sum()), "kink"), y.size
-        u = unit(self.rng.standard_normal(y.shape) * ~slope.kinks) + 2 * unit(slope.value)      # never 0
+        u = unit(self.rng.standard_normal(y.shape) * ~slope.kinks) + 2 * unit(slope.value)  # never 0
         gradients = pullback(u)
         analytic = float(sum(np.vdot(gradients[i], v[i]) for i in moving))
         return self.compare(name, None, analytic, float(np.vdot(u, slope.value)), u, slope), y.size
@@ -119,8 +119,9 @@ class Adjoint:
         worst = sorted(rows, key=lambda row: -np.nan_to_num(row.error, nan=np.inf))[:1]
         return worst + [self.row(name, index, None, None, None, len(kinks), "kink") for index in kinks[:1]]
 
-    def compare(self, name: str, index: tuple[int, ...] | None, analytic: float, numeric: float, u: Array,
-                slope: Slope) -> Row:
+    def compare(
+        self, name: str, index: tuple[int, ...] | None, analytic: float, numeric: float, u: Array, slope: Slope
+    ) -> Row:
         """The row of one comparison.  What rounding makes of a derivative near 0 counts as 0."""
         floor = slope.noise * slope.value.size**0.5 / self.tolerance
         scale = np.linalg.norm(u) * max(np.linalg.norm(slope.value), floor)
@@ -129,8 +130,16 @@ class Adjoint:
         verdict = "ok" if error <= self.tolerance else "WRONG"
         return self.row(name, index, analytic, numeric, error, int(slope.kinks.sum()), verdict)
 
-    def row(self, name: str, index: tuple[int, ...] | None, analytic: float | None, numeric: float | None,
-            error: float | None, kinks: int, verdict: str) -> Row:
+    def row(
+        self,
+        name: str,
+        index: tuple[int, ...] | None,
+        analytic: float | None,
+        numeric: float | None,
+        error: float | None,
+        kinks: int,
+        verdict: str,
+    ) -> Row:
         return Row(self.layer, self.kind, name, index, analytic, numeric, error, self.tolerance, kinks, verdict)
 
     def value_at(self, v: dict[int, Array], t: float) -> Array:
@@ -155,13 +164,15 @@ class Adjoint:
     def gradients(self, returned: Any) -> list[Array | None]:
         """A gradient for each argument out of what a pullback returned: None for arrays of integers."""
         returned = list(returned) if isinstance(returned, tuple | list) else [returned]
-        while returned and returned[-1] is None:                     # an optional argument that was not given
+        while returned and returned[-1] is None:  # an optional argument that was not given
             returned.pop()
         shapes = [a.shape for a in self.arrays if a.dtype.kind == "f"]
         found = [None if da is None else np.shape(da) for da in returned]
         if found != shapes:
-            raise ValueError(f"{self.kind}'s pullback must return one gradient for each floating-point argument, of "
-                             f"shapes {shapes}, not {found}; bind constants with functools.partial or a lambda")
+            raise ValueError(
+                f"{self.kind}'s pullback must return one gradient for each floating-point argument, of "
+                f"shapes {shapes}, not {found}; bind constants with functools.partial or a lambda"
+            )
         results = iter(returned)
         return [next(results) if a.dtype.kind == "f" else None for a in self.arrays]
 

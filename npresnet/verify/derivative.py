@@ -20,8 +20,8 @@ import numpy as np
 from ..backend import Array
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-SETTLED = 1e-7              # how far the two slopes may differ, in units of the derivative's root mean square
-UNSETTLED_SHARE = 0.01      # smaller steps are taken while more than this part of the entries has not settled
+SETTLED = 1e-7  # how far the two slopes may differ, in units of the derivative's root mean square
+UNSETTLED_SHARE = 0.01  # smaller steps are taken while more than this part of the entries has not settled
 
 
 class Slope(NamedTuple):
@@ -32,8 +32,9 @@ class Slope(NamedTuple):
     noise: float
 
 
-def derivative(f: Callable[[float], Array], y: Array, steps: Sequence[float] = STEPS,
-               settled: float = SETTLED) -> Slope:
+def derivative(
+    f: Callable[[float], Array], y: Array, steps: Sequence[float] = STEPS, settled: float = SETTLED
+) -> Slope:
     """f′(0) of an array-valued f with f(0) = y; nan, and no kink, where f or its slope is not finite."""
     if not (y.size and np.isfinite(y).all()):
         return Slope(np.full(y.shape, np.nan), np.zeros(y.shape, bool), 0.0)
@@ -52,7 +53,7 @@ def derivative(f: Callable[[float], Array], y: Array, steps: Sequence[float] = S
 def _measure(f, y, h, settled):
     """f′(0) from the steps h and h/2, the entries on which the two sides disagree, and the rounding of one entry."""
     right, left, near_right, near_left = f(h), f(-h), f(h / 2), f(-h / 2)
-    value = (8 * (near_right - near_left) - (right - left)) / (6 * h)           # (4 D(h/2) − D(h)) / 3
-    gap = abs(4 * (near_right + near_left) - (right + left) - 6 * y) / h        # |R₊ − R₋|
+    value = (8 * (near_right - near_left) - (right - left)) / (6 * h)  # (4 D(h/2) − D(h)) / 3
+    gap = abs(4 * (near_right + near_left) - (right + left) - 6 * y) / h  # |R₊ − R₋|
     noise = 16 * np.finfo(np.float64).eps * float(abs(y).max(initial=0)) / h
     return value, ~(gap <= settled * float(np.sqrt((value**2).mean())) + noise), noise

@@ -10,12 +10,12 @@ import numpy as np
 from ..backend import Array
 from ..nn.module import Model
 
-GAIN = 0.7          # of a convolution: small enough that hundreds of blocks in eval mode stay finite
+GAIN = 0.7  # of a convolution: small enough that hundreds of blocks in eval mode stay finite
 
 
 def draw(name: str, shape: tuple[int, ...]) -> Array:
     """float64 numbers, uniform in [−1, 1), that depend on the name and the shape alone."""
-    with np.errstate(over="ignore"):                                 # unsigned arithmetic modulo 2⁶⁴ is meant
+    with np.errstate(over="ignore"):  # unsigned arithmetic modulo 2⁶⁴ is meant
         seed = np.uint64(zlib.crc32(name.encode())) << np.uint64(32)
         z = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) + seed
         z *= np.uint64(0x9E3779B97F4A7C15)
@@ -33,7 +33,7 @@ def draw_weights(model: Model) -> Model:
         if kind == "num_batches_tracked":
             array.value = np.asarray(7)
         elif len(shape) > 1:
-            array.value = GAIN * (6 / array.value[0].size) ** 0.5 * u        # variance GAIN² · 2 / fan_in
+            array.value = GAIN * (6 / array.value[0].size) ** 0.5 * u  # variance GAIN² · 2 / fan_in
         elif kind == "running_var" or (kind == "weight" and len(shape) == 1):
             array.value = 1 + u / 2
         else:

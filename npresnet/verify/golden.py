@@ -26,7 +26,7 @@ from .replay import replay_network, replay_op, step
 from .report import Table, number
 
 OP_BOUNDS = {"float64": 1e-12, "float32": 2e-6}
-NETWORK_BOUNDS = {"float64": 1e-9, "float32": 2e-3}     # a case may state another: how far rounding carries it
+NETWORK_BOUNDS = {"float64": 1e-9, "float32": 2e-3}  # a case may state another: how far rounding carries it
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Verification(Table):
     def cells(self) -> list[tuple[str, ...]]:
         return [("case", "what", "dtype", "arrays", "max error", "bound", "verdict")] + [
             (row.case, row.what, row.dtype, str(row.arrays), number(row.error), number(row.bound), row.verdict)
-            for row in self.rows]
+            for row in self.rows
+        ]
 
     def conclusion(self) -> str:
         if not self.rows:
@@ -60,8 +61,9 @@ class Verification(Table):
         arrays = sum(row.arrays for row in self.rows)
         if not self.wrong:
             return f"{len(self.rows)} comparisons of {arrays} arrays: all agree with PyTorch"
-        return (f"{len(self.wrong)} of {len(self.rows)} comparisons differ from PyTorch: "
-                + "; ".join(f"{row.case} {row.what}" for row in self.wrong))
+        return f"{len(self.wrong)} of {len(self.rows)} comparisons differ from PyTorch: " + "; ".join(
+            f"{row.case} {row.what}" for row in self.wrong
+        )
 
 
 def verify(backend: str = "numpy", only: str = "*", dtypes: Sequence[str] = ("float64", "float32")) -> Verification:
@@ -92,8 +94,9 @@ def unflattened(layout: Sequence[tuple[str, Sequence[int]]], values: Array) -> d
     return {name: part.reshape(shape) for (name, shape), part in zip(layout, parts)}
 
 
-def compared(case: Mapping[str, Any], found: Mapping[str, Array], expected: Mapping[str, Array], dtype: str,
-             bound: float) -> list[Row]:
+def compared(
+    case: Mapping[str, Any], found: Mapping[str, Array], expected: Mapping[str, Array], dtype: str, bound: float
+) -> list[Row]:
     """A row for each kind of array: the part of each name before its first colon."""
     kinds: dict[str, list[float]] = {}
     gradients = [largest(a) for name, a in expected.items() if name.startswith("gradient")]
@@ -126,6 +129,7 @@ def largest(a: Array) -> float:
 def verify_model(model: Classifier, name: str, side: int = 64, batch: int = 2) -> Verification:
     """Compare a model, its weights included, with PyTorch itself, in float64, in train and in eval mode."""
     from .torch_model import torch_results
+
     model = model.astype(np.float64)
     rows: list[Row] = []
     classes, channels = model.spec.num_classes, model.spec.in_channels

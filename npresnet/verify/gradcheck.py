@@ -32,22 +32,35 @@ class GradReport(Table):
 
     def cells(self) -> list[tuple[str, ...]]:
         header = ("layer", "kind", "argument", "analytic", "numeric", "error", "bound", "kinks", "verdict")
-        return [header] + [(row.layer, row.kind, row.where, number(row.analytic), number(row.numeric),
-                            number(row.error), number(row.bound), str(row.kinks or ""), row.verdict)
-                           for row in self.rows]
+        return [header] + [
+            (
+                row.layer,
+                row.kind,
+                row.where,
+                number(row.analytic),
+                number(row.numeric),
+                number(row.error),
+                number(row.bound),
+                str(row.kinks or ""),
+                row.verdict,
+            )
+            for row in self.rows
+        ]
 
     def conclusion(self) -> str:
         if not self.checked:
             return "nothing could be checked" + (": there are only kinks" if self.rows else "")
         if not self.wrong:
             return f"{len(self.rows)} checks: the gradients are right"
-        culprits = dict.fromkeys(f"{row.layer} {row.kind} {row.where}{'' if row.finite else ' (not finite)'}".strip()
-                                 for row in self.wrong)
+        culprits = dict.fromkeys(
+            f"{row.layer} {row.kind} {row.where}{'' if row.finite else ' (not finite)'}".strip() for row in self.wrong
+        )
         return f"{len(self.wrong)} of {len(self.rows)} checks found a wrong gradient: {'; '.join(culprits)}"
 
 
-def gradcheck(fn: Callable[..., Any], *arrays: Array, seed: int = 0, tolerance: float = TOLERANCE,
-              layers: str = "*") -> GradReport:
+def gradcheck(
+    fn: Callable[..., Any], *arrays: Array, seed: int = 0, tolerance: float = TOLERANCE, layers: str = "*"
+) -> GradReport:
     """Check the gradient of every argument of ``fn``; of every trainable parameter too, where it is a Module.
 
     ``fn`` is a Module, taken in the mode it is in, or a function that returns (y, pullback) as the ops do.  All is cast
@@ -79,7 +92,7 @@ def gradcheck(fn: Callable[..., Any], *arrays: Array, seed: int = 0, tolerance: 
         title = getattr(getattr(fn, "spec", None), "name", type(fn).__name__)
         rows = NetCheck(fn, rng, tolerance, layers).run(*at)
     else:
-        title = getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)      # a partial's function
+        title = getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)  # a partial's function
         rows = Adjoint(fn, at, rng, tolerance, kind=title).rows(argument_names(fn, len(at)))
     return GradReport(f"gradients of {title}", tuple(rows))
 
@@ -94,7 +107,7 @@ def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     """The names of the first ``count`` positional arguments of ``fn``."""
     try:
         parameters = signature(fn).parameters.values()
-    except (TypeError, ValueError):                                  # some built-in callables have no signature
+    except (TypeError, ValueError):  # some built-in callables have no signature
         parameters = ()
     names = [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     return [*names, *(f"argument {i}" for i in range(len(names), count))][:count]

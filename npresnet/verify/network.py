@@ -43,9 +43,10 @@ class NetCheck(Visitor):
         if fnmatch("", self.layers) and composed(self.model):
             self.whole_net(x)
         if labels is not None and fnmatch("loss", self.layers):
-            z = y / max(size(y), 1)           # of larger ones, small probabilities drown in the rounding of their sum
-            loss = Adjoint(ops.softmax_cross_entropy, [z, labels], self.rng, self.tolerance, "loss",
-                           "softmax_cross_entropy")
+            z = y / max(size(y), 1)  # of larger ones, small probabilities drown in the rounding of their sum
+            loss = Adjoint(
+                ops.softmax_cross_entropy, [z, labels], self.rng, self.tolerance, "loss", "softmax_cross_entropy"
+            )
             self.rows += loss.rows(["logits", "labels"])
         return self.rows
 
@@ -84,8 +85,9 @@ class NetCheck(Visitor):
         worst = max(errors, key=lambda key: np.nan_to_num(errors[key], nan=np.inf))
         analytic, numeric = float(np.linalg.norm(found[worst])), float(np.linalg.norm(expected[worst]))
         verdict = "ok" if errors[worst] <= self.tolerance else "WRONG"
-        return Row(name, type(module).__name__, worst, None, analytic, numeric, errors[worst], self.tolerance, 0,
-                   verdict)
+        return Row(
+            name, type(module).__name__, worst, None, analytic, numeric, errors[worst], self.tolerance, 0, verdict
+        )
 
 
 class WrongChains(Visitor):

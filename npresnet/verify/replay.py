@@ -14,7 +14,7 @@ from .fixed_weights import draw, draw_weights, project
 
 CLASSES = 5
 STEPS = 10
-SMALL = 16          # arrays of so many entries are not projected
+SMALL = 16  # arrays of so many entries are not projected
 
 
 def replay_op(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype, device: str) -> dict[str, Array]:
@@ -43,8 +43,9 @@ def given(case: Mapping[str, Any]) -> tuple[Array, Array]:
     return draw("images", (n, 3, side, side)) * 1.7, np.arange(n) % CLASSES
 
 
-def replay_network(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype,
-                   device: str) -> dict[str, Array]:
+def replay_network(
+    case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype, device: str
+) -> dict[str, Array]:
     """Every array of a narrow network; in float32 only those that ten steps and rare kinks leave comparable."""
     model: Any = to_device(narrow(case).astype(dtype), device)
     images, labels = given(case)
@@ -80,8 +81,7 @@ def step(model: nn.Module, x: Array, labels: Array, mode: str, gradients: bool =
     found: dict[str, Any] = {f"logits: {mode}": logits, f"loss: {mode}": loss}
     if gradients:
         found[f"gradient: {mode} x"] = pullback(dlogits())
-        found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters()
-                  if p.grad is not None}
+        found |= {f"gradient: {mode} {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     if mode == "train":
         found |= {f"buffers: {name}": b.value for name, b in model.named_arrays() if isinstance(b, nn.Buffer)}
     return found
@@ -104,8 +104,10 @@ def descent(model: nn.Module, x: Array, labels: Array, rate: float, steps: int =
 
 def compact(found: Mapping[str, Array], projected: bool) -> dict[str, Array]:
     """Eight projections of every larger array where the case asks for them, and of every gradient in eval mode."""
-    return {name: project(name, a) if a.size > SMALL and (projected or name.startswith("gradient: eval")) else a
-            for name, a in found.items()}
+    return {
+        name: project(name, a) if a.size > SMALL and (projected or name.startswith("gradient: eval")) else a
+        for name, a in found.items()
+    }
 
 
 def on_cpu(a: Any) -> Array:

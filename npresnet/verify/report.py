@@ -11,7 +11,7 @@ class Table:
     """A report; true where something was checked, more than kinks, and nothing is wrong."""
 
     title: str
-    rows: tuple[Any, ...]         # dataclasses with a ``verdict``
+    rows: tuple[Any, ...]  # dataclasses with a ``verdict``
 
     def cells(self) -> list[tuple[str, ...]]:
         """The table as text: a header, then one line a row."""
@@ -42,8 +42,12 @@ class Table:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, ready for json.dumps."""
-        return {"title": self.title, "ok": bool(self), "conclusion": self.conclusion(),
-                "rows": [asdict(row) for row in self.rows]}
+        return {
+            "title": self.title,
+            "ok": bool(self),
+            "conclusion": self.conclusion(),
+            "rows": [asdict(row) for row in self.rows],
+        }
 
 
 def number(value: float | None) -> str:

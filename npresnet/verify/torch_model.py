@@ -20,8 +20,10 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ImportError("a comparison with PyTorch needs it: pip install torch; without --weights npresnet "
-                          "is compared with stored results, which needs nothing") from None
+        raise ImportError(
+            "a comparison with PyTorch needs it: pip install torch; without --weights npresnet "
+            "is compared with stored results, which needs nothing"
+        ) from None
     return torch
 
 
@@ -61,16 +63,18 @@ class Run(Visitor):
 
     def Conv2d(self, module, x):
         weight, bias = self.array(module, "weight"), self.array(module, "bias")
-        return self.F.conv2d(self.padded(x, module.padding_for(x)), weight, bias, module.stride, 0, module.dilation,
-                             module.groups)
+        return self.F.conv2d(
+            self.padded(x, module.padding_for(x)), weight, bias, module.stride, 0, module.dilation, module.groups
+        )
 
     def BatchNorm2d(self, module, x):
-        mean, var, weight, bias = (self.array(module, name)
-                                   for name in ("running_mean", "running_var", "weight", "bias"))
+        mean, var, weight, bias = (
+            self.array(module, name) for name in ("running_mean", "running_var", "weight", "bias")
+        )
         if not self.training or module.frozen:
             return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, module.eps)
         self.array(module, "num_batches_tracked").add_(1)
-        if not module.unbiased:                              # PyTorch knows only the unbiased variance
+        if not module.unbiased:  # PyTorch knows only the unbiased variance
             r, seen = module.momentum, x.detach()
             mean.copy_((1 - r) * mean + r * seen.mean((0, 2, 3)))
             var.copy_((1 - r) * var + r * seen.var((0, 2, 3), unbiased=False))

@@ -12,5 +12,17 @@ from .recognise import recognise
 from .recognition import Recognition
 from .save import save_weights
 
-__all__ = ["CATALOGUE", "Checkpoint", "Recognition", "WeightsError", "download", "export_weights", "find",
-           "load_weights", "read_weights", "recognise", "save_weights", "unpickle"]
+__all__ = [
+    "CATALOGUE",
+    "Checkpoint",
+    "Recognition",
+    "WeightsError",
+    "download",
+    "export_weights",
+    "find",
+    "load_weights",
+    "read_weights",
+    "recognise",
+    "save_weights",
+    "unpickle",
+]

@@ -24,18 +24,23 @@ def advice(shapes: Shapes, name: Callable[[Shapes], str | None]) -> str:
     """
     prefix = prefix_of(shapes)
     if prefix:
-        return (f"the keys of a network begin with {quoted(prefix)} here; take that off: create_model(name, weights="
-                f"{{key.removeprefix({quoted(prefix)}): array for key, array in read_weights(path).items()}})")
+        return (
+            f"the keys of a network begin with {quoted(prefix)} here; take that off: create_model(name, weights="
+            f"{{key.removeprefix({quoted(prefix)}): array for key, array in read_weights(path).items()}})"
+        )
     trunk = {key: shape for key, shape in shapes.items() if TRUNK.match(key)}
     known = name(trunk | {HEAD: (1, features(shapes))}) if HEAD not in shapes and BLOCK in shapes else None
     if not known:
-        return ("the keys are not those of a ResNet as torchvision names them; the first are "
-                + ", ".join(quoted(key) for key in list(shapes)[:3]))
+        return "the keys are not those of a ResNet as torchvision names them; the first are " + ", ".join(
+            quoted(key) for key in list(shapes)[:3]
+        )
     head = [quoted(key) for key in shapes if key not in trunk]
     instead = f", only {', '.join(head[:4])}{', …' if len(head) > 4 else ''}" if head else ""
-    return (f"only the head is unknown: the rest is of {known}, but there is no fc.weight{instead}; rename it, or load "
-            f'the rest: load_weights(create_model("{known}", num_classes=…), {{key: array for key, array in '
-            'read_weights(path).items() if key.startswith(("conv1.", "bn", "layer"))}, reset="fc")')
+    return (
+        f"only the head is unknown: the rest is of {known}, but there is no fc.weight{instead}; rename it, or load "
+        f'the rest: load_weights(create_model("{known}", num_classes=…), {{key: array for key, array in '
+        'read_weights(path).items() if key.startswith(("conv1.", "bn", "layer"))}, reset="fc")'
+    )
 
 
 def features(shapes: Shapes) -> int:

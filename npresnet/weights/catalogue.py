@@ -25,13 +25,13 @@ class Entry:
     top1: float
     top5: float | None
     resize: int
-    sha256: str = ""            # in full where known; the file's name always carries its start
+    sha256: str = ""  # in full where known; the file's name always carries its start
     dataset: str = "imagenet"
     base_url: str = TORCHVISION
 
     @property
     def name(self) -> str:
-        """"resnet50:V2", as ``find`` takes it."""
+        """ "resnet50:V2", as ``find`` takes it."""
         return f"{self.model}:{self.version}"
 
     @property
@@ -50,10 +50,15 @@ class Entry:
 
 
 _SIZES = {  # model: (parameters, MACs at 224×224)
-    "resnet18": (11689512, 1814073344), "resnet34": (21797672, 3663761408), "resnet50": (25557032, 4089184256),
-    "resnet101": (44549160, 7801405440), "resnet152": (60192808, 11513626624),
-    "resnext50_32x4d": (25028904, 4230479872), "resnext101_32x8d": (88791336, 16414015488),
-    "resnext101_64x4d": (83455272, 15460270080), "wide_resnet50_2": (68883240, 11398021120),
+    "resnet18": (11689512, 1814073344),
+    "resnet34": (21797672, 3663761408),
+    "resnet50": (25557032, 4089184256),
+    "resnet101": (44549160, 7801405440),
+    "resnet152": (60192808, 11513626624),
+    "resnext50_32x4d": (25028904, 4230479872),
+    "resnext101_32x8d": (88791336, 16414015488),
+    "resnext101_64x4d": (83455272, 15460270080),
+    "wide_resnet50_2": (68883240, 11398021120),
     "wide_resnet101_2": (126886696, 22753050624),
 }
 
@@ -95,10 +100,32 @@ CATALOGUE = (
 )
 
 CIFAR_CATALOGUE = (
-    Entry("resnet20", "V1", "resnet20-12fca82f.th", 269722, 40551040, 91.7, None, 32,
-          "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", "cifar10", CIFAR),
-    Entry("resnet32", "V1", "resnet32-d509ac18.th", 464154, 68862592, 92.6, None, 32,
-          "d509ac1820d7f25398913559d7e81a13229b1e7adc5648e3bfa5e22dc137f850", "cifar10", CIFAR),
+    Entry(
+        "resnet20",
+        "V1",
+        "resnet20-12fca82f.th",
+        269722,
+        40551040,
+        91.7,
+        None,
+        32,
+        "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8",
+        "cifar10",
+        CIFAR,
+    ),
+    Entry(
+        "resnet32",
+        "V1",
+        "resnet32-d509ac18.th",
+        464154,
+        68862592,
+        92.6,
+        None,
+        32,
+        "d509ac1820d7f25398913559d7e81a13229b1e7adc5648e3bfa5e22dc137f850",
+        "cifar10",
+        CIFAR,
+    ),
 )
 
 ENTRIES = {entry.name: entry for entry in (*CATALOGUE, *CIFAR_CATALOGUE)}

@@ -21,8 +21,16 @@ class Checkpoint(dict[str, Any]):
     sha256    of the file, in hex;  path  where it lies
     """
 
-    def __init__(self, arrays: Any = (), *, format: str = "", metadata: Mapping[str, str] | None = None,
-                 notes: Iterable[str] = (), sha256: str = "", path: Path | None = None):
+    def __init__(
+        self,
+        arrays: Any = (),
+        *,
+        format: str = "",
+        metadata: Mapping[str, str] | None = None,
+        notes: Iterable[str] = (),
+        sha256: str = "",
+        path: Path | None = None,
+    ):
         super().__init__(arrays)
         self.format, self.metadata, self.notes = format, dict(metadata or {}), list(notes)
         self.sha256, self.path = sha256, path

@@ -15,7 +15,7 @@ SCHEMES = ("https", "http")
 
 
 def scheme_of(url: str) -> str:
-    """"https" or "http"; raises WeightsError for anything else."""
+    """ "https" or "http"; raises WeightsError for anything else."""
     try:
         scheme = urlsplit(url).scheme.lower()
     except ValueError as error:
@@ -28,8 +28,9 @@ def scheme_of(url: str) -> str:
 class Redirects(request.HTTPRedirectHandler):
     """Follows a server's redirection, but not from an encrypted connection to another kind."""
 
-    def redirect_request(self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-                         ) -> request.Request | None:
+    def redirect_request(
+        self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> request.Request | None:
         scheme = scheme_of(newurl)
         if scheme != "https" == scheme_of(req.full_url):
             raise WeightsError(f"{printable(req.full_url)}: redirects to {printable(newurl)}, which is not https")
@@ -46,16 +47,26 @@ class Connections:
     def opener(self) -> request.OpenerDirector:
         """urllib's, without the schemes file, ftp and data."""
         director = request.OpenerDirector()
-        for handler in (request.ProxyHandler(), request.UnknownHandler(), request.HTTPDefaultErrorHandler(),
-                        request.HTTPErrorProcessor(), Redirects(), self.handler("http"), self.handler("https")):
+        for handler in (
+            request.ProxyHandler(),
+            request.UnknownHandler(),
+            request.HTTPDefaultErrorHandler(),
+            request.HTTPErrorProcessor(),
+            Redirects(),
+            self.handler("http"),
+            self.handler("https"),
+        ):
             director.add_handler(handler)
         return director
 
     def handler(self, scheme: str) -> request.BaseHandler:
         """urllib's handler of a scheme, whose sockets are listed here."""
         sockets = self.sockets
-        classes: Any = ((http.client.HTTPConnection, request.HTTPHandler) if scheme == "http" else
-                        (http.client.HTTPSConnection, request.HTTPSHandler))
+        classes: Any = (
+            (http.client.HTTPConnection, request.HTTPHandler)
+            if scheme == "http"
+            else (http.client.HTTPSConnection, request.HTTPSHandler)
+        )
         connection, handler = classes
 
         class ListedConnection(connection):

@@ -32,7 +32,7 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
         dialect = "caffe"
     if dialect == "torchvision":
         return found
-    if dialect == "keras":                                       # its biases are its own, V1 has others than V2
+    if dialect == "keras":  # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)
     if metadata.get(CONFIG) and ends_in_scores(metadata[CONFIG]) is not None:

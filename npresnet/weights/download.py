@@ -16,12 +16,19 @@ from .connection import Connections, connections, scheme_of
 from .partial_file import open_partial
 
 CHUNK = 2**20
-Progress = Callable[[int, int | None], None] | None              # called with (bytes so far, bytes in all)
+Progress = Callable[[int, int | None], None] | None  # called with (bytes so far, bytes in all)
 
 
-def download(name: str, folder: str | os.PathLike[str] = ".", progress: Progress = None, *,
-             base_url: str | None = None, attempts: int = 3, timeout: float = 30.0,
-             total_timeout: float = 4 * 3600.0) -> Path:
+def download(
+    name: str,
+    folder: str | os.PathLike[str] = ".",
+    progress: Progress = None,
+    *,
+    base_url: str | None = None,
+    attempts: int = 3,
+    timeout: float = 30.0,
+    total_timeout: float = 4 * 3600.0,
+) -> Path:
     """Fetch the file of a catalogue entry ("resnet50", "resnet50:V2") into ``folder``; returns its path.
 
     Bytes collect in <file>.part, which a later call continues; the file takes its name once its SHA-256 is right.  Of
@@ -44,8 +51,9 @@ def download(name: str, folder: str | os.PathLike[str] = ".", progress: Progress
             fetch_all(url, file, entry, progress, attempts, timeout, made)
         os.replace(part, target)
     except OSError as error:
-        raise WeightsError(f"{target}: cannot be written ({error.strerror or error}); choose another folder, or make "
-                           "room") from error
+        raise WeightsError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another folder, or make room"
+        ) from error
     return target
 
 
@@ -68,16 +76,24 @@ class TransientError(WeightsError):
     """A failure of the server or the network that another attempt may not meet."""
 
 
-def fetch_all(url: str, file: BinaryIO, entry: catalogue.Entry, progress: Progress, attempts: int, timeout: float,
-              made: Connections) -> None:
+def fetch_all(
+    url: str,
+    file: BinaryIO,
+    entry: catalogue.Entry,
+    progress: Progress,
+    attempts: int,
+    timeout: float,
+    made: Connections,
+) -> None:
     """Fetch until the part is complete and right; a part that turns out wrong is emptied and fetched again."""
     for attempt in range(1, attempts + 1):
         try:
             fetch(url, file, 8 * entry.parameters + CHUNK, progress, timeout, made)
         except WeightsError as error:
             if made.expired:
-                raise WeightsError(f"{url}: takes longer than the time that it was given (total_timeout); run it again "
-                                   "to continue") from error
+                raise WeightsError(
+                    f"{url}: takes longer than the time that it was given (total_timeout); run it again to continue"
+                ) from error
             if attempt == attempts or not isinstance(error, TransientError):
                 raise
             continue
@@ -96,15 +112,16 @@ def fetch(url: str, file: BinaryIO, limit: int, progress: Progress, timeout: flo
         request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
         response = made.opener().open(request, timeout=timeout)
     except HTTPError as error:
-        if error.code == 416 and start:                          # nothing is behind the part's end
+        if error.code == 416 and start:  # nothing is behind the part's end
             return
         kind = TransientError if error.code >= 500 else WeightsError
         raise kind(f"{url}: the server answers {error.code} {printable(error.reason)}") from error
     except WeightsError:
         raise
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-        raise TransientError(f"{printable(url)}: cannot be fetched ({printable(getattr(error, 'reason', error))})"
-                             ) from error
+        raise TransientError(
+            f"{printable(url)}: cannot be fetched ({printable(getattr(error, 'reason', error))})"
+        ) from error
     with response:
         start, total = position(response, start)
         if total is not None and total > limit:
@@ -129,8 +146,9 @@ def count(digits: str) -> int | None:
     return int(digits) if digits.isdecimal() and len(digits) < 20 else None
 
 
-def copy(response: Any, file: BinaryIO, start: int, total: int | None, limit: int, progress: Progress,
-         made: Connections) -> int:
+def copy(
+    response: Any, file: BinaryIO, start: int, total: int | None, limit: int, progress: Progress, made: Connections
+) -> int:
     """Write the answer into the part from ``start`` on; returns the size reached."""
     done = start
     file.truncate(start)

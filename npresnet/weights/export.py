@@ -15,7 +15,10 @@ from .metadata import changes_since_built, model_metadata
 from .save import save_weights
 
 RENAME: dict[str, Callable[[str], str]] = {
-    "torchvision": str, "paper": str, "caffe": str, "timm": str,
+    "torchvision": str,
+    "paper": str,
+    "caffe": str,
+    "timm": str,
     "huggingface": huggingface_name,
     "pytorch-tutorial": lambda key: key.replace(".downsample.", ".identity_downsample."),
 }
@@ -54,11 +57,14 @@ def refuse_other_numbers(spec: Spec, dialect: str) -> None:
         there = details(spec.name, dialect, **defaults)
     except ValueError as error:
         raise WeightsError(str(error)) from None
-    other = [f"{field} is {getattr(here, field)!r} here and {getattr(there, field)!r} there"
-             for field in here.differs(there)]
+    other = [
+        f"{field} is {getattr(here, field)!r} here and {getattr(there, field)!r} there" for field in here.differs(there)
+    ]
     if other:
-        raise WeightsError(f"a {spec.name} of {dialect} computes other numbers with these weights: {'; '.join(other)} "
-                           f"(npresnet diff {spec.dialect} {dialect} --model {spec.name} explains)")
+        raise WeightsError(
+            f"a {spec.name} of {dialect} computes other numbers with these weights: {'; '.join(other)} "
+            f"(npresnet diff {spec.dialect} {dialect} --model {spec.name} explains)"
+        )
 
 
 def refuse_changed_layers(model: Any, dialect: str) -> None:
@@ -66,9 +72,12 @@ def refuse_changed_layers(model: Any, dialect: str) -> None:
     spec, plain = model.spec, model.copy()
     usual = details(spec.name, spec.dialect, **{**FAMILY[spec.name].defaults, **spec.options})
     for norm in plain.modules():
-        if isinstance(norm, BatchNorm2d):                        # what no score depends on does not count
+        if isinstance(norm, BatchNorm2d):  # what no score depends on does not count
             norm.momentum, norm.unbiased, norm.frozen = usual.momentum, usual.unbiased, False
     paths = [change["path"] for change in changes_since_built(plain).get("changes", ())]
     if paths:
-        raise WeightsError(f"{dialect} would build these layers otherwise than they are now: {', '.join(paths[:6])}"
-                           + (", …" if len(paths) > 6 else "") + "; leave out --to")
+        raise WeightsError(
+            f"{dialect} would build these layers otherwise than they are now: {', '.join(paths[:6])}"
+            + (", …" if len(paths) > 6 else "")
+            + "; leave out --to"
+        )

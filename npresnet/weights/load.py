@@ -18,8 +18,9 @@ from .recognise import recognise
 MOST_LINES = 1000
 
 
-def load_weights(model: Module, path_or_dict: str | os.PathLike[str] | Mapping[str, Any], *,
-                 reset: str | tuple[str, ...] = ()) -> Checkpoint:
+def load_weights(
+    model: Module, path_or_dict: str | os.PathLike[str] | Mapping[str, Any], *, reset: str | tuple[str, ...] = ()
+) -> Checkpoint:
     """Copy a checkpoint's arrays into ``model``, cast to the model's dtypes; returns what was read, with its notes.
 
     ``path_or_dict`` is a file, or a mapping name → array under torchvision's names or another library's (see keys/).
@@ -48,20 +49,27 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
     entries = dict(model.named_arrays())
     unmatched = [name for name in reset if not any(under(key, (name,)) for key in entries)]
     if unmatched:
-        raise WeightsError(f"reset: the model has nothing called {', '.join(unmatched)}; its parts are "
-                           + ", ".join(dict.fromkeys(key.partition(".")[0] for key in entries)))
+        raise WeightsError(
+            f"reset: the model has nothing called {', '.join(unmatched)}; its parts are "
+            + ", ".join(dict.fromkeys(key.partition(".")[0] for key in entries))
+        )
     arrays = {key: array for key, array in arrays.items() if not under(key, reset)}
     wanted = {key: entry.value for key, entry in entries.items() if not under(key, reset)}
     problems = list(mismatches(wanted, arrays))
     if problems:
         raise WeightsError(mismatch_message(source, model, found, problems))
     converted = {key: convert(array, wanted[key], copy) for key, array in arrays.items()}
-    for key, array in converted.items():                         # nothing below can fail
+    for key, array in converted.items():  # nothing below can fail
         entries[key].value = array
     notes += [f"kept the model's own arrays under {name!r}" for name in reset]
-    return Checkpoint(arrays, format=getattr(found, "format", "mapping"), metadata=getattr(found, "metadata", {}),
-                      notes=[*getattr(found, "notes", ()), *notes], sha256=getattr(found, "sha256", ""),
-                      path=getattr(found, "path", None))
+    return Checkpoint(
+        arrays,
+        format=getattr(found, "format", "mapping"),
+        metadata=getattr(found, "metadata", {}),
+        notes=[*getattr(found, "notes", ()), *notes],
+        sha256=getattr(found, "sha256", ""),
+        path=getattr(found, "path", None),
+    )
 
 
 def convert(array: Any, wanted: Array, copy: bool = True) -> Array:
@@ -111,8 +119,10 @@ def hint(model: Module, found: Mapping[str, Any], problems: list[tuple[str, str]
     """What these weights are, where that is known and explains the misfit."""
     head = ("fc.weight", "fc.bias")
     if all(kind in ("misshapen", "missing") and line.split(":")[0] in head for kind, line in problems):
-        return ("; only the head differs: build the model with as many classes, or keep the model's own with "
-                "load_weights(model, …, reset=(\"fc\",))")
+        return (
+            "; only the head differs: build the model with as many classes, or keep the model's own with "
+            'load_weights(model, …, reset=("fc",))'
+        )
     try:
         name = recognise(found).name
     except WeightsError:

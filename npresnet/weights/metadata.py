@@ -12,7 +12,7 @@ from ..formats.tensors import KEY
 from ..models import build, rebuild
 from ..models.changes import changes, refuse_shared
 
-PLAIN, CHANGED = 1, 2       # versions: a network as it was built, and one that was changed afterwards
+PLAIN, CHANGED = 1, 2  # versions: a network as it was built, and one that was changed afterwards
 
 
 def model_metadata(model: Any) -> dict[str, str]:
@@ -36,13 +36,19 @@ def model_metadata(model: Any) -> dict[str, str]:
     check_preprocessing(preprocessing)
     check_classes(classes, spec.num_classes)
     changed = changes_since_built(model)
-    return {KEY: json.dumps({
-        "version": CHANGED if changed else PLAIN,
-        "spec": json.loads(spec.to_json()),
-        "preprocessing": asdict(cast(Any, preprocessing)) if is_dataclass(preprocessing) else preprocessing,
-        "classes": None if classes is None else list(classes),
-        **changed,
-    }, sort_keys=True, ensure_ascii=False)}
+    return {
+        KEY: json.dumps(
+            {
+                "version": CHANGED if changed else PLAIN,
+                "spec": json.loads(spec.to_json()),
+                "preprocessing": asdict(cast(Any, preprocessing)) if is_dataclass(preprocessing) else preprocessing,
+                "classes": None if classes is None else list(classes),
+                **changed,
+            },
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+    }
 
 
 def changes_since_built(model: Any) -> dict[str, list[Any]]:
@@ -50,8 +56,12 @@ def changes_since_built(model: Any) -> dict[str, list[Any]]:
     spec = model.spec
     try:
         refuse_shared(model)
-        changed = list(changes(model, build(spec.name, spec.num_classes, in_channels=spec.in_channels,
-                                            dialect=spec.dialect, **spec.options)))
+        changed = list(
+            changes(
+                model,
+                build(spec.name, spec.num_classes, in_channels=spec.in_channels, dialect=spec.dialect, **spec.options),
+            )
+        )
         frozen = [key for key, parameter in model.named_parameters() if not parameter.trainable]
         if changed:
             shapes = {key: np.shape(array) for key, array in model.state_dict().items()}
@@ -68,6 +78,7 @@ def check_preprocessing(preprocessing: Any) -> None:
     if preprocessing is None:
         return
     from ..data import preprocessing_of  # brings Pillow
+
     try:
         preprocessing_of(preprocessing)
     except ValueError as error:
@@ -86,28 +97,39 @@ def parse_metadata(text: str) -> dict[str, Any]:
     """The fields of that JSON text, their types checked: a file may hold anything.  Raises WeightsError."""
     fields = parse_json(text, f"the metadata under {KEY!r}")
     if type(fields) is not dict or fields.get("version") not in (PLAIN, CHANGED):
-        raise WeightsError(f"the metadata under {KEY!r} is of no version from {PLAIN} to {CHANGED}; a newer npresnet "
-                           "wrote it: update npresnet, or load its arrays alone, dict(read_weights(path))")
+        raise WeightsError(
+            f"the metadata under {KEY!r} is of no version from {PLAIN} to {CHANGED}; a newer npresnet "
+            "wrote it: update npresnet, or load its arrays alone, dict(read_weights(path))"
+        )
     if not valid(fields):
-        raise WeightsError(f"the metadata under {KEY!r} does not describe a model; load its arrays alone, "
-                           "dict(read_weights(path))")
+        raise WeightsError(
+            f"the metadata under {KEY!r} does not describe a model; load its arrays alone, dict(read_weights(path))"
+        )
     return fields
 
 
 def valid(fields: dict[str, Any]) -> bool:
-    return describes_a_model(fields) and (fields["version"] == PLAIN or (
-        type(fields.get("changes")) is list and type(fields.get("frozen")) is list
-        and all(type(key) is str for key in fields["frozen"])))
+    return describes_a_model(fields) and (
+        fields["version"] == PLAIN
+        or (
+            type(fields.get("changes")) is list
+            and type(fields.get("frozen")) is list
+            and all(type(key) is str for key in fields["frozen"])
+        )
+    )
 
 
 def describes_a_model(fields: dict[str, Any]) -> bool:
     spec, preprocessing, classes = (fields.get(key) for key in ("spec", "preprocessing", "classes"))
     wanted = {"name": str, "num_classes": int, "in_channels": int, "dialect": str, "options": dict}
-    return (type(spec) is dict and spec.keys() == wanted.keys()
-            and all(type(spec[key]) is kind for key, kind in wanted.items())
-            and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
-            and (preprocessing is None or type(preprocessing) in (str, dict))
-            and (classes is None or (type(classes) is list and names_of_each(classes, spec["num_classes"]))))
+    return (
+        type(spec) is dict
+        and spec.keys() == wanted.keys()
+        and all(type(spec[key]) is kind for key, kind in wanted.items())
+        and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
+        and (preprocessing is None or type(preprocessing) in (str, dict))
+        and (classes is None or (type(classes) is list and names_of_each(classes, spec["num_classes"])))
+    )
 
 
 def names_of_each(classes: list[Any], count: int) -> bool:

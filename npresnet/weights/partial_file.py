@@ -14,7 +14,7 @@ from ..formats.errors import WeightsError
 def open_partial(path: Path) -> Iterator[BinaryIO]:
     """The file, open for reading and writing; a link of that name is removed, an empty file in the end as well."""
     if path.is_symlink():
-        path.unlink()                                            # the link alone
+        path.unlink()  # the link alone
     with open(path, "r+b", opener=unlinked) as file:
         lock(file, path)
         try:
@@ -40,13 +40,13 @@ def lock(file: BinaryIO, path: Path) -> None:
     """Raise WeightsError if another process writes the file; the lock ends when the file is closed."""
     try:
         import fcntl
-    except ImportError:                                          # not on Windows
+    except ImportError:  # not on Windows
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WeightsError(f"{path}: another download is writing it; run it again when that has ended") from None
-    except OSError:                                              # a file system without locks
+    except OSError:  # a file system without locks
         return
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
         raise WeightsError(f"{path}: another download has just ended; run it again")

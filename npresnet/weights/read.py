@@ -16,8 +16,13 @@ HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
 
 
-def read_weights(path: str | os.PathLike[str], *, float32: bool = False, max_bytes: int | None = None,
-                 allow: Mapping[str, Any] = TORCH_GLOBALS) -> Checkpoint:
+def read_weights(
+    path: str | os.PathLike[str],
+    *,
+    float32: bool = False,
+    max_bytes: int | None = None,
+    allow: Mapping[str, Any] = TORCH_GLOBALS,
+) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
@@ -45,15 +50,20 @@ def read_weights(path: str | os.PathLike[str], *, float32: bool = False, max_byt
         return checkpoint
 
 
-def read_memory(data: memoryview, budget: Budget, allow: Mapping[str, Any] = TORCH_GLOBALS, float32: bool = False,
-                release: Callable[[int], None] = lambda address: None) -> Checkpoint:
+def read_memory(
+    data: memoryview,
+    budget: Budget,
+    allow: Mapping[str, Any] = TORCH_GLOBALS,
+    float32: bool = False,
+    release: Callable[[int], None] = lambda address: None,
+) -> Checkpoint:
     """The same for bytes in memory, whose hash is not looked at.
 
     The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
     format, tree, metadata = read_tree(data, budget, allow)
     tensors, attributes, notes = find_state(tree)
-    del tree                                                     # which holds what was inflated
+    del tree  # which holds what was inflated
     metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
     checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes)
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
@@ -68,5 +78,7 @@ def check_name(name: str, sha256: str) -> None:
     """Raise WeightsError for a file whose name promises another hash."""
     found = HASH_IN_NAME.search(name)
     if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
-        raise WeightsError(f"its SHA-256 starts with {sha256[:len(found[1])]}, its name promises {found[1]}; the "
-                           "file is incomplete or changed: fetch it again, or rename it if the change is yours")
+        raise WeightsError(
+            f"its SHA-256 starts with {sha256[: len(found[1])]}, its name promises {found[1]}; the "
+            "file is incomplete or changed: fetch it again, or rename it if the change is yours"
+        )

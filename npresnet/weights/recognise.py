@@ -39,31 +39,48 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != found.name:
         return found
-    return Recognition(found.name, found.num_classes, found.in_channels, found.dialect, found.options,
-                       entry.preprocessing, dataset=entry.dataset, source="catalogue")
+    return Recognition(
+        found.name,
+        found.num_classes,
+        found.in_channels,
+        found.dialect,
+        found.options,
+        entry.preprocessing,
+        dataset=entry.dataset,
+        source="catalogue",
+    )
 
 
 def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
     """The network that the metadata declare; its sizes must be those of the arrays."""
     spec, classes = fields["spec"], fields.get("classes")
     if spec["name"] not in FAMILY:
-        raise WeightsError(f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them: update "
-                           "npresnet")
+        raise WeightsError(
+            f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them: update npresnet"
+        )
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
     declared, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
     changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
-    if (declared != real and not changes) or 0 in head + stem:   # rebuild() checks changed layers
-        raise WeightsError(f"the metadata declare {declared} classes and input channels, the arrays have {real}; load "
-                           "the arrays alone, dict(read_weights(path))")
+    if (declared != real and not changes) or 0 in head + stem:  # rebuild() checks changed layers
+        raise WeightsError(
+            f"the metadata declare {declared} classes and input channels, the arrays have {real}; load "
+            "the arrays alone, dict(read_weights(path))"
+        )
     with error_context("the metadata"):
         check_options(spec["name"], spec["dialect"], spec["options"], shapes)
         preprocessing = fields.get("preprocessing")
         if type(preprocessing) is dict:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
+
             preprocessing = Preprocessing(**preprocessing)
-    return Recognition(**spec, preprocessing=preprocessing, source="metadata",
-                       classes=None if classes is None else tuple(classes), changes=changes,
-                       frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else ())
+    return Recognition(
+        **spec,
+        preprocessing=preprocessing,
+        source="metadata",
+        classes=None if classes is None else tuple(classes),
+        changes=changes,
+        frozen=tuple(fields["frozen"]) if fields["version"] == CHANGED else (),
+    )
 
 
 def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shapes) -> None:
@@ -75,7 +92,7 @@ def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shap
         if type(value) is not type(getattr(usual, key, value)) or (type(value) is float and not 0 <= value <= 1):
             raise WeightsError(f"the option {printable(key)} cannot be {quoted(str(value))}")
     try:
-        flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})    # names every unknown one
+        flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})  # names every unknown one
         check_places(name, FAMILY[name], flavour, options)
     except ValueError as error:
         raise WeightsError(str(error)) from None
@@ -102,8 +119,7 @@ def from_shapes(shapes: Shapes) -> Recognition:
         preset = catalogue.find(name).preprocessing
     if f"{name}:V2" in catalogue.ENTRIES:
         alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
-    return Recognition(name, num_classes, in_channels, "torchvision", options, preset,
-                       alternatives=alternatives)
+    return Recognition(name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives)
 
 
 def name_of(shapes: Shapes) -> str | None:
@@ -117,7 +133,7 @@ def name_of(shapes: Shapes) -> str | None:
 def resolve(names: list[str], shapes: Shapes) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """(name, options, alternatives) for the names of one structure: as the shapes decide, then by the default."""
     options: dict[str, Any] = {"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {}
-    plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())   # no shortcuts, or all of one kind
+    plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())  # no shortcuts, or all of one kind
     name, alternatives = next((name for name in names if name not in plain), names[0]), ()
     if name not in plain:
         shortcut = shortcut_of(shapes)

@@ -18,8 +18,9 @@ from .recognise import from_metadata
 STRINGS = "metadata must be a mapping from strings to strings"
 
 
-def save_weights(model: Module | Mapping[str, Any], path: str | os.PathLike[str], *,
-                 metadata: Mapping[str, str] | None = None) -> Path:
+def save_weights(
+    model: Module | Mapping[str, Any], path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
+) -> Path:
     """Write a model's arrays, or a mapping name → array, to ``path``; its suffix chooses the container.
 
     .safetensors   the metadata is the header's __metadata__

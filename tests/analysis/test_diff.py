@@ -48,7 +48,7 @@ def test_dialects_that_only_name_things_differently_give_the_same_numbers():
 def test_every_dialect_can_be_compared(dialect):
     name = "resnet34" if dialect not in ("keras-tutorial-a",) else "resnet50"
     found = diff("torchvision", dialect, name, side=32)
-    assert (found.output is None) == (dialect == "pytorch-tutorial")         # its first stage has a projection more
+    assert (found.output is None) == (dialect == "pytorch-tutorial")  # its first stage has a projection more
 
 
 def test_command_line(capsys):

@@ -123,10 +123,18 @@ def test_occlusion_is_the_loss_of_score(model, x):
     assert drops.shape == (2, 2, 2)
 
 
-@pytest.mark.parametrize("classes, options, message", [
-    ([4], {}, "one class for each"), ([4, 99], {}, r"one class of 0 … \d+"), ([4, -1], {}, r"one class of 0 … \d+"),
-    ([4, 4], {"patch": 0}, "patch is a whole number"), ([4, 4], {"stride": 0}, "stride is a whole number"),
-    ([4, 4], {"stride": 1.5}, "stride is a whole number"), ([4, 4], {"batch": -1}, "batch is a whole number")])
+@pytest.mark.parametrize(
+    "classes, options, message",
+    [
+        ([4], {}, "one class for each"),
+        ([4, 99], {}, r"one class of 0 … \d+"),
+        ([4, -1], {}, r"one class of 0 … \d+"),
+        ([4, 4], {"patch": 0}, "patch is a whole number"),
+        ([4, 4], {"stride": 0}, "stride is a whole number"),
+        ([4, 4], {"stride": 1.5}, "stride is a whole number"),
+        ([4, 4], {"batch": -1}, "batch is a whole number"),
+    ],
+)
 def test_occlusion_refuses_what_it_cannot_do(model, x, classes, options, message):
     with pytest.raises(ValueError, match=message):
         occlusion(model, x, classes, **options)
@@ -162,4 +170,4 @@ def test_grad_cam_looks_after_the_last_run_of_a_layer():
     model = npresnet.create_model("resnet18", num_classes=3)
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     block, relu = (npresnet.grad_cam(model, x, [1], after=name) for name in ("layer4.1", "layer4.1.relu"))
-    np.testing.assert_array_equal(relu, block)              # whose output the second run is
+    np.testing.assert_array_equal(relu, block)  # whose output the second run is

@@ -10,16 +10,27 @@ from npresnet.analysis.summary import summary
 from npresnet.models import build, list_models
 from npresnet.nn import BatchNorm2d, Chain, Conv2d, MaxPool2d, Module, Residual, Sequential
 
-TORCHVISION = {                                                        # parameters and MACs at 224x224
-    "resnet18": (11689512, 1814073344), "resnet34": (21797672, 3663761408), "resnet50": (25557032, 4089184256),
-    "resnet101": (44549160, 7801405440), "resnet152": (60192808, 11513626624),
-    "resnext50_32x4d": (25028904, 4230479872), "resnext101_32x8d": (88791336, 16414015488),
-    "resnext101_64x4d": (83455272, 15460270080), "wide_resnet50_2": (68883240, 11398021120),
-    "wide_resnet101_2": (126886696, 22753050624)}
+TORCHVISION = {  # parameters and MACs at 224x224
+    "resnet18": (11689512, 1814073344),
+    "resnet34": (21797672, 3663761408),
+    "resnet50": (25557032, 4089184256),
+    "resnet101": (44549160, 7801405440),
+    "resnet152": (60192808, 11513626624),
+    "resnext50_32x4d": (25028904, 4230479872),
+    "resnext101_32x8d": (88791336, 16414015488),
+    "resnext101_64x4d": (83455272, 15460270080),
+    "wide_resnet50_2": (68883240, 11398021120),
+    "wide_resnet101_2": (126886696, 22753050624),
+}
 STRIDE_ON_FIRST = {"resnet50": 3857973248, "resnet101": 7570194432, "resnet152": 11282415616}
-CIFAR = {                                                              # option A at 32x32
-    "resnet20": (269722, 40551040), "resnet32": (464154, 68862592), "resnet44": (658586, 97174144),
-    "resnet56": (853018, 125485696), "resnet110": (1727962, 252887680), "resnet1202": (19421274, None)}
+CIFAR = {  # option A at 32x32
+    "resnet20": (269722, 40551040),
+    "resnet32": (464154, 68862592),
+    "resnet44": (658586, 97174144),
+    "resnet56": (853018, 125485696),
+    "resnet110": (1727962, 252887680),
+    "resnet1202": (19421274, None),
+}
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -47,7 +58,7 @@ def test_cifar_costs(name):
 def test_keras_counts_running_statistics_as_parameters():
     table = summary(build("resnet50"))
     assert (table.parameters + table.buffers, table.buffers) == (25610152, 53120)
-    assert table.weight_bytes == 4 * (25610152 + 53)                   # and 53 counters of batches
+    assert table.weight_bytes == 4 * (25610152 + 53)  # and 53 counters of batches
 
 
 def real_shapes(model, shape, monkeypatch):
@@ -59,16 +70,25 @@ def real_shapes(model, shape, monkeypatch):
         seen.append((type(self).__name__, y.shape))
         return y
 
-    monkeypatch.setattr(Module, "__call__", recording)                 # Chain, Residual and Identity have their own
+    monkeypatch.setattr(Module, "__call__", recording)  # Chain, Residual and Identity have their own
     model(np.zeros(shape, np.float32))
     return seen
 
 
-@pytest.mark.parametrize("name, options, shape", [
-    ("resnet18", {}, (2, 3, 65, 50)), ("resnet50", {"stride_on": "1x1"}, (1, 3, 33, 34)), ("plain18", {}, (1, 3, 1, 1)),
-    ("resnet20", {"shortcut": "A"}, (3, 3, 31, 32)), ("resnet20", {"shortcut": "A-appended"}, (1, 3, 8, 5)),
-    ("resnet32", {"shortcut": "C", "in_channels": 1}, (1, 1, 9, 9)), ("preresnet18", {}, (1, 3, 40, 41)),
-    ("preresnet110", {}, (1, 3, 16, 16)), ("plain20", {"num_classes": 3}, (2, 3, 32, 32))])
+@pytest.mark.parametrize(
+    "name, options, shape",
+    [
+        ("resnet18", {}, (2, 3, 65, 50)),
+        ("resnet50", {"stride_on": "1x1"}, (1, 3, 33, 34)),
+        ("plain18", {}, (1, 3, 1, 1)),
+        ("resnet20", {"shortcut": "A"}, (3, 3, 31, 32)),
+        ("resnet20", {"shortcut": "A-appended"}, (1, 3, 8, 5)),
+        ("resnet32", {"shortcut": "C", "in_channels": 1}, (1, 1, 9, 9)),
+        ("preresnet18", {}, (1, 3, 40, 41)),
+        ("preresnet110", {}, (1, 3, 16, 16)),
+        ("plain20", {"num_classes": 3}, (2, 3, 32, 32)),
+    ],
+)
 def test_shapes_equal_a_real_run(name, options, shape, monkeypatch):
     model = build(name, **options)
     table = summary(model, shape)
@@ -78,8 +98,9 @@ def test_shapes_equal_a_real_run(name, options, shape, monkeypatch):
 @pytest.mark.parametrize("kernel, stride, padding", [(3, 2, 1), (2, 2, 0), ((3, 2), (2, 1), 1), (3, 2, "same")])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_pooling_windows(kernel, stride, padding, ceil_mode):
-    model = Sequential(MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode),
-                       Conv2d(2, 4, 3, 2, "same", groups=2, bias=True))
+    model = Sequential(
+        MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode), Conv2d(2, 4, 3, 2, "same", groups=2, bias=True)
+    )
     for height, width in ((7, 8), (9, 6)):
         x = np.zeros((1, 2, height, width), np.float32)
         row = summary(model, x.shape).rows[-1]
@@ -131,9 +152,14 @@ def test_large_images_cost_no_memory():
     assert table.rows[0].output_shape == (1000, 64, 4000, 4000) and peak < 2e6
 
 
-@pytest.mark.parametrize("shape, message", [
-    ((1, 4, 224, 224), r"conv1 cannot take 1x4x224x224: it reads 3 channels"), ((1, 3, 0, 9), "at least 1"),
-    ((3, 224, 224), r"\(N, C, H, W\)")])
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((1, 4, 224, 224), r"conv1 cannot take 1x4x224x224: it reads 3 channels"),
+        ((1, 3, 0, 9), "at least 1"),
+        ((3, 224, 224), r"\(N, C, H, W\)"),
+    ],
+)
 def test_shapes_that_cannot_pass(shape, message):
     with pytest.raises(ValueError, match=message):
         summary(build("resnet18"), shape)
@@ -161,17 +187,28 @@ def test_modules_with_code_of_their_own_are_run_with_their_parts_watched():
     parts = dict(model.named_modules())
     rows = summary(model, (2, 3, 8, 8)).rows
     assert [(row.name, row.output_shape, row.parameters, row.macs) for row in rows] == [
-        ("0.gate.0", (2, 3, 8, 8), 12, 2 * 3 * 64 * 3), ("0.gate.1", (2, 3, 4, 4), 0, 0),
-        ("1", (2, 5, 6, 6), 135, 2 * 5 * 36 * 27)]
-    assert dict(model.named_modules()) == parts                       # the model itself is as it was
+        ("0.gate.0", (2, 3, 8, 8), 12, 2 * 3 * 64 * 3),
+        ("0.gate.1", (2, 3, 4, 4), 0, 0),
+        ("1", (2, 5, 6, 6), 135, 2 * 5 * 36 * 27),
+    ]
+    assert dict(model.named_modules()) == parts  # the model itself is as it was
 
 
 def test_text_json_and_html():
     table = summary(build("resnet20"), (1, 3, 32, 32))
     lines = str(table).splitlines()
     assert lines[0] == "resnet20"
-    assert lines[4].split() == ["conv1", "Conv2d", "3x3", "1x3x32x32", "1x16x32x32",
-                                "432", "442,368", "884,736", "12,288"]
+    assert lines[4].split() == [
+        "conv1",
+        "Conv2d",
+        "3x3",
+        "1x3x32x32",
+        "1x16x32x32",
+        "432",
+        "442,368",
+        "884,736",
+        "12,288",
+    ]
     assert "269,722 (269,722 trainable, 0 frozen)" in str(table) and "40,551,040" in str(table)
     data = json.loads(json.dumps(table.to_dict()))
     assert data["macs"] == 40551040 and data["rows"][0]["output_shape"] == [1, 16, 32, 32] and data["frozen"] == 0

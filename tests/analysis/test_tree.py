@@ -33,9 +33,10 @@ def test_the_tutorials_resnet50_at_223():
         ("layer1.0.relu", "ReLU", (), (32, 64, 56, 56), (32, 64, 56, 56), 0),
         ("layer1.0.conv2", "Conv2d", (3, 3), (32, 64, 56, 56), (32, 64, 56, 56), 36864),
         ("layer1.0.bn2", "BatchNorm2d", (), (32, 64, 56, 56), (32, 64, 56, 56), 128),
-        ("layer1.0.relu", "ReLU", (), (32, 64, 56, 56), (32, 64, 56, 56), 0)]
+        ("layer1.0.relu", "ReLU", (), (32, 64, 56, 56), (32, 64, 56, 56), 0),
+    ]
     assert lines(table)[-1] == ("fc", "Linear", (), (32, 2048), (32, 1000), 2049000)
-    assert [row.name for row in table.rows].count("layer1.0.relu") == 3               # once a call
+    assert [row.name for row in table.rows].count("layer1.0.relu") == 3  # once a call
     assert table.parameters == 25557032
 
 
@@ -49,8 +50,15 @@ def test_the_tutorials_resnet34_at_224():
     assert table.parameters == 21810472
 
 
-@pytest.mark.parametrize("name, shape", [("resnet18", (4, 3, 64, 64)), ("resnet50", (2, 3, 96, 96)),
-                                         ("resnet20", (16, 3, 32, 32)), ("preresnet110", (4, 3, 32, 32))])
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("resnet18", (4, 3, 64, 64)),
+        ("resnet50", (2, 3, 96, 96)),
+        ("resnet20", (16, 3, 32, 32)),
+        ("preresnet110", (4, 3, 32, 32)),
+    ],
+)
 @pytest.mark.parametrize("frozen", [False, True])
 def test_saved_bytes_are_what_a_training_step_holds(name, shape, frozen):
     model = initialize(build(name)).train()
@@ -65,7 +73,7 @@ def test_saved_bytes_are_what_a_training_step_holds(name, shape, frozen):
         y, pullback = model.vjp(x)
         held = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-    told = summary(model, shape).saved_bytes - x.nbytes                               # the input is the caller's
+    told = summary(model, shape).saved_bytes - x.nbytes  # the input is the caller's
     assert held == pytest.approx(told + y.nbytes, rel=0.06)
     pullback(y)
 
@@ -82,7 +90,7 @@ def test_flops_are_two_for_each_mac():
 def test_the_tree_is_indented_and_in_order():
     text = str(summary(build("resnet18"))).splitlines()
     start = next(i for i, line in enumerate(text) if line.startswith("layer2"))
-    assert [line.split()[0] for line in text[start:start + 3]] == ["layer2", "0", "conv1"]
+    assert [line.split()[0] for line in text[start : start + 3]] == ["layer2", "0", "conv1"]
     assert text[start + 1].startswith("  0 ") and text[start + 2].startswith("    conv1 ")
 
 
@@ -93,7 +101,7 @@ def test_the_ledger_adds_a_time_to_every_row():
     assert all(row.seconds > 0 for row in table.rows) and table.seconds == sum(row.seconds for row in table.rows)
     assert lines(table) == lines(summary(model, (2, 3, 33, 40))) and table.macs == summary(model, (2, 3, 33, 40)).macs
     assert "GFLOP/s" in str(table) and "ms for all layers" in str(table) and model.training
-    assert all(state[key] is array for key, array in model.state_dict().items())      # nothing was trained
+    assert all(state[key] is array for key, array in model.state_dict().items())  # nothing was trained
 
 
 def test_command_line(capsys):

@@ -44,10 +44,13 @@ def test_a_training_step_equals_the_host_s_and_brings_nothing_back(cupy, name):
 
 def test_every_other_op(cupy):
     x = np.random.default_rng(0).standard_normal((2, 4, 7, 6))
-    for op, static in [(ops.avg_pool2d, {"kernel": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
-                       (ops.max_pool2d, {"kernel": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
-                       (ops.zero_pad2d, {"padding": 1}), (ops.subsample, {"stride": 2}),
-                       (ops.zero_pad_channels, {"before": 1, "after": 2})]:
+    for op, static in [
+        (ops.avg_pool2d, {"kernel": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+        (ops.max_pool2d, {"kernel": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+        (ops.zero_pad2d, {"padding": 1}),
+        (ops.subsample, {"stride": 2}),
+        (ops.zero_pad_channels, {"before": 1, "after": 2}),
+    ]:
         y, pullback = op(cupy.asarray(x), **static)
         y_host, pullback_host = op(x, **static)
         np.testing.assert_array_equal(y.get(), y_host)
@@ -57,10 +60,12 @@ def test_every_other_op(cupy):
 def test_looking_inside(cupy):
     model = create_model("resnet20")
     there, x = to_device(model, "cuda"), np.ones((1, 3, 32, 32), np.float32)
-    np.testing.assert_array_equal(features(there, cupy.asarray(x), ["layer2"])["layer2"].get(),
-                                  features(model, x, ["layer2"])["layer2"])
-    np.testing.assert_array_equal(grad_cam(there, cupy.asarray(x), [3], after="layer3").get(),
-                                  grad_cam(model, x, [3], after="layer3"))
+    np.testing.assert_array_equal(
+        features(there, cupy.asarray(x), ["layer2"])["layer2"].get(), features(model, x, ["layer2"])["layer2"]
+    )
+    np.testing.assert_array_equal(
+        grad_cam(there, cupy.asarray(x), [3], after="layer3").get(), grad_cam(model, x, [3], after="layer3")
+    )
     np.testing.assert_array_equal(saliency(there, cupy.asarray(x), [3]).get(), saliency(model, x, [3]))
 
 

@@ -82,7 +82,7 @@ def test_the_pullback_comes_from_the_code_that_ran_forwards(named):
         thread = threading.Thread(target=lambda: found.append((pullback(2), named(np.ones(2))[0][0])))
         thread.start()
         thread.join()
-    assert found == [(("numba", 2), "numba")]           # and a new thread starts from the default
+    assert found == [(("numba", 2), "numba")]  # and a new thread starts from the default
 
 
 def test_a_choice_does_not_leak_into_another_thread(named):
@@ -173,6 +173,6 @@ def test_unknown_devices_raise_with_the_cure(device):
 
 
 def test_a_gpu_without_cupy_raises_with_the_cure(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)      # import cupy fails
+    monkeypatch.setitem(sys.modules, "cupy", None)  # import cupy fails
     with pytest.raises(ImportError, match=r"npresnet\[cuda12\]"):
         to_device(np.ones(1), "cuda")

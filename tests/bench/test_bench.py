@@ -76,14 +76,27 @@ def test_memory_of_each_library_in_its_own_process(capsys):
     assert main([*argv, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     peak, weights = report["entries"]["npresnet"]
-    activations = 128 * 16 * 32 * 32 * 4                     # the largest result, of which a block needs two at a time
+    activations = 128 * 16 * 32 * 32 * 4  # the largest result, of which a block needs two at a time
     assert 0 < weights < peak < 40 * activations and 0 < report["entries"]["torch"][0] < 40 * activations
-    assert "ncnn" in report["left_out"]                      # not installed, or one image at a time
+    assert "ncnn" in report["left_out"]  # not installed, or one image at a time
     assert main(argv[:-1] + ["torch"]) == 0
     assert "transformed weights" in capsys.readouterr().out
 
 
 def test_a_training_step_has_a_peak_too():
-    measured = memory.measure({"library": "npresnet", "model": "resnet20", "batch": 4, "mode": "train", "size": 32,
-                               "threads": 1, "folder": "."}) if os.access("/proc/self/clear_refs", os.W_OK) else None
+    measured = (
+        memory.measure(
+            {
+                "library": "npresnet",
+                "model": "resnet20",
+                "batch": 4,
+                "mode": "train",
+                "size": 32,
+                "threads": 1,
+                "folder": ".",
+            }
+        )
+        if os.access("/proc/self/clear_refs", os.W_OK)
+        else None
+    )
     assert measured is None or (measured["weights"] == 0 and measured["peak"] >= 0)

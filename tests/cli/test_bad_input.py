@@ -42,23 +42,41 @@ def png_header(width, height):
     data = bytearray(file.getvalue())
     data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     import zlib
+
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     return bytes(data)
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda path, good: path / "nowhere.pth", "no such file"),
-    (lambda path, good: path, "directory"),
-    (lambda path, good: written(path / "a.pth", b""), "empty"),
-    (lambda path, good: written(path / "a.pth", b"<html>not found</html>"), "web page"),
-    (lambda path, good: written(path / "a.safetensors", good.read_bytes()[:-1000]), "a.safetensors"),
-    (lambda path, good: written(path / "a.safetensors", good.read_bytes()[:100]), "a.safetensors"),
-    (lambda path, good: npresnet.save_weights({"x": np.zeros(3, np.float32)}, path / "a.npz"), "not those of a ResNet"),
-    (lambda path, good: torch_zip(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
-    (lambda path, good: written(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
-    (lambda path, good: written(path / "resnet20-00000000.safetensors", good.read_bytes()), "SHA-256"),
-], ids=["missing", "a folder", "empty", "web page", "truncated", "header", "no network", "hostile zip",
-        "hostile legacy", "wrong hash"])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path, good: path / "nowhere.pth", "no such file"),
+        (lambda path, good: path, "directory"),
+        (lambda path, good: written(path / "a.pth", b""), "empty"),
+        (lambda path, good: written(path / "a.pth", b"<html>not found</html>"), "web page"),
+        (lambda path, good: written(path / "a.safetensors", good.read_bytes()[:-1000]), "a.safetensors"),
+        (lambda path, good: written(path / "a.safetensors", good.read_bytes()[:100]), "a.safetensors"),
+        (
+            lambda path, good: npresnet.save_weights({"x": np.zeros(3, np.float32)}, path / "a.npz"),
+            "not those of a ResNet",
+        ),
+        (lambda path, good: torch_zip(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
+        (lambda path, good: written(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
+        (lambda path, good: written(path / "resnet20-00000000.safetensors", good.read_bytes()), "SHA-256"),
+    ],
+    ids=[
+        "missing",
+        "a folder",
+        "empty",
+        "web page",
+        "truncated",
+        "header",
+        "no network",
+        "hostile zip",
+        "hostile legacy",
+        "wrong hash",
+    ],
+)
 def test_weights(run, photo, weights, tmp_path, damage, message):
     file = damage(tmp_path, weights)
     result = run("classify", photo, "--weights", file)
@@ -90,11 +108,19 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", "not an image"), (b"hello", "not an image"), (png_header(30_000, 30_000), "decompression bomb"),
-    (png_header(4000, 4000), "truncated"), (b"P5 30000 30000 255\n", "decompression bomb"),
-    (png_header(0, 0), "bad.png"), ("half", "truncated")],
-    ids=["empty", "text", "png bomb", "png without its data", "pgm bomb", "no pixels", "truncated"])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "not an image"),
+        (b"hello", "not an image"),
+        (png_header(30_000, 30_000), "decompression bomb"),
+        (png_header(4000, 4000), "truncated"),
+        (b"P5 30000 30000 255\n", "decompression bomb"),
+        (png_header(0, 0), "bad.png"),
+        ("half", "truncated"),
+    ],
+    ids=["empty", "text", "png bomb", "png without its data", "pgm bomb", "no pixels", "truncated"],
+)
 @pytest.mark.parametrize("command", ["classify", "evaluate"])
 def test_images(run, photo, weights, data, command, content, message):
     path = written(data / "cat/bad.png", Path(photo).read_bytes()[:5000] if content == "half" else content)
@@ -109,11 +135,16 @@ def test_a_missing_image(run, weights, tmp_path):
     assert result.status == 2 and result.complaint == f"npresnet: {tmp_path / 'none.png'}: No such file or directory"
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda path: path / "nowhere", "No such file"), (lambda path: path, "no images"),
-    (lambda path: written(path / "a.zip", b"no zip"), "neither a folder nor a zip"),
-    (lambda path: (path / "cat").mkdir() or path, "no images")],
-    ids=["missing", "empty folder", "no zip", "empty class folder"])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: path / "nowhere", "No such file"),
+        (lambda path: path, "no images"),
+        (lambda path: written(path / "a.zip", b"no zip"), "neither a folder nor a zip"),
+        (lambda path: (path / "cat").mkdir() or path, "no images"),
+    ],
+    ids=["missing", "empty folder", "no zip", "empty class folder"],
+)
 def test_data_sets(run, weights, tmp_path, make, message):
     path = make(tmp_path)
     result = run("evaluate", "--data", path, "--weights", weights)
@@ -127,23 +158,31 @@ def test_images_whose_channels_the_network_does_not_read(run, photo, tmp_path):
     assert result.status == 2 and "in_channels is 1" in result.complaint
 
 
-@pytest.mark.parametrize("argv, message", [
-    ([], "COMMAND"), (["draw"], "invalid choice"), (["classify"], "IMAGE"),
-    (["classify", "a.png", "--model", "resnet50"], "--weights FILE, or fetch one: npresnet download resnet50"),
-    (["classify", "a.png", "--model", "preresnet50"], "--weights FILE; none are published for it"),
-    (["classify", "a.png", "--model", "resnet2"], "unknown model 'resnet2'; did you mean"),
-    (["classify", "a.png", "--weights", ""], "the path is empty"),
-    (["gradcheck", "resnet20", "--seed", "-1"], "a whole number of at least 0, not '-1'"),
-    (["classify", "a.png", "--top", "0", "--weights", "x"], "whole number from 1"),
-    (["evaluate", "--weights", "x"], "--data"), (["evaluate", "--data", ".", "--batch-size", "-1"], "whole number"),
-    (["train", "--data", ".", "--model", "resnet20", "--out", ""], "out: the name or the path is empty"),
-    (["train", "--data", ".", "--test", "", "--out", "x"], "test: the name or"),
-    (["cam", "a.png", "--out", "b.png", "--class", ""], "label: the name or"),
-    (["classify", ""], "images: the name or"),
-    (["summary", "resnet20", "--input", f"1x3x{'9' * 5000}x32"], "write batch, channels"),
-    (["bench", "--size", "9" * 5000], "whole number from 1"),
-    (["gradcheck", "resnet20", "--seed", "9" * 5000], "whole number of at least 0"),
-    (["convert", "a.pth"], "OUT"), (["download", "resnet51"], "no published weights")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "COMMAND"),
+        (["draw"], "invalid choice"),
+        (["classify"], "IMAGE"),
+        (["classify", "a.png", "--model", "resnet50"], "--weights FILE, or fetch one: npresnet download resnet50"),
+        (["classify", "a.png", "--model", "preresnet50"], "--weights FILE; none are published for it"),
+        (["classify", "a.png", "--model", "resnet2"], "unknown model 'resnet2'; did you mean"),
+        (["classify", "a.png", "--weights", ""], "the path is empty"),
+        (["gradcheck", "resnet20", "--seed", "-1"], "a whole number of at least 0, not '-1'"),
+        (["classify", "a.png", "--top", "0", "--weights", "x"], "whole number from 1"),
+        (["evaluate", "--weights", "x"], "--data"),
+        (["evaluate", "--data", ".", "--batch-size", "-1"], "whole number"),
+        (["train", "--data", ".", "--model", "resnet20", "--out", ""], "out: the name or the path is empty"),
+        (["train", "--data", ".", "--test", "", "--out", "x"], "test: the name or"),
+        (["cam", "a.png", "--out", "b.png", "--class", ""], "label: the name or"),
+        (["classify", ""], "images: the name or"),
+        (["summary", "resnet20", "--input", f"1x3x{'9' * 5000}x32"], "write batch, channels"),
+        (["bench", "--size", "9" * 5000], "whole number from 1"),
+        (["gradcheck", "resnet20", "--seed", "9" * 5000], "whole number of at least 0"),
+        (["convert", "a.pth"], "OUT"),
+        (["download", "resnet51"], "no published weights"),
+    ],
+)
 def test_usage(run, argv, message):
     result = run(*argv)
     assert result.status == 2 and result.out == "" and message in result.complaint and len(result.complaint) < 700

@@ -33,9 +33,15 @@ def test_the_best_class_is_taken_and_text_says_which(run, network, weights, phot
     assert Image.open(tmp_path / "a.jpg").format == "JPEG"
 
 
-@pytest.mark.parametrize("options, complaint", [
-    (["--class", "unicorn"], "no class 'unicorn'"), (["--class", "10"], "no class '10'"),
-    (["--after", "layer9"], "no layer layer9"), (["--after", "fc"], "feature maps")])
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--class", "unicorn"], "no class 'unicorn'"),
+        (["--class", "10"], "no class '10'"),
+        (["--after", "layer9"], "no layer layer9"),
+        (["--after", "fc"], "feature maps"),
+    ],
+)
 def test_what_is_not_there_is_named_and_nothing_is_written(run, weights, photo, tmp_path, options, complaint):
     result = run("cam", photo, "--weights", weights, "--out", tmp_path / "cam.png", *options)
     assert result.status == 2 and complaint in result.complaint and not list(tmp_path.iterdir())
@@ -63,6 +69,6 @@ def test_a_failed_write_leaves_the_old_image(run, weights, photo, tmp_path, monk
 def test_a_class_is_called_by_its_name_before_its_number():
     model = SimpleNamespace(classes=("0", "1", "10", "11", "2"), spec=SimpleNamespace(num_classes=5))
     assert [model.classes[class_of(name, model)] for name in ("2", "10", "0")] == ["2", "10", "0"]
-    assert class_of("3", model) == 3                        # which is nobody's name
+    assert class_of("3", model) == 3  # which is nobody's name
     with pytest.raises(ValueError, match="no class"):
         class_of("9" * 6000, model)

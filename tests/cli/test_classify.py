@@ -45,13 +45,15 @@ def test_a_file_without_class_names_gets_numbers(run, network, photo, tmp_path):
     path = npresnet.save_weights(network.state_dict(), tmp_path / "bare.npz")
     result = run("classify", photo, "--weights", path)
     assert result.status == 0 and "class " in result.out and "cat" not in result.out
-    assert "its keys also fit" in result.err                          # plain20 has the same arrays
+    assert "its keys also fit" in result.err  # plain20 has the same arrays
 
 
 def test_a_named_model_settles_what_the_file_leaves_open(run, network, photo, tmp_path):
     path = npresnet.save_weights(network.state_dict(), tmp_path / "bare.npz")
-    reports = [json.loads(run("classify", photo, "--weights", path, "--json", *model).out)
-               for model in ((), ("--model", "plain20"))]
+    reports = [
+        json.loads(run("classify", photo, "--weights", path, "--json", *model).out)
+        for model in ((), ("--model", "plain20"))
+    ]
     assert [report["model"] for report in reports] == ["resnet20", "plain20"]
     assert reports[0]["images"] != reports[1]["images"]
 
@@ -83,8 +85,9 @@ def test_good_images_are_classified_beside_bad_ones(run, weights, photo, tmp_pat
 
 
 def test_scores_that_are_not_numbers_are_reported(run, network, photo, tmp_path):
-    state = {key: np.full_like(value, np.nan) if key == "fc.bias" else value
-             for key, value in network.state_dict().items()}
+    state = {
+        key: np.full_like(value, np.nan) if key == "fc.bias" else value for key, value in network.state_dict().items()
+    }
     path = npresnet.save_weights(state, tmp_path / "nan.npz")
     result = run("classify", photo, "--weights", path)
     assert result.status == 2 and "damaged" in result.complaint

@@ -36,14 +36,18 @@ def test_a_terminal_gets_a_drawn_table(run, monkeypatch):
     assert "layer4" in text and "11,689,512" in text and ("│" in text or "|" in text)
 
 
-@pytest.mark.parametrize("argv, message", [
-    (["resnet18", "--input", "1x4x224x224"], "conv1 cannot take 1x4x224x224: it reads 3 channels"),
-    (["resnet18", "--input", "1x3x0x224"], "at least 1"),
-    (["resnet18", "--input", "3x224x224"], "such as 1x3x224x224"),
-    (["resnet18", "--input", "1x3x-5x5"], "such as 1x3x224x224"),
-    (["resnet19"], "did you mean"),
-    (["resnet18", "--num-classes", "0"], "whole number from 1"),
-    ([], "resnext50_32x4d")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["resnet18", "--input", "1x4x224x224"], "conv1 cannot take 1x4x224x224: it reads 3 channels"),
+        (["resnet18", "--input", "1x3x0x224"], "at least 1"),
+        (["resnet18", "--input", "3x224x224"], "such as 1x3x224x224"),
+        (["resnet18", "--input", "1x3x-5x5"], "such as 1x3x224x224"),
+        (["resnet19"], "did you mean"),
+        (["resnet18", "--num-classes", "0"], "whole number from 1"),
+        ([], "resnext50_32x4d"),
+    ],
+)
 def test_bad_usage(run, argv, message):
     result = run("summary", *argv)
     assert result.status == 2 and result.out == "" and message in result.complaint

@@ -37,8 +37,10 @@ def test_only_the_command_that_runs_gets_its_options():
 
 
 def test_help_needs_no_library():
-    code = ("import sys, npresnet.cli as c; c.main(['--help']); c.main(['summary', '--help']); "
-            "print(sorted({'numpy', 'PIL', 'rich', 'numba', 'scipy'} & set(sys.modules)), file=sys.stderr)")
+    code = (
+        "import sys, npresnet.cli as c; c.main(['--help']); c.main(['summary', '--help']); "
+        "print(sorted({'numpy', 'PIL', 'rich', 'numba', 'scipy'} & set(sys.modules)), file=sys.stderr)"
+    )
     result = python("-c", code)
     assert result.returncode == 0 and result.stderr == "[]\n"
 
@@ -76,6 +78,7 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(weights, photo, tmp_path
 def test_interruption_is_one_line(monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("npresnet.analysis.summary.summary", interrupt)
     assert main(["summary", "resnet18"]) == 130
     assert capsys.readouterr().err == "npresnet: interrupted\n"

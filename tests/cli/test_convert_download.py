@@ -114,7 +114,7 @@ def test_a_file_of_that_name_with_other_bytes_is_replaced_only_with_force(run, m
     refused = run(*line)
     assert refused.status == 2 and "--force" in refused.complaint and path.read_bytes() == b"tuned by me"
     assert run(*line, "--force").status == 0 and path.read_bytes() == content
-    assert run(*line).status == 0                                       # the right bytes are there: nothing to do
+    assert run(*line).status == 0  # the right bytes are there: nothing to do
 
 
 def test_the_catalogue_is_listed(run):

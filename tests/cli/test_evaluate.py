@@ -41,7 +41,7 @@ def test_counts(run, data, weights, batch_size):
     result = run("evaluate", "--data", path, "--weights", weights, "--json", "--batch-size", batch_size)
     report = json.loads(result.out)
     right, right5 = (ranks < 1).sum(), (ranks < 5).sum()
-    assert 0 < right < 30 or 0 < right5 < 30                          # the case tells right from wrong
+    assert 0 < right < 30 or 0 < right5 < 30  # the case tells right from wrong
     assert (report["right"], report["total"]) == (right, 30)
     assert report["top1"] == right / 30 and report["top5"] == right5 / 30
     assert report["matched"] == "by name" and report["model"] == "resnet20" and result.status == 0
@@ -75,15 +75,17 @@ def test_folders_that_are_none_of_the_classes(run, weights, tmp_path):
 
 
 def test_public_weights_on_every_twentieth_image(run, pretrained, cifar_test):
-    result = run("evaluate", "--data", cifar_test, "--weights", pretrained / "resnet20-12fca82f.th", "--limit", 500,
-                 "--json")
+    result = run(
+        "evaluate", "--data", cifar_test, "--weights", pretrained / "resnet20-12fca82f.th", "--limit", 500, "--json"
+    )
     report = json.loads(result.out)
     assert report["total"] == 500 and 0.76 < report["top1"] < 0.86 and report["top5"] > 0.97
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, file, right", [
-    ("resnet20", "resnet20-12fca82f.th", 8103), ("resnet32", "resnet32-d509ac18.th", 8256)])
+@pytest.mark.parametrize(
+    "name, file, right", [("resnet20", "resnet20-12fca82f.th", 8103), ("resnet32", "resnet32-d509ac18.th", 8256)]
+)
 def test_public_weights_are_right_exactly_where_pytorch_is(run, pretrained, cifar_test, name, file, right):
     result = run("evaluate", "--model", name, "--weights", pretrained / file, "--data", cifar_test, "--json")
     report = json.loads(result.out)

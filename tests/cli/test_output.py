@@ -7,7 +7,7 @@ import pytest
 
 from npresnet.cli.output import check_output
 
-COMMANDS = {   # what each command reads, and its line
+COMMANDS = {  # what each command reads, and its line
     "convert": ("net.npz", ["convert", "net.npz", "OUT"]),
     "convert --to": ("net.npz", ["convert", "net.npz", "OUT", "--to", "torchvision"]),
     "cam IMAGE": ("photo.png", ["cam", "photo.png", "--weights", "net.npz", "--out", "OUT"]),
@@ -19,6 +19,7 @@ COMMANDS = {   # what each command reads, and its line
 def folder(weights, photo, tmp_path, monkeypatch):
     """A folder with a network, under two names, and a photo; the command runs there."""
     from npresnet import load_model, save_weights
+
     save_weights(load_model(weights), tmp_path / "net.npz")
     shutil.copy(tmp_path / "net.npz", tmp_path / "net.png")
     shutil.copy(photo, tmp_path)
@@ -32,8 +33,15 @@ def spellings(name, suffix):
     os.symlink(f"soft{suffix}", f"softer{suffix}")
     os.link(name, f"hard{suffix}")
     os.symlink(".", "here")
-    return [name, f"./{name}", os.path.abspath(name), f"soft{suffix}", f"softer{suffix}", f"hard{suffix}",
-            f"here/{name}"]
+    return [
+        name,
+        f"./{name}",
+        os.path.abspath(name),
+        f"soft{suffix}",
+        f"softer{suffix}",
+        f"hard{suffix}",
+        f"here/{name}",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,13 +55,15 @@ def test_no_command_writes_over_what_it_reads(command, force, run, folder):
         assert (folder / name).read_bytes() == before
 
 
-@pytest.mark.parametrize("out, line", [("b.npz", COMMANDS["convert"][1]), ("b.npz", COMMANDS["convert --to"][1]),
-                                       ("b.png", COMMANDS["cam IMAGE"][1])])
+@pytest.mark.parametrize(
+    "out, line",
+    [("b.npz", COMMANDS["convert"][1]), ("b.npz", COMMANDS["convert --to"][1]), ("b.png", COMMANDS["cam IMAGE"][1])],
+)
 def test_another_file_is_replaced_only_with_force(out, line, run, folder):
     (folder / out).write_bytes(b"mine")
     line = [out if word == "OUT" else word for word in line]
     refused = run(*line)
-    if "--to" not in line:                                              # which writes no .npz in any case
+    if "--to" not in line:  # which writes no .npz in any case
         assert refused.status == 2 and refused.complaint.endswith("replace it with --force")
     assert (folder / out).read_bytes() == b"mine"
     assert run(*line, "--force").status == 0 and (folder / out).read_bytes() != b"mine"

@@ -18,8 +18,13 @@ from npresnet.engine import Engine, optimize
 def python(*arguments, **environment):
     """Run Python in an environment with these changes (None takes a variable away)."""
     changed = {**os.environ, **environment}
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=300,
-                          env={key: value for key, value in changed.items() if value is not None})
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={key: value for key, value in changed.items() if value is not None},
+    )
 
 
 def by_engine(run):
@@ -53,25 +58,34 @@ def test_both_roads_give_the_scores_before_a_softmax(monkeypatch, softmax):
 
 
 def test_one_image_loads_no_compiler(weights, photo):
-    code = ("import sys; from npresnet.cli import main; status = main(sys.argv[1:]); "
-            "sys.exit(status or 'numba' in sys.modules)")
+    code = (
+        "import sys; from npresnet.cli import main; status = main(sys.argv[1:]); "
+        "sys.exit(status or 'numba' in sys.modules)"
+    )
     done = python("-c", code, "classify", photo, "--weights", weights)
     assert done.returncode == 0, done.stderr
     assert "%" in done.stdout
 
 
-NOWHERE = {"HOME": None, "XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": os.path.join(os.devnull, "nowhere"),
-           "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}      # nor beside the package, nor at home
+NOWHERE = {
+    "HOME": None,
+    "XDG_CACHE_HOME": None,
+    "NUMBA_CACHE_DIR": os.path.join(os.devnull, "nowhere"),
+    "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+}  # nor beside the package, nor at home
 
 
 def test_nowhere_to_keep_kernels_is_one_warning(weights, photo):
     from numba import config
+
     if not hasattr(config, "CACHE_LOCATOR_CLASSES"):
         pytest.skip("this Numba cannot be kept from writing beside the package")
-    code = ("import numpy as np; from npresnet import optimize; from npresnet.engine import compiled\n"
-            "from npresnet.nn import GlobalAvgPool2d, Sequential, ReLU\n"
-            "y = optimize(Sequential(ReLU(), GlobalAvgPool2d()))(np.ones((2, 16, 3, 3), np.float32))\n"
-            "print(y.sum(), compiled())")
+    code = (
+        "import numpy as np; from npresnet import optimize; from npresnet.engine import compiled\n"
+        "from npresnet.nn import GlobalAvgPool2d, Sequential, ReLU\n"
+        "y = optimize(Sequential(ReLU(), GlobalAvgPool2d()))(np.ones((2, 16, 3, 3), np.float32))\n"
+        "print(y.sum(), compiled())"
+    )
     done = python("-c", code, **NOWHERE)
     assert done.returncode == 0 and done.stdout.split() == ["32.0", "False"]
     assert done.stderr.count("NUMBA_CACHE_DIR") == 1 and "Traceback" not in done.stderr
@@ -85,7 +99,10 @@ def test_a_model_of_one_class_is_refused(run, photo, tmp_path, command):
     file = npresnet.save_weights(create_model("resnet20", num_classes=1), tmp_path / "one.npz")
     (tmp_path / "data" / "cat").mkdir(parents=True)
     (tmp_path / "data" / "cat" / "1.png").write_bytes(photo.read_bytes())
-    where = {"classify": [photo], "cam": [photo, "--out", tmp_path / "cam.png"],
-             "evaluate": ["--data", tmp_path / "data"]}
+    where = {
+        "classify": [photo],
+        "cam": [photo, "--out", tmp_path / "cam.png"],
+        "evaluate": ["--data", tmp_path / "data"],
+    }
     status, out, err = run(*command, *where[command[0]], "--weights", file)
     assert status == 2 and not out and "100 %" in err.splitlines()[-1] and not (tmp_path / "cam.png").exists()

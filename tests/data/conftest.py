@@ -21,7 +21,8 @@ def transforms():
     for name in set(re.findall(r'register_meta\("(\w+)"\)|"torchvision::(\w+)"', text)):
         operator = next(filter(None, name))
         if not hasattr(torch.ops.torchvision, operator):
-            library.define(f"{operator}() -> ()")                   # declared, so that the import goes on; never called
+            library.define(f"{operator}() -> ()")  # declared, so that the import goes on; never called
     from torchvision import transforms
+
     yield transforms
     del library

@@ -20,12 +20,16 @@ def test_uniforms_are_uniform_and_independent():
     assert u.min() >= 0 and u.max() < 1
     np.testing.assert_allclose(u.mean(axis=0), 0.5, atol=0.01)
     np.testing.assert_allclose(u.var(axis=0), 1 / 12, atol=0.002)
-    neighbours = [(u[:, 0], u[:, 1]), (u[1:, 0], u[:-1, 0]), (u[:, 0], uniforms(6, 1, np.arange(50_000), 1)[:, 0]),
-                  (u[:, 0], uniforms(5, 2, np.arange(50_000), 1)[:, 0])]
+    neighbours = [
+        (u[:, 0], u[:, 1]),
+        (u[1:, 0], u[:-1, 0]),
+        (u[:, 0], uniforms(6, 1, np.arange(50_000), 1)[:, 0]),
+        (u[:, 0], uniforms(5, 2, np.arange(50_000), 1)[:, 0]),
+    ]
     for a, b in neighbours:
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.02
     counts = np.bincount((u[:, 0] * 100).astype(int), minlength=100)
-    assert ((counts - 500) ** 2 / 500).sum() < 160                       # χ² with 99 degrees of freedom: p ≈ 1e-4
+    assert ((counts - 500) ** 2 / 500).sum() < 160  # χ² with 99 degrees of freedom: p ≈ 1e-4
 
 
 def test_uniforms_depend_on_the_image_not_on_its_company():
@@ -44,7 +48,7 @@ def test_crop_and_flip_by_loops():
         framed = np.zeros((12 + 2 * pad, 10 + 2 * pad, 3), np.uint8)
         framed[pad:-pad, pad:-pad] = image
         top, left = int(a * 9), int(b * 9)
-        expected = framed[top:top + 12, left:left + 10]
+        expected = framed[top : top + 12, left : left + 10]
         np.testing.assert_array_equal(result, expected[:, ::-1] if c < 0.5 else expected)
     centred = crop_and_flip(PIXELS, np.full((len(PIXELS), 3), 0.5), pad)
     np.testing.assert_array_equal(centred, PIXELS)
@@ -65,7 +69,7 @@ def test_resized_crop_takes_parts_within_the_bounds():
         part = resized_crop(ramp, u, 16, scale=(0.25, 1.0))
         assert part.shape == (16, 16, 3) and part.dtype == np.uint8
         heights.append(float(part[-1, 0, 0]) - part[0, 0, 0])
-    lowest = 60 * 80 * 0.25 * 3 / 4                                      # height² of the flattest allowed part
+    lowest = 60 * 80 * 0.25 * 3 / 4  # height² of the flattest allowed part
     assert min(heights) > lowest**0.5 * 15 / 16 - 2 and max(heights) > 50
     assert len(set(heights)) > 15
 
@@ -73,19 +77,22 @@ def test_resized_crop_takes_parts_within_the_bounds():
 def test_resized_crop_takes_the_whole_of_an_impossible_image():
     line = np.arange(200, dtype=np.uint8)[None, :, None] + np.zeros((1, 200, 3), np.uint8)
     part = resized_crop(line, np.full(23, 0.6), 8, ratio=(0.5, 0.51), scale=(0.9, 1.0))
-    np.testing.assert_allclose(part[0, :, 0], np.arange(8) * 25 + 12, atol=2)    # tents are cut at the edges
+    np.testing.assert_allclose(part[0, :, 0], np.arange(8) * 25 + 12, atol=2)  # tents are cut at the edges
 
 
 def test_resized_crop_mirrors_half_of_the_time():
     ramp = np.zeros((20, 20, 3), np.uint8) + np.arange(20, dtype=np.uint8)[None, :, None] * 10
-    mirrored = [resized_crop(ramp, u, 8)[0, 0, 0] > resized_crop(ramp, u, 8)[0, -1, 0]
-                for u in uniforms(2, 0, np.arange(400), 23)]
+    mirrored = [
+        resized_crop(ramp, u, 8)[0, 0, 0] > resized_crop(ramp, u, 8)[0, -1, 0]
+        for u in uniforms(2, 0, np.arange(400), 23)
+    ]
     assert 0.4 < np.mean(mirrored) < 0.6
 
 
 @pytest.mark.parametrize("which", range(3))
 def test_color_jitter_is_torchvisions(which, transforms):
     from PIL import Image
+
     functional = transforms.functional
     adjust = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)[which]
     u = np.full((len(PIXELS), 3), 0.5)
@@ -93,7 +100,7 @@ def test_color_jitter_is_torchvisions(which, transforms):
     found = color_jitter(PIXELS, u, 0.8)
     for image, numbers, result in zip(PIXELS, u, found):
         expected = np.asarray(adjust(Image.fromarray(image), 1 + 0.8 * (2 * numbers[which] - 1)))
-        assert np.abs(expected.astype(int) - result).max() <= 1           # Pillow rounds the grey in between
+        assert np.abs(expected.astype(int) - result).max() <= 1  # Pillow rounds the grey in between
 
 
 def test_jitter_of_no_strength_changes_nothing():

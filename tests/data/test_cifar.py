@@ -16,25 +16,29 @@ from npresnet.data.cifar import is_cifar, read_cifar
 from npresnet.training import open_dataset
 
 RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (6, 4, 3072)).astype(np.uint8)             # six batches of four images
+PIXELS = RNG.integers(0, 256, (6, 4, 3072)).astype(np.uint8)  # six batches of four images
 LABELS = RNG.integers(0, 10, (6, 4))
 
 
 def binary10():
     names = [f"data_batch_{k}.bin" for k in range(1, 6)] + ["test_batch.bin"]
-    return {f"cifar-10-batches-bin/{name}": np.hstack([y[:, None].astype(np.uint8), x]).tobytes()
-            for name, x, y in zip(names, PIXELS, LABELS)}
+    return {
+        f"cifar-10-batches-bin/{name}": np.hstack([y[:, None].astype(np.uint8), x]).tobytes()
+        for name, x, y in zip(names, PIXELS, LABELS)
+    }
 
 
 def binary100():
     def rows(part):
         x, y = PIXELS[part].reshape(-1, 3072), LABELS[part].reshape(-1, 1).astype(np.uint8)
         return np.hstack([y // 5, y + 50, x]).tobytes()
+
     return {"cifar-100-binary/train.bin": rows(slice(0, 5)), "cifar-100-binary/test.bin": rows(slice(5, 6))}
 
 
 def python2(pixels, labels, key):
     """{"data": array, key: labels} as Python 2 pickled it: protocol 2, texts and bytes as byte strings."""
+
     def text(value):
         short = len(value) < 256
         return (b"U" + bytes([len(value)]) if short else b"T" + len(value).to_bytes(4, "little")) + value
@@ -42,11 +46,26 @@ def python2(pixels, labels, key):
     def number(value):
         return b"K" + bytes([value]) if value < 256 else b"M" + value.to_bytes(2, "little")
 
-    dtype = (b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R"
-             + b"(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
+    dtype = (
+        b"cnumpy\ndtype\n"
+        + text(b"u1")
+        + b"K\x00K\x01\x87R"
+        + b"(K\x03"
+        + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
     shape = b"".join(map(number, pixels.shape)) + b"\x86"
-    array = (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
-             + b"(K\x01" + shape + dtype + b"\x89" + text(pixels.tobytes()) + b"tb")
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+        + text(b"b")
+        + b"\x87R"
+        + b"(K\x01"
+        + shape
+        + dtype
+        + b"\x89"
+        + text(pixels.tobytes())
+        + b"tb"
+    )
     listed = b"](" + b"".join(number(int(label)) for label in labels) + b"e"
     return b"\x80\x02}(" + text(b"data") + array + text(key) + listed + b"u."
 
@@ -57,8 +76,10 @@ def python10():
 
 
 def python100():
-    return {"cifar-100-python/train": python2(PIXELS[:5].reshape(-1, 3072), LABELS[:5].ravel() + 50, b"fine_labels"),
-            "cifar-100-python/test": python2(PIXELS[5], LABELS[5] + 50, b"fine_labels")}
+    return {
+        "cifar-100-python/train": python2(PIXELS[:5].reshape(-1, 3072), LABELS[:5].ravel() + 50, b"fine_labels"),
+        "cifar-100-python/test": python2(PIXELS[5], LABELS[5] + 50, b"fine_labels"),
+    }
 
 
 def as_tar(root, files, suffix=".tar.gz"):
@@ -80,8 +101,9 @@ def as_folder(root, files):
 MAKERS = {"cifar10": (binary10, python10), "cifar100": (binary100, python100)}
 
 
-@pytest.mark.parametrize("pack", [as_tar, lambda root, files: as_tar(root, files, ".tar"), as_folder],
-                         ids=["tar.gz", "tar", "folder"])
+@pytest.mark.parametrize(
+    "pack", [as_tar, lambda root, files: as_tar(root, files, ".tar"), as_folder], ids=["tar.gz", "tar", "folder"]
+)
 @pytest.mark.parametrize("version", [0, 1], ids=["binary", "python"])
 @pytest.mark.parametrize("dataset", MAKERS)
 def test_every_version_gives_the_same(dataset, version, pack, tmp_path):
@@ -98,8 +120,10 @@ def test_every_version_gives_the_same(dataset, version, pack, tmp_path):
 
 
 def test_what_numpy_pickles_today_is_read(tmp_path):
-    files = {name: pickle.dumps({"data": x, "labels": y.tolist()}, protocol=4)
-             for name, x, y in zip(python10(), PIXELS, LABELS)}
+    files = {
+        name: pickle.dumps({"data": x, "labels": y.tolist()}, protocol=4)
+        for name, x, y in zip(python10(), PIXELS, LABELS)
+    }
     pixels, labels, _ = read_cifar(as_folder(tmp_path, files), "train")
     np.testing.assert_array_equal(labels, LABELS[:5].ravel())
     np.testing.assert_array_equal(pixels[0], PIXELS[0, 0].reshape(3, 32, 32).transpose(1, 2, 0))
@@ -144,10 +168,11 @@ def test_other_bad_archives(tmp_path):
     with pytest.raises(ImageError, match="none of the CIFAR archives"):
         read_cifar(others)
     (tmp_path / "train").mkdir()
-    assert not is_cifar(tmp_path)                                        # a folder called train is no archive
+    assert not is_cifar(tmp_path)  # a folder called train is no archive
 
 
 # --- archives that cost more than they are ---------------------------------------------------------------------------
+
 
 def header(kind, size, name="././@LongLink"):
     info = tarfile.TarInfo(name)
@@ -164,8 +189,9 @@ COSTLY = {
 }
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, bz2.compress, lzma.compress],
-                         ids=["plain", "gz", "bz2", "xz"])
+@pytest.mark.parametrize(
+    "pack", [lambda data: data, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"]
+)
 @pytest.mark.parametrize("name", COSTLY)
 def test_an_archive_pays_for_what_it_unpacks_to(name, pack, tmp_path):
     path = tmp_path / "a.tar"
@@ -181,9 +207,14 @@ def test_an_archive_pays_for_what_it_unpacks_to(name, pack, tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
-@pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2],
-                                    lambda data: data[:len(data) // 2] + b"\xff" * 99 + data[len(data) // 2 + 99:]],
-                         ids=["cut", "changed"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[: len(data) // 2] + b"\xff" * 99 + data[len(data) // 2 + 99 :],
+    ],
+    ids=["cut", "changed"],
+)
 def test_a_damaged_packing_is_one_clear_line(pack, damage, tmp_path):
     whole = as_tar(tmp_path, python10(), ".tar")
     path = tmp_path / "b.tar"
@@ -204,5 +235,5 @@ def test_a_pickle_of_something_else_is_one_clear_line(tree, tmp_path):
 def test_reading_goes_forwards_however_the_members_lie(tmp_path):
     files = python10()
     turned = dict(reversed(files.items()))
-    for (one, other) in zip(read_cifar(as_tar(tmp_path, files)), read_cifar(as_tar(tmp_path, turned, ".tar"))):
+    for one, other in zip(read_cifar(as_tar(tmp_path, files)), read_cifar(as_tar(tmp_path, turned, ".tar"))):
         np.testing.assert_array_equal(one, other)

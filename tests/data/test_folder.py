@@ -42,19 +42,34 @@ def pack(request, tmp_path):
 
 
 def test_sorted_labelled_and_lazy(pack):
-    data = ImageFolder(pack({"b/2.png": png(2), "a/1.PNG": png(1), "b/1.png": b"not read before it is asked for",
-                             "b/notes.txt": b"", ".hidden/1.png": b"", "__MACOSX/a/._1.png": b"", "a/.x.png": b""}))
+    data = ImageFolder(
+        pack(
+            {
+                "b/2.png": png(2),
+                "a/1.PNG": png(1),
+                "b/1.png": b"not read before it is asked for",
+                "b/notes.txt": b"",
+                ".hidden/1.png": b"",
+                "__MACOSX/a/._1.png": b"",
+                "a/.x.png": b"",
+            }
+        )
+    )
     assert data.classes == ("a", "b") and data.names == ["a/1.PNG", "b/1.png", "b/2.png"]
     np.testing.assert_array_equal(data.folders, [0, 1, 1])
     assert len(data) == 3
 
 
-@pytest.mark.parametrize("names, classes", [
-    (("test/cat/1.png", "test/dog/1.png"), ["cat", "dog"]),
-    (("x/y/test/cat/1.png", "x/y/test/dog/more/1.png"), ["cat", "dog"]),
-    (("test/cat/1.png", "test/cat/2.png"), ["cat", "cat"]),
-    (("cat/1.png", "cat/more/2.png"), ["cat", "cat"]),
-    (("cat/1.png", "category/1.png"), ["cat", "category"])])
+@pytest.mark.parametrize(
+    "names, classes",
+    [
+        (("test/cat/1.png", "test/dog/1.png"), ["cat", "dog"]),
+        (("x/y/test/cat/1.png", "x/y/test/dog/more/1.png"), ["cat", "dog"]),
+        (("test/cat/1.png", "test/cat/2.png"), ["cat", "cat"]),
+        (("cat/1.png", "cat/more/2.png"), ["cat", "cat"]),
+        (("cat/1.png", "category/1.png"), ["cat", "category"]),
+    ],
+)
 def test_shared_leading_folders_are_skipped(pack, names, classes):
     data = ImageFolder(pack(dict.fromkeys(names, png(0))))
     assert [data.classes[k] for k in data.folders] == classes
@@ -88,6 +103,7 @@ def test_a_broken_image_among_good_ones_is_named(pack):
 
 def test_a_reader_that_stops_early_leaves_no_threads(pack):
     import threading
+
     data = ImageFolder(pack({f"a/{k:03}.png": png(0) for k in range(100)}))
     before = threading.active_count()
     for _ in data.batches(RAW, 2):
@@ -115,7 +131,7 @@ LAYOUTS = [  # folders of images, the part asked for, the part's folder or None,
     (["bus", "car", "train/diesel", "train/steam"], "train", None, ["bus", "car", "train"]),
     (["control", "test"], "train", None, ["control", "test"]),
     (["train", "test"], "train", None, ["test", "train"]),
-    (["train/cat", "train/dog", "test"], "train", "train", ["cat", "dog"]),        # test/ is not labelled
+    (["train/cat", "train/dog", "test"], "train", "train", ["cat", "dog"]),  # test/ is not labelled
     (["train-images/cat", "train-images/dog", "Test images/cat"], "train", "train-images", ["cat", "dog"]),
     (["train/train/cat", "train/train/dog", "test/test/cat"], "train", "train", ["cat", "dog"]),
     (["trainer/cat", "tester/cat"], "train", None, ["tester", "trainer"]),
@@ -132,13 +148,20 @@ def test_parts_and_classes(pack, folders, part, chosen, classes):
     assert bool(chosen) == any("left aside" in note for note in data.notes())
 
 
-@pytest.mark.parametrize("folders, part, line", [
-    (["train/cat", "train/dog", "test/cat", "etc/cat"], "train", r"beside test/ and train/ there are images in etc/"),
-    (["val/cat", "val/dog", "test/cat"], "train", r"holds test/ and val/, and no train images"),
-    (["train/cat", "train/dog", "training/cat"], "train", r"of train/ and training/ two are the same part"),
-    (["train/cat", "train/dog", "extra/cat"], "train", r"beside train/ there are images in extra/"),
-    (["train/cat", "train/dog", "test"], "test", r"test/0.png lies in no class folder of that part"),
-])
+@pytest.mark.parametrize(
+    "folders, part, line",
+    [
+        (
+            ["train/cat", "train/dog", "test/cat", "etc/cat"],
+            "train",
+            r"beside test/ and train/ there are images in etc/",
+        ),
+        (["val/cat", "val/dog", "test/cat"], "train", r"holds test/ and val/, and no train images"),
+        (["train/cat", "train/dog", "training/cat"], "train", r"of train/ and training/ two are the same part"),
+        (["train/cat", "train/dog", "extra/cat"], "train", r"beside train/ there are images in extra/"),
+        (["train/cat", "train/dog", "test"], "test", r"test/0.png lies in no class folder of that part"),
+    ],
+)
 def test_a_part_that_cannot_be_told_is_refused(pack, folders, part, line):
     with pytest.raises(ImageError, match=line):
         ImageFolder(pack(images_in(*folders)), part)
@@ -175,7 +198,7 @@ def test_paths_that_are_no_data_set(tmp_path):
 def test_damaged_and_lying_zip_members(tmp_path):
     path = as_zip(tmp_path, {"a/1.png": png(1), "b/1.png": png(2)})
     data = bytearray(path.read_bytes())
-    data[data.index(b"IHDR") + 5] ^= 255                                   # the member's checksum no longer fits
+    data[data.index(b"IHDR") + 5] ^= 255  # the member's checksum no longer fits
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"a/1\.png: cannot be read"):
         list(ImageFolder(path).batches(RAW))
@@ -214,9 +237,14 @@ def test_the_cifar_zip():
     assert x.shape == (64, 3, 32, 32) and x.dtype == np.float32 and labels[0] == 0
 
 
-@pytest.mark.parametrize("method, size, words", [(zipfile.ZIP_DEFLATED, 30 << 20, "more than an image has"),
-                                                 (zipfile.ZIP_LZMA, 1000, "other than deflate"),
-                                                 (zipfile.ZIP_BZIP2, 1000, "other than deflate")])
+@pytest.mark.parametrize(
+    "method, size, words",
+    [
+        (zipfile.ZIP_DEFLATED, 30 << 20, "more than an image has"),
+        (zipfile.ZIP_LZMA, 1000, "other than deflate"),
+        (zipfile.ZIP_BZIP2, 1000, "other than deflate"),
+    ],
+)
 def test_a_zip_s_member_pays_for_what_it_unpacks_to(method, size, words, tmp_path):
     path = tmp_path / "data.zip"
     with zipfile.ZipFile(path, "w", method) as archive:

@@ -15,8 +15,11 @@ from ..support import fake_cupy
 from ..support.drawn import SIDE, drawn_source, small_model
 
 UNIT = Preprocessing(SIDE, SIDE)
-PREPROCESSINGS = [UNIT, replace(UNIT, channels="BGR", scale="caffe", mean=(103.939, 116.779, 123.68), std=(1, 1, 1)),
-           Preprocessing(None, SIDE, scale="tf", mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))]
+PREPROCESSINGS = [
+    UNIT,
+    replace(UNIT, channels="BGR", scale="caffe", mean=(103.939, 116.779, 123.68), std=(1, 1, 1)),
+    Preprocessing(None, SIDE, scale="tf", mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7)),
+]
 
 
 @pytest.fixture
@@ -37,13 +40,15 @@ def assert_same(found, due):
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS, ids=["unit", "caffe", "tf"])
 @pytest.mark.parametrize("augment", ["none", "crop-flip"])
 def test_they_are_the_hosts_bit_for_bit(cupy, preprocessing, augment):
-    source, _ = split(drawn_source(60), 10, seed=3)                     # its images keep their numbers
-    there, here = (kind(*which, source, preprocessing, 16, augment, seed=7)
-                   for kind, which in ((GpuBatches, [cupy]), (Batches, [])))
+    source, _ = split(drawn_source(60), 10, seed=3)  # its images keep their numbers
+    there, here = (
+        kind(*which, source, preprocessing, 16, augment, seed=7)
+        for kind, which in ((GpuBatches, [cupy]), (Batches, []))
+    )
     assert len(there) == len(here) == 4
-    for epoch, start in ((0, 0), (1, 0), (1, 2), (5, 3)):               # the last batch has two images
+    for epoch, start in ((0, 0), (1, 0), (1, 2), (5, 3)):  # the last batch has two images
         assert_same(there.epoch(epoch, start), here.epoch(epoch, start))
-    assert list(there.make.graphs.values()).count(None) == 0            # both sizes went through their graphs
+    assert list(there.make.graphs.values()).count(None) == 0  # both sizes went through their graphs
     assert_same(there.in_order(), here.in_order())
 
 

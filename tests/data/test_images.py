@@ -85,7 +85,7 @@ def test_an_animation_gives_its_first_frame(tmp_path):
 
 def test_exif_orientation_is_not_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6                                                   # "turn by 90 degrees"
+    exif[0x0112] = 6  # "turn by 90 degrees"
     path = saved(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
     np.testing.assert_array_equal(pixels(path), RGB)
 
@@ -188,8 +188,17 @@ def tiff_of_12_bits(path, values):
     (height, width), packed = values.shape, bytearray()
     for a, b in values.reshape(-1, 2):
         packed += bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255])
-    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8 + 2 + 9 * 12 + 4), (277, 1),
-            (278, height), (279, len(packed))]
+    tags = [
+        (256, width),
+        (257, height),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 8 + 2 + 9 * 12 + 4),
+        (277, 1),
+        (278, height),
+        (279, len(packed)),
+    ]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed)
 
@@ -200,11 +209,14 @@ def test_twelve_bits_are_no_black_image(tmp_path):
     np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.tif"))[:, :, 0], values // 16)
 
 
-@pytest.mark.parametrize("array, line", [
-    (np.arange(64, dtype=np.int32).reshape(8, 8), "32-bit integers, whose range is not known"),
-    (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "32-bit floats, whose range is not known"),
-    (np.arange(64, dtype=np.uint16).reshape(8, 8), "none of its 16-bit values exceeds 63"),
-])
+@pytest.mark.parametrize(
+    "array, line",
+    [
+        (np.arange(64, dtype=np.int32).reshape(8, 8), "32-bit integers, whose range is not known"),
+        (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "32-bit floats, whose range is not known"),
+        (np.arange(64, dtype=np.uint16).reshape(8, 8), "none of its 16-bit values exceeds 63"),
+    ],
+)
 def test_values_of_unknown_range_are_refused(tmp_path, array, line):
     image = Image.fromarray(array)
     image.save(tmp_path / "a.tif")

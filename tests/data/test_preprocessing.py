@@ -11,8 +11,18 @@ from npresnet.data import PRESETS, ImageError, Preprocessing, preprocess, prepro
 from npresnet.models import build
 
 RNG = np.random.default_rng(1)
-SIZES = [(256, 256), (224, 224), (300, 200), (200, 301), (32, 32), (33, 65), (640, 427), (225, 1000), (231, 257),
-         (7, 5)]
+SIZES = [
+    (256, 256),
+    (224, 224),
+    (300, 200),
+    (200, 301),
+    (32, 32),
+    (33, 65),
+    (640, 427),
+    (225, 1000),
+    (231, 257),
+    (7, 5),
+]
 
 
 def random_pixels(size):
@@ -36,19 +46,23 @@ def test_all_pixel_values_follow_the_formula_in_float32():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_equals_torchvision_bit_for_bit(transforms, preset, size):
     preprocessing, image = PRESETS[preset], Image.fromarray(random_pixels(size))
-    cropped = transforms.Compose([
-        transforms.Resize(preprocessing.resize, transforms.InterpolationMode(preprocessing.interpolation)),
-        transforms.CenterCrop(preprocessing.crop)])(image)
+    cropped = transforms.Compose(
+        [
+            transforms.Resize(preprocessing.resize, transforms.InterpolationMode(preprocessing.interpolation)),
+            transforms.CenterCrop(preprocessing.crop),
+        ]
+    )(image)
     if preprocessing.scale == "unit":
         reference = transforms.Normalize(preprocessing.mean, preprocessing.std)(transforms.ToTensor()(cropped)).numpy()
-    else:                                                            # torchvision knows no other scale
+    else:  # torchvision knows no other scale
         raw = replace(preprocessing, resize=None, crop=None, interpolation="bilinear")
         reference = raw(cropped)
     np.testing.assert_array_equal(preprocess(image, preset)[0], reference)
 
 
-@pytest.mark.parametrize("width, height, size", [
-    (300, 200, (384, 256)), (200, 301, (256, 385)), (500, 500, (256, 256))])
+@pytest.mark.parametrize(
+    "width, height, size", [(300, 200, (384, 256)), (200, 301, (256, 385)), (500, 500, (256, 256))]
+)
 def test_the_longer_side_is_rounded_down(width, height, size):
     assert PRESETS["imagenet-v1"].resized(Image.new("RGB", (width, height))).size == size
 
@@ -57,14 +71,16 @@ def test_crop_rounds_halves_to_even():
     pixels = np.zeros((9, 11, 3), np.uint8)
     pixels[:] = np.add.outer(np.arange(9) * 20, np.arange(11))[:, :, None]
     raw = Preprocessing(None, 4, (0, 0, 0), (1, 1, 1), scale="caffe")
-    x = raw(pixels)                                     # top: (9 − 4) / 2 = 2.5 → 2;  left: (11 − 4) / 2 = 3.5 → 4
+    x = raw(pixels)  # top: (9 − 4) / 2 = 2.5 → 2;  left: (11 − 4) / 2 = 3.5 → 4
     assert x[0, 0, 0] == 2 * 20 + 4 and x.shape == (3, 4, 4)
 
 
 def test_scales_and_channel_order():
     pixels = random_pixels((6, 5))
+
     def preprocessing(**options):
         return Preprocessing(None, None, mean=options.pop("mean", (0, 0, 0)), std=(1, 1, 1), **options)
+
     as_rows = pixels.transpose(2, 0, 1).astype(np.float32)
     np.testing.assert_array_equal(preprocessing(scale="unit")(pixels), as_rows / np.float32(255))
     np.testing.assert_array_equal(preprocessing(scale="tf")(pixels), as_rows / np.float32(127.5) - 1)
@@ -93,6 +109,7 @@ def test_batches_lists_arrays_and_paths(tmp_path):
 def test_a_model_brings_its_preprocessing():
     class Model:
         preprocessing = "cifar10"
+
     assert preprocessing_of(Model()) is PRESETS["cifar10"]
     Model.preprocessing = Preprocessing(64, 56)
     assert preprocess(random_pixels((80, 80)), Model()).shape == (1, 3, 56, 56)
@@ -120,23 +137,36 @@ def test_a_single_mean_makes_grey_images_for_a_model_of_one_channel(tmp_path):
     values = random_pixels((32, 32))[..., 0]
     x = preprocess([values, Image.fromarray(values), np.dstack([values] * 3)], model)
     assert x.shape == (3, 1, 32, 32) and x.dtype == np.float32
-    np.testing.assert_array_equal(x[1], (values[None].astype(np.float32) / np.float32(255) - np.float32(0.45))
-                                  / np.float32(0.23))
+    np.testing.assert_array_equal(
+        x[1], (values[None].astype(np.float32) / np.float32(255) - np.float32(0.45)) / np.float32(0.23)
+    )
     np.testing.assert_array_equal(x[0], x[1])
     np.testing.assert_array_equal(x[2], x[1])
     luma = preprocess(np.uint8([[[255, 0, 0]]]), Preprocessing(None, None, (0,), (1,), scale="caffe"))
-    assert luma.ravel() == [76]                                             # 0.299 · 255
+    assert luma.ravel() == [76]  # 0.299 · 255
     assert model(x).shape == (3, 10)
     saved = load_model(save_weights(model, tmp_path / "grey.safetensors"))
     np.testing.assert_array_equal(preprocess(values, saved), x[:1])
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"scale": "byte"}, "unit"), ({"channels": "GBR"}, "BGR"), ({"interpolation": "lanczos"}, "bilinear"),
-    ({"mean": (0.5,)}, "three"), ({"mean": (1, 1), "std": (1, 1)}, "three"),
-    ({"std": (1, 1, np.nan)}, "finite"), ({"std": (1, 0, 1)}, "std"),
-    ({"resize": 0}, "resize"), ({"crop": "224"}, "crop"), ({"mean": None}, "one number for each"),
-    ({"mean": 0.5}, "one number for each"), ({"std": "abc"}, "one number for each"), ({"scale": []}, "unit")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"scale": "byte"}, "unit"),
+        ({"channels": "GBR"}, "BGR"),
+        ({"interpolation": "lanczos"}, "bilinear"),
+        ({"mean": (0.5,)}, "three"),
+        ({"mean": (1, 1), "std": (1, 1)}, "three"),
+        ({"std": (1, 1, np.nan)}, "finite"),
+        ({"std": (1, 0, 1)}, "std"),
+        ({"resize": 0}, "resize"),
+        ({"crop": "224"}, "crop"),
+        ({"mean": None}, "one number for each"),
+        ({"mean": 0.5}, "one number for each"),
+        ({"std": "abc"}, "one number for each"),
+        ({"scale": []}, "unit"),
+    ],
+)
 def test_impossible_preprocessing_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**options)
@@ -144,6 +174,7 @@ def test_impossible_preprocessing_is_refused(options, message):
 
 def test_a_preprocessing_survives_json():
     import json
+
     preprocessing = Preprocessing(200, 190, channels="BGR", scale="tf")
     assert preprocessing_of(json.loads(json.dumps(asdict(preprocessing)))) == preprocessing
     for fields in ({"resize": 8, "colour": "red"}, {"mean": None}):
@@ -166,7 +197,11 @@ def test_images_that_cannot_be_cropped_or_resized(tmp_path):
 def test_the_old_names_warn():
     import npresnet.data
     import npresnet.training
-    for module, old, new in ((npresnet.data, "recipe_of", "preprocessing_of"), (npresnet.training, "Source", "Dataset"),
-                             (npresnet.training, "open_source", "open_dataset")):
+
+    for module, old, new in (
+        (npresnet.data, "recipe_of", "preprocessing_of"),
+        (npresnet.training, "Source", "Dataset"),
+        (npresnet.training, "open_source", "open_dataset"),
+    ):
         with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
             assert getattr(module, old) is getattr(module, new)

@@ -21,7 +21,7 @@ from npresnet.engine.buffers import LiveRange, assign
 from npresnet.engine.graph import fuse, lower
 from npresnet.models import build
 
-BOUND = 1e-4        # of the largest logit
+BOUND = 1e-4  # of the largest logit
 
 
 def filled(model, seed=0):
@@ -62,8 +62,15 @@ def agrees(model, *batches):
 
 
 IMAGENET = ["resnet18", "resnet50", "resnext50_32x4d", "plain18", "preresnet18", "preresnet50"]
-DEEP = ["resnet34", "resnet101", "resnet152", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2",
-        "wide_resnet101_2"]
+DEEP = [
+    "resnet34",
+    "resnet101",
+    "resnet152",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
 
 
 @pytest.mark.parametrize("name", IMAGENET)
@@ -107,16 +114,26 @@ def test_batch_split_into_parts_gives_the_same_numbers_as_one_by_one():
     engine, x = optimize(model), images(19, 64, 64)
     y = engine(x)
     for i in (0, 8, 18):
-        np.testing.assert_allclose(y[i:i + 1], engine(x[i:i + 1]), atol=1e-4 * abs(y).max())
+        np.testing.assert_allclose(y[i : i + 1], engine(x[i : i + 1]), atol=1e-4 * abs(y).max())
 
 
 def test_odd_channels_dilation_padding_and_unknown_layers():
     model = nn.Sequential(
-        nn.Conv2d(5, 24, (3, 5), (2, 1), ((0, 1), (2, 2)), bias=True), nn.BatchNorm2d(24), nn.ReLU(),
-        nn.AvgPool2d(2, 2), nn.ZeroPad2d(padding=1), nn.Conv2d(24, 40, 3, 1, "same", dilation=2), nn.ReLU(),
+        nn.Conv2d(5, 24, (3, 5), (2, 1), ((0, 1), (2, 2)), bias=True),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.AvgPool2d(2, 2),
+        nn.ZeroPad2d(padding=1),
+        nn.Conv2d(24, 40, 3, 1, "same", dilation=2),
+        nn.ReLU(),
         nn.Residual(nn.Sequential(nn.Conv2d(40, 40, 3, padding=1, groups=5), nn.BatchNorm2d(40)), nn.Identity()),
-        nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.BatchNorm2d(40), nn.Conv2d(40, 8, 1, 2), nn.GlobalAvgPool2d(),
-        nn.Linear(8, 3), nn.Softmax())
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.BatchNorm2d(40),
+        nn.Conv2d(40, 8, 1, 2),
+        nn.GlobalAvgPool2d(),
+        nn.Linear(8, 3),
+        nn.Softmax(),
+    )
     agrees(filled(model), images(2, 33, 29, 5))
 
 
@@ -147,8 +164,11 @@ def test_the_model_and_its_arrays_are_left_alone():
         np.testing.assert_array_equal(array, before[key])
 
 
-@pytest.mark.parametrize("model", [nn.Conv2d(3, 16, 3), nn.Conv2d(3, 5, 3), nn.ReLU(), nn.GlobalAvgPool2d(),
-                                   nn.AvgPool2d(3, 3), nn.Identity()], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize(
+    "model",
+    [nn.Conv2d(3, 16, 3), nn.Conv2d(3, 5, 3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.AvgPool2d(3, 3), nn.Identity()],
+    ids=lambda model: type(model).__name__,
+)
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_result_is_never_overwritten(model, n):
     engine, x = optimize(filled(model)), images(n, 3, 3).copy()
@@ -226,11 +246,16 @@ def test_plan_prints_as_a_table():
     assert len(table.splitlines()) > 22 and "winograd" in table and "layer4.1.conv2" in table and "%" in table
 
 
-@pytest.mark.parametrize("x, error, words", [
-    (np.zeros((1, 3, 8, 8)), TypeError, "float32"), (np.zeros((3, 8, 8), np.float32), ValueError, r"\(N, 3, H, W\)"),
-    (np.zeros((1, 4, 8, 8), np.float32), ValueError, "3"),
-    (np.zeros((2, 3, 0, 8), np.float32), ValueError, r"no pixel in these images: \(2, 3, 0, 8\)"),
-    (np.zeros((2, 3, 8, 0), np.float32), ValueError, "no pixel in these images")])
+@pytest.mark.parametrize(
+    "x, error, words",
+    [
+        (np.zeros((1, 3, 8, 8)), TypeError, "float32"),
+        (np.zeros((3, 8, 8), np.float32), ValueError, r"\(N, 3, H, W\)"),
+        (np.zeros((1, 4, 8, 8), np.float32), ValueError, "3"),
+        (np.zeros((2, 3, 0, 8), np.float32), ValueError, r"no pixel in these images: \(2, 3, 0, 8\)"),
+        (np.zeros((2, 3, 8, 0), np.float32), ValueError, "no pixel in these images"),
+    ],
+)
 def test_bad_inputs_are_refused(x, error, words):
     with pytest.raises(error, match=words):
         optimize(build("resnet20"))(x)
@@ -263,8 +288,12 @@ with warnings.catch_warnings(record=True) as caught:
 
 def test_results_live_together_never_share_memory():
     rng = np.random.default_rng(0)
-    ranges = {k: LiveRange(int(size), int(a), int(a + d)) for k, (size, a, d) in enumerate(
-        zip(rng.integers(1, 1000, 60), rng.integers(0, 40, 60), rng.integers(0, 8, 60)))}
+    ranges = {
+        k: LiveRange(int(size), int(a), int(a + d))
+        for k, (size, a, d) in enumerate(
+            zip(rng.integers(1, 1000, 60), rng.integers(0, 40, 60), rng.integers(0, 8, 60))
+        )
+    }
     offsets, total = assign(ranges)
     for a, first in ranges.items():
         assert offsets[a] + first.nbytes <= total
@@ -311,10 +340,15 @@ def double(module):
     return module
 
 
-@pytest.mark.parametrize("change", [
-    lambda model: double(model.conv1), lambda model: double(model.layer1[0].bn1), lambda model: double(model.relu),
-    lambda model: vars(model.relu).update(op=lambda x: (2 * x, lambda dy: 2 * dy)),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: double(model.conv1),
+        lambda model: double(model.layer1[0].bn1),
+        lambda model: double(model.relu),
+        lambda model: vars(model.relu).update(op=lambda x: (2 * x, lambda dy: 2 * dy)),
+    ],
+)
 def test_a_layer_that_was_given_its_own_vjp_or_op_is_run_as_it_is(change):
     model = filled(build("resnet20"))
     usual = optimize(model)(images())

@@ -51,8 +51,22 @@ class Interrupt:
     The lock's ``with`` is left out: CPython handles no signal between its being taken and its being held.
     """
 
-    INSIDE = {"run", "_run_part", "plan_for", "make_plan", "_start_workers", "grown", "fits", "__init__",
-              "_launches", "_row", "compute", "where", "arguments", "flatten"}
+    INSIDE = {
+        "run",
+        "_run_part",
+        "plan_for",
+        "make_plan",
+        "_start_workers",
+        "grown",
+        "fits",
+        "__init__",
+        "_launches",
+        "_row",
+        "compute",
+        "where",
+        "arguments",
+        "flatten",
+    }
 
     def __init__(self, at):
         self.left = at
@@ -94,21 +108,22 @@ def test_an_interrupt_before_any_bytecode_leaves_nobody_writing_to_memory_in_use
         for array in arrays[:2]:
             array[:] = 255
         before = [array.copy() for array in arrays]
-        late.work()                                                      # the rest of the interrupted program
+        late.work()  # the rest of the interrupted program
         for array, kept in zip(arrays, before):
             np.testing.assert_array_equal(array, kept, str(at))
         at += 1
-    assert at > 200                                                      # bytecodes
+    assert at > 200  # bytecodes
     np.testing.assert_array_equal(engine(other), wanted)
 
 
 def test_an_interrupted_call_keeps_its_memory_while_a_helper_may_use_it(late):
     import gc
     import weakref
+
     engine, x, at = optimize(small(), threads=2), images(2, 8, 8).copy(), 0
     engine(x)
     late.jobs.clear()
-    while not late.jobs:                                                 # the first job given out: nobody has begun
+    while not late.jobs:  # the first job given out: nobody has begun
         interrupted(engine, x, at)
         at += 1
     arrays = [weakref.ref(x)]
@@ -117,7 +132,7 @@ def test_an_interrupted_call_keeps_its_memory_while_a_helper_may_use_it(late):
     assert all(array() is not None for array in arrays)
     late.work()
     gc.collect()
-    assert all(array() is None for array in arrays)                      # and no longer
+    assert all(array() is None for array in arrays)  # and no longer
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -141,7 +156,7 @@ def test_an_error_in_any_item_ends_the_call(threads):
     for _ in range(20):
         with pytest.raises(ValueError, match="the fifth item"):
             thread_pool.POOL.run(rows, threads)
-    thread_pool.POOL.run(rows[:2], threads)                                     # whose items are less than five
+    thread_pool.POOL.run(rows[:2], threads)  # whose items are less than five
 
 
 def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
@@ -151,7 +166,7 @@ def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
     walk, calls = thread_pool._compiled_walk(), []
 
     def slow(program, counters, work):
-        if not calls:                                                    # the caller, overtaken by the helper
+        if not calls:  # the caller, overtaken by the helper
             calls.append(counters)
             late.work()
         return walk(program, counters, work)
@@ -185,7 +200,7 @@ def test_where_no_thread_can_be_started_fewer_do_the_same(monkeypatch):
         patch.setattr(threading.Thread, "start", refuse)
         for _ in range(3):
             np.testing.assert_array_equal(engine(x), wanted)
-        assert not one._workers and one._jobs.empty()                    # nothing waits for those who are not there
+        assert not one._workers and one._jobs.empty()  # nothing waits for those who are not there
     np.testing.assert_array_equal(engine(x), wanted)
     assert len(one._workers) == 3
 
@@ -223,7 +238,7 @@ def test_a_fork_in_the_middle_of_another_threads_call():
     wanted, buffers = engine(x), engine._buffers
     inside, leave = threading.Event(), threading.Event()
 
-    def call():                                                          # by a thread that is not there in the child
+    def call():  # by a thread that is not there in the child
         with engine.lock:
             engine._buffers = None
             inside.set()
@@ -247,6 +262,7 @@ def test_a_fork_in_the_middle_of_another_threads_call():
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_waits_for_a_kernel_that_another_thread_compiles():
     from numba.core.compiler_lock import global_compiler_lock
+
     held, release = threading.Event(), threading.Event()
 
     def compile_something():

@@ -12,7 +12,7 @@ from npresnet.backend import use
 from npresnet.data import ImageFolder
 
 DATA = Path(__file__).parents[3] / "shared/data"
-ERROR = 1e-4           # of the largest score: what the engine states
+ERROR = 1e-4  # of the largest score: what the engine states
 
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
 

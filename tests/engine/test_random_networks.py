@@ -20,9 +20,22 @@ class Maker:
 
     def __init__(self, rng):
         self.rng, self.channels, self.flat = rng, int(rng.choice(CHANNELS)), False
-        self.weights = {"conv": 6, "norm": 4, "relu": 4, "residual": 3, "max_pool": 2, "avg_pool": 1, "subsample": 2,
-                       "pad_channels": 2, "pad": 1, "identity": 1, "squeeze": 1, "mean": 0.5, "softmax": 0.3,
-                       "linear": 0.2}
+        self.weights = {
+            "conv": 6,
+            "norm": 4,
+            "relu": 4,
+            "residual": 3,
+            "max_pool": 2,
+            "avg_pool": 1,
+            "subsample": 2,
+            "pad_channels": 2,
+            "pad": 1,
+            "identity": 1,
+            "squeeze": 1,
+            "mean": 0.5,
+            "softmax": 0.3,
+            "linear": 0.2,
+        }
 
     def pick(self, *choices):
         return choices[self.rng.integers(len(choices))]
@@ -51,12 +64,21 @@ class Maker:
         f = int(self.rng.choice(CHANNELS)) if groups == 1 else self.pick(c, 2 * c)
         kernel, pads = self.pick(1, 1, 3, 3, 3, 5, (1, 3), (3, 2), 7), (0, 1, 1, 2, "same", (0, 2), ((0, 1), (2, 0)))
         self.channels = f
-        return nn.Conv2d(c, f, kernel, stride or self.pick(1, 1, 1, 2, (2, 1), 3), padding or self.pick(*pads),
-                         dilation=self.pick(1, 1, 1, 2), groups=groups, bias=self.pick(True, False))
+        return nn.Conv2d(
+            c,
+            f,
+            kernel,
+            stride or self.pick(1, 1, 1, 2, (2, 1), 3),
+            padding or self.pick(*pads),
+            dilation=self.pick(1, 1, 1, 2),
+            groups=groups,
+            bias=self.pick(True, False),
+        )
 
     def norm(self):
-        return nn.BatchNorm2d(self.channels if self.rng.random() > 0.02 else int(self.rng.choice(CHANNELS)),
-                              eps=self.pick(1e-5, 0.1))
+        return nn.BatchNorm2d(
+            self.channels if self.rng.random() > 0.02 else int(self.rng.choice(CHANNELS)), eps=self.pick(1e-5, 0.1)
+        )
 
     def relu(self):
         return nn.ReLU()
@@ -66,8 +88,13 @@ class Maker:
         return nn.Residual(branch, shortcut or self.chain(2, keep=True))
 
     def max_pool(self):
-        return nn.MaxPool2d(self.pick(2, 3, (3, 2)), self.pick(1, 2, 3), self.pick(0, 1, "same"),
-                            dilation=self.pick(1, 1, 2), ceil_mode=self.pick(False, False, True))
+        return nn.MaxPool2d(
+            self.pick(2, 3, (3, 2)),
+            self.pick(1, 2, 3),
+            self.pick(0, 1, "same"),
+            dilation=self.pick(1, 1, 2),
+            ceil_mode=self.pick(False, False, True),
+        )
 
     def avg_pool(self):
         return nn.AvgPool2d(2, self.pick(1, 2), ceil_mode=self.pick(False, True))
@@ -130,7 +157,7 @@ def differs(seed) -> str:
 def test_the_engine_gives_what_the_model_gives():
     found = [differs(seed) for seed in range(300)]
     assert not [text for text in found if text]
-    assert found.count("") > 200                          # most are networks that can be
+    assert found.count("") > 200  # most are networks that can be
 
 
 class Doubled(nn.Module):
@@ -140,14 +167,18 @@ class Doubled(nn.Module):
         return np.concatenate([x, x])
 
 
-@pytest.mark.parametrize("model, words", [
-    (nn.Sequential(nn.GlobalAvgPool2d(), Doubled()), "1 makes .2, 5. of one image"),
-    (nn.Sequential(nn.Conv2d(5, 4, 1), nn.BatchNorm2d(1)), "1 expects 1 channels; its input has 4"),
-    (nn.Sequential(nn.Conv2d(5, 1, 1), nn.BatchNorm2d(4)), "1 expects 4 channels; its input has 1"),
-    (nn.Sequential(nn.Linear(5, 4)), r"0 takes scores \(N, C\); its input is images"),
-    (nn.Sequential(nn.GlobalAvgPool2d(), nn.Linear(5, 4), nn.MaxPool2d(1, 1)), r"2 takes images .* is scores"),
-    (nn.Residual(nn.Conv2d(5, 4, 1), nn.Identity()), "the two paths of a sum need one shape"),
-    (nn.Residual(nn.Identity(), nn.Conv2d(5, 5, 1, 2)), "the two paths of a sum need one shape")])
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        (nn.Sequential(nn.GlobalAvgPool2d(), Doubled()), "1 makes .2, 5. of one image"),
+        (nn.Sequential(nn.Conv2d(5, 4, 1), nn.BatchNorm2d(1)), "1 expects 1 channels; its input has 4"),
+        (nn.Sequential(nn.Conv2d(5, 1, 1), nn.BatchNorm2d(4)), "1 expects 4 channels; its input has 1"),
+        (nn.Sequential(nn.Linear(5, 4)), r"0 takes scores \(N, C\); its input is images"),
+        (nn.Sequential(nn.GlobalAvgPool2d(), nn.Linear(5, 4), nn.MaxPool2d(1, 1)), r"2 takes images .* is scores"),
+        (nn.Residual(nn.Conv2d(5, 4, 1), nn.Identity()), "the two paths of a sum need one shape"),
+        (nn.Residual(nn.Identity(), nn.Conv2d(5, 5, 1, 2)), "the two paths of a sum need one shape"),
+    ],
+)
 def test_networks_that_cannot_be_are_refused(model, words):
     with pytest.raises(ValueError, match=words):
         optimize(model)(np.zeros((2, 5, 6, 6), np.float32))

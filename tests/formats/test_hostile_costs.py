@@ -19,7 +19,7 @@ from npresnet.weights import read as reading
 from ..support import oracles
 from ..support.pickles import ORDERED, PROTO2, glob, num, program, pth, raw_zip, tensor, text, value
 
-COLLIDING = [k << 40 for k in range(1, 30_001)]                 # of one remainder by every table's size
+COLLIDING = [k << 40 for k in range(1, 30_001)]  # of one remainder by every table's size
 ITEMS = PROTO2 + b"}(" + text("w") + tensor()
 
 
@@ -48,13 +48,19 @@ def keras(config):
 COSTLY = {
     "integer keys that collide": pth(ITEMS + b"".join(num(key) + b"N" for key in COLLIDING) + b"u."),
     "integer keys that collide, one by one": pth(
-        PROTO2 + b"}" + text("w") + tensor() + b"s" + b"".join(num(key) + b"Ns" for key in COLLIDING) + b"."),
+        PROTO2 + b"}" + text("w") + tensor() + b"s" + b"".join(num(key) + b"Ns" for key in COLLIDING) + b"."
+    ),
     "integers of a set that collide": pth(PROTO2 + b"\x8f(" + b"".join(map(num, COLLIDING)) + b"\x90."),
     "pairs that collide, again and again": pth(
-        PROTO2 + value([(key, 0) for key in COLLIDING[:2000]]) + b"q\0"
-        + (glob("collections OrderedDict") + b"(h\0tR0") * 1000 + b"."),
-    "a memo of scattered numbers": pth(PROTO2 + b"N" + b"".join(b"r" + struct.pack("<I", key % 2**32) for key in
-                                                                range(0, 2**32, 2**20)) + b"."),
+        PROTO2
+        + value([(key, 0) for key in COLLIDING[:2000]])
+        + b"q\0"
+        + (glob("collections OrderedDict") + b"(h\0tR0") * 1000
+        + b"."
+    ),
+    "a memo of scattered numbers": pth(
+        PROTO2 + b"N" + b"".join(b"r" + struct.pack("<I", key % 2**32) for key in range(0, 2**32, 2**20)) + b"."
+    ),
     "a configuration of a million objects": keras(b'{"config":{"layers":[' + b"{}," * 2_000_000 + b"{}]}}"),
     "sizes beyond any file": pth(program({"w": tensor(size=(2**62,) * 32, stride=(0,) * 32)})),
     "sizes of six hundred digits": pth(program({"w": tensor(size=(2**2000,), stride=(1,))})),
@@ -73,7 +79,7 @@ def test_honest_integers_are_read(tmp_path):
     path = tmp_path / "w.pth"
     path.write_bytes(pth(ITEMS + b"".join(num(7 * key) + b"N" for key in range(20_000)) + b"u."))
     assert list(read_weights(path)) == ["w"]
-    assert unpickle(b"\x80\4\x8c\1aq\5\x94h\5.", globals={}) == "a"           # a memo with gaps, as pickletools leaves
+    assert unpickle(b"\x80\4\x8c\1aq\5\x94h\5.", globals={}) == "a"  # a memo with gaps, as pickletools leaves
 
 
 def test_metadata_of_a_million_values_are_refused_before_they_are_parsed(tmp_path):
@@ -85,6 +91,7 @@ def test_metadata_of_a_million_values_are_refused_before_they_are_parsed(tmp_pat
 
 
 # --- a file that changes --------------------------------------------------------------------------------------------
+
 
 def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
@@ -105,6 +112,7 @@ def test_what_is_read_is_what_was_hashed(tmp_path, monkeypatch):
     def between(name, sha256):
         check(name, sha256)
         path.write_bytes(path.read_bytes()[:-16] + b"\xff" * 16)
+
     monkeypatch.setattr(reading, "check_name", between)
     assert read_weights(path)["w"].tolist() == [1, 1, 1, 1]
 
@@ -156,12 +164,34 @@ def test_reading_and_loading_take_less_than_one_and_a_half_times_the_file(how, s
 
 # --- nothing but WeightsErrors --------------------------------------------------------------------------------------
 
-KEYS = ("conv1.weight", "conv1.0.weight", "conv1.3.weight", "conv1.6.weight", "conv1.bias", "fc.weight", "fc.bias",
-        "layer1.0.conv1.weight", "layer1.0.conv2.weight", "layer1.0.conv3.weight", "layer2.0.downsample.0.weight",
-        "layer2.0.downsample.1.weight", "layer9.9999.conv1.weight", "layer1.0.se.fc1.weight", "bn.weight",
-        "resnet.embedder.embedder.convolution.weight", "conv1_conv/kernel", "predictions/kernel", "a/gamma", "a/kernel",
-        f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight", "linear.weight",
-        f"layer1.0.identity_downsample.{'1' * 5000}", "conv2_block1_0_bn/beta", "/kernel", "")
+KEYS = (
+    "conv1.weight",
+    "conv1.0.weight",
+    "conv1.3.weight",
+    "conv1.6.weight",
+    "conv1.bias",
+    "fc.weight",
+    "fc.bias",
+    "layer1.0.conv1.weight",
+    "layer1.0.conv2.weight",
+    "layer1.0.conv3.weight",
+    "layer2.0.downsample.0.weight",
+    "layer2.0.downsample.1.weight",
+    "layer9.9999.conv1.weight",
+    "layer1.0.se.fc1.weight",
+    "bn.weight",
+    "resnet.embedder.embedder.convolution.weight",
+    "conv1_conv/kernel",
+    "predictions/kernel",
+    "a/gamma",
+    "a/kernel",
+    f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight",
+    "linear.weight",
+    f"layer1.0.identity_downsample.{'1' * 5000}",
+    "conv2_block1_0_bn/beta",
+    "/kernel",
+    "",
+)
 SHAPES = ((), (0,), (1,), (64,), (10, 64), (64, 3, 7, 7), (64, 64, 3, 3), (0, 0, 0, 0), (1, 1, 1, 1), (3, 3, 3, 3, 3))
 
 
@@ -176,9 +206,16 @@ def test_whatever_the_keys_and_shapes_nothing_but_a_weights_error_is_raised():
     assert refusals == 2000
 
 
-@pytest.mark.parametrize("name, shape", [
-    ("fc.weight", (0, 64)), ("conv1.weight", (16, 0, 3, 3)), ("fc.weight", (1, 64)), ("conv1.weight", (0, 3, 3, 3)),
-    ("layer1.0.conv2.weight", (0, 0, 3, 3))])
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("fc.weight", (0, 64)),
+        ("conv1.weight", (16, 0, 3, 3)),
+        ("fc.weight", (1, 64)),
+        ("conv1.weight", (0, 3, 3, 3)),
+        ("layer1.0.conv2.weight", (0, 0, 3, 3)),
+    ],
+)
 def test_a_network_of_nothing_is_refused(name, shape, tmp_path):
     state = {**npresnet.create_model("resnet20").state_dict(), name: np.zeros(shape, np.float32)}
     path = npresnet.save_weights(state, tmp_path / "w.npz")
@@ -186,8 +223,25 @@ def test_a_network_of_nothing_is_refused(name, shape, tmp_path):
         npresnet.load_model(path)
 
 
-@pytest.mark.parametrize("field", ["stem_width", "stem", "eps", "momentum", "shortcut", "conv_bias", "stride_on",
-                                   "softmax", "squeeze", "unbiased", "nonsense", "preprocessing", "name", "__class__"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "stem_width",
+        "stem",
+        "eps",
+        "momentum",
+        "shortcut",
+        "conv_bias",
+        "stride_on",
+        "softmax",
+        "squeeze",
+        "unbiased",
+        "nonsense",
+        "preprocessing",
+        "name",
+        "__class__",
+    ],
+)
 @pytest.mark.parametrize("option", [-1, 10**9, float("nan"), True, "x", "deep"])
 def test_metadata_are_of_a_model_that_can_be_or_are_refused(field, option, tmp_path):
     saved = npresnet.save_weights(npresnet.create_model("resnet20", num_classes=2), tmp_path / "w.npz")

@@ -32,20 +32,49 @@ def replaced(group, make):
 
 SECRET = b"x" * (4 * 7 * 7 * 3 * 64)
 ATTACKS = {
-    "an external link": (lambda g: replaced(g, lambda g: g.__setitem__(
-        "conv1_conv/kernel:0", h5py.ExternalLink("/etc/hostname", "/"))), "link to another place"),
-    "a soft link": (lambda g: replaced(g, lambda g: g.__setitem__(
-        "conv1_conv/kernel:0", h5py.SoftLink("/elsewhere"))), "link to another place"),
-    "external storage": (lambda g: replaced(g, lambda g: g.create_dataset(
-        "conv1_conv/kernel:0", (7, 7, 3, 64), "f4", external=[("/tmp/secret", 0, len(SECRET))])), "another file"),
-    "a huge declaration": (lambda g: replaced(g, lambda g: g.create_dataset(
-        "conv1_conv/kernel:0", (2**20, 2**20), "f4")), "declares .* bytes and stores 0"),
-    "a huge sparse chunk": (lambda g: replaced(g, lambda g: g.create_dataset(
-        "conv1_conv/kernel:0", (2**16, 2**16), "f4", chunks=(64, 64), compression="gzip").__setitem__((0, 0), 1.0)),
-        "stored in chunks"),
-    "a packed chunk larger than the array": (lambda g: replaced(g, lambda g: g.create_dataset(
-        "conv1_conv/kernel:0", data=np.ones((2, 2), "f4"), maxshape=(None, 2), chunks=(2**22, 2), compression="gzip")),
-        "stored in chunks"),
+    "an external link": (
+        lambda g: replaced(g, lambda g: g.__setitem__("conv1_conv/kernel:0", h5py.ExternalLink("/etc/hostname", "/"))),
+        "link to another place",
+    ),
+    "a soft link": (
+        lambda g: replaced(g, lambda g: g.__setitem__("conv1_conv/kernel:0", h5py.SoftLink("/elsewhere"))),
+        "link to another place",
+    ),
+    "external storage": (
+        lambda g: replaced(
+            g,
+            lambda g: g.create_dataset(
+                "conv1_conv/kernel:0", (7, 7, 3, 64), "f4", external=[("/tmp/secret", 0, len(SECRET))]
+            ),
+        ),
+        "another file",
+    ),
+    "a huge declaration": (
+        lambda g: replaced(g, lambda g: g.create_dataset("conv1_conv/kernel:0", (2**20, 2**20), "f4")),
+        "declares .* bytes and stores 0",
+    ),
+    "a huge sparse chunk": (
+        lambda g: replaced(
+            g,
+            lambda g: g.create_dataset(
+                "conv1_conv/kernel:0", (2**16, 2**16), "f4", chunks=(64, 64), compression="gzip"
+            ).__setitem__((0, 0), 1.0),
+        ),
+        "stored in chunks",
+    ),
+    "a packed chunk larger than the array": (
+        lambda g: replaced(
+            g,
+            lambda g: g.create_dataset(
+                "conv1_conv/kernel:0",
+                data=np.ones((2, 2), "f4"),
+                maxshape=(None, 2),
+                chunks=(2**22, 2),
+                compression="gzip",
+            ),
+        ),
+        "stored in chunks",
+    ),
     "a name twice": (lambda g: g.attrs.__setitem__("weight_names", [b"conv1_conv/kernel:0"] * 2), "listed twice"),
     "a number for a text": (lambda g: g.file.attrs.__setitem__("npresnet", 7), "'npresnet' is no text"),
     "a number for a configuration": (lambda g: g.file.attrs.__setitem__("model_config", [7, 8]), "is no text"),
@@ -67,6 +96,7 @@ def test_virtual_datasets(tmp_path):
         layout = h5py.VirtualLayout((7, 7, 3, 64), "f4")
         layout[:] = h5py.VirtualSource("/tmp/other.h5", "data", (7, 7, 3, 64))
         replaced(group, lambda g: g.create_virtual_dataset("conv1_conv/kernel:0", layout))
+
     with pytest.raises(WeightsError, match="another file"):
         read_weights(legacy(tmp_path / "net.h5", virtual))
 
@@ -77,10 +107,13 @@ def test_the_plain_file_reads(tmp_path):
     assert arrays.format == "keras h5"
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda root: root["layers/conv2d/vars"].create_dataset("1", data=np.zeros((2, 2))), "no convolution"),
-    (lambda root: root.__delitem__("layers/conv2d"), "no arrays|no ResNet|holds"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda root: root["layers/conv2d/vars"].create_dataset("1", data=np.zeros((2, 2))), "no convolution"),
+        (lambda root: root.__delitem__("layers/conv2d"), "no arrays|no ResNet|holds"),
+    ],
+)
 def test_structural_files(tmp_path, change, message):
     with h5py.File(tmp_path / "net.weights.h5", "w") as root:
         root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
@@ -121,11 +154,12 @@ def test_names_of_another_network_are_not_taken_for_a_tutorials(tmp_path):
 def test_damage_is_one_kind_of_error(tmp_path):
     """Bytes cut off and bytes changed, of a real file: a WeightsError, or a model where only numbers were hit."""
     from npresnet.models import build
+
     export_weights(build("resnet50", 2, dialect="keras"), tmp_path / "whole.h5", "keras")
     whole = bytearray((tmp_path / "whole.h5").read_bytes())
     rng, path = random.Random(1), tmp_path / "broken.h5"
     for _ in range(6):
-        path.write_bytes(whole[:rng.randrange(len(whole))])
+        path.write_bytes(whole[: rng.randrange(len(whole))])
         with pytest.raises(WeightsError):
             load_model(path)
     for _ in range(20):
@@ -143,8 +177,11 @@ def test_a_keras_archive_is_checked(tmp_path):
     with h5py.File(tmp_path / "inner.h5", "w") as root:
         root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
     inner, empty = (tmp_path / "inner.h5").read_bytes(), json.dumps({"config": {}}).encode()
-    for config, weights, message in ((b"{", inner, "configuration is no JSON"), (empty, b"no hdf5", "no HDF5"),
-                                     (b"[]", inner, "configuration is no JSON object")):
+    for config, weights, message in (
+        (b"{", inner, "configuration is no JSON"),
+        (empty, b"no hdf5", "no HDF5"),
+        (b"[]", inner, "configuration is no JSON object"),
+    ):
         with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
             archive.writestr("config.json", config)
             archive.writestr("model.weights.h5", weights)
@@ -152,11 +189,17 @@ def test_a_keras_archive_is_checked(tmp_path):
             load_model(tmp_path / "net.keras")
 
 
-@pytest.mark.parametrize("config", [
-    {}, {"config": 7}, {"config": {"layers": 7}}, {"config": {"layers": [7, {}, {"config": 7}]}},
-    {"config": {"layers": [{"class_name": 7, "config": {"name": "a"}}]}},
-    {"config": {"layers": [{"class_name": "Dense", "config": {"name": []}}]}},
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"config": 7},
+        {"config": {"layers": 7}},
+        {"config": {"layers": [7, {}, {"config": 7}]}},
+        {"config": {"layers": [{"class_name": 7, "config": {"name": "a"}}]}},
+        {"config": {"layers": [{"class_name": "Dense", "config": {"name": []}}]}},
+    ],
+)
 def test_a_configuration_may_hold_anything(tmp_path, config):
     with h5py.File(tmp_path / "inner.h5", "w") as root:
         root["layers/conv2d/vars/0"] = np.ones((7, 7, 3, 64), np.float32)
@@ -172,7 +215,7 @@ def test_many_names_that_are_one_long_string(tmp_path):
         root.attrs["layer_names"] = np.array(["x" * 50_000] + ["y"] * 3899, dtype=object)
     data = bytearray((tmp_path / "net.h5").read_bytes())
     start = data.index(struct.pack("<I", 50_000))
-    data[start:start + 16 * 3900] = data[start:start + 16] * 3900      # length, heap's address, index
+    data[start : start + 16 * 3900] = data[start : start + 16] * 3900  # length, heap's address, index
     (tmp_path / "net.h5").write_bytes(data)
     with pytest.raises(WeightsError, match=r"names would take .* past the bound"):
         read_weights(tmp_path / "net.h5")
@@ -190,7 +233,7 @@ def test_a_heap_that_never_ends(tmp_path):
     """Its first object is free space of no size: the HDF5 library, which steps by the sizes, never returns."""
     data, _ = referring(tmp_path / "net.h5", 3)
     heap = data.index(b"GCOL")
-    data[heap + 16:heap + 32] = bytes(16)
+    data[heap + 16 : heap + 32] = bytes(16)
     (tmp_path / "net.h5").write_bytes(data)
     with pytest.raises(WeightsError, match="damaged"):
         read_weights(tmp_path / "net.h5")
@@ -200,7 +243,7 @@ def test_heaps_inside_each_other(tmp_path):
     """Each object of a heap starts another heap: to read them all would take the square of their number."""
     data, start = referring(tmp_path / "net.h5", 400)
     for i in range(400):
-        data[start + 16 * i:start + 16 * (i + 1)] = struct.pack("<IQI", 1, len(data) + 32 * i + 16, 1)
+        data[start + 16 * i : start + 16 * (i + 1)] = struct.pack("<IQI", 1, len(data) + 32 * i + 16, 1)
     data += struct.pack("<QQ8sQ", 1, 16, b"GCOL\1\0\0\0", 32 * 300) * 800
     (tmp_path / "net.h5").write_bytes(data)
     with pytest.raises(WeightsError, match="heaps of strings would take"):
@@ -238,7 +281,8 @@ def test_groups_of_every_size(tmp_path, count):
             root[f"layers/conv2d_{i}/vars/0"] = np.full((1, 1, 1, 1), i, np.float32)
     found = read_weights(tmp_path / "net.h5")
     assert {name: int(array.item()) for name, array in found.items()} == {
-        f"layers/conv2d_{i}/kernel": i for i in range(count)}
+        f"layers/conv2d_{i}/kernel": i for i in range(count)
+    }
 
 
 def test_h5py_is_not_needed(tmp_path, monkeypatch):

@@ -83,8 +83,14 @@ STORE, VIEW = (1, "FloatStorage", BLOCK), (2, 1, view())
 
 def old(tree=None, stores=None, views=None, **more):
     tree = program({"w": value(2) + b"Q"}) if tree is None else tree
-    return tar([("pickle", tree), ("storages", storages(STORE) if stores is None else stores),
-                ("tensors", tensors(VIEW) if views is None else views), *more.get("members", ())])
+    return tar(
+        [
+            ("pickle", tree),
+            ("storages", storages(STORE) if stores is None else stores),
+            ("tensors", tensors(VIEW) if views is None else views),
+            *more.get("members", ()),
+        ]
+    )
 
 
 TAR = {
@@ -217,6 +223,7 @@ def header(text, data=b"\0" * 16, version=b"\1\0"):
 class Canary:
     def __reduce__(self):
         import os
+
         return os.system, ("true",)
 
 
@@ -275,10 +282,14 @@ def test_an_npz_file_holds_npy_members_and_some_array(refused):
     refused(raw_zip([("npresnet.npy", npy(np.array("{}")))]))
 
 
-@pytest.mark.parametrize("data", [legacy(TREE), old(), safe({"w": entry()}), raw_zip([("w.npy", header(PLAIN))])],
-                         ids=["legacy", "tar", "safetensors", "npz"])
+@pytest.mark.parametrize(
+    "data",
+    [legacy(TREE), old(), safe({"w": entry()}), raw_zip([("w.npy", header(PLAIN))])],
+    ids=["legacy", "tar", "safetensors", "npz"],
+)
 def test_the_honest_file_of_the_same_maker_is_read_and_no_prefix_of_it(data, tmp_path):
     from npresnet.weights import WeightsError, read_weights
+
     path = tmp_path / "file"
     path.write_bytes(data)
     np.testing.assert_array_equal(read_weights(path)["w"].ravel(), np.zeros(4))
@@ -289,17 +300,23 @@ def test_the_honest_file_of_the_same_maker_is_read_and_no_prefix_of_it(data, tmp
             read_weights(path)
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"<!DOCTYPE html><html>", "web page"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    (b"\0" * 1000, "not a file of weights"), (b"P", ""),
-    (PROTO2 + b"}.", "torch.save"),
-])
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\0" * 1000, "not a file of weights"),
+        (b"P", ""),
+        (PROTO2 + b"}.", "torch.save"),
+    ],
+)
 def test_what_is_no_file_of_weights_is_said_to_be_none(data, words, refused):
     assert words in refused(data)
 
 
 def test_an_empty_file_a_folder_and_nothing_at_all(refused, tmp_path):
     from npresnet.weights import WeightsError, read_weights
+
     assert "empty" in refused(b"")
     for path, words in ((tmp_path, "directory"), (tmp_path / "none.pth", "no such file")):
         with pytest.raises(WeightsError, match=words):

@@ -86,8 +86,10 @@ REFUSED_GLOBALS = {  # pickle → the name that the message must give
     "quantised storage": (program(glob("torch QInt8Storage")), "quantised"),
     "sparse": (program(glob("torch._utils _rebuild_sparse_tensor")), "_rebuild_sparse_tensor"),
     "nested in a wrapper": (program({"epoch": 3, "state_dict": {"w": call("os system", SHELL)}}), "os.system"),
-    "in a tensor's hooks": (program(call("torch._utils _rebuild_tensor_v2", None, 0, (1,), (1,), False,
-                                         call("os system", SHELL))), "os.system"),
+    "in a tensor's hooks": (
+        program(call("torch._utils _rebuild_tensor_v2", None, 0, (1,), (1,), False, call("os system", SHELL))),
+        "os.system",
+    ),
     "behind a long name": (program(glob("a" * 900 + " b")), "aaaa"),
     "with control characters": (program(glob("os\x1b[2J system")), "x1b"),
 }
@@ -136,8 +138,12 @@ REFUSED_PROGRAMS = {
     "bytes of a number": program(call("_codecs encode", 10**12, "latin1")),
     "bytes through a codec": program(call("_codecs encode", "x", "zlib")),
     "a size that is no sequence": program(call("torch Size", 10**9)),
-    "a quadratic bomb": PROTO2 + b"](" + b"K\1K\2\x86" * 2000 + b"eq\0" + (
-        glob("collections OrderedDict") + b"h\0\x85R0") * 3000 + b".",
+    "a quadratic bomb": PROTO2
+    + b"]("
+    + b"K\1K\2\x86" * 2000
+    + b"eq\0"
+    + (glob("collections OrderedDict") + b"h\0\x85R0") * 3000
+    + b".",
     "long string": PROTO2 + b"X\xff\xff\xff\xffa.",
     "long string 8": b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a.",
     "long bytes 8": b"\x80\x04\x8e" + struct.pack("<Q", 2**63 - 1) + b"a.",
@@ -160,8 +166,10 @@ REFUSED_PROGRAMS = {
     "deep tuples": PROTO2 + b")" + b"\x85" * 60_000 + b".",
     "deep marks": PROTO2 + b"(" * 60_000 + b".",
     "many steps": PROTO2 + b"N0" * 600_000 + b".",
-    "a memo bomb": PROTO2 + b"]q\0" + b"".join(b"](h" + bytes([i]) + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1])
-                                             for i in range(200)) + b".",
+    "a memo bomb": PROTO2
+    + b"]q\0"
+    + b"".join(b"](h" + bytes([i]) + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1]) for i in range(200))
+    + b".",
     "no arrays": program({"a": 1, "b": [2.0]}),
     "a list": program([1, 2]),
     "a number": program(7),
@@ -187,7 +195,7 @@ def test_the_same_in_a_tar_and_bare(name, refused):
     tree, shown = REFUSED_GLOBALS[name]
     members = [("pickle", tree), ("storages", program(0) + program([])), ("tensors", program(0))]
     assert shown in refused(tar(members))
-    assert "refused" in refused(tree) or "torch.save" in refused(tree)      # a bare pickle allows nothing at all
+    assert "refused" in refused(tree) or "torch.save" in refused(tree)  # a bare pickle allows nothing at all
 
 
 @pytest.mark.parametrize("name", REFUSED_PROGRAMS)
@@ -203,6 +211,7 @@ def test_the_same_in_a_legacy_file(name, refused):
 def test_a_name_with_control_characters_is_escaped_and_endless_prefixes_end(refused, tmp_path):
     assert r"'a\n\x1b[2J'" in refused(pth(program({"a\n\x1b[2J": tensor(size=(9, 9))})))
     from npresnet.weights import read_weights
+
     path = tmp_path / "hostile"
     path.write_bytes(pth(program({"module." * 100_000 + "a": tensor()})))
     assert len(read_weights(path).notes) == 4
@@ -293,6 +302,7 @@ def test_many_arrays_of_one_storage_are_bounded(refused):
 
 def test_the_bound_can_be_lowered_and_raised(refused, tmp_path):
     from npresnet.weights import read_weights
+
     data = pth(program({"w": tensor(size=(2**11, 2**11), stride=(0, 0))}))
     assert "bound of 1,000" in refused(data, max_bytes=1000)
     path = tmp_path / "hostile"

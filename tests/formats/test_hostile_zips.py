@@ -98,8 +98,11 @@ def quoted():
     outer = local(b"archive/x", inner)
     at = len(outer) - len(inner)
     head = local(PKL.encode(), TREE)
-    directory = (central(PKL.encode(), TREE, 0) + central(b"archive/x", inner, len(head))
-                 + central(DATA.encode(), RAW, len(head) + at))
+    directory = (
+        central(PKL.encode(), TREE, 0)
+        + central(b"archive/x", inner, len(head))
+        + central(DATA.encode(), RAW, len(head) + at)
+    )
     return head + outer + directory + end(3, len(directory), len(head) + len(outer))
 
 
@@ -132,6 +135,7 @@ def test_an_archive_that_lies_is_refused(name, refused):
 
 def test_an_honest_archive_of_the_same_maker_is_read(tmp_path):
     from npresnet.weights import read_weights
+
     for number, data in enumerate([pth(TREE), zip64_end(), pth(TREE, **packed(RAW)), pth(TREE, **both(flags=0x800))]):
         path = tmp_path / f"{number}.pth"
         path.write_bytes(data)
@@ -140,6 +144,7 @@ def test_an_honest_archive_of_the_same_maker_is_read(tmp_path):
 
 def test_every_prefix_is_refused(tmp_path):
     from npresnet.weights import WeightsError, read_weights
+
     data, path = pth(TREE), tmp_path / "cut.pth"
     for length in range(len(data)):
         path.write_bytes(data[:length])

@@ -31,11 +31,26 @@ def calls(path):
 
 
 def test_only_one_place_opens_foreign_files_or_parses_json():
-    allowed = {"limits.py": {"open"}, "stream.py": {"json.loads"}, "metadata.py": {"json.loads"}, "atomic.py": {"open"},
-               "partial_file.py": {"open"}, "memory.py": {"mmap.mmap"}}  # what is written; memory without a file
+    allowed = {
+        "limits.py": {"open"},
+        "stream.py": {"json.loads"},
+        "metadata.py": {"json.loads"},
+        "atomic.py": {"open"},
+        "partial_file.py": {"open"},
+        "memory.py": {"mmap.mmap"},
+    }  # what is written; memory without a file
     for path in READERS:
-        found = {name for name, _ in calls(path)} & {"open", "io.open", "json.loads", "json.load", "mmap.mmap",
-                                                      "tarfile.is_tarfile", "np.load", "pickle.load", "pickle.loads"}
+        found = {name for name, _ in calls(path)} & {
+            "open",
+            "io.open",
+            "json.loads",
+            "json.load",
+            "mmap.mmap",
+            "tarfile.is_tarfile",
+            "np.load",
+            "pickle.load",
+            "pickle.loads",
+        }
         assert found <= allowed.get(path.name, set()), f"{path.name}: {found}"
 
 
@@ -126,6 +141,7 @@ def test_pipes_and_devices_are_no_files(tmp_path):
 def test_a_hyphen_is_standard_input(monkeypatch):
     class Input:
         buffer = io.BytesIO((ROOT.parent / "notebooks/images/im2col.png").read_bytes())
+
     monkeypatch.setattr(sys, "stdin", Input)
     assert read_image("-").width > 100
     with pytest.raises(WeightsError, match="-: the file is empty"):
@@ -138,15 +154,24 @@ def png(width, height):
     """The head of a PNG that claims a size."""
     import struct
     import zlib
+
     head = b"IHDR" + struct.pack(">2I5B", width, height, 1, 0, 0, 0, 0)
     body = b"IDAT" + zlib.compress(b"\0" * 100)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(part) - 4) + part
-                                           + struct.pack(">I", zlib.crc32(part)) for part in (head, body, b"IEND"))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, body, b"IEND")
+    )
 
 
-@pytest.mark.parametrize("width, height, words", [
-    (1, 80_000_000, "too long and thin"), (70_000, 300, "too long and thin"), (9000, 9000, "past the bound"),
-    (30_000, 30_000, "refused as a decompression bomb|past the bound"), (0, 5, "broken|not an image")])
+@pytest.mark.parametrize(
+    "width, height, words",
+    [
+        (1, 80_000_000, "too long and thin"),
+        (70_000, 300, "too long and thin"),
+        (9000, 9000, "past the bound"),
+        (30_000, 30_000, "refused as a decompression bomb|past the bound"),
+        (0, 5, "broken|not an image"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_an_image_is_paid_for_by_the_size_that_its_header_tells(width, height, words):
     with pytest.raises(ImageError, match=words):

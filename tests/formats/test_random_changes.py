@@ -19,11 +19,13 @@ SAFE = json.dumps({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16
 
 def tar_file():
     from .test_hostile_others import old
+
     return old()
 
 
 def npz_file():
     import io
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, a=np.arange(4.0), b=np.float16(3))
     return buffer.getvalue()
@@ -49,11 +51,11 @@ def damaged(data, rng):
         elif change == 1:
             data[at] ^= 1 << rng.randrange(8)
         elif change == 2:
-            del data[at:at + span]
+            del data[at : at + span]
         elif change == 3:
-            data[at:at] = data[at:at + span]
+            data[at:at] = data[at : at + span]
         else:
-            data[at:at + span] = rng.choice([b"\xff", b"\0", b"\x7f", b"9", b"("]) * span
+            data[at : at + span] = rng.choice([b"\xff", b"\0", b"\x7f", b"9", b"("]) * span
         data = data or bytearray(b"\0")
     return bytes(data)
 
@@ -80,9 +82,16 @@ def test_damage_gives_arrays_or_a_weights_error(name, tmp_path):
 def test_random_programs_give_arrays_or_a_weights_error(seed, tmp_path):
     """Pickles of random opcodes, biased towards those that mean something."""
     rng, path = random.Random(seed), tmp_path / "file"
-    pieces = [tensor(), storage(), *map(value, (1, "state_dict", (1, 2), [1], {"a": 1})), b"q\0", b"h\0",
-              b"ccollections\nOrderedDict\n", b"ctorch.nn.parameter\nParameter\n", *(bytes([code]) for code in
-              b"(tusaeRb02}])NQ\x81\x85\x86\x8f\x90\x94")]
+    pieces = [
+        tensor(),
+        storage(),
+        *map(value, (1, "state_dict", (1, 2), [1], {"a": 1})),
+        b"q\0",
+        b"h\0",
+        b"ccollections\nOrderedDict\n",
+        b"ctorch.nn.parameter\nParameter\n",
+        *(bytes([code]) for code in b"(tusaeRb02}])NQ\x81\x85\x86\x8f\x90\x94"),
+    ]
     refusals = 0
     for _ in range(1000):
         path.write_bytes(pth(b"\x80\x02" + b"".join(rng.choices(pieces, k=rng.randint(1, 40))) + b"."))

@@ -15,12 +15,24 @@ from npresnet.weights import WeightsError
 
 from ..support.pickles import PROTO2, call, glob, program, text, value
 
-PLAIN = {"_codecs encode": latin1_bytes, "__builtin__ set": plain_set, "builtins set": plain_set,
-         "__builtin__ bytes": bytes, "collections OrderedDict": ordered_dict}
-KEYS = st.none() | st.booleans() | st.integers(-2**59, 2**59) | st.text(max_size=5) | st.binary(max_size=5)
-SCALARS = KEYS | st.integers(-2**500, 2**500) | st.floats(allow_nan=False)
-TREES = st.recursive(SCALARS | st.sets(KEYS, max_size=4), lambda inner: st.lists(inner, max_size=4) | st.builds(
-    tuple, st.lists(inner, max_size=5)) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=25)
+PLAIN = {
+    "_codecs encode": latin1_bytes,
+    "__builtin__ set": plain_set,
+    "builtins set": plain_set,
+    "__builtin__ bytes": bytes,
+    "collections OrderedDict": ordered_dict,
+}
+KEYS = st.none() | st.booleans() | st.integers(-(2**59), 2**59) | st.text(max_size=5) | st.binary(max_size=5)
+SCALARS = KEYS | st.integers(-(2**500), 2**500) | st.floats(allow_nan=False)
+TREES = st.recursive(
+    SCALARS | st.sets(KEYS, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.builds(tuple, st.lists(inner, max_size=5))
+        | st.dictionaries(KEYS, inner, max_size=4)
+    ),
+    max_leaves=25,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -85,11 +97,23 @@ def test_a_failing_handler_is_a_weights_error():
             unpickle(program(call("m f", 1)), globals={"m f": handler})
 
 
-@pytest.mark.parametrize("body", [b"\x8f" * 60_000, b"}" * 60_000, b"(" * 60_000, b"]" * 60_000, b"N" * 60_000 + b"t",
-                                  b"".join(b"Nr" + i.to_bytes(4, "little") for i in range(15_000)),
-                                  b"]q\0" + b"h\0" * 60_000, (glob("collections OrderedDict") + b")R") * 3_000,
-                                  b"K\1\x85" * 30_000, b"G@\0\0\0\0\0\0\0" * 10_000, b"J\xff\xff\xff\x7f" * 20_000],
-                         ids="sets dicts marks lists tuple memo gets calls tuples floats ints".split())
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x8f" * 60_000,
+        b"}" * 60_000,
+        b"(" * 60_000,
+        b"]" * 60_000,
+        b"N" * 60_000 + b"t",
+        b"".join(b"Nr" + i.to_bytes(4, "little") for i in range(15_000)),
+        b"]q\0" + b"h\0" * 60_000,
+        (glob("collections OrderedDict") + b")R") * 3_000,
+        b"K\1\x85" * 30_000,
+        b"G@\0\0\0\0\0\0\0" * 10_000,
+        b"J\xff\xff\xff\x7f" * 20_000,
+    ],
+    ids="sets dicts marks lists tuple memo gets calls tuples floats ints".split(),
+)
 def test_memory_is_within_the_docstring_s_bound(body):
     data = PROTO2 + body
     tracemalloc.start()

@@ -15,8 +15,7 @@ import warnings
 
 import atheris
 
-with atheris.instrument_imports(include=[
-        "npresnet.formats", "npresnet.weights", "npresnet.data", "PIL", "tarfile"]):
+with atheris.instrument_imports(include=["npresnet.formats", "npresnet.weights", "npresnet.data", "PIL", "tarfile"]):
     from PIL import ImageCms  # noqa: F401
 
     from npresnet import weights  # noqa: F401
@@ -33,6 +32,7 @@ outcomes = {"arrays": 0, "errors": 0}
 def mutated(data, max_size, seed):
     def bend(part):
         return atheris.Mutate(part, len(part) + 16)
+
     return mutate(data, random.Random(seed), bend)[:max_size]
 
 
@@ -42,11 +42,11 @@ def main():
     name = next((argument[9:] for argument in sys.argv[1:] if argument.startswith("--reader=")), None)
     seeds, reader = READERS[name or "weights"]
     paths = sorted(CORPUS.glob(seeds))
-    for path in paths:                                           # what is imported lazily, is imported now
+    for path in paths:  # what is imported lazily, is imported now
         reader(path.read_bytes())
     for encoding in ("raw-unicode-escape", "latin1", "ascii", "utf-32-le", "utf-32-be"):
         codecs.lookup(encoding)
-    warnings.simplefilter("ignore")                              # which would open a source file to quote from it
+    warnings.simplefilter("ignore")  # which would open a source file to quote from it
     watch = Watch()
 
     def once(data):
@@ -54,6 +54,7 @@ def main():
         outcomes["errors" if found is None else "arrays"] += 1
         if watch.count % 10_000 == 0:
             print(f"outcomes: {outcomes}", file=sys.stderr)
+
     options = ["-max_len=16384", "-mutate_depth=1", "-rss_limit_mb=1024", "-timeout=60"]
     if name:
         options.append("-seed_inputs=" + ",".join(map(str, paths)))

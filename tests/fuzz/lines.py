@@ -1,6 +1,6 @@
 """Which lines of the weights readers a folder of inputs reaches.
 
-    python -m tests.fuzz.lines FOLDER …
+python -m tests.fuzz.lines FOLDER …
 """
 
 import sys
@@ -18,7 +18,7 @@ def lines_inside(code):
     """The lines of the functions in a module's or class's code, and of those within them."""
     for constant in code.co_consts:
         if hasattr(constant, "co_lines"):
-            if constant.co_flags & CO_OPTIMIZED:                 # a function's
+            if constant.co_flags & CO_OPTIMIZED:  # a function's
                 yield from {line for *_, line in constant.co_lines() if line} - {constant.co_firstlineno}
             yield from lines_inside(constant)
 
@@ -33,7 +33,9 @@ def reached(paths):
         def local(frame, event, arg):
             lines.add(frame.f_lineno)
             return local
+
         return local if str(FOLDER) in frame.f_code.co_filename else None
+
     for path in paths:
         data = path.read_bytes()
         sys.settrace(trace)

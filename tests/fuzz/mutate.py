@@ -17,13 +17,38 @@ from npresnet.formats.torch.allowlist import TORCH_GLOBALS
 from tests.support import pickles
 
 NUMBERS = (0, 1, -1, 2, 3, 4, 6, 7, 32, 33, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**60, 2**63 - 1, 2**63, 2**64)
-NAMES = ("archive/data.pkl", "archive/data/0", "archive/byteorder", "archive/constants.pkl", "model.weights.h5",
-         "config.json", "a.npy", "b/data.pkl", "../a", "npresnet.npy")
+NAMES = (
+    "archive/data.pkl",
+    "archive/data/0",
+    "archive/byteorder",
+    "archive/constants.pkl",
+    "model.weights.h5",
+    "config.json",
+    "a.npy",
+    "b/data.pkl",
+    "../a",
+    "npresnet.npy",
+)
 DTYPES = ("F64", "F32", "F16", "BF16", "BOOL", "I64", "I8", "U16", "C64", "F8_E4M3", "")
-KEYS = ("state_dict", "model", "module.a", "fc.weight", "conv1.weight", "linear.weight", "npresnet",
-        "layer1.0.conv2.weight", "conv1.0.weight", "conv1.6.weight", "layer9.9999.conv1.weight", "9" * 5000,
-        "resnet.embedder.embedder.convolution.weight", "a/kernel", "x.identity_downsample.y", "0",
-        f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight")
+KEYS = (
+    "state_dict",
+    "model",
+    "module.a",
+    "fc.weight",
+    "conv1.weight",
+    "linear.weight",
+    "npresnet",
+    "layer1.0.conv2.weight",
+    "conv1.0.weight",
+    "conv1.6.weight",
+    "layer9.9999.conv1.weight",
+    "9" * 5000,
+    "resnet.embedder.embedder.convolution.weight",
+    "a/kernel",
+    "x.identity_downsample.y",
+    "0",
+    f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight",
+)
 CODES = b"(tusaeRb02}])NQ\x81\x85\x86\x87\x88\x89\x8f\x90\x93\x94\x80.1"
 
 
@@ -32,7 +57,7 @@ def mutate(data, rng, bend):
     for _ in range(rng.choice((1, 1, 1, 2))):
         try:
             data = bend(data) if rng.random() < 0.1 else inside(data, rng, bend)
-        except Exception:                                       # not of that kind any more
+        except Exception:  # not of that kind any more
             data = bend(data)
     return data
 
@@ -60,6 +85,7 @@ def inside(data, rng, bend):
 
 # --- archives -------------------------------------------------------------------------------------------------------
 
+
 def in_zip(data, rng, bend):
     """One member's content, name or headers; the rest, the checksums and the directory are written anew."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -81,10 +107,10 @@ def in_zip(data, rng, bend):
 
 def in_tar(data, rng, bend):
     members, at = [], 0
-    while any(data[at:at + 512]):
-        name, kind = data[at:at + 100].rstrip(b"\0").decode(), data[at + 156:at + 157]
-        size = int(data[at + 124:at + 136].rstrip(b"\0 "), 8)
-        members.append((name, data[at + 512:at + 512 + size], kind))
+    while any(data[at : at + 512]):
+        name, kind = data[at : at + 100].rstrip(b"\0").decode(), data[at + 156 : at + 157]
+        size = int(data[at + 124 : at + 136].rstrip(b"\0 "), 8)
+        members.append((name, data[at + 512 : at + 512 + size], kind))
         at += 512 + -(-size // 512) * 512
     return pickles.tar(among(members, rng, bend))
 
@@ -100,21 +126,22 @@ def among(members, rng, bend):
     elif change < 0.95:
         members.insert(rng.randrange(len(members)), members.pop(i))
     else:
-        members[i:i + 1] = [members[i]] * rng.choice((0, 2))
+        members[i : i + 1] = [members[i]] * rng.choice((0, 2))
     return members
 
 
 # --- pickles --------------------------------------------------------------------------------------------------------
 
+
 def in_pickles(data, rng, bend):
     """One of the pickles that start somewhere in these bytes, instruction by instruction, the rest at random."""
-    starts = [i for i in range(len(data)) if data[i:i + 1] == b"\x80" and data[i + 1:i + 2] in (b"\2", b"\4")]
+    starts = [i for i in range(len(data)) if data[i : i + 1] == b"\x80" and data[i + 1 : i + 2] in (b"\2", b"\4")]
     at = rng.choice(starts)
     places = [place for _, _, place in pickletools.genops(data[at:])]
     stop = at + places[-1] + 1
     if rng.random() < 0.1:
         return data[:stop] + bend(data[stop:])
-    steps = [data[at + i:at + j] for i, j in zip(places, [*places[1:], places[-1] + 1])]
+    steps = [data[at + i : at + j] for i, j in zip(places, [*places[1:], places[-1] + 1])]
     return data[:at] + b"".join(instructions(steps, rng, bend)) + data[stop:]
 
 
@@ -122,12 +149,12 @@ def instructions(steps, rng, bend):
     """A few of them dropped, doubled, moved, inserted, or their arguments changed."""
     i, span, change = rng.randrange(len(steps)), rng.choice((1, 1, 2, 5)), rng.randrange(6)
     if change == 0:
-        return steps[:i] + steps[i + span:]
+        return steps[:i] + steps[i + span :]
     if change == 1:
-        return steps[:i] + steps[i:i + span] + steps[i:]
+        return steps[:i] + steps[i : i + span] + steps[i:]
     if change == 2:
-        moved = steps[i:i + span]
-        steps = steps[:i] + steps[i + span:]
+        moved = steps[i : i + span]
+        steps = steps[:i] + steps[i + span :]
         j = rng.randrange(len(steps) + 1)
         return steps[:j] + moved + steps[j:]
     if change == 3:
@@ -135,40 +162,45 @@ def instructions(steps, rng, bend):
     if change == 4:
         numbers = [j for j, step in enumerate(steps) if step[:1] in b"KMJ\x8a"]
         j = rng.choice(numbers) if numbers else i
-        return steps[:j] + [pickles.num(rng.choice(NUMBERS))] + steps[j + 1:]
-    return steps[:i] + [steps[i][:1] + bend(steps[i][1:])] + steps[i + 1:]
+        return steps[:j] + [pickles.num(rng.choice(NUMBERS))] + steps[j + 1 :]
+    return steps[:i] + [steps[i][:1] + bend(steps[i][1:])] + steps[i + 1 :]
 
 
 def fragment(rng):
     """A few instructions that mean something."""
     numbers = tuple(rng.choice(NUMBERS) for _ in range(rng.randrange(4)))
-    return rng.choice((
-        lambda: bytes([rng.choice(CODES)]),
-        lambda: pickles.glob(rng.choice(list(TORCH_GLOBALS))),
-        lambda: pickles.call(rng.choice(list(TORCH_GLOBALS)), *numbers),
-        lambda: pickles.value(rng.choice(KEYS)),
-        lambda: pickles.value(rng.choice(NUMBERS)),
-        lambda: pickles.value(numbers),
-        lambda: pickles.storage(rng.choice("012"), rng.choice(NUMBERS)),
-        lambda: pickles.storage(rng.choice("012"), 4, view=(rng.choice((None, ("v", *numbers))),)),
-        lambda: pickles.tensor(size=numbers, stride=numbers[::-1]),
-        lambda: rng.choice((b"q", b"h", b"r", b"j")) + bytes(rng.randrange(4) for _ in range(rng.choice((1, 4)))),
-        lambda: rng.choice((b"I", b"L", b"F", b"S", b"V", b"g", b"p")) + str(rng.choice(NUMBERS)).encode() + b"\n",
-    ))()
+    return rng.choice(
+        (
+            lambda: bytes([rng.choice(CODES)]),
+            lambda: pickles.glob(rng.choice(list(TORCH_GLOBALS))),
+            lambda: pickles.call(rng.choice(list(TORCH_GLOBALS)), *numbers),
+            lambda: pickles.value(rng.choice(KEYS)),
+            lambda: pickles.value(rng.choice(NUMBERS)),
+            lambda: pickles.value(numbers),
+            lambda: pickles.storage(rng.choice("012"), rng.choice(NUMBERS)),
+            lambda: pickles.storage(rng.choice("012"), 4, view=(rng.choice((None, ("v", *numbers))),)),
+            lambda: pickles.tensor(size=numbers, stride=numbers[::-1]),
+            lambda: rng.choice((b"q", b"h", b"r", b"j")) + bytes(rng.randrange(4) for _ in range(rng.choice((1, 4)))),
+            lambda: rng.choice((b"I", b"L", b"F", b"S", b"V", b"g", b"p")) + str(rng.choice(NUMBERS)).encode() + b"\n",
+        )
+    )()
 
 
 # --- headers of text ------------------------------------------------------------------------------------------------
 
+
 def in_npy(data, rng, bend):
     """A number, the dtype or any byte of the header; its length is written anew."""
     size = struct.unpack_from("<H", data, 8)[0]
-    header, content = data[10:10 + size].rstrip(), data[10 + size:]
+    header, content = data[10 : 10 + size].rstrip(), data[10 + size :]
     change = rng.randrange(4)
     if change == 0:
         header = bend(header)
     elif change == 1:
-        header = header.replace(rng.choice((b"<f4", b"<f2", b"<i8", b"<f8", b"|b1")),
-                                rng.choice((b">f8", b"<U3", b"|O8", b"|b1", b"<c16", b"=u2", b"|V4", b"<f2")))
+        header = header.replace(
+            rng.choice((b"<f4", b"<f2", b"<i8", b"<f8", b"|b1")),
+            rng.choice((b">f8", b"<U3", b"|O8", b"|b1", b"<c16", b"=u2", b"|V4", b"<f2")),
+        )
     elif change == 2:
         start = header.index(b"(") + 1
         numbers = ", ".join(str(abs(rng.choice(NUMBERS))) for _ in range(rng.randrange(4))) + ","
@@ -181,7 +213,7 @@ def in_npy(data, rng, bend):
 def in_safetensors(data, rng, bend):
     """The header, its length written anew, or the content."""
     size = struct.unpack_from("<Q", data)[0]
-    text, content = data[8:8 + size], data[8 + size:]
+    text, content = data[8 : 8 + size], data[8 + size :]
     if rng.random() < 0.15:
         content = bend(content)
     else:
@@ -204,10 +236,24 @@ def change_value(node, rng):
         if not isinstance(node[key], (dict, list)) or not node[key] or rng.random() < 0.2:
             break
         node = node[key]
-    other = rng.choice((*NUMBERS[:8], rng.choice(NUMBERS), rng.choice(DTYPES), rng.choice(KEYS), None, True, 1.5,
-                        [], {}, [2, 2], [0, 4], node[key]))
+    other = rng.choice(
+        (
+            *NUMBERS[:8],
+            rng.choice(NUMBERS),
+            rng.choice(DTYPES),
+            rng.choice(KEYS),
+            None,
+            True,
+            1.5,
+            [],
+            {},
+            [2, 2],
+            [0, 4],
+            node[key],
+        )
+    )
     if isinstance(node, list):
-        node[key:key + 1] = rng.choice(([other], [other], [], [node[key], other]))
+        node[key : key + 1] = rng.choice(([other], [other], [], [node[key], other]))
     elif rng.random() < 0.2:
         node[rng.choice(KEYS)] = node.pop(key)
     else:
@@ -221,6 +267,6 @@ def in_hdf5(data, rng):
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = max(0, rng.choice(used) + rng.choice((0, 0, 0, 1, -1)))
         size = rng.choice((1, 1, 1, 2, 4, 8))
-        number = rng.randrange(256) if size == 1 else rng.choice(NUMBERS) % 2**(8 * size)
-        data[at:at + size] = number.to_bytes(size, "little")
+        number = rng.randrange(256) if size == 1 else rng.choice(NUMBERS) % 2 ** (8 * size)
+        data[at : at + size] = number.to_bytes(size, "little")
     return bytes(data)

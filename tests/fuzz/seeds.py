@@ -19,10 +19,24 @@ from PIL import Image
 from tests.support import containers, pickles
 
 CORPUS = Path(__file__).parent / "corpus"
-STATE = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1), "bn1.running_var": np.ones(2, np.float64),
-         "bn1.num_batches_tracked": np.array(7), "fc.weight": np.eye(2, dtype=np.float16)}
-SPEC = {"version": 1, "spec": {"name": "resnet18", "num_classes": 2, "in_channels": 3, "dialect": "torchvision",
-                               "options": {"conv_bias": True}}, "preprocessing": "imagenet-v1", "classes": ["a", "b"]}
+STATE = {
+    "conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1),
+    "bn1.running_var": np.ones(2, np.float64),
+    "bn1.num_batches_tracked": np.array(7),
+    "fc.weight": np.eye(2, dtype=np.float16),
+}
+SPEC = {
+    "version": 1,
+    "spec": {
+        "name": "resnet18",
+        "num_classes": 2,
+        "in_channels": 3,
+        "dialect": "torchvision",
+        "options": {"conv_bias": True},
+    },
+    "preprocessing": "imagenet-v1",
+    "classes": ["a", "b"],
+}
 KERAS = {"conv1_conv/kernel": (1, 1, 3, 2), "conv1_conv/bias": (2,), "predictions/kernel": (2, 2)}
 KINDS = {"conv1_conv": "conv2d", "predictions": "dense"}
 
@@ -33,14 +47,16 @@ STAGES = "resnet.encoder.stages."
 
 def deep_stem(arrays):
     """The thin network with three convolutions in the place of its first."""
-    stem = {f"conv1.{i}.weight": np.ones(shape, np.float16) for i, shape in
-            ((0, (1, 3, 3, 3)), (3, (1, 1, 3, 3)), (6, (2, 1, 3, 3)))}
+    stem = {
+        f"conv1.{i}.weight": np.ones(shape, np.float16)
+        for i, shape in ((0, (1, 3, 3, 3)), (3, (1, 1, 3, 3)), (6, (2, 1, 3, 3)))
+    }
     return stem | {name: array for name, array in arrays.items() if name != "conv1.weight"}
 
 
 def thin_resnet18():
     """The keys by which a ResNet-18 is recognised, one filter wide."""
-    blocks = {f"layer{i}.{j}.conv2.weight": (2**(i - 1), 2**(i - 1), 1, 1) for i in range(1, 5) for j in range(2)}
+    blocks = {f"layer{i}.{j}.conv2.weight": (2 ** (i - 1), 2 ** (i - 1), 1, 1) for i in range(1, 5) for j in range(2)}
     shapes = {"conv1.weight": (1, 3, 7, 7), **blocks, "layer2.0.downsample.0.weight": (2, 1, 1, 1), "fc.weight": (2, 8)}
     return {name: np.ones(shape, np.float16) for name, shape in shapes.items()}
 
@@ -53,15 +69,22 @@ def buffered(write, *args, **options):
 
 def torch_files():
     import torch
+
     tensors = containers.as_tensors(STATE)
     halves = {name: tensor.bfloat16() for name, tensor in tensors.items()}
     shared = {"a": tensors["conv1.weight"], "b": tensors["conv1.weight"][1:].transpose(0, 1)}
-    trees = {"plain": tensors, "parameters": containers.with_parameters(STATE), "shared": shared,
-             "wrapped": {"epoch": 3, "lr": 0.1, "state_dict": {f"module.{name}": t for name, t in halves.items()}}}
+    trees = {
+        "plain": tensors,
+        "parameters": containers.with_parameters(STATE),
+        "shared": shared,
+        "wrapped": {"epoch": 3, "lr": 0.1, "state_dict": {f"module.{name}": t for name, t in halves.items()}},
+    }
     for name, tree in trees.items():
         yield f"torch-zip-{name}", buffered(lambda f, tree=tree: torch.save(tree, f))
-        yield f"torch-legacy-{name}", buffered(lambda f, tree=tree: torch.save(
-            tree, f, _use_new_zipfile_serialization=False))
+        yield (
+            f"torch-legacy-{name}",
+            buffered(lambda f, tree=tree: torch.save(tree, f, _use_new_zipfile_serialization=False)),
+        )
 
 
 def tar_files():
@@ -73,30 +96,49 @@ def tar_files():
 
 def pickle_files():
     """Instructions that torch.save no longer writes: protocols 0 and 4, sets, long integers, Python 2's strings."""
-    old = pickles.legacy(pickles.program({"w": pickles.tensor(source=pickles.storage(view=(("v", 1, 2),)), size=(2,),
-                                                              stride=(1,))}))
-    others = (b"(lp0\nI5\naF1.5\naL7L\naS'a'\naVb\nag0\n0", b"\x95\x04\0\0\0\0\0\0\0\x8f(K\1\x90\x940",
-              b"U\1aT\1\0\0\0bC\1cB\1\0\0\0d\x8c\1eccollections\nOrderedDict\n)\x81000000", b"(1N\x88\x89\x85\x8620")
+    old = pickles.legacy(
+        pickles.program({"w": pickles.tensor(source=pickles.storage(view=(("v", 1, 2),)), size=(2,), stride=(1,))})
+    )
+    others = (
+        b"(lp0\nI5\naF1.5\naL7L\naS'a'\naVb\nag0\n0",
+        b"\x95\x04\0\0\0\0\0\0\0\x8f(K\1\x90\x940",
+        b"U\1aT\1\0\0\0bC\1cB\1\0\0\0d\x8c\1eccollections\nOrderedDict\n)\x81000000",
+        b"(1N\x88\x89\x85\x8620",
+    )
     yield "torch-legacy-view", old
-    yield "torch-zip-integer-keys", pickles.pth(pickles.program(
-        {"w": pickles.tensor(), 0: "a", 12345: None, -1: (1, 2), "state": {1: [], 2**40: {}}}))
+    yield (
+        "torch-zip-integer-keys",
+        pickles.pth(
+            pickles.program({"w": pickles.tensor(), 0: "a", 12345: None, -1: (1, 2), "state": {1: [], 2**40: {}}})
+        ),
+    )
     metadata = pickles.value({"npresnet": json.dumps(DEEP)})
-    yield "torch-zip-attributes", pickles.pth(
-        b"\x80\2" + pickles.ORDERED + pickles.text("w") + pickles.tensor() + b"s" + metadata + b"b.")
+    yield (
+        "torch-zip-attributes",
+        pickles.pth(b"\x80\2" + pickles.ORDERED + pickles.text("w") + pickles.tensor() + b"s" + metadata + b"b."),
+    )
     for i, program in enumerate(others):
         yield f"torch-zip-opcodes-{i}", pickles.pth(b"\x80\4" + program + pickles.program({"w": pickles.tensor()})[2:])
 
 
 def other_files():
     yield "npz", buffered(np.savez, **STATE, npresnet=np.array(json.dumps(SPEC)))
-    yield "npz-packed", buffered(np.savez_compressed, big=np.arange(3, dtype=">f4"), order=np.ones((2, 3), order="F"),
-                               flag=np.array([True]))
+    yield (
+        "npz-packed",
+        buffered(
+            np.savez_compressed, big=np.arange(3, dtype=">f4"), order=np.ones((2, 3), order="F"), flag=np.array([True])
+        ),
+    )
     yield "npz-text", buffered(np.savez, w=np.ones(2), npresnet=np.array("a\U0010ffff"), end=np.array("b", ">U1"))
     hugging = {f"{STAGES}{i}.layers.10.layer.0.convolution.weight": np.ones(1, np.float16) for i in range(2)}
     hugging["resnet.embedder.embedder.convolution.weight"] = np.ones((1, 3, 7, 7), np.float16)
-    for name, state, metadata in (("metadata", STATE, {"npresnet": json.dumps(SPEC)}), ("thin", thin_resnet18(), {}),
-                                  ("deep", deep_stem(thin_resnet18()), {}), ("huggingface", hugging, {}),
-                                  ("deep-metadata", deep_stem(thin_resnet18()), {"npresnet": json.dumps(DEEP)})):
+    for name, state, metadata in (
+        ("metadata", STATE, {"npresnet": json.dumps(SPEC)}),
+        ("thin", thin_resnet18(), {}),
+        ("deep", deep_stem(thin_resnet18()), {}),
+        ("huggingface", hugging, {}),
+        ("deep-metadata", deep_stem(thin_resnet18()), {"npresnet": json.dumps(DEEP)}),
+    ):
         yield f"safetensors-{name}", safetensors(state, metadata)
 
 
@@ -112,9 +154,14 @@ def safetensors(state, metadata):
 
 def keras_files():
     arrays = {name: np.ones(shape, np.float32) for name, shape in KERAS.items()}
-    config = {"config": {"layers": [
-        {"class_name": kind, "config": {"name": name, "activation": "linear"}} for kind, name in
-        (("Conv2D", "conv1_conv"), ("Dense", "predictions"))]}}
+    config = {
+        "config": {
+            "layers": [
+                {"class_name": kind, "config": {"name": name, "activation": "linear"}}
+                for kind, name in (("Conv2D", "conv1_conv"), ("Dense", "predictions"))
+            ]
+        }
+    }
     yield "keras-h5", buffered(legacy_h5, arrays, json.dumps(config))
     weights = buffered(weights_h5, arrays)
     yield "keras-weights-h5", weights
@@ -123,6 +170,7 @@ def keras_files():
 
 def legacy_h5(buffer, arrays, config):
     import h5py
+
     with h5py.File(buffer, "w") as file:
         layers = list(dict.fromkeys(name.split("/")[0] for name in arrays))
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
@@ -136,6 +184,7 @@ def legacy_h5(buffer, arrays, config):
 
 def weights_h5(buffer, arrays):
     import h5py
+
     with h5py.File(buffer, "w") as file:
         counts = {}
         for name, array in arrays.items():

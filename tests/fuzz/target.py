@@ -23,11 +23,37 @@ from npresnet.weights import WeightsError, recognise
 from npresnet.weights.read import read_memory
 
 SECONDS = 2.0
-SAMPLED = 64   # every so many inputs, the memory is traced; the limit on the address space holds for each
-EVENTS = ("open", "exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "socket.", "shutil.",
-          "ctypes.", "tempfile.", "urllib.", "code.")
-DAMAGE = (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error, zlib.error, OSError, EOFError,
-          RuntimeError, tarfile.TarError, lzma.LZMAError)  # what damaged bytes may raise inside; NameError,
+SAMPLED = 64  # every so many inputs, the memory is traced; the limit on the address space holds for each
+EVENTS = (
+    "open",
+    "exec",
+    "compile",
+    "import",
+    "os.",
+    "subprocess.",
+    "pickle.",
+    "marshal.",
+    "socket.",
+    "shutil.",
+    "ctypes.",
+    "tempfile.",
+    "urllib.",
+    "code.",
+)
+DAMAGE = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    tarfile.TarError,
+    lzma.LZMAError,
+)  # what damaged bytes may raise inside; NameError,
 #                                                            AttributeError, MemoryError … would be ours
 
 
@@ -70,7 +96,7 @@ def read_images(data):
     try:
         return images.read_image(io.BytesIO(data))
     except ImageError as error:
-        check_error(error, anything=True)                        # Pillow has no one type for bad bytes
+        check_error(error, anything=True)  # Pillow has no one type for bad bytes
         return None
 
 
@@ -84,9 +110,15 @@ def read_cifar(data):
 
 
 READERS = {  # name: which seeds, and what reads them
-    "torch-zip": ("torch-zip-*", read), "torch-legacy": ("torch-legacy-*", read), "torch-tar": ("torch-tar-*", read),
-    "safetensors": ("safetensors-*", read), "npz": ("npz*", read), "hdf5": ("keras-*h5", read),
-    "keras": ("keras-zip", read), "weights": ("[!ci]*", read), "cifar": ("cifar-*", read_cifar),
+    "torch-zip": ("torch-zip-*", read),
+    "torch-legacy": ("torch-legacy-*", read),
+    "torch-tar": ("torch-tar-*", read),
+    "safetensors": ("safetensors-*", read),
+    "npz": ("npz*", read),
+    "hdf5": ("keras-*h5", read),
+    "keras": ("keras-zip", read),
+    "weights": ("[!ci]*", read),
+    "cifar": ("cifar-*", read_cifar),
     "images": ("image-*", read_images),
 }
 

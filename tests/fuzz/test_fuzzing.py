@@ -20,8 +20,13 @@ SEEDS = sorted(CORPUS.iterdir())
 
 
 def fuzz(tmp_path, *arguments):
-    found = subprocess.run([sys.executable, "-m", "tests.fuzz", f"-artifact_prefix={tmp_path}/", *map(str, arguments)],
-                           cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", f"-artifact_prefix={tmp_path}/", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     return found.returncode, found.stderr
 
 
@@ -37,7 +42,7 @@ def test_a_bounded_run_finds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: path.name)
-@pytest.mark.filterwarnings("ignore")                            # Pillow's, of damaged images
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged images
 def test_the_seeds_are_read_and_their_mutants_are_arrays_or_errors(seed):
     """Without Atheris the mutations that know the container still work; some leave a readable file."""
     rng, data, readable = random.Random(seed.name), seed.read_bytes(), 0
@@ -58,18 +63,22 @@ def flipped(data, rng):
 def test_a_mistake_of_the_reader_is_a_finding(mistake, monkeypatch):
     def planted(*args):
         raise mistake("planted")
+
     monkeypatch.setattr(target, "read_memory", planted)
     with pytest.raises(target.Finding, match=r"mistake: input: damaged .*planted"):
         target.read(b"")
 
 
-@pytest.mark.parametrize("planted, message", [
-    (lambda data, budget: {"a": np.ones((2, 2), np.float32).T}, "no plain array"),
-    (lambda data, budget: {"a": np.frombuffer(data, np.uint8)}, "a view of the input"),
-    (lambda data, budget: compile("1", "planted", "eval") and {}, "the input caused .*compile"),
-    (lambda data, budget: sorted(range(3_000_000), key=lambda i: -i) and {}, "took .* s"),
-    (lambda data, budget: bytearray(2**26) and {}, "took 67,.* bytes"),
-])
+@pytest.mark.parametrize(
+    "planted, message",
+    [
+        (lambda data, budget: {"a": np.ones((2, 2), np.float32).T}, "no plain array"),
+        (lambda data, budget: {"a": np.frombuffer(data, np.uint8)}, "a view of the input"),
+        (lambda data, budget: compile("1", "planted", "eval") and {}, "the input caused .*compile"),
+        (lambda data, budget: sorted(range(3_000_000), key=lambda i: -i) and {}, "took .* s"),
+        (lambda data, budget: bytearray(2**26) and {}, "took 67,.* bytes"),
+    ],
+)
 def test_what_no_input_may_do_is_a_finding(planted, message, monkeypatch):
     monkeypatch.setattr(target, "read_memory", planted)
     monkeypatch.setattr(target, "SECONDS", 0.05)

@@ -14,8 +14,9 @@ def usable_gpu():
         return None
     try:
         import cupy
+
         return cupy if int(cupy.ones(3).sum()) == 3 else None
-    except Exception:                                   # no CuPy, no driver, no device: each has an error of its own
+    except Exception:  # no CuPy, no driver, no device: each has an error of its own
         return None
 
 

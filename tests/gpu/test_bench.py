@@ -22,8 +22,22 @@ def test_a_report(cupy, mode, precision):
 
 @pytest.mark.slow
 def test_the_command(cupy, run):  # noqa: F811
-    result = run("bench", "--backend", "cupy", "--model", "resnet20", "--batch", "2", "--size", "8", "--rounds", "1",
-                 "--precision", "tf32", "--json")
+    result = run(
+        "bench",
+        "--backend",
+        "cupy",
+        "--model",
+        "resnet20",
+        "--batch",
+        "2",
+        "--size",
+        "8",
+        "--rounds",
+        "1",
+        "--precision",
+        "tf32",
+        "--json",
+    )
     assert result.status == 0 and json.loads(result.out)["mode"] == "infer in tf32"
     result = run("bench", "--backend", "cupy", "--mode", "train", "--precision", "float16")
     assert result.status == 2 and "train in float32, tf32" in result.complaint
@@ -37,8 +51,11 @@ def test_other_outputs_are_not_timed(cupy):
 def test_the_table_is_written_whatever_fails(cupy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_table, "bench_gpu", partial(bench_gpu, rounds=1, calls=2))
     path = tmp_path / "gpu_table.json"
-    rows = [("resnet20", 2, "infer", "float32", 8, 1.0), ("resnet20", 2, "infer", "int8", 8, 1.0),
-            ("resnet20", 2, "train", "float32", 8, 1.5)]
+    rows = [
+        ("resnet20", 2, "infer", "float32", 8, 1.0),
+        ("resnet20", 2, "infer", "int8", 8, 1.0),
+        ("resnet20", 2, "train", "float32", 8, 1.5),
+    ]
     assert gpu_table.main(path, rows) == 1
     first, failed, last = json.loads(path.read_text())["rows"]
     assert "implicit GEMM" in first["plan"] and first["goal"] == 1.0

@@ -56,11 +56,11 @@ def test_another_shape_starts_again(cupy):
     sgd, step = SGD(model), CapturedStep(there, SGD(there))
     with use("numpy"):
         for n in (4, 4, 2, 2, 2):
-            (x, labels), = batches(1, n)
+            ((x, labels),) = batches(1, n)
             found = step(cupy.asarray(x), cupy.asarray(labels), 0.01)
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, 0.01), rtol=1e-9)
         assert len(step.recording.run.graphs) == 2
-        found = step(cupy.asarray(np.concatenate([x, x])), cupy.asarray(np.tile(labels, 2)), 0.01)      # as before
+        found = step(cupy.asarray(np.concatenate([x, x])), cupy.asarray(np.tile(labels, 2)), 0.01)  # as before
         due = on_the_host(model, sgd, np.concatenate([x, x]), np.tile(labels, 2), 0.01)
         np.testing.assert_allclose(found.get(), due, rtol=1e-9)
 
@@ -71,12 +71,12 @@ def test_arrays_that_somebody_replaced_are_read(cupy):
     with use("numpy"):
         for number, (x, labels) in enumerate(batches(4)):
             if number == 2:
-                pool, found = step.recording.run.pool, None                          # the loss lies in it
+                pool, found = step.recording.run.pool, None  # the loss lies in it
                 for net in (model, there):
                     net.fc.weight.value = 2 * net.fc.weight.value
             found = step(cupy.asarray(x), cupy.asarray(labels), 0.01)
             np.testing.assert_allclose(found.get(), on_the_host(model, sgd, x, labels, 0.01), rtol=1e-9)
-    assert pool is not step.recording.run.pool and pool.free_bytes() == 0            # given back
+    assert pool is not step.recording.run.pool and pool.free_bytes() == 0  # given back
     assert cupy is not fake_cupy.MODULE or pool.freed == 1
 
 
@@ -97,7 +97,7 @@ def test_any_function_of_arrays(cupy):
         np.testing.assert_array_equal(rows.get(), a[b] * 2)
         np.testing.assert_allclose(total.get(), a.sum(), rtol=1e-12)
         np.testing.assert_array_equal(given[0].get(), a)
-    assert calls == [(5, 3), (5, 3), (7, 3), (7, 3)]                    # once as it is and once to be captured
+    assert calls == [(5, 3), (5, 3), (7, 3), (7, 3)]  # once as it is and once to be captured
 
 
 def test_many_arrays_as_one(cupy):
@@ -106,7 +106,7 @@ def test_many_arrays_as_one(cupy):
     assert [part.shape for part in flat.parts] == [array.shape for array in arrays]
     assert flat.array.get().tolist() == [0.0] * (64 + 128 + 64 + 64)
     flat.fill(arrays)
-    assert flat.array.get().sum() == 6 + 2 * 65 + 3 + 4 * 64            # and zeros between them
+    assert flat.array.get().sum() == 6 + 2 * 65 + 3 + 4 * 64  # and zeros between them
     flat.array *= 2
     for part, array in zip(flat.parts, arrays):
         np.testing.assert_array_equal(part.get(), 2 * array.get())
@@ -121,10 +121,11 @@ def test_no_weight_moves_from_a_step_that_is_not_finite_on(cupy, bad, monkeypatc
     there = to_device(fresh(), "cuda").train()
     sgd = SGD(there, weight_decay=1e-3)
     step, factor = CapturedStep(there, sgd), cupy.asarray(np.ones(()))
-    if bad == "gradient":                                               # of one layer, where the loss is finite
+    if bad == "gradient":  # of one layer, where the loss is finite
         parameter, add = dict(there.named_parameters())["layer2.0.conv1.weight"], type(there.fc.weight).accumulate
-        monkeypatch.setattr(type(parameter), "accumulate",
-                            lambda self, grad: add(self, grad * factor if self is parameter else grad))
+        monkeypatch.setattr(
+            type(parameter), "accumulate", lambda self, grad: add(self, grad * factor if self is parameter else grad)
+        )
     kept = None
     for number, (x, labels) in enumerate(batches(5)):
         x = np.where(x > 1, np.inf, x) if (number, bad) == (3, "loss") else x

@@ -28,8 +28,14 @@ def line(photo, weights, data, tmp_path):  # noqa: F811
     for name in ("cat", "dog"):
         (tmp_path / "images" / name).mkdir(parents=True)
         shutil.copy(photo, tmp_path / "images" / name)
-    names = {"PHOTO": photo, "WEIGHTS": weights, "DATA": tmp_path / "images", "TRAIN": data, "OUT": tmp_path / "out",
-             "OUT.png": tmp_path / "out.png"}
+    names = {
+        "PHOTO": photo,
+        "WEIGHTS": weights,
+        "DATA": tmp_path / "images",
+        "TRAIN": data,
+        "OUT": tmp_path / "out",
+        "OUT.png": tmp_path / "out.png",
+    }
 
     def line(command, *more):
         return [command, *(names.get(part, part) for part in COMMANDS[command]), *more]
@@ -48,6 +54,7 @@ def test_without_cupy_one_line_says_what_to_install(command, line, run, monkeypa
 @pytest.mark.parametrize("command", ["classify", "verify"])
 def test_without_a_gpu_one_line_says_so(command, line, run, monkeypatch):  # noqa: F811
     from ..support import fake_cupy
+
     with fake_cupy.installed() as cupy:
         monkeypatch.setattr(cupy.cuda, "is_available", lambda: False)
         result = run(*line(command, "--backend", "cupy"))
@@ -61,8 +68,9 @@ def test_the_scores_are_those_of_the_cpu(command, line, run, cupy):  # noqa: F81
 
 
 def test_the_evidence_is_where_the_cpu_finds_it(line, run, cupy, tmp_path):  # noqa: F811
-    found, due = (json.loads(run(*line("cam", "--json", "--force", "--backend", backend)).out)
-                  for backend in ("cupy", "numpy"))
+    found, due = (
+        json.loads(run(*line("cam", "--json", "--force", "--backend", backend)).out) for backend in ("cupy", "numpy")
+    )
     assert flat(found) == pytest.approx(flat(due), rel=1e-3)
 
 
@@ -90,4 +98,5 @@ def test_this_machine_has_a_usable_gpu():
     if usable_gpu() is None:
         pytest.skip("no usable GPU")
     import cupy
+
     assert cupy.cuda.is_available()

@@ -35,8 +35,9 @@ def test_the_sources_compile(architecture, wide, dtype):
 
 def test_a_mistake_is_found():
     with pytest.raises(ValueError, match="error"):
-        nvrtc.compiled(source() + "\nint wrong = undeclared;",
-                       ("--gpu-architecture=sm_90", *compile_options("float32", 1)))
+        nvrtc.compiled(
+            source() + "\nint wrong = undeclared;", ("--gpu-architecture=sm_90", *compile_options("float32", 1))
+        )
 
 
 def test_no_kernel_is_larger_than_a_multiprocessor_takes():
@@ -48,9 +49,13 @@ def test_no_kernel_is_larger_than_a_multiprocessor_takes():
 
 KINDS = [(dtype, False) for dtype in DTYPES] + [("float32", True)]
 MODULES = {"implicit_gemm": implicit_gemm, "gradient": filter_gradient}
-TILED = [(name, dtype, tf32, tile) for name, module in MODULES.items() for dtype, tf32 in KINDS
-         for tile in module.TILES.of(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)]
-MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}      # registers, bytes of shared memory
+TILED = [
+    (name, dtype, tf32, tile)
+    for name, module in MODULES.items()
+    for dtype, tf32 in KINDS
+    for tile in module.TILES.of(np.dtype("float16" if dtype == "bfloat16" else dtype), tf32)
+]
+MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}  # registers, bytes of shared memory
 
 
 @pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
@@ -58,16 +63,18 @@ MULTIPROCESSOR = {"sm_80": (65536, 164 * 1024), "sm_90": (65536, 228 * 1024)}   
 def test_products_without_columns_compile(architecture, name, dtype, tf32, tile):
     """Nothing is spilled, as many blocks fit as the tile says, and the tensor cores' instruction is there."""
     module = MODULES[name]
-    real = np.dtype("float16" if dtype == "bfloat16" else dtype)            # NumPy has no bfloat16 of its own
-    options = [f"-DREAL_{dtype.upper()}" if option.startswith("-DREAL") else option
-               for option in tiles.tile_options(real, tile, tf32)]
+    real = np.dtype("float16" if dtype == "bfloat16" else dtype)  # NumPy has no bfloat16 of its own
+    options = [
+        f"-DREAL_{dtype.upper()}" if option.startswith("-DREAL") else option
+        for option in tiles.tile_options(real, tile, tf32)
+    ]
     code, ptx, log = nvrtc.compiled(source(module.SOURCES), (f"--gpu-architecture={architecture}", *options))
     assert code[:4] == b"\x7fELF" and not any(int(n) for n in re.findall(r"(\d+) bytes spill", log)), log
     assert not any(int(n) for n in re.findall(r"(\d+) bytes stack frame", log)), log
     registers, shared = MULTIPROCESSOR[architecture]
     used = max(int(n) for n in re.findall(r"Used (\d+) registers", log))
     assert used * tile.threads * tile.blocks <= registers
-    assert module.shared(tile, real) + 1024 <= shared                        # CUDA keeps 1 KiB of each block's
+    assert module.shared(tile, real) + 1024 <= shared  # CUDA keeps 1 KiB of each block's
     kinds = {"float16": "f16.f16", "bfloat16": "bf16.bf16", "float32": "tf32.tf32"}
     assert ("mma.sync" in ptx) == tiles.on_tensor_cores(real, tf32) == (f"{kinds.get(dtype)}.f32" in ptx)
     assert ptx.count("cp.async.cg.shared.global") >= 2

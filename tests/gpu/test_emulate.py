@@ -68,8 +68,11 @@ def test_a_mistake_in_a_pipeline_shows(cupy, monkeypatch, mistake):
     assert text.count(right) == 1
     options = tiles.tile_options(np.dtype(np.float32), implicit_gemm.TILES.plain[1])
     for code, well in ((text, True), (text.replace(right, wrong), False)):
-        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_, code=code: cupy.RawModule(
-            code=code, options=options).get_function(name))
+        monkeypatch.setattr(
+            tiles,
+            "kernel",
+            lambda cupy, name, *_, code=code: cupy.RawModule(code=code, options=options).get_function(name),
+        )
         assert convolves(cupy) == well
 
 
@@ -87,11 +90,13 @@ def test_lanes_of_a_warp_meet_and_banks_are_watched(cupy, monkeypatch):
     options = tiles.tile_options(np.dtype(np.float32), implicit_gemm.TILES.tensor[3], tf32=True)
 
     def with_source(code):
-        monkeypatch.setattr(tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(
-            code=code, options=options).get_function(name))
+        monkeypatch.setattr(
+            tiles, "kernel", lambda cupy, name, *_: cupy.RawModule(code=code, options=options).get_function(name)
+        )
         x, w = cupy.ones((1, 8, 8, 96), dtype=np.float32), cupy.ones((1, 64, 96), dtype=np.float32)
-        return implicit_gemm.implicit_gemm(x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1),
-                                    tile=implicit_gemm.TILES.tensor[3], tf32=True)
+        return implicit_gemm.implicit_gemm(
+            x, w, Columns(Window.of((1, 1)), (1, 96, 8, 8), 1), tile=implicit_gemm.TILES.tensor[3], tf32=True
+        )
 
     assert (with_source(text).get() == 96).all()
     with pytest.raises(RuntimeError, match="the same banks"):
@@ -128,8 +133,13 @@ def test_a_capture_takes_no_memory_but_its_own_and_hands_nothing_to_the_host(cup
     stream, x = cupy.cuda.Stream(non_blocking=True), cupy.ones(3)
     stream.begin_capture()
     try:
-        for forbidden in (lambda: cupy.empty(3), lambda: x + 1, lambda: float(x[0]), lambda: x.get(),
-                          lambda: cupy.asarray(np.ones(3))):
+        for forbidden in (
+            lambda: cupy.empty(3),
+            lambda: x + 1,
+            lambda: float(x[0]),
+            lambda: x.get(),
+            lambda: cupy.asarray(np.ones(3)),
+        ):
             with pytest.raises(RuntimeError, match="while a stream captures"):
                 forbidden()
         with cupy.cuda.using_allocator(None):
@@ -149,8 +159,12 @@ def test_cupys_own_products_are_not_captured(cupy):
     with cupy.cuda.using_allocator(None), cupy.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         try:
-            for forbidden in (lambda: x @ x, lambda: cupy.matmul(x, x), lambda: x.dot(x),
-                              lambda: cupy.einsum("ij->j", x)):
+            for forbidden in (
+                lambda: x @ x,
+                lambda: cupy.matmul(x, x),
+                lambda: x.dot(x),
+                lambda: cupy.einsum("ij->j", x),
+            ):
                 with pytest.raises(NotImplementedError, match="cuBLAS API during stream capture"):
                     forbidden()
         finally:

@@ -28,7 +28,7 @@ def drawn(name, **options):
 def test_the_engines_logits_are_the_modules(cupy, name, options, side):
     model, rng = drawn(name, **options), np.random.default_rng(0)
     engine = optimize(to_device(model, "cuda"))
-    for _ in range(3):                                      # launches, a graph captured, the graph again
+    for _ in range(3):  # launches, a graph captured, the graph again
         x = rng.standard_normal((2, 3, side, side)).astype(np.float32)
         with use("numpy"):
             due = model.astype(np.float64)(x.astype(np.float64))
@@ -41,6 +41,7 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
 def test_every_algorithm_for_a_convolution(cupy, monkeypatch, dtype, shape):
     """Whichever is the fastest, the answer is the same."""
     from npresnet.engine.gpu import convolutions
+
     branch = nn.Sequential(nn.Conv2d(64, 32, 3, padding=1, bias=True), nn.ReLU(), nn.Conv2d(32, 64, 1))
     stem, tail = nn.Conv2d(shape[1], 64, 3, stride=2, padding=1), nn.Conv2d(64, 48, 5, padding=2, groups=2, bias=True)
     model = initialize(nn.Sequential(stem, nn.Residual(branch, nn.Identity()), nn.ReLU(), tail))
@@ -49,8 +50,11 @@ def test_every_algorithm_for_a_convolution(cupy, monkeypatch, dtype, shape):
         due = model.astype(np.float64)(x.astype(np.float64))
     real, names, counts, index = "float16" if dtype == "float16" else "float32", set(), [1], 0
     while index < max(counts):
-        monkeypatch.setattr(convolutions, "autotune", lambda cupy, runs, index=index: (
-            counts.append(len(runs)), min(index, len(runs) - 1))[1])
+        monkeypatch.setattr(
+            convolutions,
+            "autotune",
+            lambda cupy, runs, index=index: (counts.append(len(runs)), min(index, len(runs) - 1))[1],
+        )
         with tf32(dtype == "tf32"):
             engine = optimize(to_device(model.astype(real), "cuda"))
         found = engine(cupy.asarray(x.astype(real))).get()
@@ -65,6 +69,7 @@ def test_every_algorithm_for_a_convolution(cupy, monkeypatch, dtype, shape):
 
 def test_the_fastest_is_measured(cupy):
     from npresnet.engine.gpu.autotune import autotune
+
     if cupy is not fake_cupy.MODULE:
         x, small = cupy.ones(2**26, dtype=np.float32), cupy.ones(8, dtype=np.float32)
         runs = [lambda a=a: cupy.sqrt(a, out=a) for a in (x, small, x)]
@@ -74,10 +79,11 @@ def test_the_fastest_is_measured(cupy):
     def taking(milliseconds):
         def run(*_):
             fake_cupy.Event.now += milliseconds
+
         return fake_cupy.recorded(run)
 
     assert autotune(cupy, [taking(3), taking(1), taking(2)]) == 1
-    assert autotune(cupy, [None]) == 0                       # no choice: nothing is run
+    assert autotune(cupy, [None]) == 0  # no choice: nothing is run
 
 
 def test_each_size_has_its_graph_and_results_stay_what_they_were(cupy):

@@ -12,7 +12,7 @@ from npresnet.ops.window import Window
 
 from ..support import laws
 
-WINDOWS = {      # x (N, C, H, W), w (F, C/G, kh, kw), and the rest
+WINDOWS = {  # x (N, C, H, W), w (F, C/G, kh, kw), and the rest
     "3x3": ((2, 16, 9, 7), (24, 16, 3, 3), {"padding": 1}),
     "several pieces": ((1, 40, 6, 5), (72, 40, 3, 3), {"padding": 1}),
     "strided": ((2, 16, 9, 8), (16, 16, 3, 3), {"padding": 1, "stride": 2}),
@@ -24,7 +24,7 @@ WINDOWS = {      # x (N, C, H, W), w (F, C/G, kh, kw), and the rest
     "more rows than a tile": ((3, 8, 13, 11), (8, 8, 3, 3), {"padding": 1}),
 }
 KINDS = [("float64", False), ("float32", False), ("float32", True), ("float16", False)]
-QUICK = {"3x3", "strided 1x1", "groups"}      # for the fast tests; in float64, whose bound is the tightest, all are
+QUICK = {"3x3", "strided 1x1", "groups"}  # for the fast tests; in float64, whose bound is the tightest, all are
 
 
 def every(tiles):
@@ -37,7 +37,7 @@ def every(tiles):
 
 
 BOUND = {"float64": 1e-13, "float32": 2e-6, "float16": 2e-3}
-TF32 = 2e-3                      # factors of 11 bits
+TF32 = 2e-3  # factors of 11 bits
 
 
 def drawn(cupy, x, w, dtype, groups=1):
@@ -92,7 +92,14 @@ def test_bias_shortcut_and_relu(cupy, dtype, tf32, splits):
     residual = rng.standard_normal(sums.shape).astype(dtype)
     parts = None if splits == 1 else cupy.empty((splits, *sums.shape), wide)
     for b, r, floor in ((bias, residual, 0.0), (bias, None, float("-inf")), (None, residual, 0.0)):
-        y = implicit_gemm(x_there, w_there, columns_of(x_shape, w_shape, static), *(
-            None if a is None else cupy.asarray(a) for a in (b, r)), floor, parts=parts, tf32=tf32)
+        y = implicit_gemm(
+            x_there,
+            w_there,
+            columns_of(x_shape, w_shape, static),
+            *(None if a is None else cupy.asarray(a) for a in (b, r)),
+            floor,
+            parts=parts,
+            tf32=tf32,
+        )
         expected = np.maximum(sums + (0 if b is None else b) + (0 if r is None else r.astype(np.float64)), floor)
         laws.assert_close(y.get(), expected.astype(dtype), TF32 if tf32 else BOUND[dtype])

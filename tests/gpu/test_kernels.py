@@ -12,7 +12,7 @@ from npresnet.backend import load_kernels
 from ..support import fake_cupy, laws
 from ..support.cases import CASES, Case, conv, loss, norm_train, unary
 
-LARGER = [      # packs of every width, rows that fill several blocks, columns in several parts
+LARGER = [  # packs of every width, rows that fill several blocks, columns in several parts
     conv("many channels", (3, 16, 9, 10), (24, 16, 3, 3), padding=1),
     conv("many channels 1x1", (3, 24, 7, 5), (16, 24, 1, 1), bias=True),
     conv("strided 1x1", (2, 8, 9, 8), (16, 8, 1, 1), stride=2),
@@ -25,8 +25,13 @@ LARGER = [      # packs of every width, rows that fill several blocks, columns i
     norm_train("many rows", (5, 8, 13, 17)),
     norm_train("many channels", (7, 296, 3, 2)),
     norm_train("three channels", (9, 3, 31, 5)),
-    Case("batch_norm_eval", "many rows", {"x": (4, 24, 9, 11), "gamma": (24,), "beta": (24,)}, {"eps": 1e-5},
-         {"mean": (24,), "var": (24,)}),
+    Case(
+        "batch_norm_eval",
+        "many rows",
+        {"x": (4, 24, 9, 11), "gamma": (24,), "beta": (24,)},
+        {"eps": 1e-5},
+        {"mean": (24,), "var": (24,)},
+    ),
     unary("max_pool2d", "many channels", (2, 24, 11, 9), kernel=3, stride=2, padding=1),
     unary("avg_pool2d", "many channels", (2, 24, 11, 9), kernel=3, stride=2, padding=1),
     unary("global_avg_pool2d", "many channels", (3, 40, 7, 7)),
@@ -36,11 +41,19 @@ LARGER = [      # packs of every width, rows that fill several blocks, columns i
     Case("add", "rows", {"a": (3, 7), "b": (3, 7)}, {}),
 ]
 OPS = laws.OPS | {"add": ops.add}
-REFERENCES = {"winograd_conv2d", "sigmoid", "scale_channels", "softmax", "zero_pad2d", "zero_pad_channels", "subsample",
-              "batch_norm_relu_conv2d"}         # the last runs through the kernels of its parts
+REFERENCES = {
+    "winograd_conv2d",
+    "sigmoid",
+    "scale_channels",
+    "softmax",
+    "zero_pad2d",
+    "zero_pad_channels",
+    "subsample",
+    "batch_norm_relu_conv2d",
+}  # the last runs through the kernels of its parts
 WITH_KERNELS = [case for case in CASES + LARGER if case.op not in REFERENCES]
 DTYPES = [np.float16, np.float32, np.float64]
-HALF = 4e-3                              # a few roundings of 5e-4 each, of sums and of what goes into them
+HALF = 4e-3  # a few roundings of 5e-4 each, of sums and of what goes into them
 every_case = pytest.mark.parametrize("case", WITH_KERNELS, ids=str)
 
 
@@ -141,7 +154,7 @@ def test_arrays_of_the_host_raise_with_the_cure(cupy, case):
     for group in (arrays, constants):
         for name in group:
             there = [{k: a if k == name else cupy.asarray(a) for k, a in g.items()} for g in (arrays, constants)]
-            if name != next(iter(arrays)):                  # the first argument chooses the kernel
+            if name != next(iter(arrays)):  # the first argument chooses the kernel
                 with pytest.raises(TypeError, match=r"different devices; move them with to_device\(\)"):
                     laws.run(dispatched(case), case, *there)
 
@@ -174,7 +187,7 @@ def test_moving_statistics(cupy, channels):
 def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
     load_kernels("cupy")
     rng = np.random.default_rng(0)
-    x = (rng.standard_normal((4, 16, 6, 5)) * 3 + 50).astype(np.float16)         # a mean far from 0
+    x = (rng.standard_normal((4, 16, 6, 5)) * 3 + 50).astype(np.float16)  # a mean far from 0
     gamma, beta = rng.standard_normal((2, 16), np.float32)
     there = [cupy.asarray(a) for a in (x, gamma, beta)]
     y, pullback, extras = ops.batch_norm_train_cast.faster["cupy"](*there, eps=1e-5)
@@ -193,6 +206,7 @@ def test_batch_norm_of_halves_has_statistics_in_float32(cupy):
 @pytest.mark.parametrize("workspace", [1, 5000, 2**25])
 def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
     from npresnet.kernels.gpu import im2col as columns
+
     monkeypatch.setattr(columns, "WORKSPACE", workspace)
     test_a_kernel_equals_its_reference(cupy, LARGER[0], np.float32)
 
@@ -201,12 +215,13 @@ def test_a_batch_goes_through_in_parts(cupy, monkeypatch, workspace):
 def test_tf32_is_only_used_where_it_is_allowed(cupy, side):
     """It reads 1 + 2⁻¹² as 1."""
     from npresnet.backend import tf32
+
     x = cupy.asarray(np.full((2, 8, 4, 4), 1 + 2**-12, np.float32))
     w = cupy.asarray(np.ones((8, 8, side, side), np.float32))
 
     def exact(forward):
         y, pullback = forward()
-        with tf32():                                        # the pullback keeps to the choice of the forward call
+        with tf32():  # the pullback keeps to the choice of the forward call
             dx, dw, _ = pullback(x)
         return {name: float(a.ravel()[0]) % 1 != 0 for name, a in (("y", y), ("dx", dx), ("dw", dw))}
 
@@ -250,9 +265,12 @@ def test_arrays_of_another_gpu_raise_with_the_cure(cupy, monkeypatch):
 
 def test_what_is_known_of_one_gpu_is_not_taken_for_another():
     from npresnet.kernels.gpu.tiles import multiprocessors
+
     with fake_cupy.installed(kernels=True) as cupy:
         with mock.patch.object(cupy.cuda.Device, "attributes", {"MultiProcessorCount": 132}):
             assert multiprocessors(cupy) == 132
-        with (mock.patch.object(cupy.cuda.Device, "attributes", {"MultiProcessorCount": 84}),
-              mock.patch.object(cupy.cuda.runtime, "getDevice", lambda: 1)):
+        with (
+            mock.patch.object(cupy.cuda.Device, "attributes", {"MultiProcessorCount": 84}),
+            mock.patch.object(cupy.cuda.runtime, "getDevice", lambda: 1),
+        ):
             assert multiprocessors(cupy) == 84

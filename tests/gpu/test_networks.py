@@ -86,14 +86,17 @@ def test_looking_inside(cupy):
     model = initialize(create_model("resnet20"))
     there, x_there = to_device(model, "cuda"), cupy.asarray(x)
     with use("numpy"):
-        pairs = [(features(there, x_there, ["layer2"])["layer2"], features(model, x, ["layer2"])["layer2"]),
-                 (grad_cam(there, x_there, [3], after="layer3"), grad_cam(model, x, [3], after="layer3"))]
+        pairs = [
+            (features(there, x_there, ["layer2"])["layer2"], features(model, x, ["layer2"])["layer2"]),
+            (grad_cam(there, x_there, [3], after="layer3"), grad_cam(model, x, [3], after="layer3")),
+        ]
     for found, due in pairs:
         np.testing.assert_allclose(found.get(), due, atol=1e-4 * abs(due).max())
 
 
 def test_tf32_is_a_choice_of_the_engine_when_it_is_made(cupy):
     from npresnet import optimize
+
     model = to_device(create_model("resnet20"), "cuda")
     with tf32():
         engine = optimize(model)

@@ -25,7 +25,7 @@ def test_fresh_memory_is_nan(cupy):
 def test_a_graph_does_it_again(cupy):
     x = cupy.zeros(3)
     graph, _ = captured(cupy, lambda: cupy.add(x, 1, out=x))
-    assert x.get().tolist() == [0, 0, 0]                    # nothing has run
+    assert x.get().tolist() == [0, 0, 0]  # nothing has run
     graph.launch()
     graph.launch()
     assert x.get().tolist() == [2, 2, 2]
@@ -34,10 +34,16 @@ def test_a_graph_does_it_again(cupy):
 @pytest.mark.parametrize("what", ["get", "number", "host", "stream", "device", "event", "other", "product"])
 def test_what_a_capture_refuses(cupy, what):
     a, before = cupy.ones((4, 4)), cupy.cuda.Stream.null.record()
-    deeds = {"get": a.get, "number": lambda: float(a[0, 0]), "host": lambda: cupy.asarray(np.ones(4)),
-             "stream": lambda: cupy.cuda.get_current_stream().synchronize(), "device": cupy.cuda.Device().synchronize,
-             "event": lambda: cupy.cuda.get_current_stream().record().synchronize(),
-             "other": lambda: cupy.cuda.get_current_stream().wait_event(before), "product": lambda: a @ a}
+    deeds = {
+        "get": a.get,
+        "number": lambda: float(a[0, 0]),
+        "host": lambda: cupy.asarray(np.ones(4)),
+        "stream": lambda: cupy.cuda.get_current_stream().synchronize(),
+        "device": cupy.cuda.Device().synchronize,
+        "event": lambda: cupy.cuda.get_current_stream().record().synchronize(),
+        "other": lambda: cupy.cuda.get_current_stream().wait_event(before),
+        "product": lambda: a @ a,
+    }
     with pytest.raises((RuntimeError, NotImplementedError), match=r"captur|Captur"):
         captured(cupy, deeds[what])
 

@@ -15,15 +15,29 @@ from ..support import fake_cupy
 from ..support.drawn import drawn_source, small_model
 from ..training.test_resume import ADAM, RICH, StopAt, assert_equal, files
 
-RECIPE = Recipe(epochs=3, batch_size=9, lr=0.1, schedule="one-cycle", label_smoothing=0.1, nesterov=True,
-                weight_decay=1e-3, decay_all=False)
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=9,
+    lr=0.1,
+    schedule="one-cycle",
+    label_smoothing=0.1,
+    nesterov=True,
+    weight_decay=1e-3,
+    decay_all=False,
+)
 
 
 def fresh(recipe=RECIPE, dtype=np.float32, scale=None, **options):
     """On 22 images: two batches of nine and one of four."""
     source = drawn_source()
-    trainer = Trainer(to_device(small_model().astype(dtype), "cuda"), recipe, source.subset(np.arange(22)),
-                      source.subset(np.arange(40, 48)), seed=1, **options)
+    trainer = Trainer(
+        to_device(small_model().astype(dtype), "cuda"),
+        recipe,
+        source.subset(np.arange(22)),
+        source.subset(np.arange(40, 48)),
+        seed=1,
+        **options,
+    )
     if scale:
         trainer.precision.scale = scale
     return trainer
@@ -82,8 +96,10 @@ def test_so_they_do_in_float16_where_the_first_steps_overflow(cupy, scale):
     assert_close(graph, plain, 1e-6)
 
 
-@pytest.mark.parametrize("precision, step", [("float32", 3), *(
-    pytest.param(*case, marks=pytest.mark.slow) for case in [("float32", 1), ("float16", 5)])])
+@pytest.mark.parametrize(
+    "precision, step",
+    [("float32", 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in [("float32", 1), ("float16", 5)])],
+)
 def test_a_stop_at_any_step_loses_nothing(cupy, precision, step, tmp_path):
     recipe, (whole, halves) = replace(RECIPE, epochs=2, precision=precision), (tmp_path / "whole", tmp_path / "halves")
     for folder in (whole, halves):
@@ -130,8 +146,11 @@ def test_a_loss_that_is_not_finite_is_told_as_by_watched_steps(reference, look, 
 def test_a_gradient_that_is_not_finite_is_named(reference, monkeypatch):
     trainer = fresh()
     parameter = dict(trainer.model.named_parameters())["layer3.0.conv2.weight"]
-    monkeypatch.setattr(type(parameter), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
+    monkeypatch.setattr(
+        type(parameter),
+        "accumulate",
+        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)),
+    )
     assert "layer3.0.conv2.weight" in complaint(trainer)
     due = dict(small_model().named_parameters())
     for name, parameter in trainer.model.named_parameters():
@@ -169,8 +188,12 @@ def test_the_host_seldom_waits(reference, monkeypatch):
 def test_which_recipes_are_captured(reference):
     for recipe in (RECIPE, replace(RECIPE, precision="tf32"), replace(RECIPE, precision="float16", jitter=0.1)):
         assert isinstance(fresh(recipe).update, GraphStep)
-    for recipe in (RICH, ADAM, *(replace(RECIPE, **{name: 0.5}) for name in ("clip", "mixup", "average")),
-                   replace(RECIPE, accumulate=2)):
+    for recipe in (
+        RICH,
+        ADAM,
+        *(replace(RECIPE, **{name: 0.5}) for name in ("clip", "mixup", "average")),
+        replace(RECIPE, accumulate=2),
+    ):
         assert isinstance(fresh(recipe).update, Step)
     assert isinstance(Trainer(small_model(), RECIPE, drawn_source()).update, Step)
 

@@ -31,8 +31,11 @@ def functions(tree):
 
 
 def called(node, name):
-    return [call for call in ast.walk(node)
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name]
+    return [
+        call
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name
+    ]
 
 
 def faults(source):
@@ -55,8 +58,11 @@ def faults(source):
         if any(isinstance(node, ast.Return) and node is not value for node in ast.walk(function)):
             yield f"{where}: a return may come before its hold"
         first = min(call.lineno for call in taken)
-        late = {name.id for name in ast.walk(function) if isinstance(name, ast.Name)
-                and isinstance(name.ctx, ast.Store) and name.lineno > first}
+        late = {
+            name.id
+            for name in ast.walk(function)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.lineno > first
+        }
         if late & names:
             yield f"{where}: {', '.join(sorted(late & names))} becomes another array after its address was taken"
 
@@ -67,25 +73,33 @@ def test_whoever_takes_an_address_holds_its_array(path):
     assert list(faults(source)) == []
     for scope in ast.walk(ast.parse(source)):
         if isinstance(scope, (ast.FunctionDef, ast.ClassDef)) and (path.name, scope.name) not in TAKERS:
-            inner = {id(node) for part in ast.walk(scope) if part is not scope
-                     and isinstance(part, (ast.FunctionDef, ast.ClassDef)) for node in ast.walk(part)}
+            inner = {
+                id(node)
+                for part in ast.walk(scope)
+                if part is not scope and isinstance(part, (ast.FunctionDef, ast.ClassDef))
+                for node in ast.walk(part)
+            }
             for node in ast.walk(scope):
-                assert id(node) in inner or getattr(node, "attr", getattr(node, "id", None)) not in TAKES, \
+                assert id(node) in inner or getattr(node, "attr", getattr(node, "id", None)) not in TAKES, (
                     f"line {node.lineno}: {scope.name} takes an address; give the array itself to the kernel"
+                )
 
 
-@pytest.mark.parametrize("body, found", [
-    ("at = address(a)\n    use(at)\n    hold(a)", None),
-    ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a, b)", None),
-    ("at = address(a)\n    total = use(at)\n    hold(a)\n    return total", None),
-    ("at = address(a)\n    hold(a)\n    return use(at)", "the last line does not hold a"),
-    ("at = address(a)\n    use(at)", "the last line does not hold a"),
-    ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a)", "the last line does not hold b"),
-    ("at = address(a)\n    hold(a)\n    use(at)", "the last line does not hold a"),
-    ("use(address(np.empty(3)))", "the address of an array without a name"),
-    ("at = address(a)\n    if at:\n        return\n    hold(a)", "a return may come before its hold"),
-    ("at = address(a)\n    a = other(a)\n    use(at)\n    hold(a)", "a becomes another array"),
-])
+@pytest.mark.parametrize(
+    "body, found",
+    [
+        ("at = address(a)\n    use(at)\n    hold(a)", None),
+        ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a, b)", None),
+        ("at = address(a)\n    total = use(at)\n    hold(a)\n    return total", None),
+        ("at = address(a)\n    hold(a)\n    return use(at)", "the last line does not hold a"),
+        ("at = address(a)\n    use(at)", "the last line does not hold a"),
+        ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a)", "the last line does not hold b"),
+        ("at = address(a)\n    hold(a)\n    use(at)", "the last line does not hold a"),
+        ("use(address(np.empty(3)))", "the address of an array without a name"),
+        ("at = address(a)\n    if at:\n        return\n    hold(a)", "a return may come before its hold"),
+        ("at = address(a)\n    a = other(a)\n    use(at)\n    hold(a)", "a becomes another array"),
+    ],
+)
 def test_the_check_itself(body, found):
     said = list(faults(f"def kernel(a, b):\n    {body}\n"))
     assert said == [] if found is None else found in said[0]

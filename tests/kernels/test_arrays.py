@@ -14,9 +14,9 @@ def test_a_block_of_memory_serves_one_array_at_a_time():
     part, where = first[1:], first.ctypes.data
     del first
     second = empty((3, 50_000))
-    assert not np.shares_memory(part, second) and second.ctypes.data % 64 == 0     # a view keeps its block
+    assert not np.shares_memory(part, second) and second.ctypes.data % 64 == 0  # a view keeps its block
     del part
-    assert empty((50_000, 3)).ctypes.data == where                                 # and gives it back at its end
+    assert empty((50_000, 3)).ctypes.data == where  # and gives it back at its end
     for _ in range(2 * IDLE):
         empty(5)
     assert not memory_held(600_000)
@@ -39,7 +39,7 @@ def test_arrays_of_many_sizes_leave_no_more_than_was_in_use_at_once():
         held.append(bytes_held())
     assert max(held) <= 2 * 4 * max(sum(some) for some in sizes) < 4 * sizes.sum() / 10
     blocks = {array.ctypes.data for array in [empty(int(size)) for size in sizes[-1]]}
-    assert {array.ctypes.data for array in [empty(int(size)) for size in sizes[-1]]} == blocks    # the last are there
+    assert {array.ctypes.data for array in [empty(int(size)) for size in sizes[-1]]} == blocks  # the last are there
     release_idle()
 
 

@@ -19,6 +19,7 @@ def walled():
     """Walls around every array that a kernel asks for; called, it looks whether they stand."""
     pytest.importorskip("numba")
     from ..support.walls import build, pull_down
+
     walls, before = build()
 
     def stand():
@@ -62,13 +63,14 @@ def test_convolutions(walled, c, f, kernel, stride, size, last):
     walled()
     with use("numpy"):
         y_due, pullback_due = ops.conv2d(x, w, **how)
-        same([y, *gradients], [y_due, *pullback_due(dy)[:2]], 5e-5)           # Winograd's dW, of few tiles
+        same([y, *gradients], [y_due, *pullback_due(dy)[:2]], 5e-5)  # Winograd's dW, of few tiles
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
-@pytest.mark.parametrize("c, f, kernel, stride", [(16, 16, 3, 1), (16, 32, 3, 1), (32, 16, 3, 2), (64, 64, 3, 1),
-                                                  (32, 64, 1, 1)])
+@pytest.mark.parametrize(
+    "c, f, kernel, stride", [(16, 16, 3, 1), (16, 32, 3, 1), (32, 16, 3, 2), (64, 64, 3, 1), (32, 64, 1, 1)]
+)
 def test_convolutions_behind_a_batch_norm(walled, c, f, kernel, stride, size, last):
     w, vectors = rng.standard_normal((f, c, kernel, kernel), np.float32), rng.standard_normal((2, c), np.float32)
     x = off_the_kink(lambda: rng.standard_normal((2, c, *size), np.float32), *vectors)
@@ -84,16 +86,24 @@ def test_convolutions_behind_a_batch_norm(walled, c, f, kernel, stride, size, la
 
 @pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
-@pytest.mark.parametrize("op, c", [("batch_norm_relu", 16), ("batch_norm_relu", 48), ("batch_norm_add_relu", 16),
-                                   ("batch_norm_add_relu", 100), ("batch_norm_train", 64)])
+@pytest.mark.parametrize(
+    "op, c",
+    [
+        ("batch_norm_relu", 16),
+        ("batch_norm_relu", 48),
+        ("batch_norm_add_relu", 16),
+        ("batch_norm_add_relu", 100),
+        ("batch_norm_train", 64),
+    ],
+)
 def test_batch_norms(walled, op, c, size, last):
     s, dy = rng.standard_normal((2, 2, c, *size), np.float32)
     vectors = list(rng.standard_normal((2, c), np.float32))
     x = off_the_kink(lambda: rng.standard_normal((2, c, *size), np.float32), *vectors, s * ("add" in op))
-    images = [x, s][:1 + ("add" in op)]
+    images = [x, s][: 1 + ("add" in op)]
     y, pullback, _ = getattr(ops, op)(ordered(x, last), *vectors, *(ordered(a, last) for a in images[1:]), eps=1e-5)
     gradients = pullback(ordered(dy, last))
-    if c % 16 == 0:                                    # others by the reference
+    if c % 16 == 0:  # others by the reference
         walled()
     with use("numpy"):
         y_due, pullback_due, _ = getattr(ops, op)(x, *vectors, *images[1:], eps=1e-5)
@@ -104,6 +114,7 @@ def test_batch_norms(walled, op, c, size, last):
 @pytest.mark.parametrize("number", [1, 2], ids=["at the end of its pages", "at their beginning"])
 def test_a_write_beside_an_array_is_found(number, alive):
     from ..support.walls import Walls
+
     walls = Walls()
     a = [walls.empty(3) for _ in range(number)][-1]
     walls.stand()
@@ -123,8 +134,13 @@ a = walls.empty(16)
 """
 
 
-@pytest.mark.parametrize("line", ["print(np.lib.stride_tricks.as_strided(a, (17,))[16])",           # beside it
-                                  "import ctypes; at = a.ctypes.data; del a; print(ctypes.string_at(at, 1))"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(np.lib.stride_tricks.as_strided(a, (17,))[16])",  # beside it
+        "import ctypes; at = a.ctypes.data; del a; print(ctypes.string_at(at, 1))",
+    ],
+)
 def test_a_read_beside_or_after_an_array_ends_the_process(line):
     done = subprocess.run([sys.executable, "-c", READS.format(line)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode < 0 and done.stdout == "", done.stderr

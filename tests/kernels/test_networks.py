@@ -23,4 +23,4 @@ def test_a_whole_network_has_the_references_gradients(name, size):
     close(found[0][0], found[1][0], 1e-3)
     for key, grad in found[1][1].items():
         difference = np.linalg.norm(found[0][1][key] - grad) / np.linalg.norm(grad)
-        assert difference < 0.1, key             # rounding moves a few values over the kinks of ReLU; a fault gives 1
+        assert difference < 0.1, key  # rounding moves a few values over the kinks of ReLU; a fault gives 1

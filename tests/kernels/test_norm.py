@@ -7,35 +7,33 @@ pytest.importorskip("numba")
 
 from npresnet import ops
 from npresnet.kernels.cpu.codegen.vector import LANES
-from npresnet.kernels.cpu.norm import (
-    batch_norm_add_relu_numba,
-    batch_norm_relu_numba,
-    batch_norm_train_numba,
-    supports,
-)
+from npresnet.kernels.cpu.norm import batch_norm_add_relu_numba, batch_norm_relu_numba, batch_norm_train_numba, supports
 
 from ..support import laws
 from .images import ORDERS, C, close, double, in_order, random
 
-NORMS = [("batch_norm_train", batch_norm_train_numba), ("batch_norm_relu", batch_norm_relu_numba),
-         ("batch_norm_add_relu", batch_norm_add_relu_numba)]
+NORMS = [
+    ("batch_norm_train", batch_norm_train_numba),
+    ("batch_norm_relu", batch_norm_relu_numba),
+    ("batch_norm_add_relu", batch_norm_add_relu_numba),
+]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name, kernel", NORMS)
-@pytest.mark.parametrize("mean, c", [(0, C), (300, C), (0, 3), (0, 608)])      # 608 floats: a pixel longer than a line
+@pytest.mark.parametrize("mean, c", [(0, C), (300, C), (0, 3), (0, 608)])  # 608 floats: a pixel longer than a line
 def test_batch_norm(order, name, kernel, mean, c):
     x, gamma, beta = random(4, c, 9, 11) * 2 + np.float32(mean), random(c), random(c, seed=1)
     others = [random(*x.shape, seed=2)] if "add" in name else []
     wanted, wanted_pullback, wanted_extras = getattr(ops, name).reference(*double(x, gamma, beta, *others), eps=1e-5)
     op = kernel if supports(x, gamma, beta, eps=1e-5) else getattr(ops, name)
     y, pullback, extras = op(in_order(x, order), gamma, beta, *[in_order(s, order) for s in others], eps=1e-5)
-    bound = 1e-6 * (1 + mean / 20)             # x itself is known to mean · 6e-8
+    bound = 1e-6 * (1 + mean / 20)  # x itself is known to mean · 6e-8
     close(y, wanted, bound)
     for got, expected in zip(extras, wanted_extras, strict=True):
         close(got, expected, 1e-6)
     dy = random(*x.shape, seed=3)
-    if name != "batch_norm_train":             # off the kink, whose side rounding decides
+    if name != "batch_norm_train":  # off the kink, whose side rounding decides
         dy[abs(wanted) <= bound * abs(wanted).max()] = 0
     for got, expected in zip(pullback(in_order(dy, order)), wanted_pullback(dy.astype(np.float64)), strict=True):
         close(got, expected, bound)

@@ -16,7 +16,7 @@ POOLS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), ((3, 2), (2, 1), (1, 0)), (3, 3, ((0, 
 @pytest.mark.parametrize("kernel, stride, padding", POOLS)
 @pytest.mark.parametrize("order", ORDERS)
 def test_max_pool(kernel, stride, padding, order):
-    x = np.round(random(3, C, 9, 10) * 2)                       # many ties: the first wins
+    x = np.round(random(3, C, 9, 10) * 2)  # many ties: the first wins
     x[0, 1, 2, 2] = np.nan
     wanted, wanted_pullback = ops.max_pool2d.reference(x, kernel, stride=stride, padding=padding)
     assert supports(x, kernel, stride=stride, padding=padding)

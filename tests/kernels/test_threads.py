@@ -26,11 +26,21 @@ def many(monkeypatch):
     monkeypatch.setattr(threads, "_affinity", lambda: 16)
 
 
-@pytest.mark.parametrize("quota, wanted", [
-    ("200000 100000\n", 2), ("150000 100000", 2), ("10000 100000", 1), ("max 100000", 16), ("3200000 100000", 16),
-    ("", 16), ("nonsense", 16), ("100000 0", 16)])
+@pytest.mark.parametrize(
+    "quota, wanted",
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000", 2),
+        ("10000 100000", 1),
+        ("max 100000", 16),
+        ("3200000 100000", 16),
+        ("", 16),
+        ("nonsense", 16),
+        ("100000 0", 16),
+    ],
+)
 def test_the_quota_of_a_control_group_of_version_2(tmp_path, many, quota, wanted):
-    for place in ("cpu.max", "some/cpu.max", "some/service/cpu.max"):        # its own, and all those around it
+    for place in ("cpu.max", "some/cpu.max", "some/service/cpu.max"):  # its own, and all those around it
         root = system(tmp_path / place, "0::/some/service\n", **{f"sys/fs/cgroup/{place}": quota})
         assert threads.cores(root) == wanted
 
@@ -38,9 +48,14 @@ def test_the_quota_of_a_control_group_of_version_2(tmp_path, many, quota, wanted
 @pytest.mark.parametrize("quota, wanted", [("300000", 3), ("250000", 3), ("-1", 16), ("0", 16)])
 @pytest.mark.parametrize("path", ["", "docker/1234/"])
 def test_the_quota_of_a_control_group_of_version_1(tmp_path, many, quota, wanted, path):
-    root = system(tmp_path, "4:memory:/other\n2:cpu,cpuacct:/docker/1234\n0::/\n",
-                  **{f"sys/fs/cgroup/cpu/{path}cpu.cfs_quota_us": quota + "\n",
-                     f"sys/fs/cgroup/cpu/{path}cpu.cfs_period_us": "100000\n"})
+    root = system(
+        tmp_path,
+        "4:memory:/other\n2:cpu,cpuacct:/docker/1234\n0::/\n",
+        **{
+            f"sys/fs/cgroup/cpu/{path}cpu.cfs_quota_us": quota + "\n",
+            f"sys/fs/cgroup/cpu/{path}cpu.cfs_period_us": "100000\n",
+        },
+    )
     assert threads.cores(root) == wanted
 
 
@@ -59,8 +74,11 @@ def test_a_user_who_has_asked_for_threads_gets_them(monkeypatch):
 
 
 def python(code, **env):
-    clean = {name: value for name, value in os.environ.items()
-             if name not in (*threads.WAITING, "KMP_BLOCKTIME", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in (*threads.WAITING, "KMP_BLOCKTIME", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")
+    }
     done = subprocess.run([sys.executable, "-c", code], env=clean | env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done
@@ -73,23 +91,30 @@ print([name for name in os.environ if "WAIT" in name or "SPIN" in name])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP is Linux's")
-@pytest.mark.parametrize("env, policy, turns", [
-    ({}, "PASSIVE", "30000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", r"\d{6,}"),
-    ({"GOMP_SPINCOUNT": "7"}, ".*", "7")])
+@pytest.mark.parametrize(
+    "env, policy, turns",
+    [
+        ({}, "PASSIVE", "30000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", r"\d{6,}"),
+        ({"GOMP_SPINCOUNT": "7"}, ".*", "7"),
+    ],
+)
 def test_waiting_threads_sleep_soon_unless_the_user_wants_otherwise(env, policy, turns):
     pytest.importorskip("numba.np.ufunc.omppool")
     done = python(LOAD, OMP_DISPLAY_ENV="VERBOSE", **env)
     assert re.search(f"OMP_WAIT_POLICY = '{policy}'", done.stderr), done.stderr
     assert re.search(f"GOMP_SPINCOUNT = '{turns}'", done.stderr), done.stderr
-    assert done.stdout.strip() == str(list(env))                     # and no other library is told
+    assert done.stdout.strip() == str(list(env))  # and no other library is told
 
 
 def test_a_quota_is_told_to_numba():
-    code = ("import sys, types, importlib.util as u, npresnet\n"
-            "spec = u.spec_from_file_location('threads', npresnet.__path__[0] + '/kernels/cpu/threads.py')\n"
-            "threads = u.module_from_spec(spec); spec.loader.exec_module(threads)\n"
-            "threads.cores, threads._affinity = lambda: 3, lambda: 8\n"
-            "threads.prepare(); import numba; print(numba.config.NUMBA_NUM_THREADS, threads.default_threads())")
+    code = (
+        "import sys, types, importlib.util as u, npresnet\n"
+        "spec = u.spec_from_file_location('threads', npresnet.__path__[0] + '/kernels/cpu/threads.py')\n"
+        "threads = u.module_from_spec(spec); spec.loader.exec_module(threads)\n"
+        "threads.cores, threads._affinity = lambda: 3, lambda: 8\n"
+        "threads.prepare(); import numba; print(numba.config.NUMBA_NUM_THREADS, threads.default_threads())"
+    )
     assert python(code).stdout.split() == ["3", "3"]
     assert python(code, NUMBA_NUM_THREADS="5").stdout.split() == ["5", "5"]
 
@@ -137,8 +162,9 @@ print(np.array_equal(model(x), wanted))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize("layer, wanted", [("omp", "omp True numpy refused True"),
-                                           ("workqueue", "workqueue True numba works True")])
+@pytest.mark.parametrize(
+    "layer, wanted", [("omp", "omp True numpy refused True"), ("workqueue", "workqueue True numba works True")]
+)
 def test_a_forked_child_computes_what_its_parent_does(layer, wanted):
     pytest.importorskip(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else 'omppool'}")
     assert python(FORK, NUMBA_THREADING_LAYER=layer).stdout.split() == wanted.split()

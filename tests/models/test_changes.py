@@ -66,8 +66,9 @@ EDITS = {
     "a stride of NumPy's": lambda m, rng: setattr(m.conv1, "stride", np.int64(rng.integers(1, 3))),
     "another activation": replace_a_relu,
     "no batch norm": lambda m, rng: setattr(m.layer3.layers()[1], "bn2", nn.Identity()),
-    "a head of two layers": lambda m, rng: setattr(m, "fc", drawn(nn.Sequential(nn.Linear(64, 9), nn.ReLU(),
-                                                                                nn.Linear(9, 5)))),
+    "a head of two layers": lambda m, rng: setattr(
+        m, "fc", drawn(nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 5)))
+    ),
     "more classes, no bias": lambda m, rng: setattr(m, "fc", drawn(nn.Linear(64, 11, bias=False))),
     "no head": lambda m, rng: setattr(m, "fc", nn.Identity()),
     "another first convolution": other_first_convolution,
@@ -101,10 +102,10 @@ def same(again, model):
 def test_each_change_comes_back(name, tmp_path):
     model, rng = small(), np.random.default_rng(3)
     EDITS[name](model, rng)
-    text = name.startswith(("another momentum", "a stride")) and model.conv1.stride == 1     # may cancel out
+    text = name.startswith(("another momentum", "a stride")) and model.conv1.stride == 1  # may cancel out
     path = save_weights(model, tmp_path / "net.safetensors")
     if name == "another momentum":
-        assert not list(changes(model, load_model(path)))        # None: how it trains is batch norm's own business
+        assert not list(changes(model, load_model(path)))  # None: how it trains is batch norm's own business
         return
     same(load_model(path), model)
     version = json.loads(read_weights(path).metadata["npresnet"])["version"]
@@ -130,8 +131,15 @@ def test_a_network_as_it_was_built_has_no_changes(name):
     assert not list(changes(build(name), build(name)))
 
 
-@pytest.mark.parametrize("dialect", [{"dialect": "keras"}, {"dialect": "timm", "stem": "deep", "avg_down": True},
-                                     {"squeeze": True, "pool": "zeros"}, {"shortcut": "A", "pool": "ceil"}])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        {"dialect": "keras"},
+        {"dialect": "timm", "stem": "deep", "avg_down": True},
+        {"squeeze": True, "pool": "zeros"},
+        {"shortcut": "A", "pool": "ceil"},
+    ],
+)
 def test_each_layer_of_the_family_can_be_told(dialect, tmp_path):
     model = create_model("resnet50", num_classes=3, **dialect)
     for part in model.modules():
@@ -167,8 +175,10 @@ class Mine(nn.ReLU):
 REFUSED = {
     "a class of one's own": (lambda m: setattr(m, "relu", Mine()), "relu is a Mine"),
     "a block appended": (lambda m: setattr(m.layer1, "3", copy.deepcopy(m.layer1.layers()[2])), "layer1.3 is a Basic"),
-    "a block in a head": (lambda m: setattr(m, "fc", nn.Sequential(nn.Residual(nn.ReLU(), nn.Identity()))),
-                          "fc.0 is a Residual"),
+    "a block in a head": (
+        lambda m: setattr(m, "fc", nn.Sequential(nn.Residual(nn.ReLU(), nn.Identity()))),
+        "fc.0 is a Residual",
+    ),
     "a part nobody runs": (lambda m: setattr(m, "extra", nn.ReLU()), "the network is a CifarResNet"),
     "a method replaced": (lambda m: setattr(m.relu, "vjp", lambda x, input_grad=True: (x, None)), "relu has a vjp"),
     "an op replaced": (lambda m: setattr(m.relu, "op", abs), "relu has a op"),
@@ -193,31 +203,52 @@ def test_what_cannot_be_told_is_refused_with_the_way_out(name, tmp_path):
 
 
 HOSTILE = [
-    {"path": "fc", "class": "Trainer", "options": {}}, {"path": "fc", "class": "Module", "options": {}},
-    {"path": "fc", "class": "__class__", "options": {}}, {"path": "", "class": "Identity", "options": {}},
-    {"path": "vjp", "class": "Identity", "options": {}}, {"path": "layer1.eval", "class": "Identity", "options": {}},
-    {"path": "layer1.a b", "class": "Identity", "options": {}}, {"path": "not.at.all", "class": None, "options": {}},
-    {"path": "conv1", "class": None, "options": {}}, {"path": 3, "class": None, "options": {}},
-    {"path": "conv1.weight", "class": "Identity", "options": {}}, {"path": "conv1", "class": "Conv2d", "options": {}},
-    {"path": "bn2", "class": "Identity", "options": {}}, {"path": "conv1", "class": "Conv2d", "options": {
-        "stride": True, "padding": 1, "dilation": 1, "groups": 1}},
+    {"path": "fc", "class": "Trainer", "options": {}},
+    {"path": "fc", "class": "Module", "options": {}},
+    {"path": "fc", "class": "__class__", "options": {}},
+    {"path": "", "class": "Identity", "options": {}},
+    {"path": "vjp", "class": "Identity", "options": {}},
+    {"path": "layer1.eval", "class": "Identity", "options": {}},
+    {"path": "layer1.a b", "class": "Identity", "options": {}},
+    {"path": "not.at.all", "class": None, "options": {}},
+    {"path": "conv1", "class": None, "options": {}},
+    {"path": 3, "class": None, "options": {}},
+    {"path": "conv1.weight", "class": "Identity", "options": {}},
+    {"path": "conv1", "class": "Conv2d", "options": {}},
+    {"path": "bn2", "class": "Identity", "options": {}},
+    {"path": "conv1", "class": "Conv2d", "options": {"stride": True, "padding": 1, "dilation": 1, "groups": 1}},
     {"path": "conv1", "class": "Conv2d", "options": {"stride": 1, "padding": -1, "dilation": 1, "groups": 1}},
     {"path": "conv1", "class": "Conv2d", "options": {"stride": 1, "padding": 10**9, "dilation": 1, "groups": 1}},
     {"path": "conv1", "class": "Conv2d", "options": {"stride": [1] * 3, "padding": 1, "dilation": 1, "groups": 1}},
-    {"path": "conv1", "class": "Linear", "options": {}}, {"path": "conv1", "class": "Conv2d", "options": []},
-    {"path": "relu", "class": "Linear", "options": {}}, {"path": "relu", "class": "ReLU", "options": {"x": 1}},
-    {"path": "relu", "class": "MaxPool2d", "options": {"stride": 2}}, ["relu"], None, 5,
-    {"path": "bn1", "class": "BatchNorm2d", "options": {"eps": 1e400, "momentum": 0.1, "unbiased": True,
-                                                        "frozen": False}},
+    {"path": "conv1", "class": "Linear", "options": {}},
+    {"path": "conv1", "class": "Conv2d", "options": []},
+    {"path": "relu", "class": "Linear", "options": {}},
+    {"path": "relu", "class": "ReLU", "options": {"x": 1}},
+    {"path": "relu", "class": "MaxPool2d", "options": {"stride": 2}},
+    ["relu"],
+    None,
+    5,
+    {
+        "path": "bn1",
+        "class": "BatchNorm2d",
+        "options": {"eps": 1e400, "momentum": 0.1, "unbiased": True, "frozen": False},
+    },
     {"path": "layer1.0" + ".0" * 20, "class": "Identity", "options": {}},
-    {"path": "fc", "class": ["Identity"], "options": {}}, {"path": "fc", "class": "Identity"},
+    {"path": "fc", "class": ["Identity"], "options": {}},
+    {"path": "fc", "class": "Identity"},
 ]
 
 
 @pytest.mark.parametrize("entry", HOSTILE, ids=lambda entry: str(entry)[:60])
 def test_a_list_that_no_network_has_is_one_clear_line(entry, tmp_path):
-    fields = {"version": 2, "spec": json.loads(small().spec.to_json()), "preprocessing": None, "classes": None,
-              "changes": [entry], "frozen": []}
+    fields = {
+        "version": 2,
+        "spec": json.loads(small().spec.to_json()),
+        "preprocessing": None,
+        "classes": None,
+        "changes": [entry],
+        "frozen": [],
+    }
     path = save_weights(small().state_dict(), tmp_path / "net.npz", metadata={"npresnet": json.dumps(fields)})
     for read in (load_model, lambda path: create_model("resnet20", weights=path)):
         with pytest.raises(WeightsError) as caught:
@@ -229,12 +260,27 @@ def test_a_list_that_no_network_has_is_one_clear_line(entry, tmp_path):
     assert "\n" not in message and len(message) < len(str(path)) + 300 and "damaged" not in message
 
 
-@pytest.mark.parametrize("extra", [{"changes": {}}, {"frozen": [1]}, {"frozen": None}, {"changes": None},
-                                   {"version": 3}, {"frozen": ["conv9.weight"]}, {"changes": [
-                                       {"path": "fc", "class": "Identity", "options": {}}] * 2}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"changes": {}},
+        {"frozen": [1]},
+        {"frozen": None},
+        {"changes": None},
+        {"version": 3},
+        {"frozen": ["conv9.weight"]},
+        {"changes": [{"path": "fc", "class": "Identity", "options": {}}] * 2},
+    ],
+)
 def test_metadata_of_another_shape_are_refused(extra, tmp_path):
-    fields = {"version": 2, "spec": json.loads(small().spec.to_json()), "preprocessing": None, "classes": None,
-              "changes": [], "frozen": []} | extra
+    fields = {
+        "version": 2,
+        "spec": json.loads(small().spec.to_json()),
+        "preprocessing": None,
+        "classes": None,
+        "changes": [],
+        "frozen": [],
+    } | extra
     path = save_weights(small().state_dict(), tmp_path / "net.npz", metadata={"npresnet": json.dumps(fields)})
     with pytest.raises(WeightsError) as caught:
         load_model(path)
@@ -243,8 +289,14 @@ def test_metadata_of_another_shape_are_refused(extra, tmp_path):
 
 def test_sizes_are_those_of_the_arrays_and_never_allocated_beyond_them(tmp_path):
     spec = json.loads(small().spec.to_json()) | {"num_classes": 10**12}
-    fields = {"version": 2, "spec": spec, "preprocessing": None, "classes": None, "changes": [
-        {"path": "maxpool", "class": "Identity", "options": {}}], "frozen": []}
+    fields = {
+        "version": 2,
+        "spec": spec,
+        "preprocessing": None,
+        "classes": None,
+        "changes": [{"path": "maxpool", "class": "Identity", "options": {}}],
+        "frozen": [],
+    }
     path = save_weights(small().state_dict(), tmp_path / "net.npz", metadata={"npresnet": json.dumps(fields)})
     with pytest.raises(WeightsError, match="there is no part 'maxpool'"):
         load_model(path)
@@ -265,6 +317,7 @@ def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
     from npresnet.training import Recipe, Trainer
     from npresnet.training.checkpoint import build_model, read_checkpoint, restore, save_checkpoint
     from npresnet.zoo import with_new_head
+
     model = small()
     EDITS["a dilation"](model, np.random.default_rng(0))
     model.conv1.weight.trainable = False
@@ -282,12 +335,13 @@ def test_a_run_is_resumed_with_its_changed_layers(tmp_path):
 
 def test_an_export_with_changed_layers_is_refused(tmp_path):
     from npresnet.weights import export_weights
+
     model = create_model("resnet18", num_classes=3)
     model.maxpool = nn.Identity()
     with pytest.raises(WeightsError, match="maxpool") as caught:
         export_weights(model, tmp_path / "net.pth", "torchvision")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
     model = npresnet.freeze_batch_norm(create_model("resnet18", num_classes=3))
-    model.bn1.momentum = 0.5                                     # what no score depends on is carried along
+    model.bn1.momentum = 0.5  # what no score depends on is carried along
     same_scores = load_model(export_weights(model, tmp_path / "net.pth", "huggingface"))
     np.testing.assert_array_equal(same_scores(X), model(X))

@@ -6,7 +6,7 @@ import pytest
 from npresnet.models import DIALECTS, build, details
 from npresnet.nn import initialize
 
-SIZES = {                                                     # (dialect, model): all, trainable, running statistics
+SIZES = {  # (dialect, model): all, trainable, running statistics
     ("caffe", "resnet50"): (25610216, 25557096, 53120),
     ("keras", "resnet50"): (25636712, 25583592, 53120),
     ("keras", "resnet101"): (44707176, 44601832, 105344),
@@ -33,8 +33,11 @@ def test_sizes(dialect, name):
 
 
 def test_options_build_timm_variants():
-    options = {"resnet50d": (25576264, {"stem": "deep", "avg_down": True}), "seresnet50": (28088024, {"squeeze": True}),
-               "resnet50s": (25680808, {"stem": "deep", "stem_width": 64})}
+    options = {
+        "resnet50d": (25576264, {"stem": "deep", "avg_down": True}),
+        "seresnet50": (28088024, {"squeeze": True}),
+        "resnet50s": (25680808, {"stem": "deep", "stem_width": 64}),
+    }
     for size, changes in options.values():
         model = build("resnet50", dialect="timm", **changes)
         assert sum(parameter.value.size for parameter in model.parameters()) == size
@@ -53,17 +56,20 @@ def test_a_softmax_head_keeps_its_scores():
     assert pullback(np.ones_like(scores)).shape == x.shape and model.conv1.weight.grad is not None
 
 
-@pytest.mark.parametrize("name, dialect, options, message", [
-    ("resnet20", "keras", {}, "no resnet20 in the dialect 'keras', only resnet50"),
-    ("resnet18", "pytorch-tutorial", {}, "only resnet34, resnet50"),
-    ("resnet18", "klingon", {}, "unknown dialect 'klingon'; known: torchvision"),
-    ("resnet20", "torchvision", {"stem": "deep"}, "resnet20 has no place for stem"),
-    ("preresnet50", "torchvision", {"squeeze": True}, "no place for squeeze"),
-    ("plain18", "torchvision", {"shortcut": "C"}, "no place for shortcut"),
-    ("resnet50", "torchvision", {"stem": "bare"}, "cannot begin with the stem 'bare'"),
-    ("resnet50", "torchvision", {"pool": "sane"}, "pool='sane': use one of 'padded'"),
-    ("resnet50", "torchvision", {"colour": 1}, "unknown option"),
-])
+@pytest.mark.parametrize(
+    "name, dialect, options, message",
+    [
+        ("resnet20", "keras", {}, "no resnet20 in the dialect 'keras', only resnet50"),
+        ("resnet18", "pytorch-tutorial", {}, "only resnet34, resnet50"),
+        ("resnet18", "klingon", {}, "unknown dialect 'klingon'; known: torchvision"),
+        ("resnet20", "torchvision", {"stem": "deep"}, "resnet20 has no place for stem"),
+        ("preresnet50", "torchvision", {"squeeze": True}, "no place for squeeze"),
+        ("plain18", "torchvision", {"shortcut": "C"}, "no place for shortcut"),
+        ("resnet50", "torchvision", {"stem": "bare"}, "cannot begin with the stem 'bare'"),
+        ("resnet50", "torchvision", {"pool": "sane"}, "pool='sane': use one of 'padded'"),
+        ("resnet50", "torchvision", {"colour": 1}, "unknown option"),
+    ],
+)
 def test_refusals_name_the_cure(name, dialect, options, message):
     with pytest.raises(ValueError, match=message):
         build(name, dialect=dialect, **options)

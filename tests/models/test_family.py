@@ -10,18 +10,51 @@ from npresnet.nn import BatchNorm2d, Conv2d, Identity, Residual, Sequential, Sub
 from ..support import oracles
 
 PARAMETERS = {  # as torchvision counts them; the CIFAR nets with option A
-    "resnet18": 11689512, "resnet34": 21797672, "resnet50": 25557032, "resnet101": 44549160, "resnet152": 60192808,
-    "resnext50_32x4d": 25028904, "resnext101_32x8d": 88791336, "resnext101_64x4d": 83455272,
-    "wide_resnet50_2": 68883240, "wide_resnet101_2": 126886696,
-    "resnet20": 269722, "resnet32": 464154, "resnet44": 658586, "resnet56": 853018, "resnet110": 1727962,
-    "resnet1202": 19421274, "plain20": 269722, "plain32": 464154, "plain44": 658586, "plain56": 853018,
-    "plain110": 1727962, "preresnet110": 1730522, "preresnet164": 1703258, "preresnet1001": 10327706,
+    "resnet18": 11689512,
+    "resnet34": 21797672,
+    "resnet50": 25557032,
+    "resnet101": 44549160,
+    "resnet152": 60192808,
+    "resnext50_32x4d": 25028904,
+    "resnext101_32x8d": 88791336,
+    "resnext101_64x4d": 83455272,
+    "wide_resnet50_2": 68883240,
+    "wide_resnet101_2": 126886696,
+    "resnet20": 269722,
+    "resnet32": 464154,
+    "resnet44": 658586,
+    "resnet56": 853018,
+    "resnet110": 1727962,
+    "resnet1202": 19421274,
+    "plain20": 269722,
+    "plain32": 464154,
+    "plain44": 658586,
+    "plain56": 853018,
+    "plain110": 1727962,
+    "preresnet110": 1730522,
+    "preresnet164": 1703258,
+    "preresnet1001": 10327706,
 }
-KEYS = {"resnet18": 122, "resnet34": 218, "resnet50": 320, "resnet101": 626, "resnet152": 932,
-        "resnext50_32x4d": 320, "resnext101_32x8d": 626, "resnext101_64x4d": 626,
-        "wide_resnet50_2": 320, "wide_resnet101_2": 626}
-STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
-          200: (3, 24, 36, 3)}
+KEYS = {
+    "resnet18": 122,
+    "resnet34": 218,
+    "resnet50": 320,
+    "resnet101": 626,
+    "resnet152": 932,
+    "resnext50_32x4d": 320,
+    "resnext101_32x8d": 626,
+    "resnext101_64x4d": 626,
+    "wide_resnet50_2": 320,
+    "wide_resnet101_2": 626,
+}
+STAGES = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
 
 
 def count(model):
@@ -31,16 +64,19 @@ def count(model):
 def preactivation_count(depth):
     """What an ImageNet pre-activation net holds, added up from [R2] by hand: convolutions, batch norms, classifier."""
     expansion = 1 if depth < 50 else 4
-    total, channels = 3 * 64 * 49 + 2 * 64, 64                              # the stem, with its batch norm
+    total, channels = 3 * 64 * 49 + 2 * 64, 64  # the stem, with its batch norm
     for stage, blocks in enumerate(STAGES[depth]):
         width = 64 * 2**stage
         for block in range(blocks):
             first = stage == block == 0
-            total += 0 if first else 2 * channels                           # the stem has normalized already
-            total += 2 * width + (9 * channels * width + 9 * width**2 if expansion == 1 else
-                                  channels * width + 9 * width**2 + 4 * width**2 + 2 * width)
+            total += 0 if first else 2 * channels  # the stem has normalized already
+            total += 2 * width + (
+                9 * channels * width + 9 * width**2
+                if expansion == 1
+                else channels * width + 9 * width**2 + 4 * width**2 + 2 * width
+            )
             if channels != width * expansion or (block == 0 and stage > 0):
-                total += channels * width * expansion                       # the projection, without a batch norm
+                total += channels * width * expansion  # the projection, without a batch norm
             channels = width * expansion
     return total + 2 * channels + 1000 * channels + 1000
 
@@ -85,8 +121,10 @@ def test_plain_nets_are_resnets_less_their_shortcuts():
         assert list(build(f"plain{depth}").state_dict()) == list(build(f"resnet{depth}").state_dict())
 
 
-@pytest.mark.parametrize("option, extra", [("A", 0), ("A-appended", 0), ("B", 2752), ("C", 2752 + 3 * (256 + 32) +
-                                           2 * (1024 + 64) + 2 * (4096 + 128))])
+@pytest.mark.parametrize(
+    "option, extra",
+    [("A", 0), ("A-appended", 0), ("B", 2752), ("C", 2752 + 3 * (256 + 32) + 2 * (1024 + 64) + 2 * (4096 + 128))],
+)
 def test_shortcut_options_of_resnet20(option, extra):
     """B projects where shapes change, 16·32 + 2·32 + 32·64 + 2·64; C also in the seven other blocks."""
     model = build("resnet20", shortcut=option)
@@ -102,8 +140,8 @@ def test_option_a_strides_and_puts_zeros_around_or_behind(option, before, after)
     x = np.random.default_rng(0).standard_normal((2, 16, 5, 4))
     y = block.downsample(x)
     assert y.shape == (2, 32, 3, 2)
-    np.testing.assert_array_equal(y[:, before:before + 16], x[:, :, ::2, ::2])
-    assert not y[:, :before].any() and not y[:, before + 16:].any() and before + 16 + after == 32
+    np.testing.assert_array_equal(y[:, before : before + 16], x[:, :, ::2, ::2])
+    assert not y[:, :before].any() and not y[:, before + 16 :].any() and before + 16 + after == 32
 
 
 def test_only_the_first_block_of_a_later_stage_downsamples():
@@ -121,8 +159,9 @@ def test_only_the_first_block_of_a_later_stage_downsamples():
 @pytest.mark.parametrize("name", ["resnet50", "preresnet50"])
 def test_where_the_stride_sits(name, option, strided):
     block = build(name, stride_on=option).layer3.children()["0"]
-    assert {key: getattr(block, key).stride for key in ("conv1", "conv2", "conv3")} == \
-        {key: 2 if key == strided else 1 for key in ("conv1", "conv2", "conv3")}
+    assert {key: getattr(block, key).stride for key in ("conv1", "conv2", "conv3")} == {
+        key: 2 if key == strided else 1 for key in ("conv1", "conv2", "conv3")
+    }
     assert build(name, dialect="paper").layer3.children()["0"].conv1.stride == 2
 
 
@@ -153,11 +192,25 @@ def test_a_basic_block_is_relu_of_branch_plus_shortcut():
     assert isinstance(residual, Residual) and isinstance(residual.branch, Sequential) and last is block.relu
 
 
-@pytest.mark.parametrize("name, size", [
-    ("resnet18", (1, 1)), ("resnet18", (2, 33)), ("resnet18", (32, 32)), ("resnet18", (65, 47)), ("resnet50", (32, 32)),
-    ("plain18", (33, 33)), ("preresnet18", (1, 1)), ("preresnet18", (37, 32)), ("resnext50_32x4d", (16, 16)),
-    ("resnet20", (1, 1)), ("resnet20", (4, 4)), ("resnet20", (33, 30)), ("plain20", (5, 7)), ("preresnet110", (4, 4)),
-])
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        ("resnet18", (1, 1)),
+        ("resnet18", (2, 33)),
+        ("resnet18", (32, 32)),
+        ("resnet18", (65, 47)),
+        ("resnet50", (32, 32)),
+        ("plain18", (33, 33)),
+        ("preresnet18", (1, 1)),
+        ("preresnet18", (37, 32)),
+        ("resnext50_32x4d", (16, 16)),
+        ("resnet20", (1, 1)),
+        ("resnet20", (4, 4)),
+        ("resnet20", (33, 30)),
+        ("plain20", (5, 7)),
+        ("preresnet110", (4, 4)),
+    ],
+)
 def test_any_size_down_to_a_single_pixel(name, size):
     model = create_model(name, num_classes=3)
     x = np.random.default_rng(0).standard_normal((2, 3, *size), np.float32)
@@ -216,19 +269,29 @@ def test_a_spec_rebuilds_its_model():
     assert copy.bn1.eps == 1e-3
 
 
-@pytest.mark.parametrize("name, options, message", [
-    ("resnet19", {}, r"unknown model 'resnet19'; did you mean resnet1\d+ or .*list_models\(\)"),
-    ("vgg", {}, r"unknown model 'vgg'; .*list_models\(\) names them all"),
-    (None, {}, "unknown model None"),
-    ("resnet18", {"dialect": "tenserflow"}, "unknown dialect 'tenserflow'; known: torchvision"),
-    ("resnet18", {"num_classes": 0}, "num_classes is a whole number of at least 1, not 0"),
-    ("resnet18", {"in_channels": -1}, "in_channels is a whole number of at least 1, not -1"),
-    ("resnet18", {"shortcut": "D"}, "shortcut='D': use one of 'A', 'A-appended', 'B'"),
-    *[("resnet18", {"shortcut": kind, "stem": "deep", "stem_width": 64}, f"shortcut='{kind}' adds zero channels and "
-       "cannot go from 128 to 64, .*use shortcut='B', or a smaller stem_width") for kind in ("A", "A-appended")],
-    ("resnet18", {"stride_on": "5x5"}, "stride_on='5x5': use one of '3x3', '1x1'"),
-    ("resnet18", {"widht": 3, "depht": 2}, r"unknown option\(s\) depht, widht; known: stride_on"),
-])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("resnet19", {}, r"unknown model 'resnet19'; did you mean resnet1\d+ or .*list_models\(\)"),
+        ("vgg", {}, r"unknown model 'vgg'; .*list_models\(\) names them all"),
+        (None, {}, "unknown model None"),
+        ("resnet18", {"dialect": "tenserflow"}, "unknown dialect 'tenserflow'; known: torchvision"),
+        ("resnet18", {"num_classes": 0}, "num_classes is a whole number of at least 1, not 0"),
+        ("resnet18", {"in_channels": -1}, "in_channels is a whole number of at least 1, not -1"),
+        ("resnet18", {"shortcut": "D"}, "shortcut='D': use one of 'A', 'A-appended', 'B'"),
+        *[
+            (
+                "resnet18",
+                {"shortcut": kind, "stem": "deep", "stem_width": 64},
+                f"shortcut='{kind}' adds zero channels and "
+                "cannot go from 128 to 64, .*use shortcut='B', or a smaller stem_width",
+            )
+            for kind in ("A", "A-appended")
+        ],
+        ("resnet18", {"stride_on": "5x5"}, "stride_on='5x5': use one of '3x3', '1x1'"),
+        ("resnet18", {"widht": 3, "depht": 2}, r"unknown option\(s\) depht, widht; known: stride_on"),
+    ],
+)
 def test_bad_names_and_options_say_what_is_possible(name, options, message):
     with pytest.raises(ValueError, match=message):
         build(name, **options)

@@ -50,8 +50,11 @@ class LibraryResNet(nn.Module):
                 stride = 2 if s > 0 and b == 0 else 1
                 out = width if basic else 4 * width
                 projection = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=bias), nn.BatchNorm2d(out))
-                shape = ((width, width), (3, 3), (stride, 1)) if basic else (
-                    (width, width, out), (1, 3, 1), (stride, 1, 1) if caffe else (1, stride, 1))
+                shape = (
+                    ((width, width), (3, 3), (stride, 1))
+                    if basic
+                    else ((width, width, out), (1, 3, 1), (stride, 1, 1) if caffe else (1, stride, 1))
+                )
                 name = "downsample" if caffe else "identity_downsample"
                 blocks.append(Block(channels, *shape, projection if b == 0 else None, bias, name))
                 channels = out
@@ -74,13 +77,18 @@ def compare(theirs, ours, file, shape):
     assert_close(wide(x.astype(np.float64)), exact.numpy(), 1e-9)
 
 
-@pytest.mark.parametrize("name, shape", [
-    ("resnet50", (3, 64, 64)), ("resnet50", (3, 71, 58)),
-    pytest.param("resnet101", (3, 33, 40), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("resnet50", (3, 64, 64)),
+        ("resnet50", (3, 71, 58)),
+        pytest.param("resnet101", (3, 33, 40), marks=pytest.mark.slow),
+    ],
+)
 def test_caffe(tmp_path, name, shape):
     theirs = randomise_torch(LibraryResNet("caffe", BOTTLENECKS[name]))
     torch.save(theirs.state_dict(), tmp_path / "net.pth")
-    if name == "resnet50":                                         # only its first convolution has a bias: that shows
+    if name == "resnet50":  # only its first convolution has a bias: that shows
         ours = load_model(tmp_path / "net.pth")
         assert ours.spec.dialect == "caffe" and ours.spec.options == {} and ours.preprocessing == "caffe"
         assert "conv1.bias" in ours.state_dict()
@@ -89,11 +97,15 @@ def test_caffe(tmp_path, name, shape):
     compare(theirs, ours, tmp_path / "net.pth", shape)
 
 
-@pytest.mark.parametrize("flavour, name, depths, channels", [
-    ("tutorial", "resnet50", (3, 4, 6, 3), 3),
-    pytest.param("tutorial", "resnet101", (3, 4, 23, 3), 1, marks=pytest.mark.slow),
-    ("tutorial-34", "resnet34", (3, 4, 6, 3), 3), ("tutorial-34", "resnet34", (3, 4, 6, 3), 4),
-])
+@pytest.mark.parametrize(
+    "flavour, name, depths, channels",
+    [
+        ("tutorial", "resnet50", (3, 4, 6, 3), 3),
+        pytest.param("tutorial", "resnet101", (3, 4, 23, 3), 1, marks=pytest.mark.slow),
+        ("tutorial-34", "resnet34", (3, 4, 6, 3), 3),
+        ("tutorial-34", "resnet34", (3, 4, 6, 3), 4),
+    ],
+)
 def test_pytorch_tutorial(tmp_path, flavour, name, depths, channels):
     theirs = randomise_torch(LibraryResNet(flavour, depths, classes=7, channels=channels))
     assert "layer1.0.identity_downsample.0.weight" in theirs.state_dict()

@@ -26,8 +26,9 @@ def test_same_pads_the_odd_pixel_behind():
     assert ops.same_padding((224, 224), 7, 2) == ((2, 3), (2, 3)) and ops.same_padding((5, 5), 3, 1) == ((1, 1), (1, 1))
 
 
-@pytest.mark.parametrize("kernel, stride, size", [
-    (3, 2, (8, 9)), (7, 2, (10, 7)), (3, 1, (4, 5)), (2, 2, (5, 6)), (1, 2, (7, 4))])
+@pytest.mark.parametrize(
+    "kernel, stride, size", [(3, 2, (8, 9)), (7, 2, (10, 7)), (3, 1, (4, 5)), (2, 2, (5, 6)), (1, 2, (7, 4))]
+)
 def test_same_convolution_and_pooling_are_those_of_padded_images(kernel, stride, size):
     """TensorFlow's rule by hand: pad, then convolve 'valid'; value and pullback."""
     torch = pytest.importorskip("torch")
@@ -61,21 +62,29 @@ def walk(size):
     """
     steps = [("conv1", 7, 2, 3), ("maxpool", 3, 2, 1)]
     for stage in range(1, 5):
-        steps += [(f"layer{stage}.0.conv1", 1, 1, 0), (f"layer{stage}.0.conv2", 3, 1 if stage == 1 else 2, 1),
-                  (f"layer{stage}.0.conv3", 1, 1, 0)]
+        steps += [
+            (f"layer{stage}.0.conv1", 1, 1, 0),
+            (f"layer{stage}.0.conv2", 3, 1 if stage == 1 else 2, 1),
+            (f"layer{stage}.0.conv3", 1, 1, 0),
+        ]
     for name, k, s, p in steps:
         size = (size + 2 * p - k) // s + 1
         yield name, size
 
 
-@pytest.mark.parametrize("size, sizes", [
-    (224, [112, 56, 56, 56, 56, 56, 28, 28, 28, 14, 14, 14, 7, 7]),
-    (223, [112, 56, 56, 56, 56, 56, 28, 28, 28, 14, 14, 14, 7, 7]),
-    (225, [113, 57, 57, 57, 57, 57, 29, 29, 29, 15, 15, 15, 8, 8]),
-])
+@pytest.mark.parametrize(
+    "size, sizes",
+    [
+        (224, [112, 56, 56, 56, 56, 56, 28, 28, 28, 14, 14, 14, 7, 7]),
+        (223, [112, 56, 56, 56, 56, 56, 28, 28, 28, 14, 14, 14, 7, 7]),
+        (225, [113, 57, 57, 57, 57, 57, 29, 29, 29, 15, 15, 15, 8, 8]),
+    ],
+)
 def test_the_walk_through_sizes_step_by_step(size, sizes):
-    rows = {row.name: row.output_shape for row in
-            summary(build("resnet50", dialect="pytorch-tutorial"), (32, 3, size, size)).rows}
+    rows = {
+        row.name: row.output_shape
+        for row in summary(build("resnet50", dialect="pytorch-tutorial"), (32, 3, size, size)).rows
+    }
     steps = list(walk(size))
     assert [side for _, side in steps] == sizes
     for name, side in steps:

@@ -13,21 +13,46 @@ X = full(2, 8, 6, 6)
 conv, norm = partial(nn.Conv2d, 8, 8, 3), partial(nn.BatchNorm2d, 8)
 
 TABLE = [
-    *((f, name, NOT_SIZES) for f, name in (
-        (nn.Subsample, "stride"), (partial(nn.Conv2d, 8, 8), "kernel"), (conv, "stride"), (conv, "dilation"),
-        (partial(nn.MaxPool2d, 2), "stride"), (partial(nn.AvgPool2d, stride=2), "kernel"))),
+    *(
+        (f, name, NOT_SIZES)
+        for f, name in (
+            (nn.Subsample, "stride"),
+            (partial(nn.Conv2d, 8, 8), "kernel"),
+            (conv, "stride"),
+            (conv, "dilation"),
+            (partial(nn.MaxPool2d, 2), "stride"),
+            (partial(nn.AvgPool2d, stride=2), "kernel"),
+        )
+    ),
     (nn.ZeroPad2d, "padding", NOT_PADDINGS),
-    *((f, "padding", [p for p in NOT_PADDINGS if not isinstance(p, str) or p != "same"]) for f in (
-        conv, partial(nn.MaxPool2d, 2, 2))),
-    (conv, "groups", NOT_GROUPS), *((partial(nn.Conv2d, c, f, 3), "groups", (2,)) for c, f in ((8, 9), (9, 8))),
-    *((f, name, NOT_COUNTS) for f, name in (
-        (partial(nn.ZeroPadChannels, before=0), "after"), (partial(nn.Conv2d, filters=8, kernel=3), "channels"),
-        (partial(nn.Conv2d, 8, kernel=3), "filters"), (nn.BatchNorm2d, "channels"),
-        (partial(nn.Linear, 3), "outputs"), (partial(nn.Linear, outputs=3), "inputs"))),
-    (norm, "eps", (*NOT_NUMBERS, -1e-5)), (norm, "momentum", [v for v in NOT_NUMBERS if v is not None]),
-    *((f, name, NOT_FLAGS) for f, name in (
-        (conv, "bias"), (norm, "unbiased"), (partial(nn.Linear, 3, 4), "bias"),
-        (partial(nn.AvgPool2d, 2, 2), "ceil_mode"))),
+    *(
+        (f, "padding", [p for p in NOT_PADDINGS if not isinstance(p, str) or p != "same"])
+        for f in (conv, partial(nn.MaxPool2d, 2, 2))
+    ),
+    (conv, "groups", NOT_GROUPS),
+    *((partial(nn.Conv2d, c, f, 3), "groups", (2,)) for c, f in ((8, 9), (9, 8))),
+    *(
+        (f, name, NOT_COUNTS)
+        for f, name in (
+            (partial(nn.ZeroPadChannels, before=0), "after"),
+            (partial(nn.Conv2d, filters=8, kernel=3), "channels"),
+            (partial(nn.Conv2d, 8, kernel=3), "filters"),
+            (nn.BatchNorm2d, "channels"),
+            (partial(nn.Linear, 3), "outputs"),
+            (partial(nn.Linear, outputs=3), "inputs"),
+        )
+    ),
+    (norm, "eps", (*NOT_NUMBERS, -1e-5)),
+    (norm, "momentum", [v for v in NOT_NUMBERS if v is not None]),
+    *(
+        (f, name, NOT_FLAGS)
+        for f, name in (
+            (conv, "bias"),
+            (norm, "unbiased"),
+            (partial(nn.Linear, 3, 4), "bias"),
+            (partial(nn.AvgPool2d, 2, 2), "ceil_mode"),
+        )
+    ),
 ]
 
 
@@ -37,9 +62,21 @@ def test_each_wrong_argument_is_named():
     assert sum(len(values) for *_, values in TABLE) > 150
 
 
-LAYERS = [nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, padding="same"), nn.BatchNorm2d(8), nn.BatchNorm2d(8).train(),
-          nn.Linear(8, 3), nn.ReLU(), nn.Softmax(), nn.GlobalAvgPool2d(), nn.MaxPool2d(3, 2),
-          nn.MaxPool2d(3, 2, "same"), nn.AvgPool2d(3, 2, "same"), nn.ZeroPad2d(padding=1), nn.Subsample(stride=2)]
+LAYERS = [
+    nn.Conv2d(8, 8, 3),
+    nn.Conv2d(8, 8, 3, padding="same"),
+    nn.BatchNorm2d(8),
+    nn.BatchNorm2d(8).train(),
+    nn.Linear(8, 3),
+    nn.ReLU(),
+    nn.Softmax(),
+    nn.GlobalAvgPool2d(),
+    nn.MaxPool2d(3, 2),
+    nn.MaxPool2d(3, 2, "same"),
+    nn.AvgPool2d(3, 2, "same"),
+    nn.ZeroPad2d(padding=1),
+    nn.Subsample(stride=2),
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=str)

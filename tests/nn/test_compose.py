@@ -7,18 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from npresnet.nn import (
-    BatchNorm2d,
-    Chain,
-    Conv2d,
-    Identity,
-    Linear,
-    Module,
-    ReLU,
-    Residual,
-    Sequential,
-    Softmax,
-)
+from npresnet.nn import BatchNorm2d, Chain, Conv2d, Identity, Linear, Module, ReLU, Residual, Sequential, Softmax
 
 from ..support import laws
 from ..support.modules import TABLE, fill, made
@@ -58,8 +47,14 @@ def test_a_chain_runs_forwards_and_its_pullback_backwards():
     log.clear()
     y, pullback = chain.vjp(1.0)
     assert y == 30 and pullback(7.0) == 210
-    assert log == [("vjp", 2, True), ("vjp", 3, True), ("vjp", 5, True),
-                   ("pullback", 5), ("pullback", 3), ("pullback", 2)]
+    assert log == [
+        ("vjp", 2, True),
+        ("vjp", 3, True),
+        ("vjp", 5, True),
+        ("pullback", 5),
+        ("pullback", 3),
+        ("pullback", 2),
+    ]
 
 
 def test_a_chain_runs_its_children_in_the_order_of_assignment():
@@ -83,11 +78,14 @@ def test_what_comes_before_the_first_trainable_part_records_nothing():
 ONE = np.float64(1)
 
 
-@pytest.mark.parametrize("branch, shortcut, wanted", [
-    (False, False, [("call", 2), ("call", 3)]),
-    (True, False, [("vjp", 2, False), ("call", 3)]),
-    (False, True, [("call", 2), ("vjp", 3, False)]),
-])
+@pytest.mark.parametrize(
+    "branch, shortcut, wanted",
+    [
+        (False, False, [("call", 2), ("call", 3)]),
+        (True, False, [("vjp", 2, False), ("call", 3)]),
+        (False, True, [("call", 2), ("vjp", 3, False)]),
+    ],
+)
 def test_the_paths_of_a_residual_record_only_what_is_wanted(branch, shortcut, wanted):
     log = []
     residual = Residual(Probe(2, log, branch), Probe(3, log, shortcut))
@@ -127,12 +125,22 @@ def test_identity():
 def saved(pullback, x, module):
     """Weak references to what a pullback saved, less the input and the module's own arrays."""
     own = [x, *module.state_dict().values()]
-    return [weakref.ref(a) for _, a in laws.held_arrays(pullback)
-            if not any(np.shares_memory(a, other) for other in own)]
+    return [
+        weakref.ref(a) for _, a in laws.held_arrays(pullback) if not any(np.shares_memory(a, other) for other in own)
+    ]
 
 
-@pytest.mark.parametrize("name", ["sequential in training", "residual", "residual of a projection", "nested",
-                                  "batch norm in training", "a part twice"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sequential in training",
+        "residual",
+        "residual of a projection",
+        "nested",
+        "batch norm in training",
+        "a part twice",
+    ],
+)
 def test_running_a_pullback_frees_all_it_saved(name):
     module, x = made(name)
     y, pullback = module.vjp(x)
@@ -161,6 +169,7 @@ def test_each_part_is_freed_as_soon_as_it_has_been_used():
                 gc.collect()
                 alive.append([r() is not None for r in references])
                 return dy
+
             return x, pullback
 
     references, alive = [], []
@@ -209,7 +218,7 @@ def test_a_frozen_trunk_records_nothing():
     _, pullback = model.vjp(X, input_grad=False)
     features = trunk(X)
     held = [a for _, a in laws.held_arrays(pullback)]
-    assert {a.size for a in held} == {head.weight.value.size, features.size}    # the head's x and w, nothing else
+    assert {a.size for a in held} == {head.weight.value.size, features.size}  # the head's x and w, nothing else
     assert pullback(np.ones((2, 2, 2, 2))) is None
     assert [parameter.grad is None for parameter in model.parameters()] == [True, True, True, False]
 
@@ -268,7 +277,14 @@ def test_logits_are_what_a_softmax_at_the_end_is_given(end):
     assert chain.logits_vjp(ROWS, input_grad=False)[1](z) is None
 
 
-@pytest.mark.parametrize("chain", [Sequential(), Sequential(Identity()), Sequential(Softmax(), ReLU()),
-                                   Sequential(Residual(Sequential(Softmax()), Identity()))])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        Sequential(),
+        Sequential(Identity()),
+        Sequential(Softmax(), ReLU()),
+        Sequential(Residual(Sequential(Softmax()), Identity())),
+    ],
+)
 def test_without_a_softmax_at_the_end_logits_are_the_value(chain):
     np.testing.assert_array_equal(chain.logits(ROWS), chain(ROWS))

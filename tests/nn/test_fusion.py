@@ -48,15 +48,32 @@ def branch(*end):
 
 def network():
     """Every kind of neighbours that are joined, an identity and a projection for shortcuts, and some that are not."""
-    return fill(Sequential(
-        ReLU(), Conv2d(4, 4, 3, padding=1), BatchNorm2d(4), ReLU(),
-        Residual(branch(BatchNorm2d(4)), Identity()), ReLU(),
-        Residual(branch(BatchNorm2d(4)), Sequential(Conv2d(4, 4, 1), BatchNorm2d(4))), ReLU(),
-        Residual(branch(), Identity()), ReLU(), BatchNorm2d(4), Conv2d(4, 4, 1),
-        BatchNorm2d(4), ReLU(), Conv2d(4, 4, 3, padding="same", bias=True))).train().astype(np.float64)
+    return (
+        fill(
+            Sequential(
+                ReLU(),
+                Conv2d(4, 4, 3, padding=1),
+                BatchNorm2d(4),
+                ReLU(),
+                Residual(branch(BatchNorm2d(4)), Identity()),
+                ReLU(),
+                Residual(branch(BatchNorm2d(4)), Sequential(Conv2d(4, 4, 1), BatchNorm2d(4))),
+                ReLU(),
+                Residual(branch(), Identity()),
+                ReLU(),
+                BatchNorm2d(4),
+                Conv2d(4, 4, 1),
+                BatchNorm2d(4),
+                ReLU(),
+                Conv2d(4, 4, 3, padding="same", bias=True),
+            )
+        )
+        .train()
+        .astype(np.float64)
+    )
 
 
-INNER = "batch_norm_relu_conv2d"                                            # of each branch
+INNER = "batch_norm_relu_conv2d"  # of each branch
 RUNS = ["batch_norm_relu", INNER, "batch_norm_add_relu", INNER, "batch_norm_add_relu", INNER, INNER]
 
 
@@ -103,7 +120,7 @@ def test_joined_layers_are_the_plain_ones(request, input_grad):
 
 def joined(kind, *layers):
     """The one part that these layers become."""
-    part, = fused(layers)
+    (part,) = fused(layers)
     assert kinds([part]) == [kind.__name__]
     return part
 
@@ -127,8 +144,16 @@ def test_a_trunk_that_asks_for_no_gradient_gets_none(faster):
 
 def test_which_neighbours_belong_together():
     assert kinds(fused(network().layers())) == [
-        "ReLU", "Conv2d", "NormReLU", "ResidualReLU", "ResidualReLU", "ResidualReLU", "BatchNorm2d", "Conv2d",
-        "NormReLUConv"]
+        "ReLU",
+        "Conv2d",
+        "NormReLU",
+        "ResidualReLU",
+        "ResidualReLU",
+        "ResidualReLU",
+        "BatchNorm2d",
+        "Conv2d",
+        "NormReLUConv",
+    ]
     layers = (ReLU(), BatchNorm2d(4), ReLU(), ReLU(), OtherNorm(4), ReLU(), OtherSum(Identity(), Identity()), ReLU())
     parts = fused(layers)
     assert kinds(parts) == ["ReLU", "NormReLU", "ReLU", "OtherNorm", "ReLU", "OtherSum", "ReLU"]
@@ -139,7 +164,7 @@ def test_it_is_decided_once_for_a_sequence_of_types(faster):
     fusion.groups.cache_clear()
     for _ in range(3):
         a_step(network())
-    assert fusion.groups.cache_info().misses == 3                  # the network's, the branches', the shortcut's
+    assert fusion.groups.cache_info().misses == 3  # the network's, the branches', the shortcut's
 
 
 def test_a_convolution_joins_where_its_op_has_a_kernel(faster, monkeypatch):
@@ -154,8 +179,11 @@ def test_a_convolution_joins_where_its_op_has_a_kernel(faster, monkeypatch):
 
 def test_a_pullback_of_joined_layers_runs_once(faster):
     norm = BatchNorm2d(4).train()
-    for part in (NormReLU(norm, ReLU()), NormReLUConv(norm, ReLU(), Conv2d(4, 4, 1)),
-                 ResidualReLU(Residual(branch(BatchNorm2d(4)).train(), Identity()), ReLU())):
+    for part in (
+        NormReLU(norm, ReLU()),
+        NormReLUConv(norm, ReLU(), Conv2d(4, 4, 1)),
+        ResidualReLU(Residual(branch(BatchNorm2d(4)).train(), Identity()), ReLU()),
+    ):
         _, pullback = part.vjp(X.astype(np.float32))
         pullback(DY.astype(np.float32))
         with pytest.raises(RuntimeError, match="once"):

@@ -7,8 +7,14 @@ from npresnet.nn import BatchNorm2d, Conv2d, Linear, Module, ReLU, Sequential, i
 
 
 def net():
-    return Sequential(Conv2d(64, 128, (3, 5), groups=2), BatchNorm2d(128), ReLU(), Conv2d(128, 8, 1, bias=True),
-                      Linear(400, 300), Linear(400, 50, bias=False))
+    return Sequential(
+        Conv2d(64, 128, (3, 5), groups=2),
+        BatchNorm2d(128),
+        ReLU(),
+        Conv2d(128, 8, 1, bias=True),
+        Linear(400, 300),
+        Linear(400, 50, bias=False),
+    )
 
 
 def test_convolutions_are_normal_with_variance_two_over_fan_out():
@@ -23,7 +29,7 @@ def test_convolutions_are_normal_with_variance_two_over_fan_out():
 def test_the_classifier_is_uniform_within_one_over_the_root_of_its_inputs():
     state = initialize(net()).state_dict()
     for key in ("4.weight", "4.bias", "5.weight"):
-        z = state[key].astype(np.float64) * 20                          # √400
+        z = state[key].astype(np.float64) * 20  # √400
         assert state[key].dtype == np.float32
         assert abs(z).max() <= 1 and z.max() > 0.98 and z.min() < -0.98
         assert abs(z.mean()) < 0.1 and abs(z.std() - 3**-0.5) < 0.03
@@ -49,8 +55,9 @@ def test_known_draws():
     rng = np.random.default_rng(0)
     np.testing.assert_allclose(model.state_dict()["0.weight"].ravel(), rng.standard_normal(2, np.float32), rtol=1e-6)
     wanted = np.concatenate([rng.uniform(-0.5, 0.5, 4), rng.uniform(-0.5, 0.5, 1)])
-    np.testing.assert_allclose(np.concatenate([model.state_dict()["1.weight"].ravel(), model.state_dict()["1.bias"]]),
-                               wanted, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.concatenate([model.state_dict()["1.weight"].ravel(), model.state_dict()["1.bias"]]), wanted, rtol=1e-6
+    )
 
 
 def test_initialize_returns_the_model():

@@ -107,7 +107,7 @@ def test_gradients_add_up_over_calls(name):
         if parameter.grad is not None:
             np.testing.assert_allclose(other.grad, 2 * parameter.grad, rtol=1e-12)
     for grad, copy in firsts[0]:
-        np.testing.assert_array_equal(grad, copy)           # the old sum was not written to
+        np.testing.assert_array_equal(grad, copy)  # the old sum was not written to
 
 
 @every_module

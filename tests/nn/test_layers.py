@@ -27,20 +27,27 @@ X = RNG.standard_normal((3, 4, 6, 5))
 Z = RNG.standard_normal((3, 5))
 
 
-@pytest.mark.parametrize("make, op", [
-    (lambda: ReLU(), lambda x: ops.relu(x)),
-    (lambda: GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
-    (lambda: Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
-    (lambda: ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
-    (lambda: ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
-    (lambda: MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
-    (lambda: MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
-     lambda x: ops.max_pool2d(x, 3, stride=2, padding=1, dilation=2, ceil_mode=True)),
-    (lambda: MaxPool2d(3, 2, "same"), lambda x: ops.max_pool2d(x, 3, stride=2, padding=((0, 1), (1, 1)))),
-    (lambda: AvgPool2d(2, (1, 2), 1, count_include_pad=False),
-     lambda x: ops.avg_pool2d(x, 2, stride=(1, 2), padding=1, count_include_pad=False)),
-    (lambda: AvgPool2d((2, 3), 2, "same"), lambda x: ops.avg_pool2d(x, (2, 3), stride=2, padding=((0, 0), (1, 1)))),
-])
+@pytest.mark.parametrize(
+    "make, op",
+    [
+        (lambda: ReLU(), lambda x: ops.relu(x)),
+        (lambda: GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
+        (lambda: Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
+        (lambda: ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
+        (lambda: ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
+        (lambda: MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
+        (
+            lambda: MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
+            lambda x: ops.max_pool2d(x, 3, stride=2, padding=1, dilation=2, ceil_mode=True),
+        ),
+        (lambda: MaxPool2d(3, 2, "same"), lambda x: ops.max_pool2d(x, 3, stride=2, padding=((0, 1), (1, 1)))),
+        (
+            lambda: AvgPool2d(2, (1, 2), 1, count_include_pad=False),
+            lambda x: ops.avg_pool2d(x, 2, stride=(1, 2), padding=1, count_include_pad=False),
+        ),
+        (lambda: AvgPool2d((2, 3), 2, "same"), lambda x: ops.avg_pool2d(x, (2, 3), stride=2, padding=((0, 0), (1, 1)))),
+    ],
+)
 def test_a_function_is_its_op(make, op):
     layer = make()
     y, pullback = layer.vjp(X)
@@ -56,13 +63,18 @@ def test_softmax_is_its_op():
     np.testing.assert_array_equal(pullback(Z), ops.softmax(Z)[1](Z))
 
 
-@pytest.mark.parametrize("make, static", [
-    (lambda: Conv2d(4, 6, 3), {}),
-    (lambda: Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, True),
-     {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "groups": 2}),
-    (lambda: Conv2d(4, 6, 3, stride=2, padding="same", bias=True), {"stride": 2, "padding": ((0, 1), (1, 1))}),
-    (lambda: Conv2d(4, 6, 2, stride=1, padding="same", dilation=3), {"padding": ((1, 2), (1, 2)), "dilation": 3}),
-])
+@pytest.mark.parametrize(
+    "make, static",
+    [
+        (lambda: Conv2d(4, 6, 3), {}),
+        (
+            lambda: Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 3), 2, True),
+            {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "groups": 2},
+        ),
+        (lambda: Conv2d(4, 6, 3, stride=2, padding="same", bias=True), {"stride": 2, "padding": ((0, 1), (1, 1))}),
+        (lambda: Conv2d(4, 6, 2, stride=1, padding="same", dilation=3), {"padding": ((1, 2), (1, 2)), "dilation": 3}),
+    ],
+)
 def test_a_convolution_is_its_op(make, static):
     layer = fill(make()).astype(np.float64)
     bias = layer.bias and layer.bias.value
@@ -111,7 +123,7 @@ def test_running_statistics_move_as_in_pytorch(unbiased):
         var = 0.7 * var + 0.3 * x.var(axis=(0, 2, 3)) * (m / (m - 1) if unbiased else 1)
         np.testing.assert_allclose(norm.running_mean.value, mean, rtol=1e-14)
         np.testing.assert_allclose(norm.running_var.value, var, rtol=1e-14)
-        np.testing.assert_array_equal(old, kept)                        # the old arrays are nobody's to write to
+        np.testing.assert_array_equal(old, kept)  # the old arrays are nobody's to write to
         count = norm.num_batches_tracked.value
         assert count == step and count.dtype == np.int64 and isinstance(count, np.ndarray)
 
@@ -160,7 +172,7 @@ def test_one_value_per_channel_raises_and_leaves_the_statistics():
 def test_two_values_per_channel_suffice():
     norm = BatchNorm2d(1, momentum=1.0).astype(np.float64).train()
     norm(np.array([1.0, 3.0]).reshape(2, 1, 1, 1))
-    assert norm.running_mean.value == 2 and norm.running_var.value == 2         # unbiased: ((-1)² + 1²) / 1
+    assert norm.running_mean.value == 2 and norm.running_var.value == 2  # unbiased: ((-1)² + 1²) / 1
 
 
 def test_a_frozen_batch_norm_survives_train():
@@ -207,8 +219,11 @@ def test_a_frozen_parameter_costs_nothing(name, monkeypatch):
 
     monkeypatch.setattr(ops, op_name, spy)
     for trainable, input_grad, skipped in [
-            ((True, True), True, set()), ((False, True), True, {"w"}),
-            ((True, False), False, {"b", "x"}), ((False, False), False, {"w", "b", "x"})]:
+        ((True, True), True, set()),
+        ((False, True), True, {"w"}),
+        ((True, False), False, {"b", "x"}),
+        ((False, False), False, {"w", "b", "x"}),
+    ]:
         module.weight.trainable, module.bias.trainable = trainable
         y, pullback = module.vjp(x, input_grad)
         pullback(y)
@@ -259,8 +274,10 @@ def test_what_a_pullback_keeps():
     assert [layer.bytes_kept(x, y) for layer in layers] == [0, 0, 0, 0, 0, 4 * x.size, y.size, 0]
 
 
-@pytest.mark.parametrize("layer, x, message", [(Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"),
-                                               (Linear(5, 7), Z[:, :4], "it reads 5 features")])
+@pytest.mark.parametrize(
+    "layer, x, message",
+    [(Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"), (Linear(5, 7), Z[:, :4], "it reads 5 features")],
+)
 def test_a_shape_that_cannot_pass_raises(layer, x, message):
     with pytest.raises(ValueError, match=message):
         layer.output_shape(x)

@@ -26,8 +26,16 @@ def model():
     return fill(Sequential(Conv2d(2, 3, 1), BatchNorm2d(3), Sequential(ReLU(), Conv2d(3, 1, 1, bias=True))))
 
 
-KEYS = ["0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked",
-        "2.1.weight", "2.1.bias"]
+KEYS = [
+    "0.weight",
+    "1.weight",
+    "1.bias",
+    "1.running_mean",
+    "1.running_var",
+    "1.num_batches_tracked",
+    "2.1.weight",
+    "2.1.bias",
+]
 
 
 def test_parameters_come_before_buffers_before_children():
@@ -83,7 +91,7 @@ def test_trainable_means_that_something_inside_wants_a_gradient():
     leaf = Leaf()
     for parameter in leaf.inner.parameters():
         parameter.trainable = False
-    assert leaf.trainable                                   # its own scale
+    assert leaf.trainable  # its own scale
     leaf.scale.trainable = False
     assert not leaf.trainable
 
@@ -223,7 +231,7 @@ def test_a_module_tells_its_dtype_and_namespace():
     assert ReLU().dtype == np.float32 and model().namespace is ReLU().namespace is np
     m = model()
     m.children()["0"].weight.value = np.zeros((3, 2, 1, 1), np.float16)
-    assert m.dtype == np.float16                                          # the first parameter's
+    assert m.dtype == np.float16  # the first parameter's
 
 
 def test_a_part_that_runs_twice_stays_one_part():
@@ -242,7 +250,7 @@ def test_astype_casts_floats_and_counts_stay_integers():
     assert m.children()["0"].weight.value.dtype == np.float32
     same = m.astype(np.float32)
     same.children()["0"].weight.value[:] = 0
-    assert m.children()["0"].weight.value.any()             # a copy even where nothing is cast
+    assert m.children()["0"].weight.value.any()  # a copy even where nothing is cast
 
 
 def test_boxes_hold_nothing_else():
@@ -254,7 +262,7 @@ def test_boxes_hold_nothing_else():
 def test_a_notebook_shows_the_model_open_and_its_parts_closed():
     html = model()._repr_html_()
     assert html.count("<details open>") == 1 and html.startswith("<details open>")
-    assert html.count("<details>") == 1                     # the inner chain; layers without parts do not open
+    assert html.count("<details>") == 1  # the inner chain; layers without parts do not open
     assert html.count("<div style='margin-left: 1.1em'>") == 4
 
 
@@ -322,11 +330,18 @@ def test_what_is_passed_over_may_hold_anything():
     assert net.load_state_dict(state, strict=False).unexpected == ["note"]
 
 
-@pytest.mark.parametrize("who, function", [
-    ("a chain", Sequential), ("a chain", lambda thing: Sequential(ReLU(), thing)),
-    ("a residual block", lambda thing: Residual(thing, "not looked at")),
-    ("a residual block", lambda thing: Residual(ReLU(), thing)),
-    ("initialize", initialize), ("zero_last_gamma", zero_last_gamma), ("freeze_batch_norm", freeze_batch_norm)])
+@pytest.mark.parametrize(
+    "who, function",
+    [
+        ("a chain", Sequential),
+        ("a chain", lambda thing: Sequential(ReLU(), thing)),
+        ("a residual block", lambda thing: Residual(thing, "not looked at")),
+        ("a residual block", lambda thing: Residual(ReLU(), thing)),
+        ("initialize", initialize),
+        ("zero_last_gamma", zero_last_gamma),
+        ("freeze_batch_norm", freeze_batch_norm),
+    ],
+)
 def test_what_is_no_model_raises(who, function):
     for thing, name in ((ReLU, "the class ReLU"), (np.ones(3), "ndarray"), (None, "NoneType")):
         with pytest.raises(TypeError, match=f"^{who} takes a model, not {name}$"):

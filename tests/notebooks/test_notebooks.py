@@ -51,8 +51,9 @@ def test_it_runs_and_its_solutions_are_right(path, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = with_solutions(read(path))
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3",
-                            resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     checks = [cell for cell in notebook.cells if "check" in tags(cell)]
     assert checks and all([error.ename for error in errors(cell)] == ["NotYet"] for cell in checks)
     failed = [cell.source for cell in notebook.cells if errors(cell) and "check" not in tags(cell)]

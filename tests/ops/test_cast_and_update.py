@@ -48,8 +48,11 @@ def test_a_cast_to_the_own_dtype_copies_nothing():
 def test_batch_norm_between_casts_keeps_its_statistics_in_float32(training):
     x = X.astype(np.float16)
     stored = () if training else (MEAN, MEAN**2)
-    op, plain = ((ops.batch_norm_train_cast, ops.batch_norm_train) if training else
-                 (ops.batch_norm_eval_cast, ops.batch_norm_eval))
+    op, plain = (
+        (ops.batch_norm_train_cast, ops.batch_norm_train)
+        if training
+        else (ops.batch_norm_eval_cast, ops.batch_norm_eval)
+    )
     y, pullback, *extras = op(*locked(x, GAMMA, BETA, *stored), eps=1e-5)
     y_due, pullback_due, *extras_due = plain(x.astype(np.float32), GAMMA, BETA, *stored, eps=1e-5)
     np.testing.assert_array_equal(y, y_due.astype(np.float16))
@@ -83,5 +86,6 @@ def test_moving_statistics_are_torchs():
     new_mean, new_var = ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.1, correction=1.25)
     np.testing.assert_allclose(new_mean, 0.9 * mean + 0.1 * batch_mean, rtol=1e-6)
     np.testing.assert_allclose(new_var, 0.9 * var + 0.125 * batch_var, rtol=1e-6)
-    np.testing.assert_allclose(ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.5)[1],
-                               (var + batch_var) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.5)[1], (var + batch_var) / 2, rtol=1e-6
+    )

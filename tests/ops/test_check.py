@@ -33,26 +33,66 @@ loss = partial(ops.softmax_cross_entropy, Z)
 step = partial(ops.momentum_step, C, C, C, 0.1)
 
 TABLE = [
-    *((f, name, NOT_SIZES) for f, name in (
-        (conv, "stride"), (conv, "dilation"), (partial(pool, 2), "stride"), (partial(pool, stride=2), "kernel"),
-        (partial(pool, 2, stride=2), "dilation"), (partial(mean, 2), "stride"), (partial(mean, stride=1), "kernel"),
-        (partial(ops.subsample, X), "stride"),
-        (partial(ops.same_padding, (6, 6), 3), "stride"), (partial(ops.Window.of, 3), "dilation"))),
-    *((f, "padding", NOT_PADDINGS) for f in (
-        conv, partial(pool, 2, stride=2), partial(mean, 2, stride=2), partial(ops.zero_pad2d, X),
-        partial(winograd_conv2d, X, W), partial(ops.batch_norm_relu_conv2d, X, C, C, W, eps=0))),
-    (conv, "groups", (*NOT_GROUPS, 3)), (partial(ops.zero_pad_channels, X, after=0), "before", NOT_COUNTS),
+    *(
+        (f, name, NOT_SIZES)
+        for f, name in (
+            (conv, "stride"),
+            (conv, "dilation"),
+            (partial(pool, 2), "stride"),
+            (partial(pool, stride=2), "kernel"),
+            (partial(pool, 2, stride=2), "dilation"),
+            (partial(mean, 2), "stride"),
+            (partial(mean, stride=1), "kernel"),
+            (partial(ops.subsample, X), "stride"),
+            (partial(ops.same_padding, (6, 6), 3), "stride"),
+            (partial(ops.Window.of, 3), "dilation"),
+        )
+    ),
+    *(
+        (f, "padding", NOT_PADDINGS)
+        for f in (
+            conv,
+            partial(pool, 2, stride=2),
+            partial(mean, 2, stride=2),
+            partial(ops.zero_pad2d, X),
+            partial(winograd_conv2d, X, W),
+            partial(ops.batch_norm_relu_conv2d, X, C, C, W, eps=0),
+        )
+    ),
+    (conv, "groups", (*NOT_GROUPS, 3)),
+    (partial(ops.zero_pad_channels, X, after=0), "before", NOT_COUNTS),
     (partial(ops.zero_pad_channels, X, before=0), "after", NOT_COUNTS),
     *((f, "eps", (*NOT_NUMBERS, -1e-5)) for f in (norm, norm_eval, partial(ops.batch_norm_relu, X, C, C))),
-    (partial(ops.moving_statistics, C, C, C, C), "momentum", NOT_NUMBERS), (step, "momentum", NOT_NUMBERS),
+    (partial(ops.moving_statistics, C, C, C, C), "momentum", NOT_NUMBERS),
+    (step, "momentum", NOT_NUMBERS),
     (partial(step, momentum=0.9), "decay", NOT_NUMBERS),
     (partial(ops.momentum_step, C, C, C, momentum=0), "lr", NOT_NUMBERS),
     (partial(loss, LABELS), "label_smoothing", (*NOT_NUMBERS, -0.1, 1.5, np.float32(2))),
-    (loss, "labels", ([0, 1], (0, 1), 1, None, "01", np.array([0, 3]), np.array([-1, 0]), np.array([0.0, 1.0]),
-                      np.array([True, False]), np.array([0]), np.array([[0, 1]]))),
-    *((f, name, NOT_FLAGS) for f, name in (
-        (partial(pool, 2, stride=2), "ceil_mode"), (partial(mean, 2, stride=2), "count_include_pad"),
-        (partial(step, momentum=0.9), "nesterov"))),
+    (
+        loss,
+        "labels",
+        (
+            [0, 1],
+            (0, 1),
+            1,
+            None,
+            "01",
+            np.array([0, 3]),
+            np.array([-1, 0]),
+            np.array([0.0, 1.0]),
+            np.array([True, False]),
+            np.array([0]),
+            np.array([[0, 1]]),
+        ),
+    ),
+    *(
+        (f, name, NOT_FLAGS)
+        for f, name in (
+            (partial(pool, 2, stride=2), "ceil_mode"),
+            (partial(mean, 2, stride=2), "count_include_pad"),
+            (partial(step, momentum=0.9), "nesterov"),
+        )
+    ),
     (partial(ops.cast, X), "dtype", (None, int, "float13", np.complex64)),
     (partial(winograd_conv2d, X, W), "tile", (3, 0, None, "4", [4])),
 ]
@@ -86,8 +126,12 @@ def test_what_is_no_array_or_of_other_dimensions_raises(name, backend):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_names_that_a_pullback_cannot_skip_raise(backend):
     with use(backend):
-        pullbacks = [ops.conv2d(X, W)[1], norm(eps=0.1)[1], ops.linear(full(2, 4), full(3, 4))[1],
-                     ops.batch_norm_add_relu(X, C, C, X, eps=0.1)[1]]
+        pullbacks = [
+            ops.conv2d(X, W)[1],
+            norm(eps=0.1)[1],
+            ops.linear(full(2, 4), full(3, 4))[1],
+            ops.batch_norm_add_relu(X, C, C, X, eps=0.1)[1],
+        ]
     dys = full(2, 16, 4, 4), X, full(2, 3), X
     for pullback, dy in zip(pullbacks, dys):
         with pytest.raises(ValueError, match=r"skip must name arguments among x, .*, not X, weight"):
@@ -153,9 +197,13 @@ def test_steps_of_what_are_no_floats_raise(size, backend):
 def test_a_number_of_numpy_does_not_widen_the_result(backend):
     wide, w = np.float64(0.1), full(8192)
     with use(backend):
-        found = [norm(eps=wide)[0], norm_eval(eps=wide)[0], loss(LABELS, label_smoothing=wide)[0],
-                 *ops.momentum_step(w, w, w, wide, momentum=wide, decay=wide),
-                 *ops.moving_statistics(C, C, C, C, momentum=wide, correction=wide)]
+        found = [
+            norm(eps=wide)[0],
+            norm_eval(eps=wide)[0],
+            loss(LABELS, label_smoothing=wide)[0],
+            *ops.momentum_step(w, w, w, wide, momentum=wide, decay=wide),
+            *ops.moving_statistics(C, C, C, C, momentum=wide, correction=wide),
+        ]
     assert {a.dtype for a in found} == {X.dtype}
 
 
@@ -165,10 +213,16 @@ def test_sizes_are_integers_of_any_kind():
         np.testing.assert_array_equal(ops.conv2d(X, W, stride=[kind(2)] * 2, padding=kind(1), groups=kind(1))[0], due)
 
 
-@pytest.mark.parametrize("name, call", [
-    ("zero_pad2d", lambda x: ops.zero_pad2d(x, 1)), ("zero_pad_channels", lambda x: ops.zero_pad_channels(x, 1, 1)),
-    ("subsample", lambda x: ops.subsample(x, 2)), ("global_avg_pool2d", ops.global_avg_pool2d),
-    ("winograd_conv2d", lambda x: winograd_conv2d(x, W))])
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("zero_pad2d", lambda x: ops.zero_pad2d(x, 1)),
+        ("zero_pad_channels", lambda x: ops.zero_pad_channels(x, 1, 1)),
+        ("subsample", lambda x: ops.subsample(x, 2)),
+        ("global_avg_pool2d", ops.global_avg_pool2d),
+        ("winograd_conv2d", lambda x: winograd_conv2d(x, W)),
+    ],
+)
 def test_what_are_no_images_is_said_by_shape(name, call):
     for shape in ((8, 6, 6), (2, 8, 6, 6, 1), ()):
         with pytest.raises(ValueError, match=rf"^{name} takes images \(N, C, H, W\), not {re.escape(str(shape))}$"):

@@ -12,8 +12,12 @@ from npresnet.ops.winograd import winograd_conv2d
 from ..support import loops
 
 conv_module = import_module("npresnet.ops.conv")
-WINDOWS = [((5, 4), Window.of(3, padding=1)), ((6, 7), Window.of((2, 3), stride=(2, 1), padding=((0, 1), (2, 0)))),
-           ((8, 9), Window.of(3, stride=2, dilation=(2, 1))), ((4, 4), Window.of(1))]
+WINDOWS = [
+    ((5, 4), Window.of(3, padding=1)),
+    ((6, 7), Window.of((2, 3), stride=(2, 1), padding=((0, 1), (2, 0)))),
+    ((8, 9), Window.of(3, stride=2, dilation=(2, 1))),
+    ((4, 4), Window.of(1)),
+]
 
 
 @pytest.mark.parametrize("size, window", WINDOWS)
@@ -52,12 +56,13 @@ def test_the_columns_of_a_large_batch_are_never_all_in_memory(monkeypatch):
     pullback(y)
     backward = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert forward < y.nbytes + 4 * per_image           # 2 images of columns, and what gathers them; all: 32
+    assert forward < y.nbytes + 4 * per_image  # 2 images of columns, and what gathers them; all: 32
     assert backward < 2 * y.nbytes + x.nbytes + 7 * per_image
 
 
-@pytest.mark.parametrize("workspace, lengths", [(1, [1, 1, 1, 1, 1]), (100, [1, 1, 1, 1, 1]), (250, [2, 2, 1]),
-                                                (300, [3, 2]), (10**6, [5])])
+@pytest.mark.parametrize(
+    "workspace, lengths", [(1, [1, 1, 1, 1, 1]), (100, [1, 1, 1, 1, 1]), (250, [2, 2, 1]), (300, [3, 2]), (10**6, [5])]
+)
 def test_slices_fill_the_workspace(monkeypatch, workspace, lengths):
     monkeypatch.setattr(conv_module, "WORKSPACE", workspace)
     slices = conv_module._slices(5, 100)
@@ -74,32 +79,38 @@ def test_what_the_workspace_counts(monkeypatch):
     asked = []
     monkeypatch.setattr(conv_module, "_slices", lambda n, size: asked.append((n, size)) or [slice(0, n)])
     conv2d(np.ones((2, 6, 5, 6), np.float32), np.ones((8, 3, 3, 2), np.float32), groups=2)
-    assert asked == [(2, 6 * 3 * 2 * 3 * 5 * 4)]        # C·kh·kw rows, oh·ow columns, 4 bytes
+    assert asked == [(2, 6 * 3 * 2 * 3 * 5 * 4)]  # C·kh·kw rows, oh·ow columns, 4 bytes
 
 
-@pytest.mark.parametrize("x, w, b, groups, message", [
-    ((3, 5, 5), (4, 3, 3, 3), None, 1, r"takes x \(N, C, H, W\)"),
-    ((2, 3, 5, 5), (4, 27), None, 1, r"takes x \(N, C, H, W\)"),
-    ((2, 3, 5, 5), (4, 2, 3, 3), None, 1, "expect 2 channels .* x has 3 channels"),
-    ((2, 6, 5, 5), (4, 3, 3, 3), None, 1, "expect 3 channels"),
-    ((2, 6, 5, 5), (4, 2, 3, 3), None, 0, "groups must be at least 1, not 0"),
-    ((2, 0, 5, 5), (4, 0, 3, 3), None, 0, "groups must be at least 1, not 0"),
-    ((2, 6, 5, 5), (4, 2, 3, 3), None, 3, "divide by the groups"),
-    ((2, 3, 5, 5), (4, 3, 3, 3), (3,), 1, "one bias per filter is needed: 4"),
-    ((2, 3, 5, 5), (4, 3, 3, 3), (4, 1), 1, "one bias per filter"),
-    ((2, 3, 2, 5), (4, 3, 3, 3), None, 1, "2x5 pixels is smaller than the window"),
-])
+@pytest.mark.parametrize(
+    "x, w, b, groups, message",
+    [
+        ((3, 5, 5), (4, 3, 3, 3), None, 1, r"takes x \(N, C, H, W\)"),
+        ((2, 3, 5, 5), (4, 27), None, 1, r"takes x \(N, C, H, W\)"),
+        ((2, 3, 5, 5), (4, 2, 3, 3), None, 1, "expect 2 channels .* x has 3 channels"),
+        ((2, 6, 5, 5), (4, 3, 3, 3), None, 1, "expect 3 channels"),
+        ((2, 6, 5, 5), (4, 2, 3, 3), None, 0, "groups must be at least 1, not 0"),
+        ((2, 0, 5, 5), (4, 0, 3, 3), None, 0, "groups must be at least 1, not 0"),
+        ((2, 6, 5, 5), (4, 2, 3, 3), None, 3, "divide by the groups"),
+        ((2, 3, 5, 5), (4, 3, 3, 3), (3,), 1, "one bias per filter is needed: 4"),
+        ((2, 3, 5, 5), (4, 3, 3, 3), (4, 1), 1, "one bias per filter"),
+        ((2, 3, 2, 5), (4, 3, 3, 3), None, 1, "2x5 pixels is smaller than the window"),
+    ],
+)
 def test_shapes_that_do_not_fit_raise(x, w, b, groups, message):
     with pytest.raises(ValueError, match=message):
         conv2d(np.ones(x), np.ones(w), None if b is None else np.ones(b), groups=groups)
 
 
-@pytest.mark.parametrize("x, w, tile, message", [
-    ((1, 3, 6, 6), (4, 3, 5, 5), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 3, 5, 5\); use conv2d"),
-    ((1, 3, 6, 6), (4, 2, 3, 3), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 2, 3, 3\); use conv2d"),
-    ((1, 3, 6, 6), (4, 3, 3, 3), 3, "no transforms for tiles of 3; use one of 2, 4"),
-    ((1, 3, 1, 6), (4, 3, 3, 3), 4, "1x6 pixels is smaller than the window"),
-])
+@pytest.mark.parametrize(
+    "x, w, tile, message",
+    [
+        ((1, 3, 6, 6), (4, 3, 5, 5), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 3, 5, 5\); use conv2d"),
+        ((1, 3, 6, 6), (4, 2, 3, 3), 4, r"filters \(F, 3, 3, 3\) for this x, not \(4, 2, 3, 3\); use conv2d"),
+        ((1, 3, 6, 6), (4, 3, 3, 3), 3, "no transforms for tiles of 3; use one of 2, 4"),
+        ((1, 3, 1, 6), (4, 3, 3, 3), 4, "1x6 pixels is smaller than the window"),
+    ],
+)
 def test_what_winograd_does_not_take(x, w, tile, message):
     with pytest.raises(ValueError, match=message):
         winograd_conv2d(np.ones(x), np.ones(w), padding=0, tile=tile)

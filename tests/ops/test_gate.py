@@ -57,7 +57,7 @@ def test_squeeze_and_excitation_is_a_product_rule():
 
 def test_squeeze_and_excitation_equals_timm():
     torch = oracles.torch()
-    oracles.torchvision_models()                        # which timm imports
+    oracles.torchvision_models()  # which timm imports
     timm = pytest.importorskip("timm.layers")
     theirs = timm.SqueezeExcite(64).double()
     ours = SqueezeExcite(64).astype(np.float64)

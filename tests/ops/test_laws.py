@@ -59,8 +59,20 @@ def test_another_dy_raises(case, backend):
 
 
 # Batch norm in training couples all of a channel, and Winograd's transforms all of a tile.
-LOCAL = {"avg_pool2d", "batch_norm_eval", "conv2d", "global_avg_pool2d", "linear", "max_pool2d", "relu",
-         "scale_channels", "sigmoid", "subsample", "zero_pad2d", "zero_pad_channels"}
+LOCAL = {
+    "avg_pool2d",
+    "batch_norm_eval",
+    "conv2d",
+    "global_avg_pool2d",
+    "linear",
+    "max_pool2d",
+    "relu",
+    "scale_channels",
+    "sigmoid",
+    "subsample",
+    "zero_pad2d",
+    "zero_pad_channels",
+}
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -21,8 +21,14 @@ def convolutions(draw):
     groups, image, kernel = draw(small), draw(size), draw(st.tuples(small, small))
     static = {"stride": draw(pairs), "padding": draw(padding), "dilation": draw(pairs), "groups": groups}
     channels, filters = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-    case = conv("any", (draw(st.integers(0, 3)), channels, *image), (filters, channels // groups, *kernel),
-                bias=draw(st.booleans()), workspace=draw(st.sampled_from([None, 1, 1000])), **static)
+    case = conv(
+        "any",
+        (draw(st.integers(0, 3)), channels, *image),
+        (filters, channels // groups, *kernel),
+        bias=draw(st.booleans()),
+        workspace=draw(st.sampled_from([None, 1, 1000])),
+        **static,
+    )
     return case if _fits(image, kernel, static) else conv("any", (1, 2, 3, 4), (2, 2, 1, 1))
 
 

@@ -15,7 +15,7 @@ def test_the_output_has_mean_beta_and_deviation_gamma():
     np.testing.assert_allclose(y.mean(axis=(0, 2, 3)), beta, atol=1e-14)
     np.testing.assert_allclose(y.std(axis=(0, 2, 3)), abs(gamma))
     np.testing.assert_allclose(mean, x.mean(axis=(0, 2, 3)))
-    np.testing.assert_allclose(var, x.var(axis=(0, 2, 3)))              # of the batch, divided by m
+    np.testing.assert_allclose(var, x.var(axis=(0, 2, 3)))  # of the batch, divided by m
 
 
 def test_the_pullback_is_blind_to_shifts_and_scales():

@@ -35,8 +35,19 @@ def test_a_wrong_value(monkeypatch, case):
         laws.value_is_the_sum(case)
 
 
-@pytest.mark.parametrize("case, position, name", [(RELU, 0, "dx"), (CONV, 1, "dw"), (CONV, 2, "db"), (NORM, 0, "dx"),
-                                                  (NORM, 1, "dgamma"), (POOL, 0, "dx"), (LOSS, 0, "dlogits")], ids=str)
+@pytest.mark.parametrize(
+    "case, position, name",
+    [
+        (RELU, 0, "dx"),
+        (CONV, 1, "dw"),
+        (CONV, 2, "db"),
+        (NORM, 0, "dx"),
+        (NORM, 1, "dgamma"),
+        (POOL, 0, "dx"),
+        (LOSS, 0, "dlogits"),
+    ],
+    ids=str,
+)
 def test_a_wrong_gradient_in_one_number(monkeypatch, case, position, name):
     def nudged(pullback, *args):
         def wrong(dy, **kwargs):
@@ -44,6 +55,7 @@ def test_a_wrong_gradient_in_one_number(monkeypatch, case, position, name):
             grads = [np.array(d) for d in (found if isinstance(found, tuple) else (found,))]
             grads[position].flat[0] += 1e-5
             return tuple(grads)
+
         return wrong
 
     plant(monkeypatch, case, change_pullback=nudged)
@@ -65,6 +77,7 @@ def test_a_pullback_that_writes_to_its_cotangent(monkeypatch):
         def wrong(dy, **kwargs):
             dy *= 1
             return pullback(dy, **kwargs)
+
         return wrong
 
     plant(monkeypatch, RELU, change_pullback=careless)

@@ -20,7 +20,7 @@ def test_relu_at_the_kink_and_at_nan():
     y, pullback = relu(x)
     np.testing.assert_array_equal(y, [0, 0, 0, 2, np.nan, np.inf, 0])
     np.testing.assert_array_equal(pullback(np.full(7, 3.0)), [0, 0, 0, 3, 0, 3, 0])
-    assert not np.isnan(pullback(np.array([np.inf, np.nan, 0, 0, 0, 0, 0]))).any()      # chosen, not multiplied
+    assert not np.isnan(pullback(np.array([np.inf, np.nan, 0, 0, 0, 0, 0]))).any()  # chosen, not multiplied
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -75,24 +75,36 @@ def test_a_class_that_cannot_be_costs_nothing():
     np.testing.assert_array_equal(pullback(), [[*pullback_due()[0], 0]])
 
 
-@pytest.mark.parametrize("logits, labels, error, message", [
-    (np.zeros((2, 3)), np.array([0, 3]), ValueError, "0 … 2; found 0 … 3"),
-    (np.zeros((2, 3)), np.array([-1, 2]), ValueError, "0 … 2; found -1 … 2"),
-    (np.zeros((0, 3)), np.zeros(0, int), ValueError, "no mean over an empty batch"),
-    (np.zeros((2, 3)), np.array([0]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
-    (np.zeros((2, 3)), np.array([[0], [1]]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
-    (np.zeros((2, 3, 1)), np.array([0, 1]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
-    (np.zeros((2, 3)), np.array([0.0, 1.0]), TypeError, "float64 is no integer type"),
-    (np.zeros((2, 3)), np.array([True, False]), TypeError, "bool is no integer type"),
-    (np.zeros((2, 3), int), np.array([0, 1]), TypeError, "logits is int64"),
-])
+@pytest.mark.parametrize(
+    "logits, labels, error, message",
+    [
+        (np.zeros((2, 3)), np.array([0, 3]), ValueError, "0 … 2; found 0 … 3"),
+        (np.zeros((2, 3)), np.array([-1, 2]), ValueError, "0 … 2; found -1 … 2"),
+        (np.zeros((0, 3)), np.zeros(0, int), ValueError, "no mean over an empty batch"),
+        (np.zeros((2, 3)), np.array([0]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+        (np.zeros((2, 3)), np.array([[0], [1]]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+        (np.zeros((2, 3, 1)), np.array([0, 1]), ValueError, r"logits \(N, K\) and labels \(N,\)"),
+        (np.zeros((2, 3)), np.array([0.0, 1.0]), TypeError, "float64 is no integer type"),
+        (np.zeros((2, 3)), np.array([True, False]), TypeError, "bool is no integer type"),
+        (np.zeros((2, 3), int), np.array([0, 1]), TypeError, "logits is int64"),
+    ],
+)
 def test_bad_labels_raise(logits, labels, error, message):
     with pytest.raises(error, match=message):
         softmax_cross_entropy(logits, labels)
 
 
-@pytest.mark.parametrize("x, w, b", [((3, 4), (5, 3), None), ((3, 4, 1), (5, 4), None), ((4,), (5, 4), None),
-                                     ((3, 4), (4,), None), ((3, 4), (5, 4), (4,)), ((3, 4), (5, 4), (5, 1))])
+@pytest.mark.parametrize(
+    "x, w, b",
+    [
+        ((3, 4), (5, 3), None),
+        ((3, 4, 1), (5, 4), None),
+        ((4,), (5, 4), None),
+        ((3, 4), (4,), None),
+        ((3, 4), (5, 4), (4,)),
+        ((3, 4), (5, 4), (5, 1)),
+    ],
+)
 def test_linear_shapes_that_do_not_fit_raise(x, w, b):
     with pytest.raises(ValueError, match=r"linear takes x \(N, D\), w \(M, D\) and b \(M,\)"):
         linear(np.ones(x), np.ones(w), None if b is None else np.ones(b))

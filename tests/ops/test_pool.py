@@ -9,9 +9,12 @@ from npresnet.ops import avg_pool2d, global_avg_pool2d, max_pool2d
 
 from ..support import loops
 
-OPTIONS = [{"kernel": 2, "stride": 2}, {"kernel": 3, "stride": 2, "padding": 1},
-           {"kernel": 3, "stride": 1, "padding": 1},
-           {"kernel": (2, 3), "stride": (1, 2), "dilation": (2, 1), "padding": ((1, 0), (0, 1)), "ceil_mode": True}]
+OPTIONS = [
+    {"kernel": 2, "stride": 2},
+    {"kernel": 3, "stride": 2, "padding": 1},
+    {"kernel": 3, "stride": 1, "padding": 1},
+    {"kernel": (2, 3), "stride": (1, 2), "dilation": (2, 1), "padding": ((1, 0), (0, 1)), "ceil_mode": True},
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -28,7 +31,7 @@ def test_padding_never_wins():
     x = np.full((1, 1, 3, 3), -5.0)
     y, pullback = max_pool2d(x, 3, stride=2, padding=1)
     np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), -5.0))
-    assert pullback(np.ones_like(y)).sum() == 4         # nothing went to the padding
+    assert pullback(np.ones_like(y)).sum() == 4  # nothing went to the padding
 
 
 def test_minus_infinity_is_a_value_like_others():
@@ -64,8 +67,14 @@ def test_the_winner_is_a_byte_where_a_byte_suffices():
         assert held["winner"].dtype == dtype
 
 
-@given(i=st.integers(1, 9), k=st.integers(1, 4), s=st.integers(1, 3), p=st.integers(0, 2), ceil=st.booleans(),
-       counted=st.booleans())
+@given(
+    i=st.integers(1, 9),
+    k=st.integers(1, 4),
+    s=st.integers(1, 3),
+    p=st.integers(0, 2),
+    ceil=st.booleans(),
+    counted=st.booleans(),
+)
 def test_average_pooling_of_ones(i, k, s, p, ceil, counted):
     p = min(p, k // 2)
     if loops.Axis(i, k, s, p, ceil_mode=ceil).outputs == 0:
@@ -79,13 +88,16 @@ def test_average_pooling_of_ones(i, k, s, p, ceil, counted):
 
 
 @pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
-@pytest.mark.parametrize("shape, options, message", [
-    ((3, 4, 4), {"kernel": 2, "stride": 2}, r"pooling takes images \(N, C, H, W\), not \(3, 4, 4\)"),
-    ((1, 3, 4, 4), {"kernel": 2, "stride": 2, "padding": 2}, "padding of more than half the window"),
-    ((1, 3, 4, 4), {"kernel": 3, "stride": 2, "padding": ((0, 0), (0, 2))}, "padding of more than half the window"),
-    ((1, 3, 4, 2), {"kernel": 3, "stride": 1}, "4x2 pixels is smaller than the window"),
-    ((1, 3, 2, 2), {"kernel": 5, "stride": 2, "ceil_mode": True}, "smaller than the window"),
-])
+@pytest.mark.parametrize(
+    "shape, options, message",
+    [
+        ((3, 4, 4), {"kernel": 2, "stride": 2}, r"pooling takes images \(N, C, H, W\), not \(3, 4, 4\)"),
+        ((1, 3, 4, 4), {"kernel": 2, "stride": 2, "padding": 2}, "padding of more than half the window"),
+        ((1, 3, 4, 4), {"kernel": 3, "stride": 2, "padding": ((0, 0), (0, 2))}, "padding of more than half the window"),
+        ((1, 3, 4, 2), {"kernel": 3, "stride": 1}, "4x2 pixels is smaller than the window"),
+        ((1, 3, 2, 2), {"kernel": 5, "stride": 2, "ceil_mode": True}, "smaller than the window"),
+    ],
+)
 def test_windows_that_do_not_fit_raise(pool, shape, options, message):
     with pytest.raises(ValueError, match=message):
         pool(np.ones(shape), **options)

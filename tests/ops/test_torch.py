@@ -53,7 +53,7 @@ def in_torch(F, op, arrays, constants, static):
         "linear": lambda: F.linear(x, *rest),
         "zero_pad2d": lambda: F.pad(x, sides(s["padding"])),
         "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),
-        "subsample": lambda: x[:, :, ::pair(s["stride"])[0], ::pair(s["stride"])[1]],
+        "subsample": lambda: x[:, :, :: pair(s["stride"])[0], :: pair(s["stride"])[1]],
     }[op]()
 
 
@@ -69,8 +69,9 @@ def test_the_op_equals_torch(case):
     arrays, constants = case.draw()
     y, cotangents, _ = laws.run(laws.reference(case), case, arrays, constants)
     tensors = {name: torch.tensor(a, requires_grad=True) for name, a in arrays.items()}
-    theirs = in_torch(torch.nn.functional, case.op, tensors, {k: torch.tensor(c) for k, c in constants.items()},
-                      case.static)
+    theirs = in_torch(
+        torch.nn.functional, case.op, tensors, {k: torch.tensor(c) for k, c in constants.items()}, case.static
+    )
     laws.assert_close(np.asarray(y), theirs.detach().numpy(), 1e-10, "value")
     dy = laws.cotangent(y)
     wanted = torch.autograd.grad(theirs, list(tensors.values()), torch.tensor(dy))

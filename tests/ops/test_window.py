@@ -10,8 +10,15 @@ from npresnet.ops.window import Window, frame, interior, pair, same_padding
 from ..support import loops
 
 small = st.integers(1, 4)
-axis = st.fixed_dictionaries({"i": st.integers(1, 12), "k": small, "s": small, "d": st.integers(1, 3),
-                              "padding": st.tuples(st.integers(0, 3), st.integers(0, 3))})
+axis = st.fixed_dictionaries(
+    {
+        "i": st.integers(1, 12),
+        "k": small,
+        "s": small,
+        "d": st.integers(1, 3),
+        "padding": st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    }
+)
 
 
 def window_of(rows, cols):
@@ -49,8 +56,11 @@ def test_the_taps_meet_the_pixels_that_each_output_sees(rows, cols):
         return
     lengths = [axis.before + axis.i + axis.after for axis in axes]
     seen = [(i, j, list(range(lengths[0]))[r], list(range(lengths[1]))[c]) for i, j, r, c in window.taps(size)]
-    assert seen == [(i, j, *([p * a.s + t * a.d for p in range(a.outputs)] for t, a in zip((i, j), axes)))
-                    for i in range(window.kernel[0]) for j in range(window.kernel[1])]
+    assert seen == [
+        (i, j, *([p * a.s + t * a.d for p in range(a.outputs)] for t, a in zip((i, j), axes)))
+        for i in range(window.kernel[0])
+        for j in range(window.kernel[1])
+    ]
 
 
 def test_ints_pairs_and_sides():
@@ -62,9 +72,17 @@ def test_ints_pairs_and_sides():
         pair((1, 2, 3))
 
 
-@pytest.mark.parametrize("bad", [{"kernel": 0}, {"kernel": (3, 0)}, {"kernel": 1, "stride": 0},
-                                 {"kernel": 1, "dilation": (1, 0)}, {"kernel": 1, "padding": -1},
-                                 {"kernel": 1, "padding": ((0, 0), (0, -1))}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"kernel": 0},
+        {"kernel": (3, 0)},
+        {"kernel": 1, "stride": 0},
+        {"kernel": 1, "dilation": (1, 0)},
+        {"kernel": 1, "padding": -1},
+        {"kernel": 1, "padding": ((0, 0), (0, -1))},
+    ],
+)
 def test_impossible_windows_raise(bad):
     with pytest.raises(ValueError, match=rf"{[*bad][-1]} must be at least [01], not (0|-1)$"):
         Window.of(**bad)
@@ -74,17 +92,17 @@ def test_impossible_windows_raise(bad):
 def test_same_padding_gives_the_size_divided_by_the_stride_rounded_up(i, k, s, d):
     (top, bottom), (left, right) = same_padding((i, i), k, s, d)
     assert (top, bottom) == (left, right)
-    assert bottom - top in (0, 1)                                       # the odd pixel goes to the bottom
+    assert bottom - top in (0, 1)  # the odd pixel goes to the bottom
     wanted, total = -(-i // s), i + top + bottom
     assert loops.Axis(i, k, s, (top, bottom), d).outputs == wanted or d * (k - 1) + 1 < s
-    assert total == i or (wanted - 1) * s + d * (k - 1) + 1 == total    # nothing more than is needed
+    assert total == i or (wanted - 1) * s + d * (k - 1) + 1 == total  # nothing more than is needed
 
 
 def test_same_padding_known_values():
-    assert same_padding((224, 224), 3, 2) == ((0, 1), (0, 1))           # TensorFlow, even image, 3x3 at stride 2
+    assert same_padding((224, 224), 3, 2) == ((0, 1), (0, 1))  # TensorFlow, even image, 3x3 at stride 2
     assert same_padding((7, 8), (3, 2), (1, 2)) == ((1, 1), (0, 0))
     assert same_padding((5, 6), 3, 1, (2, 1)) == ((2, 2), (1, 1))
-    assert same_padding((4, 4), 1, 3) == ((0, 0), (0, 0))               # never negative
+    assert same_padding((4, 4), 1, 3) == ((0, 0), (0, 0))  # never negative
 
 
 def test_frame_and_interior():
@@ -93,9 +111,9 @@ def test_frame_and_interior():
     assert framed.shape == (2, 4, 7) and framed.dtype == x.dtype
     np.testing.assert_array_equal(interior(framed, ((1, 0), (2, 3))), x)
     assert np.shares_memory(interior(framed, ((1, 0), (2, 3))), framed)
-    assert (framed == 7).sum() == framed.size - x.size + 1              # and the one 7 of x
+    assert (framed == 7).sum() == framed.size - x.size + 1  # and the one 7 of x
     assert frame(x, ((0, 0), (0, 0))) is x
     for sides in [((1, 0), (0, 0)), ((0, 1), (0, 0)), ((0, 0), (1, 0)), ((0, 0), (0, 1))]:
         framed = frame(x, sides)
-        assert framed.size > x.size and framed.sum() == x.sum()         # zeros, unless told otherwise
+        assert framed.size > x.size and framed.sum() == x.sum()  # zeros, unless told otherwise
         np.testing.assert_array_equal(interior(framed, sides), x)

@@ -21,15 +21,18 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow)
-                                  for name in TORCHVISION])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in TORCHVISION]
+)
 def test_every_container(name, tmp_path):
     torch = oracles.torch()
     model = calm(spread(build(name), 3, 64))
     x = batch(model, 2, 64)[0].astype(np.float32)
     whole = model.state_dict()
-    due = {flavour: torchvision_logits(torch, name, state, x) for flavour, state in (
-        ("whole", whole), ("halves", containers.with_halves(whole)))}
+    due = {
+        flavour: torchvision_logits(torch, name, state, x)
+        for flavour, state in (("whole", whole), ("halves", containers.with_halves(whole)))
+    }
     for container, write in WRITERS.items():
         path = tmp_path / "weights.pth"
         write(path, whole)
@@ -39,7 +42,7 @@ def test_every_container(name, tmp_path):
                 np.testing.assert_array_equal(array, whole[key], err_msg=f"{container} {key}")
         path.unlink()
         if name != "resnet18" and container not in ("zip", "legacy in float16 and float32"):
-            continue                                             # the arrays are those whose logits are compared
+            continue  # the arrays are those whose logits are compared
         exact = due["halves" if "float16" in container else "whole"]
         scale = abs(exact).max()
         assert abs(loaded.astype(np.float64)(x.astype(np.float64)) - exact).max() <= 1e-10 * scale, container

@@ -33,7 +33,7 @@ def model_and_batch(name, n=4, **options):
 def test_a_step(name, training):
     model, x, labels = model_and_batch(name)
     model.train(training)
-    bound = 1e-6 if (name, training) == ("plain110", True) else BOUND      # its gradients grow, and roundings with them
+    bound = 1e-6 if (name, training) == ("plain110", True) else BOUND  # its gradients grow, and roundings with them
     assert_parity(ours(model, x, labels), theirs(oracle(model), model, x, labels), bound)
 
 
@@ -56,18 +56,31 @@ def test_ten_steps_of_descent(name):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("name, options", [
-    ("resnet20", {"shortcut": "A-appended"}), ("resnet20", {"shortcut": "B"}), ("resnet20", {"shortcut": "C"}),
-    ("resnet20", {"conv_bias": True, "momentum": 0.3, "eps": 1e-3, "unbiased": False}),
-    ("resnet20", {"squeeze": True}), ("resnet20", {"padding": "same", "shortcut": "B-leading"}),
-    ("resnet18", {"stem": "deep", "stem_width": 24, "avg_down": True}), ("resnet18", {"stem": "pool-first"}),
-    ("resnet18", {"pool": "ceil", "stem_bias": True}), ("resnet18", {"pool": "zeros"}),
-    ("resnet18", {"pool": "same", "padding": "same"}), ("preresnet110", {"bare_bias": True}),
-    pytest.param("resnet50", {"dialect": "paper"}, marks=pytest.mark.slow),
-    pytest.param("resnet50", {"relu_before_sum": True, "squeeze": True}, marks=pytest.mark.slow),
-    pytest.param("preresnet50", {"stem": "bare", "pool": "zeros", "stride_in": "last", "bare_bias": True},
-                 marks=pytest.mark.slow),
-], ids=str)
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("resnet20", {"shortcut": "A-appended"}),
+        ("resnet20", {"shortcut": "B"}),
+        ("resnet20", {"shortcut": "C"}),
+        ("resnet20", {"conv_bias": True, "momentum": 0.3, "eps": 1e-3, "unbiased": False}),
+        ("resnet20", {"squeeze": True}),
+        ("resnet20", {"padding": "same", "shortcut": "B-leading"}),
+        ("resnet18", {"stem": "deep", "stem_width": 24, "avg_down": True}),
+        ("resnet18", {"stem": "pool-first"}),
+        ("resnet18", {"pool": "ceil", "stem_bias": True}),
+        ("resnet18", {"pool": "zeros"}),
+        ("resnet18", {"pool": "same", "padding": "same"}),
+        ("preresnet110", {"bare_bias": True}),
+        pytest.param("resnet50", {"dialect": "paper"}, marks=pytest.mark.slow),
+        pytest.param("resnet50", {"relu_before_sum": True, "squeeze": True}, marks=pytest.mark.slow),
+        pytest.param(
+            "preresnet50",
+            {"stem": "bare", "pool": "zeros", "stride_in": "last", "bare_bias": True},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=str,
+)
 def test_details_of_the_dialects(name, options, training):
     model, x, labels = model_and_batch(name, **options)
     model.train(training)
@@ -84,13 +97,18 @@ def test_the_oracle_is_torchvisions_net(name, training):
 
 
 ALL = (".grad", "logits")
-SMOOTH = ("logits", "fc.weight.grad", "fc.bias.grad", "running_mean", "running_var")     # no kink's side in them
+SMOOTH = ("logits", "fc.weight.grad", "fc.bias.grad", "running_mean", "running_var")  # no kink's side in them
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("name, compared", [
-    ("resnet18", [ALL, SMOOTH]), ("resnet20", [ALL, SMOOTH]),
-    *(pytest.param(name, [SMOOTH], marks=pytest.mark.slow) for name in IN_FLOAT32)])
+@pytest.mark.parametrize(
+    "name, compared",
+    [
+        ("resnet18", [ALL, SMOOTH]),
+        ("resnet20", [ALL, SMOOTH]),
+        *(pytest.param(name, [SMOOTH], marks=pytest.mark.slow) for name in IN_FLOAT32),
+    ],
+)
 def test_float32_is_as_exact_as_pytorch(name, compared, training):
     """The error of the reference in float32, against float64, is at most twice PyTorch's own.
 
@@ -100,7 +118,7 @@ def test_float32_is_as_exact_as_pytorch(name, compared, training):
     """
     model, x, _ = model_and_batch(name)
     model.train(training)
-    found = {arrays: ([], []) for arrays in compared}                   # the errors of ours and of PyTorch's
+    found = {arrays: ([], []) for arrays in compared}  # the errors of ours and of PyTorch's
     for seed in range(4):
         x, labels = batch(model, 4, x.shape[-1], seed)
         x = x.astype(np.float32)

@@ -19,11 +19,30 @@ from npresnet.backend import use  # noqa: E402
 
 from .test_opinfo import OutOfScope, batch_norm, cross_entropy, pad, softmax  # noqa: E402
 
-MODULES = {"Conv": "conv", "MaxPool": "maxpool", "AveragePool": "averagepool", "GlobalAveragePool": "globalaveragepool",
-           "BatchNormalization": "batch_normalization", "Relu": "relu", "Gemm": "gemm", "Pad": "pad",
-           "Softmax": "softmax", "SoftmaxCrossEntropyLoss": "softmax_cross_entropy_loss"}
-IN_SCOPE = {"Conv": 6, "MaxPool": 13, "AveragePool": 11, "GlobalAveragePool": 2, "BatchNormalization": 4, "Relu": 1,
-            "Gemm": 11, "Pad": 3, "Softmax": 7, "SoftmaxCrossEntropyLoss": 10}      # at least; with onnx 1.23
+MODULES = {
+    "Conv": "conv",
+    "MaxPool": "maxpool",
+    "AveragePool": "averagepool",
+    "GlobalAveragePool": "globalaveragepool",
+    "BatchNormalization": "batch_normalization",
+    "Relu": "relu",
+    "Gemm": "gemm",
+    "Pad": "pad",
+    "Softmax": "softmax",
+    "SoftmaxCrossEntropyLoss": "softmax_cross_entropy_loss",
+}
+IN_SCOPE = {
+    "Conv": 6,
+    "MaxPool": 13,
+    "AveragePool": 11,
+    "GlobalAveragePool": 2,
+    "BatchNormalization": 4,
+    "Relu": 1,
+    "Gemm": 11,
+    "Pad": 3,
+    "Softmax": 7,
+    "SoftmaxCrossEntropyLoss": 10,
+}  # at least; with onnx 1.23
 STEP, ADJOINT = 1e-6, 1e-6
 
 
@@ -32,10 +51,18 @@ def cases(op):
     """(attributes, inputs, outputs) of every test of this operator; what ONNX expands to others is left to them."""
     package = "onnx.backend.test.case.node"
     import_module(f"{package}.{MODULES[op]}")
-    found = [case for case in import_module(package)._NodeTestCases
-             if [node.op_type for node in case.model.graph.node] == [op] and not case.name.endswith("_expanded")]
-    return [({a.name: onnx.helper.get_attribute_value(a) for a in case.model.graph.node[0].attribute},
-             *map(list, case.data_sets[0])) for case in found]
+    found = [
+        case
+        for case in import_module(package)._NodeTestCases
+        if [node.op_type for node in case.model.graph.node] == [op] and not case.name.endswith("_expanded")
+    ]
+    return [
+        (
+            {a.name: onnx.helper.get_attribute_value(a) for a in case.model.graph.node[0].attribute},
+            *map(list, case.data_sets[0]),
+        )
+        for case in found
+    ]
 
 
 def window(size, kernel_shape=None, strides=(1, 1), pads=None, dilations=(1, 1), auto_pad=b"NOTSET"):
@@ -43,8 +70,9 @@ def window(size, kernel_shape=None, strides=(1, 1), pads=None, dilations=(1, 1),
     if len(size) > 2:
         raise OutOfScope("three axes in an image")
     one = len(size) == 1
-    kernel, strides, dilations = ((1, *v) if one and len(v) == 1 else tuple(v)
-                                  for v in (kernel_shape, strides, dilations))
+    kernel, strides, dilations = (
+        (1, *v) if one and len(v) == 1 else tuple(v) for v in (kernel_shape, strides, dilations)
+    )
     size, half = ((1, *size) if one else tuple(size)), len(size)
     pads = [0] * (2 * half) if pads is None else list(pads)
     padding = tuple(zip(pads[:half], pads[half:]))
@@ -66,7 +94,7 @@ def conv(attributes, x, w, b=None):
 
 
 def max_pool(attributes, x):
-    attributes.pop("storage_order", None)                       # of the indices, a second output
+    attributes.pop("storage_order", None)  # of the indices, a second output
     ceil = bool(attributes.pop("ceil_mode", 0))
     kernel, static = pooling(attributes, x)
     return partial(ops.max_pool2d, kernel=kernel, ceil_mode=ceil, **static), [in_rows(x)]
@@ -93,8 +121,15 @@ def batch_normalization(attributes, x, scale, bias, mean, var):
     training = bool(attributes.get("training_mode", 0))
 
     def norm(x, scale, bias):
-        return batch_norm(x, mean.astype(x.dtype), var.astype(x.dtype), scale, bias, training=training,
-                          eps=attributes.get("epsilon", 1e-5))
+        return batch_norm(
+            x,
+            mean.astype(x.dtype),
+            var.astype(x.dtype),
+            scale,
+            bias,
+            training=training,
+            eps=attributes.get("epsilon", 1e-5),
+        )
 
     return norm, [x, scale, bias]
 
@@ -127,10 +162,18 @@ def loss(attributes, x, labels, weight=None):
     return partial(cross_entropy, labels=labels, weight=weight, reduction=attributes["reduction"].decode()), [x]
 
 
-OURS = {"Conv": conv, "MaxPool": max_pool, "AveragePool": average_pool, "BatchNormalization": batch_normalization,
-        "GlobalAveragePool": lambda _, x: (ops.global_avg_pool2d, [x]), "Relu": lambda _, x: (ops.relu, [x]),
-        "Gemm": gemm, "Pad": padded, "SoftmaxCrossEntropyLoss": loss,
-        "Softmax": lambda attributes, x: (partial(softmax, dim=attributes.get("axis", -1)), [x])}
+OURS = {
+    "Conv": conv,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "BatchNormalization": batch_normalization,
+    "GlobalAveragePool": lambda _, x: (ops.global_avg_pool2d, [x]),
+    "Relu": lambda _, x: (ops.relu, [x]),
+    "Gemm": gemm,
+    "Pad": padded,
+    "SoftmaxCrossEntropyLoss": loss,
+    "Softmax": lambda attributes, x: (partial(softmax, dim=attributes.get("axis", -1)), [x]),
+}
 
 
 def assert_agrees(op, attributes, inputs, outputs):
@@ -148,7 +191,7 @@ def assert_agrees(op, attributes, inputs, outputs):
     found = found if isinstance(found, tuple) else (found,)
     for i, array in enumerate(arrays):
         v = rng.standard_normal(array.shape)
-        ahead, behind = (function(*arrays[:i], array + h * v, *arrays[i + 1:])[0] for h in (STEP, -STEP))
+        ahead, behind = (function(*arrays[:i], array + h * v, *arrays[i + 1 :])[0] for h in (STEP, -STEP))
         jv = (ahead - behind) / (2 * STEP)
         error = abs(np.vdot(u, jv) - np.vdot(found[i], v))
         assert error <= ADJOINT * np.linalg.norm(u) * max(np.linalg.norm(jv), 1e-3), (op, attributes, i, error)

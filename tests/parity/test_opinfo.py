@@ -16,9 +16,18 @@ torch = pytest.importorskip("torch")
 from npresnet import ops  # noqa: E402
 from npresnet.backend import use  # noqa: E402
 
-IN_SCOPE = {"conv2d": 30, "max_pool2d": 720, "avg_pool2d": 2, "batch_norm": 20, "cross_entropy": 7, "relu": 4,
-            "linear": 18, "pad": 47, "softmax": 12}     # at least; with PyTorch 2.13
-BOUND = {np.float64: 1e-12, np.float32: 3e-6}        # of the largest value
+IN_SCOPE = {
+    "conv2d": 30,
+    "max_pool2d": 720,
+    "avg_pool2d": 2,
+    "batch_norm": 20,
+    "cross_entropy": 7,
+    "relu": 4,
+    "linear": 18,
+    "pad": 47,
+    "softmax": 12,
+}  # at least; with PyTorch 2.13
+BOUND = {np.float64: 1e-12, np.float32: 3e-6}  # of the largest value
 
 
 class OutOfScope(Exception):
@@ -39,16 +48,23 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     stride = kernel_size if stride is None else stride
     if not all_see_a_pixel(x.shape[-2:], kernel_size, stride, padding, dilation, ceil_mode):
         raise OutOfScope("a window meets no pixel: there PyTorch gives an index outside the image, and writes to it")
-    return ops.max_pool2d(as_images(x), kernel_size, stride=stride, padding=padding, dilation=dilation,
-                          ceil_mode=ceil_mode)
+    return ops.max_pool2d(
+        as_images(x), kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+    )
 
 
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     if divisor_override is not None:
         raise OutOfScope("a divisor of one's own is no mean")
     padding, stride = (v[0] if isinstance(v, tuple) and len(v) == 1 else v for v in (padding, stride))
-    return ops.avg_pool2d(as_images(x), kernel_size, stride=stride or kernel_size, padding=padding,
-                          ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+    return ops.avg_pool2d(
+        as_images(x),
+        kernel_size,
+        stride=stride or kernel_size,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
 
 
 def batch_norm(x, mean, var, gamma=None, beta=None, training=False, momentum=0.1, eps=1e-5):
@@ -134,14 +150,20 @@ def all_see_a_pixel(size, kernel, stride, padding, dilation, ceil_mode):
 def samples(name):
     """(number, how to call PyTorch, the sample) for every variant of this op."""
     from torch.testing._internal.common_methods_invocations import op_db
+
     torch.manual_seed(0)
     wanted = (name if name == "softmax" else f"nn.functional.{name}",)
-    return [(op.op, sample) for op in op_db if op.name in wanted
-            for sample in op.sample_inputs("cpu", torch.float64, requires_grad=True)]
+    return [
+        (op.op, sample)
+        for op in op_db
+        if op.name in wanted
+        for sample in op.sample_inputs("cpu", torch.float64, requires_grad=True)
+    ]
 
 
 def in_float(sample, dtype, copy):
     """The sample's arguments with every tensor of floats through ``copy`` into ``dtype``."""
+
     def converted(a):
         if not isinstance(a, torch.Tensor):
             return a
@@ -174,8 +196,8 @@ def assert_agrees(name, call, sample, dtype):
     found = pullback(dy)
     found = [d for d in (found if isinstance(found, tuple) else (found,)) if d is not None]
     due = [d.numpy() for d in due if d is not None]
-    if name == "batch_norm":                                    # those of a gamma and beta that were left away
-        found = found[:len(due)]
+    if name == "batch_norm":  # those of a gamma and beta that were left away
+        found = found[: len(due)]
     for d, truth in zip(found, due, strict=True):
         assert_near(np.reshape(d, truth.shape), truth, dtype, "gradient")
 
@@ -204,8 +226,13 @@ def test_pytorchs_own_samples(name, backend, dtype):
 def test_what_pytorch_refuses_is_refused(backend):
     """Each of its wrong arguments, by one line of ours."""
     from torch.testing._internal.common_methods_invocations import op_db
-    wrong = [(op.name.split(".")[-1], error.sample_input) for op in op_db
-             if op.name.split(".")[-1] in IN_SCOPE and op.error_inputs_func for error in op.error_inputs("cpu")]
+
+    wrong = [
+        (op.name.split(".")[-1], error.sample_input)
+        for op in op_db
+        if op.name.split(".")[-1] in IN_SCOPE and op.error_inputs_func
+        for error in op.error_inputs("cpu")
+    ]
     refused = 0
     for name, sample in wrong:
         args, kwargs = in_float(sample, torch.float32, array)

@@ -30,8 +30,13 @@ def test_ops():
         assert_same(about, fresh, packed[str(case)][1], 1e-13)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"], marks=() if case["name"] in QUICK else
-                                               pytest.mark.slow) for case in make_golden.network_cases()])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["name"], marks=() if case["name"] in QUICK else pytest.mark.slow)
+        for case in make_golden.network_cases()
+    ],
+)
 def test_networks(case):
     oracles.torch()
     packed, expected = stored("networks")[case["name"]]

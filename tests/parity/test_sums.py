@@ -11,9 +11,13 @@ import torch.nn.functional as F  # noqa: E402
 from npresnet import ops, use  # noqa: E402
 
 N, C, SIDE = 8, 16, 28
-ORDERS = {"channels first": (0, 1, 2, 3), "channels last": (0, 2, 3, 1), "channels in front": (1, 0, 2, 3),
-          "transposed": (3, 2, 1, 0)}
-SMALLEST = 2e-7          # of the largest value: an error of this size is a rounding or three, not a sum's
+ORDERS = {
+    "channels first": (0, 1, 2, 3),
+    "channels last": (0, 2, 3, 1),
+    "channels in front": (1, 0, 2, 3),
+    "transposed": (3, 2, 1, 0),
+}
+SMALLEST = 2e-7  # of the largest value: an error of this size is a rounding or three, not a sum's
 
 
 def images(kind, seed):
@@ -66,14 +70,23 @@ def in_torch_eval(x, gamma, beta):
 
 
 OPS = {
-    "conv2d": (conv, F.conv2d, lambda: [per_channel(0)[0][:, None, None, None] * np.ones((1, C, 1, 1), np.float32) / C,
-                                        *per_channel(0)]),
-    "batch_norm_train": (norm_train, lambda x, g, b: F.batch_norm(x, None, None, g, b, True),
-                         lambda: per_channel(.5, 0)),
-    "batch_norm_eval": (norm_eval, in_torch_eval, lambda: per_channel(.5, 0)),
+    "conv2d": (
+        conv,
+        F.conv2d,
+        lambda: [per_channel(0)[0][:, None, None, None] * np.ones((1, C, 1, 1), np.float32) / C, *per_channel(0)],
+    ),
+    "batch_norm_train": (
+        norm_train,
+        lambda x, g, b: F.batch_norm(x, None, None, g, b, True),
+        lambda: per_channel(0.5, 0),
+    ),
+    "batch_norm_eval": (norm_eval, in_torch_eval, lambda: per_channel(0.5, 0)),
     "global_avg_pool2d": (ops.global_avg_pool2d, lambda x: x.mean((2, 3)), list),
-    "scale_channels": (ops.scale_channels, lambda x, s: x * s[:, :, None, None],
-                       lambda: [np.random.default_rng(6).random((N, C), np.float32)]),
+    "scale_channels": (
+        ops.scale_channels,
+        lambda x, s: x * s[:, :, None, None],
+        lambda: [np.random.default_rng(6).random((N, C), np.float32)],
+    ),
 }
 
 

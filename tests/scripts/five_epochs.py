@@ -31,8 +31,10 @@ def compare(name, chosen, source, test, seed, threads):
     ours = float((predict(trainer.inference_model(), test)[1] == test.labels).mean())
     net.eval()
     with torch.no_grad():
-        right = [(net(torch.from_numpy(x)).argmax(1).numpy() == labels).sum()
-                 for x, labels in Batches(test, preprocessing_of(model), 256).in_order()]
+        right = [
+            (net(torch.from_numpy(x)).argmax(1).numpy() == labels).sum()
+            for x, labels in Batches(test, preprocessing_of(model), 256).in_order()
+        ]
     return ours, float(np.sum(right) / len(test))
 
 

@@ -15,9 +15,12 @@ from npresnet import create_model, to_device
 from npresnet.bench.gpu import bench_gpu, engine_of, in_torch, training_step
 
 ROWS = [  # network, batch, mode, precision, side, goal
-    ("resnet50", 64, "infer", "float32", 224, 1.0), ("resnet50", 64, "infer", "tf32", 224, 1.0),
-    ("resnet50", 64, "infer", "float16", 224, 0.8), ("resnet18", 1, "infer", "float32", 224, 2.0),
-    ("resnet50", 64, "train", "tf32", 224, 0.8), ("resnet20", 128, "train", "float32", 32, 1.5),
+    ("resnet50", 64, "infer", "float32", 224, 1.0),
+    ("resnet50", 64, "infer", "tf32", 224, 1.0),
+    ("resnet50", 64, "infer", "float16", 224, 0.8),
+    ("resnet18", 1, "infer", "float32", 224, 2.0),
+    ("resnet50", 64, "train", "tf32", 224, 0.8),
+    ("resnet20", 128, "train", "float32", 32, 1.5),
 ]
 
 
@@ -46,7 +49,7 @@ def measured(name, batch, mode, precision, side) -> dict:
 
 def plan(name, batch, side, precision) -> dict:
     engine = engine_of(create_model(name), precision)
-    for _ in range(2):                                              # the second call captures
+    for _ in range(2):  # the second call captures
         engine.logits(engine.xp.zeros((batch, 3, side, side), dtype=engine.dtype))
     return {"plan": str(engine.plan)}
 
@@ -54,6 +57,7 @@ def plan(name, batch, side, precision) -> dict:
 def peak_memory(name, batch, side, precision) -> dict:
     """MiB that a training step takes from the device: of ours what its pools hold, of PyTorch what it had at most."""
     import cupy
+
     model, peaks = create_model(name), {}
     x = np.random.default_rng(0).standard_normal((batch, 3, side, side)).astype(np.float32)
     labels, pool = np.zeros(batch, np.int64), cupy.get_default_memory_pool()
@@ -64,6 +68,7 @@ def peak_memory(name, batch, side, precision) -> dict:
     peaks["peak MiB, npresnet"] = (pool.total_bytes() - before + step.recording.run.pool.total_bytes()) / 2**20
     try:
         import torch
+
         run = in_torch(model, x, labels, "train", precision)
         torch.cuda.reset_peak_memory_stats()
         run()
@@ -75,6 +80,7 @@ def peak_memory(name, batch, side, precision) -> dict:
 
 def versions() -> dict:
     from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for name in ("npresnet", "numpy", "torch", "cupy-cuda12x", "cupy-cuda13x"):
         try:

@@ -27,35 +27,63 @@ from ..support.torch_networks import TorchNetwork
 PACKS = Path(npresnet.__file__).parent / "verify" / "packs"
 WHOLE = ("resnet18", "resnet50", "plain18", "preresnet18", "preresnet50", "resnet20", "plain20")
 DETAILS = [
-    ("resnet20", {"shortcut": "A-appended"}), ("resnet20", {"shortcut": "B"}), ("resnet20", {"shortcut": "B-leading"}),
-    ("resnet20", {"shortcut": "C"}), ("resnet20", {"conv_bias": True}), ("resnet20", {"eps": 1e-3, "momentum": 0.3}),
-    ("resnet20", {"unbiased": False}), ("resnet20", {"squeeze": True}), ("resnet20", {"padding": "same"}),
-    ("resnet18", {"stem": "deep", "stem_width": 2}), ("resnet18", {"stem": "pool-first"}),
-    ("resnet18", {"pool": "ceil"}), ("resnet18", {"pool": "zeros", "stem_bias": True}),
+    ("resnet20", {"shortcut": "A-appended"}),
+    ("resnet20", {"shortcut": "B"}),
+    ("resnet20", {"shortcut": "B-leading"}),
+    ("resnet20", {"shortcut": "C"}),
+    ("resnet20", {"conv_bias": True}),
+    ("resnet20", {"eps": 1e-3, "momentum": 0.3}),
+    ("resnet20", {"unbiased": False}),
+    ("resnet20", {"squeeze": True}),
+    ("resnet20", {"padding": "same"}),
+    ("resnet18", {"stem": "deep", "stem_width": 2}),
+    ("resnet18", {"stem": "pool-first"}),
+    ("resnet18", {"pool": "ceil"}),
+    ("resnet18", {"pool": "zeros", "stem_bias": True}),
     ("resnet18", {"pool": "same", "padding": "same"}),
-    ("resnet18", {"avg_down": True}), ("resnet50", {"relu_before_sum": True}), ("resnet50", {"softmax": True}),
+    ("resnet18", {"avg_down": True}),
+    ("resnet50", {"relu_before_sum": True}),
+    ("resnet50", {"softmax": True}),
     ("preresnet18", {"bare_bias": True}),
     ("preresnet50", {"stem": "bare", "pool": "zeros", "stride_in": "last", "stride_on": "1x1"}),
 ]
-DIALECTS = [("paper", "resnet50"), ("caffe", "resnet50"), ("keras", "resnet50"), ("keras", "preresnet50"),
-            ("keras-tutorial-a", "resnet50"), ("keras-tutorial-b", "resnet18"), ("pytorch-tutorial", "resnet34")]
+DIALECTS = [
+    ("paper", "resnet50"),
+    ("caffe", "resnet50"),
+    ("keras", "resnet50"),
+    ("keras", "preresnet50"),
+    ("keras-tutorial-a", "resnet50"),
+    ("keras-tutorial-b", "resnet18"),
+    ("pytorch-tutorial", "resnet34"),
+]
 
 
 def network_cases():
     cases = [network_case(name, name, whole=name in WHOLE) for name in list_models()]
-    cases += [network_case(f"{name} {', '.join(f'{k}={v}' for k, v in options.items())}", name, options=options)
-              for name, options in DETAILS]
+    cases += [
+        network_case(f"{name} {', '.join(f'{k}={v}' for k, v in options.items())}", name, options=options)
+        for name, options in DETAILS
+    ]
     return cases + [network_case(f"{name} {dialect}", name, dialect) for dialect, name in DIALECTS]
 
 
 def network_case(title, model, dialect="torchvision", options=None, whole=False):
     cifar = FAMILY[model].preprocessing == "cifar10"
     static, build = FAMILY[model].build.keywords, {"width": 4 if cifar else 2}
-    if "base_width" in static:                               # a wide middle, and groups where there were some
+    if "base_width" in static:  # a wide middle, and groups where there were some
         build |= {"base_width": 32, "groups": 4} if static.get("groups", 1) > 1 else {"base_width": 128}
     shallow = whole or title != model
-    return {"name": title, "model": model, "dialect": dialect, "options": options or {}, "build": build, "batch": 8,
-            "side": 8 if cifar else 32, "projected": not whole, "dtypes": ["float64", "float32"][:1 + shallow]}
+    return {
+        "name": title,
+        "model": model,
+        "dialect": dialect,
+        "options": options or {},
+        "build": build,
+        "batch": 8,
+        "side": 8 if cifar else 32,
+        "projected": not whole,
+        "dtypes": ["float64", "float32"][: 1 + shallow],
+    }
 
 
 def network_results(case):
@@ -70,8 +98,10 @@ def network_results(case):
     size = np.sqrt(sum(np.sum(a**2) for name, a in first.items() if name.startswith("gradient: train")))
     for length in (1e-4, 1e-6, 1e-8):
         rate = power_of_ten(length / size, np.floor)
-        expected, near = (compact(torch_results(case, model, images, labels, rate), case["projected"])
-                     for images in (x, x * (1 + 2.0**-50)))
+        expected, near = (
+            compact(torch_results(case, model, images, labels, rate), case["projected"])
+            for images in (x, x * (1 + 2.0**-50))
+        )
         moved = compared(case, near, expected, "float64", NETWORK_BOUNDS["float64"])
         bounds = {row.what: power_of_ten(10 * row.error, np.ceil) for row in moved if 10 * row.error > row.bound}
         if bounds.get("descent", 0) <= 1e-6:
@@ -107,8 +137,11 @@ def torch_results(case, model, x, labels, rate):
 def op_cases():
     """All but what PyTorch has not, slices of a batch, and ops made of others that are here."""
     fused = [name for name in ops.__all__ if getattr(ops, name).__module__ == "npresnet.ops.fused"]
-    return [case for case in CASES if torch_has(case) and case.workspace is None and case.op in ops.__all__
-            and case.op not in fused]
+    return [
+        case
+        for case in CASES
+        if torch_has(case) and case.workspace is None and case.op in ops.__all__ and case.op not in fused
+    ]
 
 
 def op_results(case):
@@ -123,14 +156,21 @@ def op_results(case):
         y.backward(torch.from_numpy(dy))
     expected = {f"given: {name}": a for name, a in {**arrays, **constants, "dy": dy}.items()}
     expected["value: y"] = y.detach().numpy()
-    expected |= {f"gradient: {name}": np.zeros(t.shape) if t.grad is None else t.grad.numpy()
-                 for name, t in leaves.items()}
+    expected |= {
+        f"gradient: {name}": np.zeros(t.shape) if t.grad is None else t.grad.numpy() for name, t in leaves.items()
+    }
     if case.op == "batch_norm_train":
         x = leaves["x"].detach()
         expected["value: 0"], expected["value: 1"] = x.mean((0, 2, 3)).numpy(), x.var((0, 2, 3), unbiased=False).numpy()
     arguments = [*arrays, *constants]
-    return {"name": str(case), "op": case.op, "static": case.static, "arguments": arguments,
-            "given": [*arguments, "dy"], "dtypes": ["float64", "float32"]}, expected
+    return {
+        "name": str(case),
+        "op": case.op,
+        "static": case.static,
+        "arguments": arguments,
+        "given": [*arguments, "dy"],
+        "dtypes": ["float64", "float32"],
+    }, expected
 
 
 def packed(cases_and_results):
@@ -142,8 +182,7 @@ def packed(cases_and_results):
 
 
 def packs():
-    return {"ops": packed(map(op_results, op_cases())),
-            "networks": packed(map(network_results, network_cases()))}
+    return {"ops": packed(map(op_results, op_cases())), "networks": packed(map(network_results, network_cases()))}
 
 
 if __name__ == "__main__":

@@ -25,11 +25,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("mutation_equivalents.txt")
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-             ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
-COMPARISONS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.Lt),
-               ast.GtE: (ast.Gt, ast.Lt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
-               ast.IsNot: (ast.Is,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,)}
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
 COMMUTATIVE = ("add", "max", "min", "maximum", "minimum", "swapaxes", "array_namespace")
 
 
@@ -78,7 +97,7 @@ def _call_changes(node):
         yield lambda n: _set(n, keywords=[ast.keyword(n.keywords[0].arg, n.keywords[1].value), *n.keywords[1:]])
     for i, keyword in enumerate(node.keywords):
         if keyword.arg:
-            yield lambda n, i=i: _set(n, keywords=n.keywords[:i] + n.keywords[i + 1:])
+            yield lambda n, i=i: _set(n, keywords=n.keywords[:i] + n.keywords[i + 1 :])
 
 
 def _set(node, **fields):
@@ -89,9 +108,11 @@ def _set(node, **fields):
 
 def droppable(statement):
     """Statements whose absence is a change: assignments to parts, augmented ones, calls, raises, ifs."""
-    return (isinstance(statement, ast.AugAssign | ast.Raise | ast.If)
-            or (isinstance(statement, ast.Assign) and not isinstance(statement.targets[0], ast.Name | ast.Tuple))
-            or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)))
+    return (
+        isinstance(statement, ast.AugAssign | ast.Raise | ast.If)
+        or (isinstance(statement, ast.Assign) and not isinstance(statement.targets[0], ast.Name | ast.Tuple))
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call))
+    )
 
 
 def silent(tree):
@@ -173,9 +194,9 @@ def plant(module, path, source):
 def _replace(owner, name, old, new):
     old, new = (getattr(f, "reference", getattr(f, "__func__", getattr(f, "fget", f))) for f in (old, new))
     if getattr(new, "__module__", owner.__name__) not in (owner.__name__, getattr(owner, "__module__", None)):
-        return                                                          # imported, or inherited
+        return  # imported, or inherited
     if getattr(old, "__module__", None) != getattr(new, "__module__", None):
-        return                                                          # put there by another file
+        return  # put there by another file
     if inspect.isfunction(new):
         old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
     elif inspect.isclass(new):
@@ -246,15 +267,30 @@ class Loop:
             return None
         verdict, _, self.culprit = os.read(read, 10_000).decode().partition(" ")
         os.close(read)
-        self.order.sort(key=lambda item: item.nodeid != self.culprit)   # stable: the last culprit moves to the front
-        return "timed out" if late else verdict or "killed"             # nothing said: the interpreter itself died
+        self.order.sort(key=lambda item: item.nodeid != self.culprit)  # stable: the last culprit moves to the front
+        return "timed out" if late else verdict or "killed"  # nothing said: the interpreter itself died
 
 
 def collect(part, loop):
     """Collect the tests of one part, and hand them to the loop."""
     import pytest
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--no-header", "-W", "ignore",
-                 "--tb=no", "-k", "not test_torch and not timm", f"tests/{part}"]
+
+    arguments = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-m",
+        "not slow",
+        "--no-header",
+        "-W",
+        "ignore",
+        "--tb=no",
+        "-k",
+        "not test_torch and not timm",
+        f"tests/{part}",
+    ]
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
         pytest.main(arguments, plugins=[loop])
 
@@ -300,10 +336,12 @@ def main(argv=None):
     if not loop.sound:
         sys.exit(f"without any mutant the tests fail or are not found: {loop.culprit}")
     killed, same = len(todo) - counts["survived"], len(everything) - len(todo)
-    print(f"{args.part}: {killed} of {len(todo)} mutants killed ({counts['unimportable']} by their import, "
-          f"{counts['timed out']} by the clock): {killed / max(1, len(todo)):.1%}.  "
-          f"{same} more mean the same as the original.  "
-          f"{time.monotonic() - began:.0f} s, {sum(os.times()[:4]):.0f} s of them computing")
+    print(
+        f"{args.part}: {killed} of {len(todo)} mutants killed ({counts['unimportable']} by their import, "
+        f"{counts['timed out']} by the clock): {killed / max(1, len(todo)):.1%}.  "
+        f"{same} more mean the same as the original.  "
+        f"{time.monotonic() - began:.0f} s, {sum(os.times()[:4]):.0f} s of them computing"
+    )
     return 0 if killed >= 0.97 * len(todo) else 1
 
 

@@ -19,7 +19,7 @@ from npresnet import nn, ops, optimize, use
 
 from ..support.walls import build
 
-BOUND = 1e-4                     # of the largest value; F(4x4, 3x3) and long sums over channels come near 2e-5
+BOUND = 1e-4  # of the largest value; F(4x4, 3x3) and long sums over channels come near 2e-5
 CHANNELS = [1, 3, 8, 16, 24, 32, 48, 64, 96]
 
 
@@ -42,8 +42,10 @@ def images(rng, channels=None):
 def convolution(rng):
     """(op, arrays, static, which arrays are images)"""
     x, kernel = images(rng), tuple(int(k) for k in rng.integers(1, 4, 2)) if rng.random() < 0.3 else (3, 3)
-    static = {"stride": tuple(int(s) for s in rng.integers(1, 3, 2)) if rng.random() < 0.4 else 1,
-              "padding": tuple(tuple(int(p) for p in rng.integers(0, 3, 2)) for _ in range(2))}
+    static = {
+        "stride": tuple(int(s) for s in rng.integers(1, 3, 2)) if rng.random() < 0.4 else 1,
+        "padding": tuple(tuple(int(p) for p in rng.integers(0, 3, 2)) for _ in range(2)),
+    }
     groups = int(rng.choice([g for g in (1, 1, 1, 2, 4, 8) if x.shape[1] % g == 0]))
     f = int(rng.choice(CHANNELS)) // groups * groups or groups
     w = draw(rng, f, x.shape[1] // groups, *kernel)
@@ -54,17 +56,23 @@ def norm(rng):
     x = images(rng)
     vectors = [draw(rng, x.shape[1]), draw(rng, x.shape[1])]
     op = [ops.batch_norm_train, ops.batch_norm_relu, ops.batch_norm_add_relu, ops.batch_norm_relu_conv2d][
-        rng.integers(4)]
-    more = {ops.batch_norm_add_relu: lambda: [draw(rng, *x.shape)],
-            ops.batch_norm_relu_conv2d: lambda: [draw(rng, int(rng.choice(CHANNELS)), x.shape[1], 3, 3)]}
+        rng.integers(4)
+    ]
+    more = {
+        ops.batch_norm_add_relu: lambda: [draw(rng, *x.shape)],
+        ops.batch_norm_relu_conv2d: lambda: [draw(rng, int(rng.choice(CHANNELS)), x.shape[1], 3, 3)],
+    }
     window = {"padding": 1, "stride": int(rng.integers(1, 3))} if op is ops.batch_norm_relu_conv2d else {}
     return op, [x, *vectors, *more.get(op, list)()], {"eps": 1e-2, **window}
 
 
 def pool(rng):
     kernel = int(rng.integers(1, 4))
-    return ops.max_pool2d, [images(rng)], {"kernel": kernel, "stride": int(rng.integers(1, 4)),
-                                           "padding": int(rng.integers(0, kernel // 2 + 1))}
+    return (
+        ops.max_pool2d,
+        [images(rng)],
+        {"kernel": kernel, "stride": int(rng.integers(1, 4)), "padding": int(rng.integers(0, kernel // 2 + 1))},
+    )
 
 
 def small(rng):

@@ -27,8 +27,13 @@ for line in sys.stdin:
 def product(threads):
     """A call that gives the seconds of a 3000 x 3000 product in another process with so many threads."""
     count = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    child = subprocess.Popen([sys.executable, "-c", PRODUCT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                             env={**os.environ, **count})
+    child = subprocess.Popen(
+        [sys.executable, "-c", PRODUCT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **count},
+    )
 
     def seconds():
         child.stdin.write("go\n")
@@ -59,9 +64,12 @@ def main(name="resnet18", rounds=9):
     model, threads, rng = create_model(name), cores(), np.random.default_rng(0)
     images = rng.standard_normal((128, *usual_shape(model)[1:])).astype(np.float32)
     one, all_, product_one, product_all = medians(
-        [engine(model, images[:8], 1), engine(model, images[:8], threads), product(1), product(threads)], rounds)
-    print(f"{name}, batch 8: {1e3 * one:.1f} ms on 1 thread, {1e3 * all_:.1f} ms on {threads}: gain {one / all_:.3f}; "
-          f"a matrix product gains {product_one / product_all:.3f}; ratio {one / all_ * product_all / product_one:.3f}")
+        [engine(model, images[:8], 1), engine(model, images[:8], threads), product(1), product(threads)], rounds
+    )
+    print(
+        f"{name}, batch 8: {1e3 * one:.1f} ms on 1 thread, {1e3 * all_:.1f} ms on {threads}: gain {one / all_:.3f}; "
+        f"a matrix product gains {product_one / product_all:.3f}; ratio {one / all_ * product_all / product_one:.3f}"
+    )
     sizes = [8, 16, 32, 64, 128]
     for size, seconds in zip(sizes, medians([engine(model, images[:n], threads) for n in sizes], max(3, rounds // 3))):
         print(f"{name}, batch {size}: {1e3 * seconds / size:.2f} ms an image")

@@ -21,13 +21,22 @@ def test_the_mutants_of_a_small_function(tmp_path):
     path.write_text(ADD)
     found = {change.partition("  →  ")[2] for _, change, _ in mutation.mutants(path)}
     assert found == {
-        "def f(x, axis=2):", "def f(x, axis=0):", "if x.any():", "pass",
-        "return (x[1:] + 2, x.sum(axis=axis, keepdims=True))", "return (x[1:], x.sum(axis=axis, keepdims=True))",
-        "return (-2, x.sum(axis=axis, keepdims=True))", "return (x.sum(axis=axis, keepdims=True), x[1:] - 2)",
-        "return (x[:] - 2, x.sum(axis=axis, keepdims=True))", "return (x[2:] - 2, x.sum(axis=axis, keepdims=True))",
-        "return (x[0:] - 2, x.sum(axis=axis, keepdims=True))", "return (x[1:] - 3, x.sum(axis=axis, keepdims=True))",
-        "return (x[1:] - 1, x.sum(axis=axis, keepdims=True))", "return (x[1:] - 2, x.sum(axis=axis))",
-        "return (x[1:] - 2, x.sum(keepdims=True))", "return (x[1:] - 2, x.sum(axis=axis, keepdims=False))",
+        "def f(x, axis=2):",
+        "def f(x, axis=0):",
+        "if x.any():",
+        "pass",
+        "return (x[1:] + 2, x.sum(axis=axis, keepdims=True))",
+        "return (x[1:], x.sum(axis=axis, keepdims=True))",
+        "return (-2, x.sum(axis=axis, keepdims=True))",
+        "return (x.sum(axis=axis, keepdims=True), x[1:] - 2)",
+        "return (x[:] - 2, x.sum(axis=axis, keepdims=True))",
+        "return (x[2:] - 2, x.sum(axis=axis, keepdims=True))",
+        "return (x[0:] - 2, x.sum(axis=axis, keepdims=True))",
+        "return (x[1:] - 3, x.sum(axis=axis, keepdims=True))",
+        "return (x[1:] - 1, x.sum(axis=axis, keepdims=True))",
+        "return (x[1:] - 2, x.sum(axis=axis))",
+        "return (x[1:] - 2, x.sum(keepdims=True))",
+        "return (x[1:] - 2, x.sum(axis=axis, keepdims=False))",
         "return (x[1:] - 2, x.sum(axis=True, keepdims=True))",
     }
 
@@ -35,8 +44,13 @@ def test_the_mutants_of_a_small_function(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("ops", "activation"), ("nn", "compose", "init")])
 def test_the_tests_catch_nearly_every_mutant(arguments):
-    done = subprocess.run([sys.executable, "-m", "tests.scripts.mutation", *arguments], cwd=mutation.ROOT, text=True,
-                          capture_output=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.scripts.mutation", *arguments],
+        cwd=mutation.ROOT,
+        text=True,
+        capture_output=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mutants killed" in done.stdout
 
@@ -48,6 +62,9 @@ def test_every_mutant_called_equivalent_exists():
     for part in ("ops", "nn"):
         for path in sorted((mutation.ROOT / "npresnet" / part).glob("*.py")):
             if path.name in {file for file, _ in listed}:
-                listed = {key: reason for key, reason in listed.items()
-                          if key not in {(path.name, change) for _, change, _ in mutation.mutants(path)}}
+                listed = {
+                    key: reason
+                    for key, reason in listed.items()
+                    if key not in {(path.name, change) for _, change, _ in mutation.mutants(path)}
+                }
     assert not listed, f"no longer mutants: {sorted(listed)}"

@@ -59,16 +59,18 @@ def main():
     pixels = rng.integers(0, 256, (128 * args.steps, 32, 32, 3)).astype(np.uint8)
     source = Dataset(rng.integers(0, 10, len(pixels)), [str(k) for k in range(10)], pixels=pixels)
     with backend_context(args.backend):
-        model, = on_backend(args.backend, create_model(args.model))
+        (model,) = on_backend(args.backend, create_model(args.model))
         trainer = Trainer(model, recipe("fast-cifar", lr=1e-3), source)
         batch, rows = next(trainer.batches.epoch(0)), []
-        bare(trainer, batch, 2)                                          # compiled and warm
+        bare(trainer, batch, 2)  # compiled and warm
         for epoch in range(args.rounds):
             rows.append(clocked(bare, trainer, batch, args.steps) + clocked(whole, trainer, epoch))
             print("bare {:6.2f} s ({:6.2f} s of cores)   loop {:6.2f} s ({:6.2f} s)".format(*rows[-1]), flush=True)
     bare_passed, bare_worked, passed, worked = (median(column) for column in zip(*rows))
-    print(f"{len(pixels) / passed:.0f} images/s; the loop keeps {bare_passed / passed:.3f} of the bare step's speed, "
-          f"{bare_worked / worked:.3f} by the cores' time")
+    print(
+        f"{len(pixels) / passed:.0f} images/s; the loop keeps {bare_passed / passed:.3f} of the bare step's speed, "
+        f"{bare_worked / worked:.3f} by the cores' time"
+    )
 
 
 if __name__ == "__main__":

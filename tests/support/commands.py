@@ -30,9 +30,11 @@ class Result(NamedTuple):
 @pytest.fixture
 def run(capsys):
     """run("summary", "resnet18") → status, standard output and standard error."""
+
     def run(*argv):
         status = main([str(arg) for arg in argv])
         return Result(status, *capsys.readouterr())
+
     return run
 
 

@@ -12,20 +12,31 @@ import numpy as np
 
 from .pickles import MARK, ORDERED, call, glob, program, tar, value
 
-STORAGE_NAMES = {"float64": "Double", "float32": "Float", "float16": "Half", "int64": "Long", "int32": "Int",
-                 "uint8": "Byte", "bool": "Bool"}
+STORAGE_NAMES = {
+    "float64": "Double",
+    "float32": "Float",
+    "float16": "Half",
+    "int64": "Long",
+    "int32": "Int",
+    "uint8": "Byte",
+    "bool": "Bool",
+}
 
 
 def as_tensors(state):
     import torch
+
     return OrderedDict((key, torch.from_numpy(np.array(array))) for key, array in state.items())
 
 
 def with_parameters(state):
     """Every floating array a Parameter, as in torchvision's V1 files."""
     import torch
-    return OrderedDict((key, torch.nn.Parameter(tensor) if tensor.is_floating_point() else tensor)
-                       for key, tensor in as_tensors(state).items())
+
+    return OrderedDict(
+        (key, torch.nn.Parameter(tensor) if tensor.is_floating_point() else tensor)
+        for key, tensor in as_tensors(state).items()
+    )
 
 
 def without_counters(state):
@@ -34,23 +45,27 @@ def without_counters(state):
 
 def with_halves(state):
     """Convolutions and classifier float16, batch norm float32, as in torchvision's Wide ResNets."""
-    return {key: array.astype(np.float16) if array.ndim > 1 or key.startswith("fc.") else array
-            for key, array in state.items()}
+    return {
+        key: array.astype(np.float16) if array.ndim > 1 or key.startswith("fc.") else array
+        for key, array in state.items()
+    }
 
 
 def write_torch_zip(path, tensors):
     import torch
+
     torch.save(tensors, path)
 
 
 def write_torch_legacy(path, tensors):
     import torch
+
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
 
 
 def write_tar(path, state, parameters=False):
     """name → array; with ``parameters`` the floating arrays are Parameters of 2017, completed by BUILD."""
-    arrays = [np.array(array) for array in state.values()]      # 0-d arrays had no place in 2017; torch reads them
+    arrays = [np.array(array) for array in state.values()]  # 0-d arrays had no place in 2017; torch reads them
     storages = io.BytesIO(program(len(arrays)))
     storages.seek(0, 2)
     tensors = io.BytesIO(program(len(arrays)))
@@ -62,13 +77,23 @@ def write_tar(path, state, parameters=False):
         tensors.write(program((2000 + i, 1000 + i, glob(f"torch {kind}Tensor"))))
         strides = [stride // array.itemsize for stride in array.strides]
         tensors.write(struct.pack(f"<i4x{array.ndim}q{array.ndim}qq", array.ndim, *array.shape, *strides, 0))
-    storages.write(program([]))                                  # no views
-    pairs = b"".join(value([key, tar_value(2000 + i, parameters and array.dtype.kind == "f")])
-                     for i, (key, array) in enumerate(zip(state, arrays)))
+    storages.write(program([]))  # no views
+    pairs = b"".join(
+        value([key, tar_value(2000 + i, parameters and array.dtype.kind == "f")])
+        for i, (key, array) in enumerate(zip(state, arrays))
+    )
     tree = program(call("collections OrderedDict", b"]" + MARK + pairs + b"e"))
-    path.write_bytes(tar([("sys_info", program({"little_endian": True})),
-                          ("PaxHeaders/pickle", b"22 mtime=1488000000.5\n", b"x"),  # tarfile wrote times so
-                          ("pickle", tree), ("storages", storages.getvalue()), ("tensors", tensors.getvalue())]))
+    path.write_bytes(
+        tar(
+            [
+                ("sys_info", program({"little_endian": True})),
+                ("PaxHeaders/pickle", b"22 mtime=1488000000.5\n", b"x"),  # tarfile wrote times so
+                ("pickle", tree),
+                ("storages", storages.getvalue()),
+                ("tensors", tensors.getvalue()),
+            ]
+        )
+    )
 
 
 def tar_value(key, parameter):

@@ -18,11 +18,11 @@ BINARY = ("add sub mul truediv floordiv mod pow matmul and or xor lt le eq ne gt
 REFLECTED = ("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift").split()
 INPLACE = ("add sub mul truediv floordiv pow and or xor").split()
 UNARY = ("neg", "pos", "abs", "invert")
-transfers = []          # what the host waited for: "get", "bool", "int", "float", "item", "synchronize"
-recording = []          # one list of calls for each stream that captures
-pools = []              # allocators in use in place of the common one
-streams = []            # those entered, the current one last
-kernels_run = False     # see installed()
+transfers = []  # what the host waited for: "get", "bool", "int", "float", "item", "synchronize"
+recording = []  # one list of calls for each stream that captures
+pools = []  # allocators in use in place of the common one
+streams = []  # those entered, the current one last
+kernels_run = False  # see installed()
 PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}
 
 
@@ -54,9 +54,9 @@ class ndarray:
 
     def __getitem__(self, key):
         keys = unwrapped(key if isinstance(key, tuple) else (key,))
-        if any(isinstance(part, np.ndarray | list) for part in keys):               # a copy, not a view
+        if any(isinstance(part, np.ndarray | list) for part in keys):  # a copy, not a view
             return replayed(lambda: self._array[keys]) if recording else ndarray(self._array[keys])
-        return ndarray(self._array[keys if Ellipsis in keys else (*keys, ...)])     # a view, of a single number too
+        return ndarray(self._array[keys if Ellipsis in keys else (*keys, ...)])  # a view, of a single number too
 
     def __setitem__(self, key, value):
         recorded(self._array.__setitem__)(unwrapped(key), unwrapped(value))
@@ -112,8 +112,11 @@ def unwrapped(value):
 def wrapped(value):
     if isinstance(value, np.ndarray | np.generic):
         return ndarray(value)
-    return tuple(map(wrapped, value)) if isinstance(value, tuple) and any(
-        isinstance(part, np.ndarray) for part in value) else value
+    return (
+        tuple(map(wrapped, value))
+        if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value)
+        else value
+    )
 
 
 VIEWS = {"reshape", "swapaxes", "transpose", "view", "ravel"}
@@ -134,14 +137,17 @@ def lifted(function):
 
         def compute():
             return function(*map(unwrapped, args), **{key: unwrapped(value) for key, value in kwargs.items()})
+
         if recording and not (function.__name__ in VIEWS and np.shares_memory(compute(), function.__self__)):
             return replayed(compute)
         return wrapped(compute())
+
     return call
 
 
 def _operators():
     for name in (*BINARY, *UNARY, *(f"r{name}" for name in REFLECTED), *(f"i{name}" for name in INPLACE)):
+
         def method(self, *args, _name=f"__{name}__"):
             refuse_product("matmul" if "matmul" in _name else _name)
             if recording:
@@ -150,6 +156,7 @@ def _operators():
                 return self if inplace else found
             result = getattr(self._array, _name)(*map(unwrapped, args))
             return self if _name.startswith("__i") and _name != "__invert__" else wrapped(result)
+
         setattr(ndarray, f"__{name}__", method)
 
 
@@ -164,19 +171,21 @@ def replayed(compute, inplace=False):
         recording[-1].append((compute, ()))
         return None
     with np.errstate(all="ignore"):
-        place = np.array(compute())                         # of the right shape
-    place[...] = np.nan if place.dtype.kind == "f" else 0   # the numbers come with each launch
+        place = np.array(compute())  # of the right shape
+    place[...] = np.nan if place.dtype.kind == "f" else 0  # the numbers come with each launch
     recording[-1].append((lambda: place.__setitem__(..., compute()), ()))
     return ndarray(place)
 
 
 def recorded(function):
     """What a captured graph can hold: done now, or remembered for each launch of the graph."""
+
     def call(*args):
         if recording:
             recording[-1].append((function, args))
         else:
             function(*args)
+
     return call
 
 
@@ -346,10 +355,13 @@ def installed(kernels=False):
     """
     found = {"cupy": MODULE, "cupy.cuda": MODULE.cuda, **blas.modules()}
     before = {name: sys.modules.get(name) for name in found}
-    sys.modules.update(found)                   # mock.patch.dict would forget what is imported meanwhile
+    sys.modules.update(found)  # mock.patch.dict would forget what is imported meanwhile
     try:
-        with (references(not kernels), mock.patch(f"{__name__}.kernels_run", kernels),
-              mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded))):
+        with (
+            references(not kernels),
+            mock.patch(f"{__name__}.kernels_run", kernels),
+            mock.patch("npresnet.kernels.gpu.blas.library", lambda: blas.Library(recorded)),
+        ):
             transfers.clear()
             launched.clear()
             yield MODULE

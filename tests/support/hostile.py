@@ -11,8 +11,24 @@ import pytest
 from npresnet.formats.limits import FLOOR
 from npresnet.weights import WeightsError, read_weights
 
-FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class",
-             "socket.connect", "os.remove", "os.rename", "os.mkdir", "shutil.", "ctypes.", "exec", "compile", "import")
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "socket.connect",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "shutil.",
+    "ctypes.",
+    "exec",
+    "compile",
+    "import",
+)
 BUGS = ("NameError", "AttributeError", "UnboundLocalError", "AssertionError", "ZeroDivisionError")  # would be ours
 _watching, _seen = [], []
 
@@ -45,6 +61,7 @@ def bound(size):
 @pytest.fixture
 def refused(tmp_path):
     """refused(data) → the message: a WeightsError, no code run, nothing written, memory and time bounded."""
+
     def check(data, seconds=30.0, **options):
         path = tmp_path / "hostile"
         path.write_bytes(data)
@@ -66,5 +83,6 @@ def refused(tmp_path):
         message = str(caught.value)
         assert not any(bug in message for bug in BUGS)
         assert message.startswith(str(path)) and "\n" not in message and len(message) < len(str(path)) + 600
-        return message[len(str(path)):]
+        return message[len(str(path)) :]
+
     return check

@@ -14,8 +14,9 @@ def builders(keras):
         def __init__(self, filters, kernel, stride=1):
             super().__init__()
             padding = "valid" if kernel == 1 else "same"
-            self.parts = keras.Sequential([layers.Conv2D(filters, kernel, stride, padding=padding, use_bias=False),
-                                           layers.BatchNormalization()])
+            self.parts = keras.Sequential(
+                [layers.Conv2D(filters, kernel, stride, padding=padding, use_bias=False), layers.BatchNormalization()]
+            )
 
         def call(self, x):
             return self.parts(x)
@@ -24,8 +25,15 @@ def builders(keras):
         def __init__(self, filters, stride, lead):
             super().__init__()
             self.shortcut = ConvNorm(4 * filters, 1, stride) if lead else None
-            self.body = keras.Sequential([ConvNorm(filters, 1), layers.ReLU(), ConvNorm(filters, 3, stride),
-                                          layers.ReLU(), ConvNorm(4 * filters, 1)])
+            self.body = keras.Sequential(
+                [
+                    ConvNorm(filters, 1),
+                    layers.ReLU(),
+                    ConvNorm(filters, 3, stride),
+                    layers.ReLU(),
+                    ConvNorm(4 * filters, 1),
+                ]
+            )
             self.add, self.relu = layers.Add(), layers.ReLU()
 
         def call(self, x):
@@ -34,12 +42,20 @@ def builders(keras):
     class Sequentially(keras.Model):
         def __init__(self, classes, depths=DEPTHS["resnet50"]):
             super().__init__()
-            self.net = keras.Sequential([layers.Conv2D(64, 7, 2, padding="same", use_bias=False),
-                                         layers.BatchNormalization(), layers.ReLU(),
-                                         layers.MaxPool2D(3, 2, padding="same")])
+            self.net = keras.Sequential(
+                [
+                    layers.Conv2D(64, 7, 2, padding="same", use_bias=False),
+                    layers.BatchNormalization(),
+                    layers.ReLU(),
+                    layers.MaxPool2D(3, 2, padding="same"),
+                ]
+            )
             for stage, depth in enumerate(depths):
-                self.net.add(keras.Sequential([Leading(64 * 2**stage, 2 if stage and not i else 1, i == 0)
-                                               for i in range(depth)]))
+                self.net.add(
+                    keras.Sequential(
+                        [Leading(64 * 2**stage, 2 if stage and not i else 1, i == 0) for i in range(depth)]
+                    )
+                )
             self.net.add(layers.GlobalAvgPool2D())
             self.net.add(layers.Dense(classes))
 
@@ -82,8 +98,9 @@ def builders(keras):
         def build(self, shape):
             if self.downsample or shape[-1] != self.out:
                 stride = 2 if self.downsample else 1
-                self.shortcut = keras.Sequential([layers.Conv2D(self.out, 1, stride, padding="same"),
-                                                  layers.BatchNormalization()])
+                self.shortcut = keras.Sequential(
+                    [layers.Conv2D(self.out, 1, stride, padding="same"), layers.BatchNormalization()]
+                )
             super().build(shape)
 
         def call(self, x):
@@ -96,9 +113,15 @@ def builders(keras):
     class Second(keras.Model):
         def __init__(self, name, classes):
             super().__init__()
-            self.layer0 = keras.Sequential([
-                layers.Conv2D(64, 7, 2, padding="same"), layers.MaxPool2D(3, 2, padding="same"),
-                layers.BatchNormalization(), layers.ReLU()], name="layer0")
+            self.layer0 = keras.Sequential(
+                [
+                    layers.Conv2D(64, 7, 2, padding="same"),
+                    layers.MaxPool2D(3, 2, padding="same"),
+                    layers.BatchNormalization(),
+                    layers.ReLU(),
+                ],
+                name="layer0",
+            )
             for stage, depth in enumerate(DEPTHS[name]):
                 blocks = [Block(64 * 2**stage, stage > 0 and i == 0, name == "resnet50") for i in range(depth)]
                 setattr(self, f"layer{stage + 1}", keras.Sequential(blocks, name=f"layer{stage + 1}"))

@@ -19,8 +19,8 @@ from . import fake_cupy, loops
 
 MODULES = [import_module(f"npresnet.ops.{module.name}") for module in pkgutil.iter_modules(ops.__path__)]
 BACKENDS = ("numba",)
-STEP = 2e-4             # of the numeric derivative: its error is of order STEP⁴
-ADJOINT = 1e-10         # |⟨u, Jv⟩ − ⟨J′u, v⟩| / (|u| |Jv|)
+STEP = 2e-4  # of the numeric derivative: its error is of order STEP⁴
+ADJOINT = 1e-10  # |⟨u, Jv⟩ − ⟨J′u, v⟩| / (|u| |Jv|)
 
 # The largest error that each algorithm may add, as a part of the largest value.
 # Direct sums differ in their order; Winograd's transforms grow with the constants in their matrices.
@@ -32,16 +32,29 @@ def tolerance(op, dtype):
     return TOLERANCE[dtype].get(op, DIRECT[dtype])
 
 
-OWN_TESTS = {"add", "cast", "batch_norm_train_cast", "batch_norm_eval_cast",     # in ops/test_cast_and_update.py
-             "momentum_step", "moving_statistics"}
+OWN_TESTS = {
+    "add",
+    "cast",
+    "batch_norm_train_cast",
+    "batch_norm_eval_cast",  # in ops/test_cast_and_update.py
+    "momentum_step",
+    "moving_statistics",
+}
 
 
 def differentiable_ops():
     """Every public function of ``npresnet.ops`` that returns a pullback, by name, exported or not."""
-    public = {name: f for module in MODULES for name, f in vars(module).items()
-              if getattr(f, "__module__", None) == module.__name__ and callable(f) and not name.startswith("_")}
-    return {name: f for name, f in public.items()
-            if name not in OWN_TESTS and (isinstance(f, Kernel) or (f.__doc__ and "Saves:" in f.__doc__))}
+    public = {
+        name: f
+        for module in MODULES
+        for name, f in vars(module).items()
+        if getattr(f, "__module__", None) == module.__name__ and callable(f) and not name.startswith("_")
+    }
+    return {
+        name: f
+        for name, f in public.items()
+        if name not in OWN_TESTS and (isinstance(f, Kernel) or (f.__doc__ and "Saves:" in f.__doc__))
+    }
 
 
 OPS = differentiable_ops()
@@ -70,7 +83,7 @@ def run(function, case, arrays, constants):
         with workspace(case):
             found = pullback(dy, **kwargs)
         found = found if isinstance(found, tuple) else (found,)
-        assert all(d is None for d in found[len(arrays):]), "an argument that was not given has no gradient"
+        assert all(d is None for d in found[len(arrays) :]), "an argument that was not given has no gradient"
         return dict(zip(arrays, found))
 
     return y, cotangents, tuple(extras[0]) if extras else ()
@@ -118,7 +131,7 @@ def pullback_is_the_adjoint(case):
         def slope(h, along=along):
             return (along(h) - along(-h)) / (2 * h)
 
-        jv = (4 * slope(STEP) - slope(2 * STEP)) / 3                            # Richardson: the h² terms cancel
+        jv = (4 * slope(STEP) - slope(2 * STEP)) / 3  # Richardson: the h² terms cancel
         assert found[name].shape == array.shape and found[name].dtype == array.dtype
         error = abs(np.vdot(u, jv) - np.vdot(found[name], v))
         assert error <= ADJOINT * np.linalg.norm(u) * np.linalg.norm(jv) + 1e-300, f"d{name}: {error}"
@@ -185,7 +198,7 @@ def what_is_not_finite_stays(case, backend):
             reached = cotangents(alone)[first] != 0
             continue
         alone = np.where(alone == 0, dy, alone)
-        with np.errstate(invalid="ignore"):                             # ∞ − ∞, where it is reached
+        with np.errstate(invalid="ignore"):  # ∞ − ∞, where it is reached
             assert np.isfinite(cotangents(alone)[first][~reached]).all(), value
 
 
@@ -222,15 +235,17 @@ def skip_leaves_none(case):
 
 def saves_what_it_says(case, function=None):
     """The docstring's line ``Saves: a, b.`` names exactly the arrays that the pullback holds."""
-    dtype = np.float32 if function else np.float64      # kernels for the CPU are made for float32
+    dtype = np.float32 if function else np.float64  # kernels for the CPU are made for float32
     function = function or reference(case)
     arrays, constants = case.draw(dtype)
     with workspace(case):
         _, pullback, *_ = function(*arrays.values(), *constants.values(), **case.static)
     arguments = arrays | constants
-    held = {next((arg for arg, a in arguments.items() if np.shares_memory(a, array)), name)
-            for name, array in held_arrays(pullback)}
-    assert held in (declared(function), declared(reference(case)))      # a kernel may hand a case to its reference
+    held = {
+        next((arg for arg, a in arguments.items() if np.shares_memory(a, array)), name)
+        for name, array in held_arrays(pullback)
+    }
+    assert held in (declared(function), declared(reference(case)))  # a kernel may hand a case to its reference
 
 
 def declared(function):
@@ -262,14 +277,14 @@ def held_arrays(thing, name="", seen=None, kind=np.ndarray):
             yield from held_arrays(part, name, seen, kind)
     elif isinstance(thing, dict):
         yield from held_arrays(list(thing.values()), name, seen, kind)
-    elif type(thing).__module__ == "functools":                                 # partial
+    elif type(thing).__module__ == "functools":  # partial
         yield from held_arrays((thing.func, thing.args, thing.keywords), name, seen, kind)
 
 
 def _content(cell):
     try:
         return cell.cell_contents
-    except ValueError:      # not filled yet, or emptied
+    except ValueError:  # not filled yet, or emptied
         return None
 
 
@@ -307,8 +322,11 @@ def kernels(name):
     for backend in BACKENDS:
         load_kernels(backend)
     op = OPS[name]
-    return [(backend, wraps(function)(partial(op.run_on, backend)))
-            for backend, function in getattr(op, "faster", {}).items() if backend in BACKENDS]
+    return [
+        (backend, wraps(function)(partial(op.run_on, backend)))
+        for backend, function in getattr(op, "faster", {}).items()
+        if backend in BACKENDS
+    ]
 
 
 def kernel_equals_reference(faster, case, dtype):

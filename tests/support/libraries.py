@@ -58,7 +58,7 @@ def randomise_keras(model):
 
 def random_array(rng, role, shape):
     if role == "kernel":
-        dense = 0.1 if len(shape) == 2 else 1            # a softmax must not be of one class only
+        dense = 0.1 if len(shape) == 2 else 1  # a softmax must not be of one class only
         return dense * rng.standard_normal(shape) * (2 / np.prod(shape[:-1])) ** 0.5
     if role in ("gamma", "moving_variance"):
         return rng.uniform(0.5, 1.0, shape)
@@ -68,6 +68,7 @@ def random_array(rng, role, shape):
 def randomise_torch(model):
     """The same for a PyTorch module."""
     import torch
+
     for name, value in model.state_dict().items():
         if value.is_floating_point():
             positive = name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight"))

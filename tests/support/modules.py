@@ -70,9 +70,10 @@ TABLE = {  # name: (a function that makes the module, the shape of its input)
     "a part twice": (Twice, IMAGE),
     "residual": (lambda: Residual(block(), Identity()), IMAGE),
     "residual of a projection": (lambda: Residual(Conv2d(4, 5, 3, padding=1), Conv2d(4, 5, 1)), IMAGE),
-    "residual of option A": (lambda: Residual(Conv2d(4, 6, 3, 2, 1),
-                                              Sequential(Subsample(stride=2), ZeroPadChannels(before=1, after=1))),
-                             IMAGE),
+    "residual of option A": (
+        lambda: Residual(Conv2d(4, 6, 3, 2, 1), Sequential(Subsample(stride=2), ZeroPadChannels(before=1, after=1))),
+        IMAGE,
+    ),
     "nested": (lambda: Sequential(Residual(block(), Identity()), ReLU(), GlobalAvgPool2d(), Linear(4, 3)), IMAGE),
 }
 
@@ -91,7 +92,7 @@ def made(name, dtype=np.float64):
     """(module, x) of the table, filled."""
     make, shape = TABLE[name]
     rng = np.random.default_rng(1)
-    x = rng.permutation(np.linspace(-2, 2, int(np.prod(shape)))).reshape(shape)      # no ties for the max pools
+    x = rng.permutation(np.linspace(-2, 2, int(np.prod(shape)))).reshape(shape)  # no ties for the max pools
     return fill(make()).astype(dtype), x.astype(dtype)
 
 

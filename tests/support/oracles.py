@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_declared = []      # a torch Library undoes its definitions when it is collected
+_declared = []  # a torch Library undoes its definitions when it is collected
 
 
 def torch():
@@ -32,6 +32,7 @@ def _import_torchvision():
     Its import registers shape rules for those ops and fails where they do not exist: declare their names first.
     """
     from torch.library import Library
+
     try:
         import torchvision
     except RuntimeError:

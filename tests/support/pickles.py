@@ -19,7 +19,7 @@ def text(value):
 
 
 def num(value):
-    if -2**31 <= value < 2**31:
+    if -(2**31) <= value < 2**31:
         return p.BININT + struct.pack("<i", value)
     raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     return p.LONG1 + bytes([len(raw)]) + raw
@@ -66,18 +66,56 @@ def tensor(source=None, offset=0, size=(2, 2), stride=(2, 1)):
 
 # --- zip ------------------------------------------------------------------------------------------------------------
 
+
 def local(name, data, *, packed=None, method=0, flags=0, crc=None, size=None, packed_size=None, extra=b""):
     packed = data if packed is None else packed
-    return struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, method, 0, 0, zlib.crc32(data) if crc is None else crc,
-                       len(packed) if packed_size is None else packed_size, len(data) if size is None else size,
-                       len(name), len(extra)) + name + extra + packed
+    return (
+        struct.pack(
+            "<4s5H3L2H",
+            b"PK\3\4",
+            20,
+            flags,
+            method,
+            0,
+            0,
+            zlib.crc32(data) if crc is None else crc,
+            len(packed) if packed_size is None else packed_size,
+            len(data) if size is None else size,
+            len(name),
+            len(extra),
+        )
+        + name
+        + extra
+        + packed
+    )
 
 
 def central(name, data, at, *, packed=None, method=0, flags=0, crc=None, size=None, packed_size=None, extra=b""):
     packed = data if packed is None else packed
-    return struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, flags, method, 0, 0, zlib.crc32(data) if crc is None else crc,
-                       len(packed) if packed_size is None else packed_size, len(data) if size is None else size,
-                       len(name), len(extra), 0, 0, 0, 0, at) + name + extra
+    return (
+        struct.pack(
+            "<4s6H3L5H2L",
+            b"PK\1\2",
+            20,
+            20,
+            flags,
+            method,
+            0,
+            0,
+            zlib.crc32(data) if crc is None else crc,
+            len(packed) if packed_size is None else packed_size,
+            len(data) if size is None else size,
+            len(name),
+            len(extra),
+            0,
+            0,
+            0,
+            0,
+            at,
+        )
+        + name
+        + extra
+    )
 
 
 def end(count, size, start, comment=b""):
@@ -115,7 +153,7 @@ def legacy(tree, keys=("0",), blocks=(BLOCK,)):
 
 def tar_member(name, data, kind=b"0", size=None, raw_size=None):
     header = bytearray(512)
-    header[:len(name)] = name.encode()
+    header[: len(name)] = name.encode()
     header[100:108], header[108:116], header[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
     header[124:136] = raw_size or b"%011o\0" % (len(data) if size is None else size)
     header[136:148], header[156:157], header[257:265] = b"00000000000\0", kind, b"ustar\x0000"

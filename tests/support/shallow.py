@@ -7,5 +7,6 @@ def shallow(name, num_classes=10, **options):
     """The network ``name``, all weights zero, its stages cut to their first blocks."""
     entry = FAMILY[name]
     static = {**entry.build.keywords, "depths": (1,) * len(entry.structure.depths)}
-    return entry.build.func(details(name, "torchvision", **{**entry.defaults, **options}), num_classes=num_classes,
-                            **static).eval()
+    return entry.build.func(
+        details(name, "torchvision", **{**entry.defaults, **options}), num_classes=num_classes, **static
+    ).eval()

@@ -11,7 +11,7 @@ from npresnet.verify.replay import descent
 
 from . import oracles
 
-BOUND = 1e-9        # in float64
+BOUND = 1e-9  # in float64
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -118,8 +118,12 @@ def errors(found, due):
     assert found.keys() == due.keys()
     size = {key: largest(a) for key, a in due.items()}
     top = max(size[key] for key in due if key.endswith(".grad"))
-    return {key: 0.0 if max(size[key], largest(found[key])) < 1e-13 * top else
-            largest(found[key] - due[key]) / max(size[key], 1e-9 * top) for key in due}
+    return {
+        key: 0.0
+        if max(size[key], largest(found[key])) < 1e-13 * top
+        else largest(found[key] - due[key]) / max(size[key], 1e-9 * top)
+        for key in due
+    }
 
 
 def largest(a) -> float:

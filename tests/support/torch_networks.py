@@ -9,14 +9,24 @@ from npresnet.models.registry import FAMILY
 
 from . import oracles
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
-               "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")
+TORCHVISION = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
 
 
 def torchvision_forward(name, num_classes=1000):
     """torchvision's own module as a function of its state."""
     torch = oracles.torch()
-    with torch.device("meta"):                               # the tensors come with every call
+    with torch.device("meta"):  # the tensors come with every call
         net = getattr(oracles.torchvision_models(), name)(num_classes=num_classes)
 
     def forward(p, x, training):
@@ -71,7 +81,7 @@ class TorchNetwork:
         if not self.training:
             return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.d.eps)
         self.p[f"{key}.num_batches_tracked"] += 1
-        if not self.d.unbiased:                              # PyTorch knows only the unbiased kind
+        if not self.d.unbiased:  # PyTorch knows only the unbiased kind
             r = self.d.momentum
             mean.copy_((1 - r) * mean + r * x.detach().mean((0, 2, 3)))
             var.copy_((1 - r) * var + r * x.detach().var((0, 2, 3), unbiased=False))
@@ -113,7 +123,7 @@ class TorchNetwork:
         return self.F.max_pool2d(x, 3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
 
     def shortcut(self, key, x, stride, out):
-        conv, norm = (f"{key}.downsample.{i + self.d.avg_down}" for i in (0, 1))     # behind the pooling
+        conv, norm = (f"{key}.downsample.{i + self.d.avg_down}" for i in (0, 1))  # behind the pooling
         if f"{conv}.weight" in self.p:
             if self.d.avg_down and stride > 1:
                 x, stride = self.F.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False), 1
@@ -144,7 +154,7 @@ class TorchNetwork:
         h = self.norm_relu(f"{key}.bn1", x) if f"{key}.bn1.weight" in self.p else x
         if f"{key}.downsample.weight" in self.p:
             return h, self.conv(f"{key}.downsample", h, stride)
-        shared = key == "layer1.0"                           # a net's first block
+        shared = key == "layer1.0"  # a net's first block
         return h, (h if shared else x)[:, :, ::stride, ::stride]
 
     def PreActBasicBlock(self, key, x, stride):

@@ -19,7 +19,7 @@ def twin_of(model):
 
         def forward(self, x):
             y = self.bn2(self.conv2(f.relu(self.bn1(self.conv1(x)))))
-            x = f.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.zeros, self.zeros))
+            x = f.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.zeros, self.zeros))
             return f.relu(y + x)
 
     class Net(nn.Module):
@@ -45,24 +45,32 @@ def twin_of(model):
 def sgd(net, recipe):
     """PyTorch's optimiser for a recipe: parameters with one axis apart, where they are not decayed."""
     import torch
-    groups = [{"params": [p for p in net.parameters() if p.ndim > 1]},
-              {"params": [p for p in net.parameters() if p.ndim == 1],
-               "weight_decay": recipe.weight_decay if recipe.decay_all else 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
-                           weight_decay=recipe.weight_decay)
+
+    groups = [
+        {"params": [p for p in net.parameters() if p.ndim > 1]},
+        {
+            "params": [p for p in net.parameters() if p.ndim == 1],
+            "weight_decay": recipe.weight_decay if recipe.decay_all else 0.0,
+        },
+    ]
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay
+    )
 
 
 def losses(net, recipe, batches, rates):
     """Train on the batches, on as many threads as are set; the loss before each step."""
     import torch
+
     optimizer, dtype, found = sgd(net, recipe), net.fc.weight.dtype, []
     net.train()
     for batch, rate in zip(batches, rates):
         for group in optimizer.param_groups:
             group["lr"] = rate
         logits = net(torch.from_numpy(batch.x).to(dtype))
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(batch.labels),
-                                                 label_smoothing=recipe.label_smoothing)
+        loss = torch.nn.functional.cross_entropy(
+            logits, torch.from_numpy(batch.labels), label_smoothing=recipe.label_smoothing
+        )
         optimizer.zero_grad()
         loss.backward()
         if recipe.clip:

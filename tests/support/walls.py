@@ -17,8 +17,8 @@ from weakref import WeakSet
 import numpy as np
 
 BRICK, PAGE, LINE = 0xAB, mmap.PAGESIZE, 64
-NOBODY = 0                                   # PROT_NONE
-CLOSED = 512                                 # arrays that are gone, whose pages stay closed
+NOBODY = 0  # PROT_NONE
+CLOSED = 512  # arrays that are gone, whose pages stay closed
 
 
 class Walls:
@@ -53,12 +53,16 @@ class _Pages:
         self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + PAGE
         _close(self.start - PAGE, PAGE)
         _close(self.start + self.bytes, PAGE)
-        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": dtype.str,
-                                    "data": (self.start + self.first, False)}
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (self.start + self.first, False),
+        }
 
     def whole(self) -> bool:
         """Whether every brick stands."""
-        around = self.map[PAGE:PAGE + self.first], self.map[PAGE + self.first + self.size:-PAGE]
+        around = self.map[PAGE : PAGE + self.first], self.map[PAGE + self.first + self.size : -PAGE]
         return not any(part.strip(bytes([BRICK])) for part in around)
 
     def __del__(self):
@@ -76,8 +80,10 @@ def _close(where, size):
 def build():
     """Put walls around whatever the kernels ask for from now on; also returns what :func:`pull_down` wants."""
     from npresnet.backend import load_kernels
+
     load_kernels("numba")
     from npresnet.kernels.cpu import arrays
+
     walls, before = Walls(), {}
     for name, module in list(sys.modules.items()):
         made_by = getattr(module, "empty", None) if name.startswith("npresnet.kernels.cpu.") else None

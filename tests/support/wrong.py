@@ -8,8 +8,20 @@ def full(*shape):
 
 
 NOT_SIZES = (0, -1, 2**31, 2.0, 0.5, None, "2", True, np.array([2, 2]), (1, 2, 3), (2, 1.5), (0, 1), {}, float("nan"))
-NOT_PADDINGS = (-1, 2**31, 0.5, None, "same", "valid", True, (1, -1), ((0, 1), (2, -1)), (1, 2, 3), ((1, 2, 3), 0),
-                np.ones(2))
+NOT_PADDINGS = (
+    -1,
+    2**31,
+    0.5,
+    None,
+    "same",
+    "valid",
+    True,
+    (1, -1),
+    ((0, 1), (2, -1)),
+    (1, 2, 3),
+    ((1, 2, 3), 0),
+    np.ones(2),
+)
 NOT_NUMBERS = ("1e-5", None, float("nan"), float("inf"), -float("inf"), True, [0.1], np.array(0.1), 1j)
 NOT_FLAGS = (1, "yes", None, 0.0)
 NOT_ARRAYS = (None, 1.0, "x", [[1.0]])

@@ -35,13 +35,26 @@ def test_one_small_file_for_each_network(tmp_path):
     for number, label in enumerate(source.labels):
         (tmp_path / f"data/class{label}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(source.pixels[number]).save(tmp_path / f"data/class{label}/{number}.png")
-    argv = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--runs", tmp_path / "runs", "--epochs", "1",
-            "--held-out", "4", "--networks", "plain20", "resnet20"]
+    argv = [
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--runs",
+        tmp_path / "runs",
+        "--epochs",
+        "1",
+        "--held-out",
+        "4",
+        "--networks",
+        "plain20",
+        "resnet20",
+    ]
     with use("numpy"):
         depth.main(list(map(str, argv)))
         first = (tmp_path / "out/plain20.json").read_bytes()
         (tmp_path / "out/plain20.json").unlink()
-        depth.main(list(map(str, argv)))                                 # from the checkpoint: nothing is trained again
+        depth.main(list(map(str, argv)))  # from the checkpoint: nothing is trained again
     assert (tmp_path / "out/plain20.json").read_bytes() == first
     result = json.loads(first)
     assert result["pictures"] == 8 and len(result["layers"]) == 19 and len(result["history"]) == 1

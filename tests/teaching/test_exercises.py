@@ -16,9 +16,16 @@ def test_source_is_what_runs():
     assert "conv2d" in shown._repr_html_()
 
 
-@pytest.mark.parametrize("yours, message", [
-    (None, "still to be written"), (..., "still to be written"), (np.zeros(3), r"shape \(3,\)"),
-    ([1.0, 2.5], "off by up to 0.5"), ([1.0, np.nan], "off by up to nan")])
+@pytest.mark.parametrize(
+    "yours, message",
+    [
+        (None, "still to be written"),
+        (..., "still to be written"),
+        (np.zeros(3), r"shape \(3,\)"),
+        ([1.0, 2.5], "off by up to 0.5"),
+        ([1.0, np.nan], "off by up to nan"),
+    ],
+)
 def test_a_wrong_answer_is_not_yet_right(yours, message, capsys):
     with pytest.raises(NotYet, match=message) as caught:
         check("it", yours, [1.0, 2.0])

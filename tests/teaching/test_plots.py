@@ -39,7 +39,11 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
 def test_a_matrix_has_its_numbers_in_place_and_labelled_axes():
     ax = plots.matrix(np.array([[1.0, 2.5], [3.0, 4.0]]), title="A", x="j", y="i")
     assert [(t.get_text(), t.get_position()) for t in ax.texts] == [
-        ("1", (0, 0)), ("2.5", (1, 0)), ("3", (0, 1)), ("4", (1, 1))]
+        ("1", (0, 0)),
+        ("2.5", (1, 0)),
+        ("3", (0, 1)),
+        ("4", (1, 1)),
+    ]
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("A", "j", "i")
     assert not texts(plots.matrix(np.zeros((30, 30))))
     np.testing.assert_array_equal(ax.images[0].get_array(), [[1, 2.5], [3, 4]])

@@ -98,6 +98,7 @@ def drop(*names):
     def change(arrays, state):
         for name in names:
             del state[name]
+
     return change
 
 
@@ -105,20 +106,34 @@ def put(**fields):
     return lambda arrays, state: {**state, **fields}
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda arrays, state: [state], "no JSON object"), (drop("about"), "no about"),
-    (drop("settings", "totals"), "no settings, no totals"), (put(new=1), "'new', which is unknown"),
-    (put(version=3), "version is '3'"), (put(version="2"), "version is '2'"), (put(epoch="1"), "epoch of a wrong type"),
-    (put(epoch=True), "epoch of a wrong type"), (put(step=1.0), "step of a wrong type"),
-    (put(history={}), "history of a wrong type"),
-    (put(epoch=-5), "epoch -5 of 3"), (put(epoch=10**9), "epoch 1000000000 of 3"),
-    (put(step=10**6), "step 1000000 of 3"),
-    (put(step=2), "totals"), (put(totals=[0, 0]), "totals"), (put(totals=["a", 0, 16]), "totals"),
-    (put(totals=[1.0, 17, 16]), "totals"), (put(history=[]), "a history of 0 epochs"),
-    (put(history=[5]), "a history of 1"), (put(history=[{"epoch": 1}]), "a history of 1"),
-    (put(history=[{"epoch": 1, "train_loss": "x", "train_accuracy": 0}]), "a history of 1"),
-    (put(averaged=-1), "-1 averaged"), (put(precision=[1.0, 2]), "precision"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda arrays, state: [state], "no JSON object"),
+        (drop("about"), "no about"),
+        (drop("settings", "totals"), "no settings, no totals"),
+        (put(new=1), "'new', which is unknown"),
+        (put(version=3), "version is '3'"),
+        (put(version="2"), "version is '2'"),
+        (put(epoch="1"), "epoch of a wrong type"),
+        (put(epoch=True), "epoch of a wrong type"),
+        (put(step=1.0), "step of a wrong type"),
+        (put(history={}), "history of a wrong type"),
+        (put(epoch=-5), "epoch -5 of 3"),
+        (put(epoch=10**9), "epoch 1000000000 of 3"),
+        (put(step=10**6), "step 1000000 of 3"),
+        (put(step=2), "totals"),
+        (put(totals=[0, 0]), "totals"),
+        (put(totals=["a", 0, 16]), "totals"),
+        (put(totals=[1.0, 17, 16]), "totals"),
+        (put(history=[]), "a history of 0 epochs"),
+        (put(history=[5]), "a history of 1"),
+        (put(history=[{"epoch": 1}]), "a history of 1"),
+        (put(history=[{"epoch": 1, "train_loss": "x", "train_accuracy": 0}]), "a history of 1"),
+        (put(averaged=-1), "-1 averaged"),
+        (put(precision=[1.0, 2]), "precision"),
+    ],
+)
 def test_a_state_that_cannot_be_is_refused(change, message, run, tmp_path):
     with pytest.raises(WeightsError) as caught:
         go_on(rewritten(run, tmp_path, change))
@@ -128,6 +143,7 @@ def test_a_state_that_cannot_be_is_refused(change, message, run, tmp_path):
 def arrays_change(change):
     def both(arrays, state):
         change(arrays)
+
     return both
 
 
@@ -138,15 +154,23 @@ def misshapen(key):
 FIRST = "optimizer/velocity/conv1.weight"
 
 
-@pytest.mark.parametrize("change, message", [
-    (arrays_change(lambda arrays: arrays.pop(FIRST)), "velocity/conv1.weight is missing"),
-    (arrays_change(lambda arrays: [arrays.pop(key) for key in list(arrays) if "velocity" in key]), "is missing"),
-    (misshapen(FIRST), "velocity/conv1.weight is float32 (7,)"), (misshapen("conv1.weight"), "should be float32"),
-    (arrays_change(lambda arrays: arrays.update({"fc.bias": arrays["fc.bias"].astype(float)})), "fc.bias is float64"),
-    (arrays_change(lambda arrays: arrays.pop("fc.bias")), "fc.bias is missing"),
-    (misshapen("evil/x"), "'evil/x' is unknown"), (misshapen("optimizer/velocity/x"), "'velocity/x' is unknown"),
-    (misshapen("average/conv1.weight"), "'conv1.weight' is unknown"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (arrays_change(lambda arrays: arrays.pop(FIRST)), "velocity/conv1.weight is missing"),
+        (arrays_change(lambda arrays: [arrays.pop(key) for key in list(arrays) if "velocity" in key]), "is missing"),
+        (misshapen(FIRST), "velocity/conv1.weight is float32 (7,)"),
+        (misshapen("conv1.weight"), "should be float32"),
+        (
+            arrays_change(lambda arrays: arrays.update({"fc.bias": arrays["fc.bias"].astype(float)})),
+            "fc.bias is float64",
+        ),
+        (arrays_change(lambda arrays: arrays.pop("fc.bias")), "fc.bias is missing"),
+        (misshapen("evil/x"), "'evil/x' is unknown"),
+        (misshapen("optimizer/velocity/x"), "'velocity/x' is unknown"),
+        (misshapen("average/conv1.weight"), "'conv1.weight' is unknown"),
+    ],
+)
 def test_arrays_that_do_not_fit_are_named_and_the_trainer_stays_as_it_was(change, message, run, tmp_path):
     folder, trainer = rewritten(run, tmp_path, change), fresh()
     before = trainer.model.state_dict()
@@ -165,6 +189,7 @@ def test_every_group_must_be_whole(key, averaged, tmp_path):
 
 def test_a_checkpoint_without_a_version_is_read(averaged, tmp_path):
     """As it was written before there were a digest, a version and the photos' contents."""
+
     def older(arrays, state):
         del state["version"], state["precision"], state["settings"]["contents"], state["settings"]["precision"]
 
@@ -186,6 +211,8 @@ def test_the_expected_state_is_that_after_a_step(optimizer):
     for _, parameter in model.named_parameters():
         parameter.grad = np.ones_like(parameter.value)
     chosen.step(0.1)
-    kinds = [{key: (array.shape, array.dtype) for key, array in state.items()}
-             for state in (chosen.expected_state(), chosen.state_dict())]
+    kinds = [
+        {key: (array.shape, array.dtype) for key, array in state.items()}
+        for state in (chosen.expected_state(), chosen.state_dict())
+    ]
     assert kinds[0] == kinds[1]

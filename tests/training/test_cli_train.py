@@ -40,6 +40,7 @@ def train(capsys, tmp_path):
     def train(*argv, out=tmp_path / "out"):
         status = main(["train", "--out", str(out), *map(str, argv)])
         return status, *capsys.readouterr()
+
     return train
 
 
@@ -112,8 +113,7 @@ def test_a_broken_image_among_good_ones(data, train, strict):
 def test_one_class_alone(data, train):
     for label in ("class0", "class2"):
         shutil.rmtree(data / "train" / label)
-    assert "all images are of one class (class1)" in complaint(
-        train("--data", data, "--model", "resnet20", *QUICK))
+    assert "all images are of one class (class1)" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
 
 
 def test_a_test_set_with_other_classes(data, train):
@@ -124,14 +124,19 @@ def test_a_test_set_with_other_classes(data, train):
     assert "unicorn" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
 
 
-@pytest.mark.parametrize("argv, message", [
-    ([], "give --data PATH"), (["--data", "nowhere", "--model", "resnet20"], "nowhere"),
-    (["--data", ".", "--model", "resnet21"], "did you mean"), (["--data", ".", "--weights", "none.pth"], "none.pth"),
-    (["--data", ".", "--model", "resnet20", "--recipe", "magic"], "no recipe is called 'magic'"),
-    (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"),
-    (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
-    (["--resume"], "holds no run to resume"),
-])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "give --data PATH"),
+        (["--data", "nowhere", "--model", "resnet20"], "nowhere"),
+        (["--data", ".", "--model", "resnet21"], "did you mean"),
+        (["--data", ".", "--weights", "none.pth"], "none.pth"),
+        (["--data", ".", "--model", "resnet20", "--recipe", "magic"], "no recipe is called 'magic'"),
+        (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"),
+        (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
+        (["--resume"], "holds no run to resume"),
+    ],
+)
 def test_bad_usage_is_one_line_and_leaves_no_folder(argv, message, train, tmp_path):
     assert message in complaint(train(*argv))
     assert not (tmp_path / "out").exists()
@@ -146,7 +151,8 @@ def test_a_folder_that_cannot_be_made_is_named(data, train, tmp_path):
 def test_everything_that_is_missing_is_said_before_training(data, train, tmp_path, monkeypatch):
     """A test set, its classes, its images: known at the start, and an error at the start."""
     from npresnet.training import Trainer
-    monkeypatch.setattr(Trainer, "fit", None)                           # nothing gets as far as that
+
+    monkeypatch.setattr(Trainer, "fit", None)  # nothing gets as far as that
     run = ["--data", data / "train", "--model", "resnet20", *QUICK]
     assert "nowhere: no such file" in complaint(train(*run, "--test", tmp_path / "nowhere"))
     (tmp_path / "test").mkdir()
@@ -156,8 +162,9 @@ def test_everything_that_is_missing_is_said_before_training(data, train, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "final.safetensors", "metrics.jsonl", "report.json",
-                                  "curves.png"])
+@pytest.mark.parametrize(
+    "name", ["best.safetensors", "final.safetensors", "metrics.jsonl", "report.json", "curves.png"]
+)
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_a_new_run_replaces_nothing(name, resume, data, train, tmp_path):
     (tmp_path / "out").mkdir()
@@ -170,11 +177,12 @@ def test_a_folder_where_another_run_is_at_work(data, train, tmp_path):
     from threading import Thread
 
     from npresnet.training.lock import locked
+
     results = []
     with locked(tmp_path / "out"):
         for more in ([], ["--resume"]):
             line = ["--data", data, "--model", "resnet20", *QUICK, *more]
-            thread = Thread(target=lambda line=line: results.append(train(*line)))      # a lock keeps other threads out
+            thread = Thread(target=lambda line=line: results.append(train(*line)))  # a lock keeps other threads out
             thread.start()
             thread.join()
     assert all("another run is at work in this folder" in complaint(result) for result in results) and len(results) == 2
@@ -183,9 +191,8 @@ def test_a_folder_where_another_run_is_at_work(data, train, tmp_path):
 
 def test_the_plots_do_not_become_images_of_a_class(data, train):
     for out in (data / "train", data / "train/run", data / "test/class0"):
-        assert "lies inside the images" in complaint(
-            train("--data", data, "--model", "resnet20", *QUICK, out=out))
-    check_apart(data / "run", str(data), str(data))                     # beside both parts
+        assert "lies inside the images" in complaint(train("--data", data, "--model", "resnet20", *QUICK, out=out))
+    check_apart(data / "run", str(data), str(data))  # beside both parts
 
 
 def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_path):
@@ -201,10 +208,19 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_
     assert train("--resume")[0] == 0
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"data": 5}, "data '5'"), ({"new": 1}, "'new', which is unknown"), ({"seed": -1}, "seed '-1'"),
-    ({"seed": True}, "seed 'True'"), ({"backend": "x"}, "backend 'x'"), ({"weights": []}, "weights"),
-    ({"strict": "yes"}, "strict 'yes'"), ({"recipe": None}, "recipe 'None'")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"data": 5}, "data '5'"),
+        ({"new": 1}, "'new', which is unknown"),
+        ({"seed": -1}, "seed '-1'"),
+        ({"seed": True}, "seed 'True'"),
+        ({"backend": "x"}, "backend 'x'"),
+        ({"weights": []}, "weights"),
+        ({"strict": "yes"}, "strict 'yes'"),
+        ({"recipe": None}, "recipe 'None'"),
+    ],
+)
 def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
     about = {**DEFAULTS, "data": "photos", **vars(Recipe())}
     assert checked(about, "out") == about
@@ -228,8 +244,24 @@ def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train)
             height, width = rng.integers(18, 40, 2)
             pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.jpg")
-    status, out, _ = train("--data", tmp_path / "photos", "--weights", weights, "--recipe", "finetune", "--freeze",
-                           freeze, "--epochs", "2", "--batch-size", "4", "--held-out", "0.25", "--backend", "numpy")
+    status, out, _ = train(
+        "--data",
+        tmp_path / "photos",
+        "--weights",
+        weights,
+        "--recipe",
+        "finetune",
+        "--freeze",
+        freeze,
+        "--epochs",
+        "2",
+        "--batch-size",
+        "4",
+        "--held-out",
+        "0.25",
+        "--backend",
+        "numpy",
+    )
     assert status == 0 and "on held-out training images: right on" in out and "  dog " in out
     tuned = load_model(tmp_path / "out/final.safetensors")
     assert tuned.classes == ("cat", "dog") and tuned.preprocessing == model.preprocessing
@@ -248,7 +280,8 @@ def test_real_images(train, tmp_path):
             with zipfile.ZipFile(tmp_path / f"some/cifar10-{part}.zip", "w") as some:
                 for name in names:
                     some.writestr(name, whole.read(name))
-    status, out, err = train("--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20",
-                             "--batch-size", "40")
+    status, out, err = train(
+        "--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20", "--batch-size", "40"
+    )
     assert status == 0 and "100 train images of 10 classes" in err and "40 test images of 10 classes" in err
     assert "right on" in out

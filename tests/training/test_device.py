@@ -15,11 +15,13 @@ from .test_resume import ADAM, RICH, StopAt
 GRAPH = Recipe(epochs=2, batch_size=18, lr=0.05, schedule="cosine", label_smoothing=0.1, nesterov=True, decay_all=False)
 
 
-@pytest.mark.parametrize("recipe", [replace(RICH, epochs=1), replace(ADAM, epochs=1), GRAPH],
-                         ids=["rich", "adamw", "graph"])
+@pytest.mark.parametrize(
+    "recipe", [replace(RICH, epochs=1), replace(ADAM, epochs=1), GRAPH], ids=["rich", "adamw", "graph"]
+)
 def test_training_on_a_device_equals_the_hosts(recipe, tmp_path):
     source = drawn_source()
     with fake_cupy.installed(), use("numpy"):
+
         def fresh(device):
             return Trainer(to_device(small_model(), device), recipe, source, source.subset(np.arange(9)))
 

@@ -13,10 +13,11 @@ from ..support.drawn import drawn_source, small_model
 
 RECIPES = {
     "sgd": Recipe(epochs=3, batch_size=16, lr=0.05),
-    "adamw": Recipe(epochs=3, batch_size=16, lr=1e-3, optimizer="adamw", average=0.9,
-                                             precision="float16", held_out=0.25),
+    "adamw": Recipe(
+        epochs=3, batch_size=16, lr=1e-3, optimizer="adamw", average=0.9, precision="float16", held_out=0.25
+    ),
 }
-WRITTEN = {   # SHA-256 of the file as the version before the state had types wrote it, November 2026
+WRITTEN = {  # SHA-256 of the file as the version before the state had types wrote it, November 2026
     "sgd": "9c269c2471c64018dda0a576a8ae853cec8b86a5dc2a23a039a7bc6046b6d1e8",
     "adamw": "9dbcc1189879c8c7aebbc7354b283d16e83a3a8c648f38b5726defab9929fb99",
 }

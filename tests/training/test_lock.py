@@ -29,8 +29,9 @@ with locked(sys.argv[1]):
 def other(tmp_path):
     """A process that holds the folder "run"."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True,
-                               env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout.readline() == "locked\n"
     yield process
     process.kill()
@@ -38,14 +39,16 @@ def other(tmp_path):
 
 
 def test_a_folder_is_locked_until_its_process_ends_however(tmp_path, other):
-    with pytest.raises(BlockingIOError, match="another run is at work in this folder") as caught, \
-            locked(tmp_path / "run"):
+    with (
+        pytest.raises(BlockingIOError, match="another run is at work in this folder") as caught,
+        locked(tmp_path / "run"),
+    ):
         pass
     assert caught.value.filename == str(tmp_path / "run")
     other.send_signal(signal.SIGKILL)
     other.wait()
     with locked(tmp_path / "run"):
-        assert (tmp_path / "run" / LOCK).exists()                       # what the killed one left is taken over
+        assert (tmp_path / "run" / LOCK).exists()  # what the killed one left is taken over
 
 
 def test_every_spelling_of_a_folder_is_the_same_folder(tmp_path, other):
@@ -65,7 +68,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
         except OSError as error:
             errors.append(error)
 
-    with locked(tmp_path), locked(tmp_path):                            # the same thread may
+    with locked(tmp_path), locked(tmp_path):  # the same thread may
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join()

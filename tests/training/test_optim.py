@@ -35,8 +35,10 @@ def follow(optimizer, model, count=50):
 
 def pytorch(model, make, decay, decay_all, count=50):
     torch = oracles.torch()
-    tensors = {name: torch.nn.Parameter(torch.from_numpy(parameter.value.copy()))
-               for name, parameter in model.named_parameters()}
+    tensors = {
+        name: torch.nn.Parameter(torch.from_numpy(parameter.value.copy()))
+        for name, parameter in model.named_parameters()
+    }
     groups = [{"params": [p], "weight_decay": decay if decay_all or p.ndim > 1 else 0.0} for p in tensors.values()]
     optimizer = make(torch.optim, groups)
     for step in range(count):
@@ -53,8 +55,10 @@ CASES = {
     "momentum": (lambda m, **o: SGD(m, 0.9, **o), lambda t, g: t.SGD(g, lr=1, momentum=0.9)),
     "nesterov": (lambda m, **o: SGD(m, 0.8, True, **o), lambda t, g: t.SGD(g, lr=1, momentum=0.8, nesterov=True)),
     "adamw": (lambda m, **o: AdamW(m, **o), lambda t, g: t.AdamW(g, lr=1)),
-    "adamw-betas": (lambda m, **o: AdamW(m, (0.8, 0.9), 1e-3, **o),
-                    lambda t, g: t.AdamW(g, lr=1, betas=(0.8, 0.9), eps=1e-3)),
+    "adamw-betas": (
+        lambda m, **o: AdamW(m, (0.8, 0.9), 1e-3, **o),
+        lambda t, g: t.AdamW(g, lr=1, betas=(0.8, 0.9), eps=1e-3),
+    ),
 }
 
 
@@ -118,8 +122,9 @@ def test_clipping_is_pytorchs(largest):
     torch, model = oracles.torch(), Toy()
     for name, grad in gradients(0, model).items():
         dict(model.named_parameters())[name].grad = grad
-    tensors = [torch.nn.Parameter(torch.zeros(parameter.value.shape, dtype=torch.float64))
-               for parameter in model.parameters()]
+    tensors = [
+        torch.nn.Parameter(torch.zeros(parameter.value.shape, dtype=torch.float64)) for parameter in model.parameters()
+    ]
     for tensor, parameter in zip(tensors, model.parameters()):
         tensor.grad = torch.from_numpy(parameter.grad.copy())
     expected = torch.nn.utils.clip_grad_norm_(tensors, largest).item()

@@ -33,13 +33,16 @@ def gradients(precision, model, x, labels):
 def test_the_gradients_are_those_of_float32_to_the_roundings_of_halves():
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((8, 3, 32, 32)).astype(np.float32), rng.integers(0, 3, 8)
-    found, due = (gradients(make_precision(which, model), model, x, labels)
-                  for which in ("float16", "float32") for model in [small_model().train()])
+    found, due = (
+        gradients(make_precision(which, model), model, x, labels)
+        for which in ("float16", "float32")
+        for model in [small_model().train()]
+    )
     assert abs(found[0] - due[0]) < 0.05 * abs(due[0]) and found[0].dtype == np.float32
     for key, gradient in due[1].items():
         assert found[1][key].dtype == np.float32
-        error = np.linalg.norm(found[1][key] - gradient)                # a few values cross the kinks of ReLU;
-        assert error <= 0.3 * np.linalg.norm(gradient) + 1e-3, key      # a wrong gradient would give 1
+        error = np.linalg.norm(found[1][key] - gradient)  # a few values cross the kinks of ReLU;
+        assert error <= 0.3 * np.linalg.norm(gradient) + 1e-3, key  # a wrong gradient would give 1
 
 
 def test_what_stays_in_float32():
@@ -56,8 +59,11 @@ def test_what_stays_in_float32():
             assert not np.array_equal(parameter.value, before[name]), "the statistics are the model's own"
     for own, low in zip(model.modules(), mixed.copy.modules()):
         if not isinstance(own, BatchNorm2d):
-            assert all(parameter.value.dtype == np.float16 and parameter.grad is None
-                       for parameter in vars(low).values() if isinstance(parameter, Parameter))
+            assert all(
+                parameter.value.dtype == np.float16 and parameter.grad is None
+                for parameter in vars(low).values()
+                if isinstance(parameter, Parameter)
+            )
 
 
 def test_the_scale_halves_on_an_overflow_and_grows_back():

@@ -19,8 +19,19 @@ from npresnet.training.checkpoint import FILE, WRITTEN
 
 from ..support.drawn import drawn_source, small_model
 
-RICH = Recipe(epochs=3, batch_size=12, lr=0.05, schedule="one-cycle", nesterov=True, average=0.9, mixup=0.3, jitter=0.2,
-              clip=1.0, accumulate=2, label_smoothing=0.1)
+RICH = Recipe(
+    epochs=3,
+    batch_size=12,
+    lr=0.05,
+    schedule="one-cycle",
+    nesterov=True,
+    average=0.9,
+    mixup=0.3,
+    jitter=0.2,
+    clip=1.0,
+    accumulate=2,
+    label_smoothing=0.1,
+)
 ADAM = Recipe(epochs=2, batch_size=12, lr=1e-3, schedule="cosine", optimizer="adamw")
 
 
@@ -43,8 +54,11 @@ def fresh(recipe=RICH, seed=0, source=None):
 
 def files(folder):
     """Every array of every file of weights, and the metrics without their timings."""
-    arrays = {f"{path.name}:{key}": array for path in sorted(folder.glob("*.safetensors"))
-              for key, array in read_weights(path).items()}
+    arrays = {
+        f"{path.name}:{key}": array
+        for path in sorted(folder.glob("*.safetensors"))
+        for key, array in read_weights(path).items()
+    }
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return arrays, [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows]
 
@@ -72,9 +86,14 @@ def test_a_stop_at_any_step_loses_nothing(recipe, step, tmp_path):
     assert_equal(files(whole), files(halves))
 
 
-@pytest.mark.parametrize("change, named", [
-    ({"seed": 1}, "seed"), ({"recipe": Recipe(epochs=3)}, "batch_size: 12 in the checkpoint, 128 now"),
-    ({"source": drawn_source(seed=9)}, "data")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"seed": 1}, "seed"),
+        ({"recipe": Recipe(epochs=3)}, "batch_size: 12 in the checkpoint, 128 now"),
+        ({"source": drawn_source(seed=9)}, "data"),
+    ],
+)
 def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
     with use("numpy"), pytest.raises(Stopped):
         fresh().fit(tmp_path, StopAt(1))
@@ -93,6 +112,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 def test_weights_are_no_checkpoint(tmp_path):
     from npresnet import save_weights
+
     save_weights(small_model(), tmp_path / FILE)
     with pytest.raises(WeightsError, match="no state of a training run"):
         read_checkpoint(tmp_path)
@@ -102,6 +122,7 @@ def test_weights_are_no_checkpoint(tmp_path):
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     """A limit on the size of files fails a write half-way, as a full disk does."""
     import resource
+
     with use("numpy"), pytest.raises(Stopped):
         fresh().fit(tmp_path, StopAt(5))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -146,9 +167,29 @@ def images(tmp_path_factory):
 
 def command(out, images, *more):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    argv = [sys.executable, "-m", "npresnet", "train", "--out", str(out), "--data", str(images), *more,
-            "--model", "resnet20", "--epochs", "12", "--batch-size", "6", "--held-out", "6", "--backend", "numpy",
-            "--lr", "0.05"]
+    argv = [
+        sys.executable,
+        "-m",
+        "npresnet",
+        "train",
+        "--out",
+        str(out),
+        "--data",
+        str(images),
+        *more,
+        "--model",
+        "resnet20",
+        "--epochs",
+        "12",
+        "--batch-size",
+        "6",
+        "--held-out",
+        "6",
+        "--backend",
+        "numpy",
+        "--lr",
+        "0.05",
+    ]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -177,7 +218,7 @@ def killed_until_done(out, images, uninterrupted, kills, seed):
             process.communicate()
             happened += 1
         for path in out.glob("*.safetensors"):
-            assert read_weights(path)                                    # whole, whenever the kill came
+            assert read_weights(path)  # whole, whenever the kill came
         if (out / "metrics.jsonl").exists():
             assert all(json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
     process = command(out, images, "--resume")

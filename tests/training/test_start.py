@@ -40,15 +40,16 @@ def test_a_batch_of_one_that_batch_norm_cannot_take(n, changes):
 
 
 def test_a_batch_of_one_that_batch_norm_can_take():
-    Trainer(deep_model(), NARROW, drawn_source(10))                             # two are left
-    Trainer(deep_model(), replace(NARROW, freeze="norm"), drawn_source(9))      # nothing is measured
-    trainer = Trainer(small_model(), NARROW, drawn_source(9))                   # 2x2 pixels are left of an image
+    Trainer(deep_model(), NARROW, drawn_source(10))  # two are left
+    Trainer(deep_model(), replace(NARROW, freeze="norm"), drawn_source(9))  # nothing is measured
+    trainer = Trainer(small_model(), NARROW, drawn_source(9))  # 2x2 pixels are left of an image
     trainer.fit()
     assert trainer.epoch == 1
 
 
 def test_the_smallest_part_is_that_of_the_batches():
     from npresnet.training import Batch, Batches
+
     for n in range(1, 20):
         for size in (1, 3, 4, 8):
             for parts in (1, 2, 3, 5):
@@ -61,8 +62,10 @@ def test_the_smallest_part_is_that_of_the_batches():
 def test_grey_pixels_train_as_three_equal_channels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     labels = np.arange(16) % 3
-    grey, colored = (Trainer(small_model(), NARROW, Dataset(labels, "abc", pixels=array)) for array in
-                     (pixels, np.repeat(pixels.reshape(16, 8, 8, 1), 3, axis=3)))
+    grey, colored = (
+        Trainer(small_model(), NARROW, Dataset(labels, "abc", pixels=array))
+        for array in (pixels, np.repeat(pixels.reshape(16, 8, 8, 1), 3, axis=3))
+    )
     assert grey.fit()[0]["train_loss"] == colored.fit()[0]["train_loss"]
 
 
@@ -103,12 +106,18 @@ def test_a_class_of_which_no_image_can_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match="none of the images of class1 can be read"):
         open_dataset(tmp_path, Preprocessing(16, 16))
     source, broken = open_dataset(tmp_path, Preprocessing(16, 16), classes=("class0", "class1"))
-    assert set(source.labels) == {0} and len(broken) == 6                   # a test part may lack a class
+    assert set(source.labels) == {0} and len(broken) == 6  # a test part may lack a class
 
 
-@pytest.mark.parametrize("labels, message", [
-    (np.zeros(3, int), "3 labels for 4 images"), (np.zeros(5, int), "5 labels for 4 images"),
-    (np.zeros(4), "labels are whole numbers"), (np.zeros((4, 1), int), "labels are whole numbers")])
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (np.zeros(3, int), "3 labels for 4 images"),
+        (np.zeros(5, int), "5 labels for 4 images"),
+        (np.zeros(4), "labels are whole numbers"),
+        (np.zeros((4, 1), int), "labels are whole numbers"),
+    ],
+)
 def test_labels_that_do_not_belong_to_the_images(labels, message):
     with pytest.raises(ValueError, match=message):
         Dataset(labels, "ab", pixels=np.zeros((4, 8, 8, 3), np.uint8))
@@ -122,11 +131,14 @@ def test_a_zip_is_a_part_by_a_word_of_its_name(tmp_path):
         shutil.make_archive(tmp_path / name, "zip", tmp_path / "x")
     shutil.rmtree(tmp_path / "x")
     assert [part_path(tmp_path, part) for part in ("train", "test", "val")] == [
-        f"{tmp_path}/{names[0]}.zip", f"{tmp_path}/test.zip", tmp_path]
+        f"{tmp_path}/{names[0]}.zip",
+        f"{tmp_path}/test.zip",
+        tmp_path,
+    ]
     assert open_dataset(tmp_path, Preprocessing(16, 16))[0].classes == ("class0", "class1")
     assert has_part(tmp_path, "test") and not has_part(tmp_path, "val")
     os.rename(tmp_path / "test.zip", tmp_path / "other.zip")
-    assert not has_part(tmp_path, "test")                                   # the one to train on is there alone
+    assert not has_part(tmp_path, "test")  # the one to train on is there alone
     os.rename(tmp_path / "constraints.zip", tmp_path / "training.ZIP")
     with pytest.raises(ValueError, match=r"cifar10-Train-jpeg\.zip, training\.ZIP are all called train"):
         open_dataset(tmp_path, Preprocessing(16, 16))
@@ -142,18 +154,25 @@ def test_small_photos_that_the_validation_could_not_crop_are_left_out(tmp_path):
 def test_the_contents_of_photos_are_part_of_the_run(tmp_path):
     first = sorted(photos(tmp_path).rglob("*.png"))[0]
     opened = [open_dataset(tmp_path, Preprocessing(20, 16), in_memory=False)[0].contents_fingerprint()]
-    os.utime(first, (0, 0))                                             # a copy elsewhere has other times
+    os.utime(first, (0, 0))  # a copy elsewhere has other times
     opened.append(open_dataset(tmp_path, Preprocessing(20, 16), in_memory=False)[0].contents_fingerprint())
     Image.open(first).transpose(Image.Transpose.ROTATE_180).save(first)
     opened.append(open_dataset(tmp_path, Preprocessing(20, 16), in_memory=False)[0].contents_fingerprint())
     assert opened[0] == opened[1] != opened[2]
-    assert drawn_source().contents_fingerprint() is None                # its pixels are in the other fingerprint
+    assert drawn_source().contents_fingerprint() is None  # its pixels are in the other fingerprint
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"epochs": "x"}, "epochs must be a whole number, not 'x'"), ({"batch_size": 1.5}, "batch_size must be a whole"),
-    ({"lr": None}, "lr must be a number"), ({"nesterov": 1}, "nesterov must be True or False"),
-    ({"epochs": True}, "epochs must be a whole number"), ({"augment": 3}, "augment must be a text")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"epochs": "x"}, "epochs must be a whole number, not 'x'"),
+        ({"batch_size": 1.5}, "batch_size must be a whole"),
+        ({"lr": None}, "lr must be a number"),
+        ({"nesterov": 1}, "nesterov must be True or False"),
+        ({"epochs": True}, "epochs must be a whole number"),
+        ({"augment": 3}, "augment must be a text"),
+    ],
+)
 def test_recipes_refuse_values_of_another_type(changes, message):
     with pytest.raises(ValueError, match=message):
         recipe("fast-cifar", **changes)

@@ -25,8 +25,9 @@ def reference():
 
 
 def run(recipe=SMALL, out=None, seed=0, workers=2, source=None):
-    trainer = Trainer(small_model(seed), recipe, *split(source or drawn_source(), recipe.held_out, seed),
-                      seed=seed, workers=workers)
+    trainer = Trainer(
+        small_model(seed), recipe, *split(source or drawn_source(), recipe.held_out, seed), seed=seed, workers=workers
+    )
     trainer.fit(out)
     return trainer
 
@@ -110,7 +111,11 @@ def test_it_learns_and_the_best_weights_are_kept(tmp_path):
     assert best.spec == trainer.model.spec and best.preprocessing.crop == 8
     assert_same(trainer.model.state_dict(), read_weights(tmp_path / "final.safetensors"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "best.safetensors", "checkpoint.safetensors", "final.safetensors", "metrics.jsonl"]
+        "best.safetensors",
+        "checkpoint.safetensors",
+        "final.safetensors",
+        "metrics.jsonl",
+    ]
 
 
 def gradients(model, recipe, batch):
@@ -133,6 +138,7 @@ def test_accumulated_gradients_are_the_batchs():
 def test_mix_up_is_the_loss_of_mixed_labels():
     from npresnet import ops
     from npresnet.training.step import cross_entropy
+
     rng = np.random.default_rng(0)
     logits, labels, share = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), 0.7
     loss, pullback = cross_entropy(logits, labels, share, 0.0)
@@ -169,8 +175,11 @@ def test_infinity_is_named_by_its_layer():
 def test_infinite_gradients_are_named_and_the_weights_kept(monkeypatch):
     trainer = Trainer(small_model(), SMALL, drawn_source())
     parameter, batch = dict(trainer.model.named_arrays())["layer3.0.conv2.weight"], next(trainer.batches.epoch(0))
-    monkeypatch.setattr(type(parameter), "accumulate",
-                        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)))
+    monkeypatch.setattr(
+        type(parameter),
+        "accumulate",
+        lambda self, grad: setattr(self, "grad", grad * (np.inf if self is parameter else 1)),
+    )
     before = trainer.model.state_dict()
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"layer3\.0\.conv2\.weight"):
         trainer.update(batch)
@@ -226,6 +235,7 @@ def test_every_image_comes_once_an_epoch_in_a_new_order():
 
 def test_the_terminal_looks_ten_times_a_second_at_most(monkeypatch):
     from npresnet.training import progress
+
     shown, now = [], [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     bar = SimpleNamespace(console=SimpleNamespace(file=None), update=lambda task, **what: shown.append(what))
@@ -238,10 +248,16 @@ def test_the_terminal_looks_ten_times_a_second_at_most(monkeypatch):
     assert "loss 3.000  accuracy 50.0 %" in shown[0]["description"]
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"schedule": "linear"}, "schedule is one of"), ({"epochs": 0}, "epochs must be at least 1"),
-    ({"lr": -1}, "lr must be"), ({"label_smoothing": 1.0}, "below 1"), ({"lr": float("nan")}, "lr must be"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"schedule": "linear"}, "schedule is one of"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"lr": -1}, "lr must be"),
+        ({"label_smoothing": 1.0}, "below 1"),
+        ({"lr": float("nan")}, "lr must be"),
+    ],
+)
 def test_recipes_refuse_what_cannot_work(change, message):
     with pytest.raises(ValueError, match=message):
         recipe("fast-cifar", **change)

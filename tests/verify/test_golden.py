@@ -19,10 +19,22 @@ from npresnet.verify.fixed_weights import draw, draw_weights, project
 from .test_gradcheck import once_more, planted, subtract
 
 QUICK = "resnet20*"
-NOT_IN_PACKS = {"Window", "im2col", "col2im", "same_padding", "winograd_conv2d",      # parts, another algorithm,
-                "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_add_relu", "batch_norm_train_cast",
-                "batch_norm_eval_cast", "add", "cast",                                # made of what is in them,
-                "momentum_step", "moving_statistics"}                                 # and without a pullback
+NOT_IN_PACKS = {
+    "Window",
+    "im2col",
+    "col2im",
+    "same_padding",
+    "winograd_conv2d",  # parts, another algorithm,
+    "batch_norm_relu",
+    "batch_norm_relu_conv2d",
+    "batch_norm_add_relu",
+    "batch_norm_train_cast",
+    "batch_norm_eval_cast",
+    "add",
+    "cast",  # made of what is in them,
+    "momentum_step",
+    "moving_statistics",
+}  # and without a pullback
 
 
 def test_every_op_agrees():
@@ -53,19 +65,29 @@ def test_what_the_packs_cover():
     changed = {(field, value) for case in cases for field, value in case["options"].items()}
     changed |= {(field.name, getattr(Dialect(), field.name)) for field in fields(Dialect)}
     for field, allowed in CHOICES.items():
-        assert {value for name, value in changed if name == field} | {"A"} >= set(allowed), field    # A is CIFAR's own
+        assert {value for name, value in changed if name == field} | {"A"} >= set(allowed), field  # A is CIFAR's own
     silent = {"name", "preprocessing"}
     assert {field.name for field in fields(Dialect)} - silent == {name for case in cases for name in case["options"]}
     tested = {case["op"] for case, _ in golden.read_pack("ops")}
     assert set(ops.__all__) - tested <= NOT_IN_PACKS
     statics = {name for case, _ in golden.read_pack("ops") for name in case["static"]}
-    assert statics >= {"stride", "padding", "dilation", "groups", "eps", "ceil_mode", "count_include_pad",
-                       "label_smoothing", "before", "after"}
+    assert statics >= {
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "eps",
+        "ceil_mode",
+        "count_include_pad",
+        "label_smoothing",
+        "before",
+        "after",
+    }
 
 
 def test_bounds_are_tight_where_they_can_be():
     loose = [case["name"] for case, _ in golden.read_pack("networks") if set(case["bounds"]) - {"descent"}]
-    assert set(loose) <= {"plain110", "resnet152", "preresnet1001"}    # chaotic
+    assert set(loose) <= {"plain110", "resnet152", "preresnet1001"}  # chaotic
     assert all(bound <= 1e-5 for case, _ in golden.read_pack("networks") for bound in case["bounds"].values())
 
 
@@ -74,12 +96,15 @@ def test_the_packs_are_small():
     assert sum(len(pack.read_bytes()) for pack in packs.iterdir()) < 8e6
 
 
-@pytest.mark.parametrize("name, change, case, what", [
-    ("conv2d", once_more(1, lambda dw: -dw), "conv2d-bias", "gradient"),
-    ("batch_norm_train", once_more(0, lambda dx: 1.001 * dx), "batch_norm_train-plain", "gradient"),
-    ("batch_norm_train", once_more(2, lambda db: 1.001 * db), "resnet20", "gradient"),
-    ("linear", once_more(1, lambda dw: 1.0001 * dw), "resnet20", "descent"),
-])
+@pytest.mark.parametrize(
+    "name, change, case, what",
+    [
+        ("conv2d", once_more(1, lambda dw: -dw), "conv2d-bias", "gradient"),
+        ("batch_norm_train", once_more(0, lambda dx: 1.001 * dx), "batch_norm_train-plain", "gradient"),
+        ("batch_norm_train", once_more(2, lambda db: 1.001 * db), "resnet20", "gradient"),
+        ("linear", once_more(1, lambda dw: 1.0001 * dw), "resnet20", "descent"),
+    ],
+)
 def test_a_planted_error_is_named(monkeypatch, name, change, case, what):
     monkeypatch.setattr(ops, name, planted(getattr(ops, name), change))
     report = golden.verify(only=case, dtypes=("float64",))
@@ -98,7 +123,7 @@ def test_distances():
     a = np.array([1.0, -4])
     assert golden.distance(a, a, 1) == 0 and golden.distance(a + 1e-9, a, 1) == pytest.approx(2.5e-10)
     assert golden.distance(np.array([np.nan]), np.ones(1), 1) == np.inf
-    assert golden.distance(np.array([1e-17]), np.array([-1e-17]), 1) == 0        # a zero gradient's rounding
+    assert golden.distance(np.array([1e-17]), np.array([-1e-17]), 1) == 0  # a zero gradient's rounding
     assert golden.distance(np.array([1e-6]), np.array([0.0]), 1) > 1
 
 
@@ -144,17 +169,29 @@ def test_command_says_no(monkeypatch, capsys):
     assert "differ from PyTorch: relu" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--only", "nothing"], "no case"), (["--model", "resnet20"], "--weights"),
-    (["--backend", "tpu"], "invalid choice")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--only", "nothing"], "no case"),
+        (["--model", "resnet20"], "--weights"),
+        (["--backend", "tpu"], "invalid choice"),
+    ],
+)
 def test_command_with_bad_arguments(arguments, message, capsys):
     assert main(["verify", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name, options", [
-    ("resnet20", {}), ("resnet18", {"stem": "deep", "avg_down": True, "squeeze": True}), ("preresnet18", {}),
-    ("resnet20", {"unbiased": False, "padding": "same", "conv_bias": True}), ("resnet18", {"pool": "zeros"})])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("resnet20", {}),
+        ("resnet18", {"stem": "deep", "avg_down": True, "squeeze": True}),
+        ("preresnet18", {}),
+        ("resnet20", {"unbiased": False, "padding": "same", "conv_bias": True}),
+        ("resnet18", {"pool": "zeros"}),
+    ],
+)
 def test_a_users_own_weights(name, options, tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch", reason="torch is not installed")
     model = draw_weights(build(name, num_classes=7, **options)).astype(np.float32)

@@ -29,16 +29,21 @@ def small_net():
 
 # -- what is right ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("fn, arrays", [
-    (partial(ops.conv2d, stride=2, padding=1), (normal(2, 3, 5, 6), normal(4, 3, 3, 3), normal(4))),
-    (ops.conv2d, (normal(1, 2, 4, 4), normal(3, 2, 3, 3))),
-    (partial(ops.batch_norm_train, eps=1e-5), (normal(3, 2, 4, 4), normal(2), normal(2))),
-    (partial(ops.max_pool2d, kernel=3, stride=2, padding=1), (normal(2, 3, 6, 6),)),
-    (partial(ops.avg_pool2d, kernel=3, stride=2, padding=1), (normal(2, 3, 6, 6),)),
-    (ops.softmax, (normal(3, 5),)),
-    (ops.linear, (normal(3, 4), normal(5, 4), normal(5))),
-    (ops.softmax_cross_entropy, (normal(3, 5), np.array([0, 4, 2]))),
-], ids=["conv", "conv without bias", "batch norm", "max pool", "avg pool", "softmax", "linear", "loss"])
+
+@pytest.mark.parametrize(
+    "fn, arrays",
+    [
+        (partial(ops.conv2d, stride=2, padding=1), (normal(2, 3, 5, 6), normal(4, 3, 3, 3), normal(4))),
+        (ops.conv2d, (normal(1, 2, 4, 4), normal(3, 2, 3, 3))),
+        (partial(ops.batch_norm_train, eps=1e-5), (normal(3, 2, 4, 4), normal(2), normal(2))),
+        (partial(ops.max_pool2d, kernel=3, stride=2, padding=1), (normal(2, 3, 6, 6),)),
+        (partial(ops.avg_pool2d, kernel=3, stride=2, padding=1), (normal(2, 3, 6, 6),)),
+        (ops.softmax, (normal(3, 5),)),
+        (ops.linear, (normal(3, 4), normal(5, 4), normal(5))),
+        (ops.softmax_cross_entropy, (normal(3, 5), np.array([0, 4, 2]))),
+    ],
+    ids=["conv", "conv without bias", "batch norm", "max pool", "avg pool", "softmax", "linear", "loss"],
+)
 def test_right_ops_pass(fn, arrays):
     report = gradcheck(fn, *arrays)
     assert report, report
@@ -70,7 +75,8 @@ def test_whole_networks_pass(name, mode):
         assert tuple(key.rsplit(".", 1)) in every
     assert report.rows[-1].layer == "loss"
     assert sum(row.kind == "Residual" for row in report.rows) == sum(
-        isinstance(part, nn.Chain) and hasattr(part, "downsample") for part in model.modules())
+        isinstance(part, nn.Chain) and hasattr(part, "downsample") for part in model.modules()
+    )
 
 
 def test_the_model_stays_as_it_is():
@@ -108,6 +114,7 @@ def test_a_shared_layer_is_checked_wherever_it_runs():
 
 
 # -- kinks --------------------------------------------------------------------------------------
+
 
 def test_relu_at_zero_is_a_kink():
     report = gradcheck(ops.relu, np.array([-1.0, 0, 2]))
@@ -158,9 +165,15 @@ def test_nothing_but_kinks():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("fn, arrays", [
-    (ops.relu, [np.zeros((0, 3))]), (lambda x: (x[:0], lambda dy: np.zeros(3)), [normal(3)]),
-    (lambda x: (np.ones(3), lambda dy: np.zeros(0)), [np.zeros(0)]), (small_net(), [np.zeros((0, 3, 8, 8))])])
+@pytest.mark.parametrize(
+    "fn, arrays",
+    [
+        (ops.relu, [np.zeros((0, 3))]),
+        (lambda x: (x[:0], lambda dy: np.zeros(3)), [normal(3)]),
+        (lambda x: (np.ones(3), lambda dy: np.zeros(0)), [np.zeros(0)]),
+        (small_net(), [np.zeros((0, 3, 8, 8))]),
+    ],
+)
 def test_nothing_is_found_right_where_there_is_nothing_to_check(fn, arrays):
     report = gradcheck(fn, *arrays)
     assert not report and "nothing could be checked" in str(report)
@@ -171,7 +184,7 @@ def test_max_pool_ties_are_kinks():
     report = gradcheck(partial(ops.max_pool2d, kernel=2, stride=2), x)
     assert report and report.rows[0].verdict == "kink"
     kink = report.rows[-1]
-    assert kink.verdict == "kink" and kink.index == (0, 0, 0, 0) and kink.kinks == 2     # moving a zero is harmless
+    assert kink.verdict == "kink" and kink.index == (0, 0, 0, 0) and kink.kinks == 2  # moving a zero is harmless
 
 
 def test_a_kink_close_by_is_stepped_under():
@@ -203,19 +216,30 @@ def test_derivatives_to_ten_digits(f, slope):
     assert abs(found.value[0] - slope) <= 1e-10 * max(1, slope) and not found.kinks[0]
 
 
-@pytest.mark.parametrize("f", [abs, lambda t: np.sqrt(abs(t)), lambda t: float(t >= 0), lambda t: max(t, 3 * t),
-                               lambda t: abs(t) if abs(t) < 1e-5 else np.nan])
+@pytest.mark.parametrize(
+    "f",
+    [
+        abs,
+        lambda t: np.sqrt(abs(t)),
+        lambda t: float(t >= 0),
+        lambda t: max(t, 3 * t),
+        lambda t: abs(t) if abs(t) < 1e-5 else np.nan,
+    ],
+)
 def test_no_derivative(f):
     assert derivative(lambda t: np.array([f(t)]), np.array([f(0.0)])).kinks.all()
 
 
 # -- what is wrong ------------------------------------------------------------------------------
 
+
 def planted(op, change):
     """The op with a wrong pullback: ``change`` has the last word on the gradients."""
+
     def wrong(*arrays, **static):
         y, pullback, *extras = op(*arrays, **static)
         return y, lambda *dy, **skip: change(pullback(*dy, **skip)), *extras
+
     return wrong
 
 
@@ -224,15 +248,18 @@ def once_more(i, change):
     return lambda grads: tuple(change(g) if j == i and g is not None else g for j, g in enumerate(grads))
 
 
-@pytest.mark.parametrize("name, change, kind, argument", [
-    ("conv2d", once_more(0, lambda dx: -dx), "Conv2d", "x"),
-    ("conv2d", once_more(1, lambda dw: dw[:, :, ::-1]), "Conv2d", "weight"),
-    ("conv2d", once_more(1, lambda dw: dw * (1 + 1e-6)), "Conv2d", "weight"),
-    ("batch_norm_train", once_more(0, lambda dx: dx - dx.mean(axis=0)), "BatchNorm2d", "x"),
-    ("batch_norm_train", once_more(1, lambda dgamma: 2 * dgamma), "BatchNorm2d", "weight"),
-    ("batch_norm_train", once_more(2, lambda dbeta: 0 * dbeta), "BatchNorm2d", "bias"),
-    ("linear", once_more(2, lambda db: db / 2), "Linear", "bias"),
-])
+@pytest.mark.parametrize(
+    "name, change, kind, argument",
+    [
+        ("conv2d", once_more(0, lambda dx: -dx), "Conv2d", "x"),
+        ("conv2d", once_more(1, lambda dw: dw[:, :, ::-1]), "Conv2d", "weight"),
+        ("conv2d", once_more(1, lambda dw: dw * (1 + 1e-6)), "Conv2d", "weight"),
+        ("batch_norm_train", once_more(0, lambda dx: dx - dx.mean(axis=0)), "BatchNorm2d", "x"),
+        ("batch_norm_train", once_more(1, lambda dgamma: 2 * dgamma), "BatchNorm2d", "weight"),
+        ("batch_norm_train", once_more(2, lambda dbeta: 0 * dbeta), "BatchNorm2d", "bias"),
+        ("linear", once_more(2, lambda db: db / 2), "Linear", "bias"),
+    ],
+)
 def test_a_wrong_layer_is_named(monkeypatch, name, change, kind, argument):
     monkeypatch.setattr(ops, name, planted(getattr(ops, name), change))
     report = gradcheck(small_net(), normal(2, 3, 8, 8))
@@ -241,12 +268,19 @@ def test_a_wrong_layer_is_named(monkeypatch, name, change, kind, argument):
     assert kind in report.conclusion() and "WRONG" in str(report)
 
 
-@pytest.mark.parametrize("layer, change", [
-    (nn.GlobalAvgPool2d, lambda dx: dx * 1.001), (nn.ReLU, lambda dx: dx + 1e-3),
-    (nn.MaxPool2d, lambda dx: np.roll(dx, 1, axis=3)), (nn.AvgPool2d, lambda dx: dx * (dx > 0))])
+@pytest.mark.parametrize(
+    "layer, change",
+    [
+        (nn.GlobalAvgPool2d, lambda dx: dx * 1.001),
+        (nn.ReLU, lambda dx: dx + 1e-3),
+        (nn.MaxPool2d, lambda dx: np.roll(dx, 1, axis=3)),
+        (nn.AvgPool2d, lambda dx: dx * (dx > 0)),
+    ],
+)
 def test_a_wrong_pooling_or_activation_is_named(monkeypatch, layer, change):
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, 1),
-                          nn.GlobalAvgPool2d())
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, 1), nn.GlobalAvgPool2d()
+    )
     monkeypatch.setattr(layer, "op", staticmethod(planted(layer.op, change)))
     report = gradcheck(nn.initialize(model), normal(2, 3, 12, 12))
     assert not report
@@ -269,7 +303,8 @@ def test_a_wrong_residual_sum_is_named(monkeypatch, vjp, argument):
     monkeypatch.setattr(nn.Residual, "vjp", vjp)
     report = gradcheck(small_net(), normal(2, 3, 8, 8))
     assert {row.layer for row in report.wrong if row.kind == "Residual"} == {
-        f"layer{i}.{j}" for i in (1, 2, 3) for j in range(3)}
+        f"layer{i}.{j}" for i in (1, 2, 3) for j in range(3)
+    }
     assert "layer1.0 Residual" in report.conclusion()
     assert all(row.kind in ("Residual", "whole net", "CifarResNet") for row in report.wrong)
     if argument == "value":
@@ -305,6 +340,7 @@ def test_one_wrong_entry_of_many_is_named():
             dx = 3 * dy
             dx[1, 2] += 0.01
             return dx
+
         return 3 * x, pullback
 
     report = gradcheck(wrong, normal(4, 5))
@@ -329,7 +365,7 @@ def holes(x):
 
 
 @pytest.mark.parametrize("f", [lambda x: np.full_like(x, np.nan), holes, lambda x: x * np.inf, np.sqrt])
-@pytest.mark.filterwarnings("ignore:invalid value")                             # of a root
+@pytest.mark.filterwarnings("ignore:invalid value")  # of a root
 def test_what_is_not_finite_is_wrong(f):
     x = np.ones((4, 4))
     x[0] = 0
@@ -350,6 +386,7 @@ def test_a_slope_at_the_edge_of_where_a_function_is_defined():
 
 
 # -- use ----------------------------------------------------------------------------------------
+
 
 def test_assert_gradients_shows_the_wrong_rows():
     assert_gradients(ops.relu, normal(3, 3))
@@ -395,6 +432,7 @@ def test_command():
 
 def test_command_says_no(monkeypatch, capsys):
     from npresnet.cli import main
+
     monkeypatch.setattr(ops, "linear", planted(ops.linear, once_more(0, lambda dx: -dx)))
     assert main(["gradcheck", "resnet20", "--input", "2x3x16x16", "--layer", "fc"]) == 1
     assert "fc Linear x" in capsys.readouterr().out

@@ -24,8 +24,9 @@ def test_huggingface_and_torchvision_load_each_other(torch, library, tmp_path):
     ours = model_of("resnet18", "torchvision")
     save_weights(ours, tmp_path / "a.pth")
     assert main(["convert", str(tmp_path / "a.pth"), str(tmp_path / "model.safetensors"), "--to", "huggingface"]) == 0
-    config = transformers.ResNetConfig(layer_type="basic", depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512],
-                                       num_labels=6)
+    config = transformers.ResNetConfig(
+        layer_type="basic", depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], num_labels=6
+    )
     config.save_pretrained(tmp_path)
     theirs = transformers.ResNetForImageClassification.from_pretrained(tmp_path).eval()
     x = images()
@@ -61,15 +62,18 @@ def test_the_pytorch_tutorial_gets_its_own_names(tmp_path):
     assert load_model(tmp_path / "net.safetensors").spec == ours.spec
 
 
-@pytest.mark.parametrize("name, dialect, target, message", [
-    ("resnet50", "keras", "torchvision", "stride_on is '1x1' here and '3x3' there; conv_bias is True here"),
-    ("resnet18", "caffe", "torchvision", "pool is 'ceil' here and 'padded' there"),
-    ("resnet34", "pytorch-tutorial", "torchvision", "npresnet diff pytorch-tutorial torchvision --model resnet34"),
-    ("resnet50", "torchvision", "keras", "computes other numbers"),
-    ("resnet20", "torchvision", "huggingface", "no resnet20 in the dialect 'huggingface'"),
-    ("resnet50", "keras-tutorial-a", "keras-tutorial-a", "no names of their own"),
-    ("resnet50", "torchvision", "klingon", "unknown dialect 'klingon'"),
-])
+@pytest.mark.parametrize(
+    "name, dialect, target, message",
+    [
+        ("resnet50", "keras", "torchvision", "stride_on is '1x1' here and '3x3' there; conv_bias is True here"),
+        ("resnet18", "caffe", "torchvision", "pool is 'ceil' here and 'padded' there"),
+        ("resnet34", "pytorch-tutorial", "torchvision", "npresnet diff pytorch-tutorial torchvision --model resnet34"),
+        ("resnet50", "torchvision", "keras", "computes other numbers"),
+        ("resnet20", "torchvision", "huggingface", "no resnet20 in the dialect 'huggingface'"),
+        ("resnet50", "keras-tutorial-a", "keras-tutorial-a", "no names of their own"),
+        ("resnet50", "torchvision", "klingon", "unknown dialect 'klingon'"),
+    ],
+)
 def test_refusals_say_why(tmp_path, name, dialect, target, message):
     with pytest.raises(WeightsError, match=message):
         export_weights(build(name, dialect=dialect), tmp_path / "net.h5", target)

@@ -47,15 +47,16 @@ def test_float64(keras, tmp_path, original, monkeypatch):
         cached.cache_clear()
     keras.config.set_dtype_policy("float64")
     try:
-        theirs = getattr(keras.applications, original)(weights=None, input_shape=(64, 64, 3), classes=5,
-                                                       classifier_activation=None)
+        theirs = getattr(keras.applications, original)(
+            weights=None, input_shape=(64, 64, 3), classes=5, classifier_activation=None
+        )
     finally:
         keras.config.set_dtype_policy("float32")
     randomise_keras(theirs)
     theirs.save(tmp_path / "net.keras")
-    x = images().astype(np.float64)                                     # Keras rounds what it is given to float32
+    x = images().astype(np.float64)  # Keras rounds what it is given to float32
     ours = load_model(tmp_path / "net.keras").astype(np.float64)
-    assert ours.spec.options == {"softmax": False}                      # as the configuration says
+    assert ours.spec.options == {"softmax": False}  # as the configuration says
     load_weights(ours, tmp_path / "net.keras")
     expected = keras.ops.convert_to_numpy(theirs(x.transpose(0, 2, 3, 1)))
     assert expected.dtype == np.float64

@@ -13,8 +13,10 @@ PRETRAINED = Path(__file__).parents[2] / "../shared/data/pretrained"
 
 def drawn(name="resnet20", seed=0, **options):
     rng = np.random.default_rng(seed)
-    return {key: rng.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array + 5
-            for key, array in build(name, **options).state_dict().items()}
+    return {
+        key: rng.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array + 5
+        for key, array in build(name, **options).state_dict().items()
+    }
 
 
 def assert_holds(model, state):
@@ -59,9 +61,13 @@ def test_every_bad_key_is_listed_at_once_and_the_model_is_untouched():
         load_weights(model, state)
     first, *rest = str(caught.value).splitlines()
     assert first.startswith("these weights: does not fit: 2 missing, 1 misshapen, 1 mistyped, 1 unexpected key(s)")
-    for line in ("missing     bn1.weight", "missing     layer2.1.conv1.weight", "unexpected  extra.weight",
-                 "misshapen   layer1.0.conv1.weight: the model has (16, 16, 3, 3), the file (16, 16, 1, 1)",
-                 "mistyped    layer3.0.bn1.bias: the model has float32, the file int64"):
+    for line in (
+        "missing     bn1.weight",
+        "missing     layer2.1.conv1.weight",
+        "unexpected  extra.weight",
+        "misshapen   layer1.0.conv1.weight: the model has (16, 16, 3, 3), the file (16, 16, 1, 1)",
+        "mistyped    layer3.0.bn1.bias: the model has float32, the file int64",
+    ):
         assert f"  {line}" in rest
     assert len(rest) == 5
     assert_holds(model, before)

@@ -18,7 +18,7 @@ def keras_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("keras") / "net.h5"
     export_weights(model, path, "keras")
     with h5py.File(path, "r+") as file:
-        del file.attrs["npresnet"]                     # as Keras writes it, which does not say how we would build it
+        del file.attrs["npresnet"]  # as Keras writes it, which does not say how we would build it
     return path
 
 

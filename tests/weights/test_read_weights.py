@@ -68,8 +68,14 @@ def test_views_shared_storages_and_strides_of_torch(legacy, tmp_path):
     torch = oracles.torch()
     base = torch.arange(24.0)
     tensors = {
-        "slice": base[3:7], "transposed": base.reshape(4, 6).t(), "steps": base[::5], "whole": base, "tied": base,
-        "expanded": torch.ones(1, 3).expand(5, 3), "empty": torch.zeros(0, 3), "scalar": torch.tensor(2.5),
+        "slice": base[3:7],
+        "transposed": base.reshape(4, 6).t(),
+        "steps": base[::5],
+        "whole": base,
+        "tied": base,
+        "expanded": torch.ones(1, 3).expand(5, 3),
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(2.5),
         "channels last": torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
     }
     path = tmp_path / "w.pth"
@@ -77,13 +83,30 @@ def test_views_shared_storages_and_strides_of_torch(legacy, tmp_path):
     found = read_weights(path)
     same(found, {key: np.ascontiguousarray(t.numpy()).reshape(t.shape) for key, t in tensors.items()})
     found["whole"][:] = 0
-    assert found["tied"][5] == 5                                 # tied arrays do not alias
+    assert found["tied"][5] == 5  # tied arrays do not alias
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("name", [
-    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "uint16", "uint32",
-    "uint64", "complex64", "complex128"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "bool",
+        "uint16",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+    ],
+)
 def test_every_dtype_of_torch(name, legacy, tmp_path):
     torch = oracles.torch()
     wanted = torch.tensor([[0, 1, 2], [3, 100, 1]]).to(getattr(torch, name))
@@ -96,7 +119,7 @@ def test_every_dtype_of_torch(name, legacy, tmp_path):
 
 def test_every_bfloat16_and_float16_is_widened_as_torch_widens_it(tmp_path):
     torch = oracles.torch()
-    bits = torch.arange(-2**15, 2**15, dtype=torch.int16)
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int16)
     halves = {"b": bits.view(torch.bfloat16), "h": bits.clone().view(torch.float16)}
     path = tmp_path / "w.pth"
     torch.save(halves, path)
@@ -110,8 +133,9 @@ def test_every_pickle_protocol_of_torch(protocol, tmp_path):
     torch = oracles.torch()
     for legacy in (False, True):
         path = tmp_path / f"{legacy}.pth"
-        torch.save(containers.with_parameters(STATE), path, pickle_protocol=protocol,
-                   _use_new_zipfile_serialization=not legacy)
+        torch.save(
+            containers.with_parameters(STATE), path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy
+        )
         same(read_weights(path), STATE)
 
 
@@ -125,10 +149,24 @@ def test_a_training_checkpoint_is_read_past_its_other_contents(legacy, tmp_path)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 5])
     wrapped = {f"module.{key}": t for key, t in net.state_dict().items()}
     path = tmp_path / "w.pth"
-    torch.save({"epoch": 3, "best_prec1": 91.7, "arch": "resnet", "state_dict": wrapped, "tags": {"a"}, "raw": b"\xff",
-                "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "size": torch.Size([1, 2]),
-                "device": torch.device("cpu"), "dtype": torch.float32, "counts": Counter("aab")}, path,
-               _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        {
+            "epoch": 3,
+            "best_prec1": 91.7,
+            "arch": "resnet",
+            "state_dict": wrapped,
+            "tags": {"a"},
+            "raw": b"\xff",
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "size": torch.Size([1, 2]),
+            "device": torch.device("cpu"),
+            "dtype": torch.float32,
+            "counts": Counter("aab"),
+        },
+        path,
+        _use_new_zipfile_serialization=not legacy,
+    )
     found = read_weights(path)
     same(found, {key: t.numpy() for key, t in net.state_dict().items()})
     assert found.notes[0].startswith("took the arrays under 'state_dict', left 'epoch', 'best_prec1', 'arch'")
@@ -142,9 +180,12 @@ def test_wrappers_and_prefixes_are_resolved_and_reported(wrapper, tmp_path):
     path.write_bytes(pth(program({wrapper: {"state_dict": state}})))
     found = read_weights(path)
     assert list(found) == ["a", "b"] and found.notes == [
-        f"took the arrays under {wrapper!r}", "took the arrays under 'state_dict'",
+        f"took the arrays under {wrapper!r}",
+        "took the arrays under 'state_dict'",
         "left out what is no array: 'module._orig_mod.n'",
-        "dropped the prefix 'module.' from 2 keys", "dropped the prefix '_orig_mod.' from 2 keys"]
+        "dropped the prefix 'module.' from 2 keys",
+        "dropped the prefix '_orig_mod.' from 2 keys",
+    ]
 
 
 def test_a_prefix_that_only_some_keys_have_stays(tmp_path):
@@ -175,8 +216,10 @@ def test_old_ways_to_rebuild_a_tensor(tmp_path):
     raw = np.arange(4, dtype=np.float32)
     path.write_bytes(pth(program(tree), data=(("0", raw.tobytes()),)))
     square = raw.reshape(2, 2)
-    same(read_weights(path), {"plain": raw[1:].copy(), "data": square, "state": square, "set": raw, "new": square,
-                              "with state": square})
+    same(
+        read_weights(path),
+        {"plain": raw[1:].copy(), "data": square, "state": square, "set": raw, "new": square, "with state": square},
+    )
 
 
 def test_the_allow_list_is_an_argument(tmp_path):
@@ -190,13 +233,21 @@ def test_the_allow_list_is_an_argument(tmp_path):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_what_numpy_saves_is_read_bit_for_bit(compressed, tmp_path):
-    state = {**STATE, "h": np.ones(3, np.float16), "b": np.array([True, False]), "empty": np.zeros((2, 0)),
-             "fortran": np.asfortranarray(RNG.random((3, 4, 5))), "big": np.arange(6, dtype=">f8").reshape(2, 3)}
+    state = {
+        **STATE,
+        "h": np.ones(3, np.float16),
+        "b": np.array([True, False]),
+        "empty": np.zeros((2, 0)),
+        "fortran": np.asfortranarray(RNG.random((3, 4, 5))),
+        "big": np.arange(6, dtype=">f8").reshape(2, 3),
+    }
     path = tmp_path / "w.npz"
     (np.savez_compressed if compressed else np.savez)(path, **state, npresnet=np.array('{"é": 1}'))
     found = read_weights(path)
-    same({key: found[key] for key in state}, {**state, "fortran": np.ascontiguousarray(state["fortran"]),
-                                              "big": state["big"].astype(float)})
+    same(
+        {key: found[key] for key in state},
+        {**state, "fortran": np.ascontiguousarray(state["fortran"]), "big": state["big"].astype(float)},
+    )
     assert found.metadata == {"npresnet": '{"é": 1}'} and found.format == "npz" and len(found) == len(state)
 
 
@@ -249,8 +300,10 @@ def test_published_checkpoints_equal_what_torch_reads(name, count):
     wanted = torch.load(PRETRAINED / name, map_location="cpu", weights_only=True)["state_dict"]
     assert len(found) == count and found.format == "torch legacy"
     same(found, OrderedDict((key.removeprefix("module."), t.numpy()) for key, t in wanted.items()))
-    assert found.notes == ["took the arrays under 'state_dict', left 'best_prec1'",
-                           f"dropped the prefix 'module.' from {count} keys"]
+    assert found.notes == [
+        "took the arrays under 'state_dict', left 'best_prec1'",
+        f"dropped the prefix 'module.' from {count} keys",
+    ]
 
 
 @pytest.mark.parametrize("padding", range(0, 264, 8))

@@ -15,8 +15,9 @@ BIG = ("resnet1202", "preresnet1001")
 
 def shapes_of(name, **options):
     """A state dict whose arrays take no memory."""
-    return {key: np.broadcast_to(np.float32(0), array.shape)
-            for key, array in build(name, **options).state_dict().items()}
+    return {
+        key: np.broadcast_to(np.float32(0), array.shape) for key, array in build(name, **options).state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILY if name not in BIG])
@@ -27,21 +28,25 @@ def test_every_network_is_known_by_its_keys_and_shapes(name):
     assert found.classes is None and found.dataset is None
     rebuilt = build(found.name, found.num_classes, in_channels=4, dialect=found.dialect, **found.options)
     assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {
-        k: v.shape for k, v in shapes_of(name, num_classes=7, in_channels=4).items()}
+        k: v.shape for k, v in shapes_of(name, num_classes=7, in_channels=4).items()
+    }
     assert name == found.name or name in found.alternatives
 
 
-@pytest.mark.parametrize("name, options, read, also", [
-    ("resnet20", {"shortcut": "B"}, {"shortcut": "B"}, []),
-    ("resnet20", {"shortcut": "C"}, {"shortcut": "C"}, []),
-    ("resnet20", {}, {}, ["A-appended", "plain20"]),
-    ("resnet50", {}, {}, ["stride_on='1x1'", "imagenet-v2"]),
-    ("resnet50", {"stride_on": "1x1"}, {}, ["stride_on='1x1'"]),
-    ("resnet50", {"shortcut": "A"}, {"shortcut": "A"}, ["A-appended"]),
-    ("resnet34", {"shortcut": "C"}, {"shortcut": "C"}, []),
-    ("plain18", {}, {}, ["resnet18 with shortcut='A'"]),
-    ("resnet18", {"conv_bias": True}, {"conv_bias": True}, []),
-])
+@pytest.mark.parametrize(
+    "name, options, read, also",
+    [
+        ("resnet20", {"shortcut": "B"}, {"shortcut": "B"}, []),
+        ("resnet20", {"shortcut": "C"}, {"shortcut": "C"}, []),
+        ("resnet20", {}, {}, ["A-appended", "plain20"]),
+        ("resnet50", {}, {}, ["stride_on='1x1'", "imagenet-v2"]),
+        ("resnet50", {"stride_on": "1x1"}, {}, ["stride_on='1x1'"]),
+        ("resnet50", {"shortcut": "A"}, {"shortcut": "A"}, ["A-appended"]),
+        ("resnet34", {"shortcut": "C"}, {"shortcut": "C"}, []),
+        ("plain18", {}, {}, ["resnet18 with shortcut='A'"]),
+        ("resnet18", {"conv_bias": True}, {"conv_bias": True}, []),
+    ],
+)
 def test_options_are_read_off_and_ties_are_told(name, options, read, also):
     found = recognise(shapes_of(name, **options))
     assert (found.name, found.options) == (name, read)
@@ -55,7 +60,7 @@ def test_the_catalogue_s_hash_decides_a_tie():
         assert (found.name, found.preprocessing, found.source) == (entry.model, entry.preprocessing, "catalogue")
         assert found.dataset == "imagenet" and found.alternatives == ()
     other = Checkpoint(shapes_of("resnet34"), sha256=CATALOGUE[0].sha256)
-    assert recognise(other).source == "keys"                     # a hash cannot turn one network into another
+    assert recognise(other).source == "keys"  # a hash cannot turn one network into another
 
 
 @pytest.mark.skipif(not PRETRAINED.is_dir(), reason="no ../shared/data/pretrained")
@@ -83,27 +88,48 @@ def test_metadata_may_leave_out_the_classes_and_the_preprocessing():
     assert (found.name, found.classes, found.preprocessing) == ("plain20", None, None)
 
 
-@pytest.mark.parametrize("bad", [
-    {"npresnet": "{"}, {"npresnet": "[]"}, {"npresnet": "[" * 100_000}, {"npresnet": '{"version": 1}'},
-    metadata(version=2),
-    metadata(spec={"name": "resnet9000"}), metadata(spec={"num_classes": 10**12}), metadata(spec={"num_classes": True}),
-    metadata(spec={"in_channels": 4}), metadata(spec={"dialect": "klingon"}), metadata(spec={"more": 1}),
-    metadata(spec={"options": {"eps": "tiny"}}), metadata(spec={"options": {"nope": 1}}),
-    metadata(spec={"options": {"eps": [1]}}), metadata(classes=["one"]), metadata(classes=list(range(10))),
-    metadata(preprocessing=3), metadata(preprocessing={"resize": 256, "nope": 1}), metadata(preprocessing={"mean": 3}),
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"npresnet": "{"},
+        {"npresnet": "[]"},
+        {"npresnet": "[" * 100_000},
+        {"npresnet": '{"version": 1}'},
+        metadata(version=2),
+        metadata(spec={"name": "resnet9000"}),
+        metadata(spec={"num_classes": 10**12}),
+        metadata(spec={"num_classes": True}),
+        metadata(spec={"in_channels": 4}),
+        metadata(spec={"dialect": "klingon"}),
+        metadata(spec={"more": 1}),
+        metadata(spec={"options": {"eps": "tiny"}}),
+        metadata(spec={"options": {"nope": 1}}),
+        metadata(spec={"options": {"eps": [1]}}),
+        metadata(classes=["one"]),
+        metadata(classes=list(range(10))),
+        metadata(preprocessing=3),
+        metadata(preprocessing={"resize": 256, "nope": 1}),
+        metadata(preprocessing={"mean": 3}),
+    ],
+)
 def test_metadata_that_cannot_be_are_refused(bad):
     with pytest.raises(WeightsError):
         recognise(Checkpoint(shapes_of("plain20"), metadata=bad))
 
 
-@pytest.mark.parametrize("state", [
-    {}, {"a": np.ones(3)}, {"conv1.weight": np.ones((64, 3, 7, 7)), "fc.weight": np.ones((2, 2))},
-    {**shapes_of("resnet20"), "fc.weight": np.ones((10, 65))}, {**shapes_of("resnet20"), "fc.weight": np.ones(10)},
-    {**shapes_of("resnet20"), "layer1.0.conv2.weight": np.ones((16, 0, 3, 3))},
-    {**shapes_of("resnet20"), "layer9.0.conv2.weight": np.ones(1)},
-    {**shapes_of("resnet20"), "conv1.weight": np.ones((0, 3, 3, 3))},
-])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"a": np.ones(3)},
+        {"conv1.weight": np.ones((64, 3, 7, 7)), "fc.weight": np.ones((2, 2))},
+        {**shapes_of("resnet20"), "fc.weight": np.ones((10, 65))},
+        {**shapes_of("resnet20"), "fc.weight": np.ones(10)},
+        {**shapes_of("resnet20"), "layer1.0.conv2.weight": np.ones((16, 0, 3, 3))},
+        {**shapes_of("resnet20"), "layer9.0.conv2.weight": np.ones(1)},
+        {**shapes_of("resnet20"), "conv1.weight": np.ones((0, 3, 3, 3))},
+    ],
+)
 def test_what_is_of_no_network_of_the_family_is_said_to_be_none(state):
     with pytest.raises(WeightsError):
         recognise(state)
@@ -118,9 +144,12 @@ def test_a_file_whose_head_alone_is_unknown_says_how_to_load_the_rest(name):
         with pytest.raises(WeightsError, match=f"only the head is unknown: the rest is of {name},") as caught:
             recognise(trunk | others)
         assert words in str(caught.value) and "\n" not in str(caught.value)
-        model = build(name, num_classes=5)                       # what the message says to do
-        load_weights(model, {key: array for key, array in (trunk | others).items()
-                             if key.startswith(("conv1.", "bn", "layer"))}, reset="fc")
+        model = build(name, num_classes=5)  # what the message says to do
+        load_weights(
+            model,
+            {key: array for key, array in (trunk | others).items() if key.startswith(("conv1.", "bn", "layer"))},
+            reset="fc",
+        )
 
 
 def test_a_prefix_is_named_and_how_to_take_it_off():
@@ -131,9 +160,16 @@ def test_a_prefix_is_named_and_how_to_take_it_off():
     assert recognise({key.removeprefix("net."): array for key, array in state.items()}).name == "resnet18"
 
 
-@pytest.mark.parametrize("shapes", [{"layer1.0.conv1.weight": ()}, {"a.conv1.weight": ()}, {"conv1.weight": (3,)},
-                                    {"layer1.0.conv1.weight": (), "layer1.0.conv2.weight": (0, 0, 0, 0),
-                                     "conv1.weight": (1, 2)}, {"layer9.x": (1,), "layer1.0.conv1.weight": (4,)}])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"layer1.0.conv1.weight": ()},
+        {"a.conv1.weight": ()},
+        {"conv1.weight": (3,)},
+        {"layer1.0.conv1.weight": (), "layer1.0.conv2.weight": (0, 0, 0, 0), "conv1.weight": (1, 2)},
+        {"layer9.x": (1,), "layer1.0.conv1.weight": (4,)},
+    ],
+)
 def test_a_few_keys_of_a_network_are_refused_in_one_line(shapes):
     with pytest.raises(WeightsError, match="not those of a ResNet"):
         recognise({key: np.zeros(shape) for key, shape in shapes.items()})

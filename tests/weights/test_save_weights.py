@@ -22,11 +22,16 @@ ROOT = str(Path(__file__).parents[2])
 SUFFIXES = (".safetensors", ".npz", ".pth")
 RNG = np.random.default_rng(1)
 STATE = {
-    "a.weight": RNG.standard_normal((3, 2, 5)).astype(np.float32), "double": RNG.standard_normal(4),
-    "half": np.ones(3, np.float16), "count": np.array(7), "flag": np.array([True, False]),
-    "byte": np.arange(5, dtype="u1"), "empty": np.zeros((0, 3), np.float32),
+    "a.weight": RNG.standard_normal((3, 2, 5)).astype(np.float32),
+    "double": RNG.standard_normal(4),
+    "half": np.ones(3, np.float16),
+    "count": np.array(7),
+    "flag": np.array([True, False]),
+    "byte": np.arange(5, dtype="u1"),
+    "empty": np.zeros((0, 3), np.float32),
     "fortran": np.asfortranarray(RNG.random((3, 4))),
-    "strided": RNG.random((6, 6))[::2, ::-1], "big": np.arange(4, dtype=">f4"),
+    "strided": RNG.random((6, 6))[::2, ::-1],
+    "big": np.arange(4, dtype=">f4"),
 }
 
 
@@ -90,7 +95,7 @@ def test_torch_reads_a_pth_with_weights_only_and_loads_it(model, tmp_path):
     state = torch.load(path, weights_only=True)
     assert torch.nn.Linear(3, 2).load_state_dict(state).missing_keys == [] and state.npresnet == "{}"
     again = tmp_path / "again.pth"
-    torch.save(state, again)                                     # the attribute survives torch's own round trip
+    torch.save(state, again)  # the attribute survives torch's own round trip
     assert read_weights(again).metadata == {"npresnet": "{}"}
 
 
@@ -101,7 +106,7 @@ def test_a_pth_is_aligned_and_whole_to_python_s_zipfile(tmp_path):
         assert archive.testzip() is None
         data = path.read_bytes()
         for info in archive.infolist():
-            name, extra = (int.from_bytes(data[info.header_offset + at:][:2], "little") for at in (26, 28))
+            name, extra = (int.from_bytes(data[info.header_offset + at :][:2], "little") for at in (26, 28))
             assert (info.header_offset + 30 + name + extra) % 64 == 0 and info.compress_type == 0
 
 
@@ -136,14 +141,20 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left(suffix, tmp_path):
             save_weights(STATE, tmp_path / name)
 
 
-@pytest.mark.parametrize("attribute, value, message", [
-    ("classes", ("cat", "dog"), "model.classes must be None or 3 names"), ("classes", (0, 1, 2), "3 names"),
-    ("classes", "abc", "3 names"), ("classes", (), "3 names"),
-    ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
-    ("preprocessing", {"size": 3}, "not the fields of a preprocessing"),
-    ("preprocessing", 224, "model.preprocessing: a int does not say"),
-    ("fc", Linear(64, 7), "model.classes must be None or 7 names"),
-    ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'")])
+@pytest.mark.parametrize(
+    "attribute, value, message",
+    [
+        ("classes", ("cat", "dog"), "model.classes must be None or 3 names"),
+        ("classes", (0, 1, 2), "3 names"),
+        ("classes", "abc", "3 names"),
+        ("classes", (), "3 names"),
+        ("preprocessing", "foo", "no preprocessing is called 'foo'; there are imagenet-v1"),
+        ("preprocessing", {"size": 3}, "not the fields of a preprocessing"),
+        ("preprocessing", 224, "model.preprocessing: a int does not say"),
+        ("fc", Linear(64, 7), "model.classes must be None or 7 names"),
+        ("spec", Spec("resnet20", 3, options={"eps": 1}), "the option eps cannot be '1'"),
+    ],
+)
 def test_a_model_that_could_not_be_loaded_again_is_not_written(model, attribute, value, message, tmp_path):
     setattr(model, attribute, value)
     with pytest.raises(WeightsError, match=message) as caught:

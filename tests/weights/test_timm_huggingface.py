@@ -47,16 +47,20 @@ def test_timm(torch, library, tmp_path, original, suffix):
     assert set(ours.state_dict()) == set(theirs.state_dict()) and ours.preprocessing == "timm"
 
 
-@pytest.mark.parametrize("name, layers, depths, sizes", [
-    ("resnet18", "basic", [2, 2, 2, 2], [64, 128, 256, 512]),
-    ("resnet50", "bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048]),
-])
+@pytest.mark.parametrize(
+    "name, layers, depths, sizes",
+    [
+        ("resnet18", "basic", [2, 2, 2, 2], [64, 128, 256, 512]),
+        ("resnet50", "bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048]),
+    ],
+)
 def test_huggingface(torch, library, tmp_path, name, layers, depths, sizes):
     transformers = library("transformers")
-    theirs = transformers.ResNetForImageClassification(transformers.ResNetConfig(
-        layer_type=layers, depths=depths, hidden_sizes=sizes, num_labels=6))
+    theirs = transformers.ResNetForImageClassification(
+        transformers.ResNetConfig(layer_type=layers, depths=depths, hidden_sizes=sizes, num_labels=6)
+    )
     randomise_torch(theirs)
-    theirs.save_pretrained(tmp_path)                               # model.safetensors and config.json
+    theirs.save_pretrained(tmp_path)  # model.safetensors and config.json
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     states = []
     for file in ("pytorch_model.bin", "model.safetensors"):
@@ -65,7 +69,7 @@ def test_huggingface(torch, library, tmp_path, name, layers, depths, sizes):
     assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
     assert ours.preprocessing == "huggingface"
     if name == "resnet50":
-        assert any("1x1" in note for note in ours.notes)           # downsample_in_bottleneck does not show in the keys
+        assert any("1x1" in note for note in ours.notes)  # downsample_in_bottleneck does not show in the keys
 
 
 def test_a_huggingface_network_with_the_stride_on_the_first_convolution(torch, library, tmp_path):
@@ -73,6 +77,7 @@ def test_a_huggingface_network_with_the_stride_on_the_first_convolution(torch, l
     theirs = transformers.ResNetForImageClassification(transformers.ResNetConfig(downsample_in_bottleneck=True))
     randomise_torch(theirs).save_pretrained(tmp_path)
     from npresnet import create_model
+
     ours = create_model("resnet50", weights=tmp_path / "model.safetensors", dialect="huggingface", stride_on="1x1")
     x = images(1)
     with torch.no_grad():

@@ -34,7 +34,7 @@ def test_bottleneck_shapes_stage_by_stage():
         for block in range(3):
             lead = block == 0
             layer = Bottleneck(A, x.shape[1], filters, stride if lead else 1, leading=lead)
-            assert ("downsample.0.weight" in layer.state_dict()) == lead        # projects in the leading block only
+            assert ("downsample.0.weight" in layer.state_dict()) == lead  # projects in the leading block only
             x = layer(x)
         assert x.shape == (2, channels, size, size)
 

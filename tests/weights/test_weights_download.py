@@ -17,7 +17,7 @@ from npresnet.weights.connection import Redirects, connections
 
 from ..support import oracles
 
-CONTENT = bytes(range(256)) * 12_000                             # 3 MB: several chunks
+CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -79,11 +79,13 @@ def send(body, code=200, length=None, **headers):
             handler.send_header(key.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
+
     return answer
 
 
 def ranged(cut=None, content=CONTENT):
     """A server that knows ranges, and cuts the connection after ``cut`` bytes."""
+
     def answer(handler):
         wanted = handler.headers.get("Range")
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
@@ -91,6 +93,7 @@ def ranged(cut=None, content=CONTENT):
             return send(b"", 416)(handler)
         span = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if wanted else {}
         send(content[start:][:cut], 206 if wanted else 200, length=len(content) - start, **span)(handler)
+
     return answer
 
 
@@ -109,6 +112,7 @@ def fetch(monkeypatch, tmp_path):
     def run(server, **options):
         opened.append(server)
         return download("tiny", tmp_path, base_url=server.url, timeout=0.5, **options)
+
     run.file = tmp_path / entry.file
     run.part = tmp_path / f"{entry.file}.part"
     yield run
@@ -166,7 +170,7 @@ def test_a_wrong_part_is_thrown_away_and_fetched_anew(fetch):
     fetch(server)
     assert [wanted for _, wanted in server.requests] == ["bytes=1000-", None] and fetch.file.read_bytes() == CONTENT
     fetch.file.unlink()
-    fetch.part.write_bytes(CONTENT + b"more")                    # longer than the file
+    fetch.part.write_bytes(CONTENT + b"more")  # longer than the file
     fetch(server)
     assert fetch.file.read_bytes() == CONTENT
 
@@ -184,13 +188,21 @@ def test_a_passing_failure_of_the_server_is_tried_again(fetch):
     assert len(server.requests) == 2 and fetch.file.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("answer, words, requests", [
-    (send(b"gone", 404), "404", 1), (send(b"no", 403), "403", 1), (send(b"busy", 500), "500", 3),
-    (send(b"x", length=10**12), "far more", 1), (send(b"x" * 10**8, length="none"), "more bytes arrive", 1),
-    (lambda handler: handler.wfile.write(b"garbage\r\n\r\n"), "cannot be fetched", 3),
-    (lambda handler: None, "cannot be fetched", 3), (send(b"x", length=5000), "after 1 of 5,000|broke off", 3),
-    (stalled, "broke off", 3),
-], ids=["404", "403", "500", "announces too much", "sends for ever", "garbage", "hangs up", "stops", "stalls"])
+@pytest.mark.parametrize(
+    "answer, words, requests",
+    [
+        (send(b"gone", 404), "404", 1),
+        (send(b"no", 403), "403", 1),
+        (send(b"busy", 500), "500", 3),
+        (send(b"x", length=10**12), "far more", 1),
+        (send(b"x" * 10**8, length="none"), "more bytes arrive", 1),
+        (lambda handler: handler.wfile.write(b"garbage\r\n\r\n"), "cannot be fetched", 3),
+        (lambda handler: None, "cannot be fetched", 3),
+        (send(b"x", length=5000), "after 1 of 5,000|broke off", 3),
+        (stalled, "broke off", 3),
+    ],
+    ids=["404", "403", "500", "announces too much", "sends for ever", "garbage", "hangs up", "stops", "stalls"],
+)
 def test_an_error_is_one_clear_line(answer, words, requests, fetch):
     server = Server(answer)
     with pytest.raises(WeightsError, match=words) as caught:
@@ -223,6 +235,7 @@ def test_no_server_no_folder_and_no_such_name(tmp_path, fetch):
 
 # --- what a server, or somebody else in the folder, may try ---------------------------------------------------------
 
+
 def test_a_link_in_the_place_of_the_part_is_not_followed(fetch, tmp_path):
     precious = tmp_path / "precious"
     precious.write_bytes(b"mine")
@@ -234,8 +247,11 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(fetch, tmp_path):
     assert precious.read_bytes() == b"mine" and not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda part: os.link(part.parent / "precious", part)],
-                         ids=["a pipe", "a folder", "another name of a file"])
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda part: os.link(part.parent / "precious", part)],
+    ids=["a pipe", "a folder", "another name of a file"],
+)
 def test_what_no_download_left_is_not_written_to(make, fetch, tmp_path):
     (tmp_path / "precious").write_bytes(b"mine")
     make(fetch.part)
@@ -253,6 +269,7 @@ def test_two_downloads_do_not_write_one_part(fetch):
             fetch(Server(ranged()))
         refused.append(True)
         ranged()(handler)
+
     fetch(Server(answer))
     assert refused and fetch.file.read_bytes() == CONTENT
 
@@ -260,6 +277,7 @@ def test_two_downloads_do_not_write_one_part(fetch):
 def test_https_is_never_left():
     def redirected(start, to):
         return Redirects().redirect_request(Request(start), None, 302, "Found", {}, to)
+
     assert redirected("https://a/x", "https://b/x").full_url == "https://b/x"
     assert redirected("http://a/x", "https://b/x").full_url == "https://b/x"
     for to in ("http://a/x", "ftp://a/x", "file:///etc/passwd", "data:,x", "//["):
@@ -279,12 +297,14 @@ def test_a_redirection_to_a_file_is_refused(fetch):
 
 def dripping(head):
     """A server that sends a byte now and then: of its answer's head, or of its body."""
+
     def answer(handler):
         if not head:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3072000\r\n\r\n")
         for _ in range(100):
             handler.wfile.write(b"x")
             time.sleep(0.1)
+
     return answer
 
 

@@ -18,15 +18,22 @@ def bind(node, images, n, threads, packed, zeros) -> Step:
     x, y = images[node.inputs[0]], images[node]
     if node.kind == "conv":
         return convolution(node, x, y, n, threads, packed, zeros)
-    make = {"affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool, "mean": _mean,
-            "subsample": _subsample, "call": _call}[node.kind]
+    make = {
+        "affine": _affine,
+        "relu": _affine,
+        "add": _add,
+        "max_pool": _max_pool,
+        "mean": _mean,
+        "subsample": _subsample,
+        "call": _call,
+    }[node.kind]
     return make(node, x, y)
 
 
 def _affine(node, x, y) -> Step:
     scale, shift = np.ones(x.stored, np.float32), np.zeros(x.stored, np.float32)
     if node.weight is not None:
-        scale[:x.channels], shift[:x.channels] = node.weight, node.bias
+        scale[: x.channels], shift[: x.channels] = node.weight, node.bias
     relu = node.kind == "relu" or node.floor == 0
 
     def arguments(n, x_at, y_at, residual):
@@ -48,14 +55,27 @@ def _pixel_items(x) -> Callable:
 
 def _max_pool(node, x, y) -> Step:
     window = window_numbers(pool_window(node.module, x.height, x.width))
-    return Step(node, node.kind, x, y, entry_points.max_pool,
-                lambda n, x_at, y_at, residual: MaxPool(x_at, stored(n, x), window, y_at, stored(n, y)),
-                lambda n: n * y.height)
+    return Step(
+        node,
+        node.kind,
+        x,
+        y,
+        entry_points.max_pool,
+        lambda n, x_at, y_at, residual: MaxPool(x_at, stored(n, x), window, y_at, stored(n, y)),
+        lambda n: n * y.height,
+    )
 
 
 def _mean(node, x, y) -> Step:
-    return Step(node, node.kind, x, y, entry_points.global_mean,
-                lambda n, x_at, y_at, residual: Mean(x_at, x.height * x.width, x.stored, y_at), lambda n: n)
+    return Step(
+        node,
+        node.kind,
+        x,
+        y,
+        entry_points.global_mean,
+        lambda n, x_at, y_at, residual: Mean(x_at, x.height * x.width, x.stored, y_at),
+        lambda n: n,
+    )
 
 
 def _subsample(node, x, y) -> Step:
@@ -68,5 +88,10 @@ def _subsample(node, x, y) -> Step:
 def _call(node, x, y) -> Step:
     """Whatever has no kernel: the module itself, between two changes of layout."""
     channels_first = node.inputs[0].kind == "input"
-    return Step(node, node.kind, x, y,
-                compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, channels_first)), y_at, y))
+    return Step(
+        node,
+        node.kind,
+        x,
+        y,
+        compute=lambda n, x_at, y_at: write(node.module(read(x_at, n, x, channels_first)), y_at, y),
+    )

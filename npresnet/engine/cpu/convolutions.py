@@ -16,17 +16,18 @@ from ..shapes import Image, conv_window, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
 from .step import Step, ceil_div, stored
 
-TILES = (4, 2)                 # Winograd's, to choose from
-POOLED_ROWS = 4                # rows a band of the fused stem pools
+TILES = (4, 2)  # Winograd's, to choose from
+POOLED_ROWS = 4  # rows a band of the fused stem pools
 GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
-GROUPED_ROWS = 7               # rows of an item
+GROUPED_ROWS = 7  # rows of an item
 
 
-def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Callable[..., Any],
-                zeros: np.ndarray) -> Step:
+def convolution(
+    node: Node, x: Image, y: Image, n: int, threads: int, packed: Callable[..., Any], zeros: np.ndarray
+) -> Step:
     """The step of a convolution for ``n`` images at a time, by the cheapest algorithm that computes it."""
     window = conv_window(node, x)
-    channels_first = node.inputs[0].kind == "input"           # as the net's input is; no channels added
+    channels_first = node.inputs[0].kind == "input"  # as the net's input is; no channels added
     channels = x.channels if channels_first else x.stored
     groups = getattr(node.module, "groups", 1)
     bias = packed(node, "bias", lambda: padded_bias(node.bias))
@@ -38,8 +39,11 @@ def convolution(node: Node, x: Image, y: Image, n: int, threads: int, packed: Ca
         step = _grouped(node, x, y, window, packed, bias, zeros)
     else:
         step = _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, packed, bias, zeros)
-    step.macs = node.weight[0].size * y.height * y.width * len(node.weight) if not node.pool else \
-        node.weight.size * int(np.prod(window.output_size((x.height, x.width))))
+    step.macs = (
+        node.weight[0].size * y.height * y.width * len(node.weight)
+        if not node.pool
+        else node.weight.size * int(np.prod(window.output_size((x.height, x.width))))
+    )
     return step
 
 
@@ -48,11 +52,29 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     partition = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
-        return Product(x_at, stored(n, x), window.stride, w, bias, y_at, stored(n, y), residual, node.floor == 0,
-                       partition.block, partition.splits)
+        return Product(
+            x_at,
+            stored(n, x),
+            window.stride,
+            w,
+            bias,
+            y_at,
+            stored(n, y),
+            residual,
+            node.floor == 0,
+            partition.block,
+            partition.splits,
+        )
 
-    return Step(node, _named("product", partition), x, y, entry_points.product, arguments,
-                lambda n: ceil_div(n * y.height * y.width, partition.block) * partition.splits)
+    return Step(
+        node,
+        _named("product", partition),
+        x,
+        y,
+        entry_points.product,
+        arguments,
+        lambda n: ceil_div(n * y.height * y.width, partition.block) * partition.splits,
+    )
 
 
 def _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, packed, bias, zeros) -> Step:
@@ -77,30 +99,77 @@ def _direct(node, x, y, window, channels, groups, channels_first, partition, pac
     size = band_bytes(partition.block, y.width, channels, window_numbers(window))
 
     def arguments(n, x_at, y_at, residual):
-        return Convolution(x_at, (n, x.height, x.width, channels), strides, window_numbers(window), merged, w, bias,
-                           y_at, stored(n, y), residual, node.floor == 0, partition.block, partition.splits)
+        return Convolution(
+            x_at,
+            (n, x.height, x.width, channels),
+            strides,
+            window_numbers(window),
+            merged,
+            w,
+            bias,
+            y_at,
+            stored(n, y),
+            residual,
+            node.floor == 0,
+            partition.block,
+            partition.splits,
+        )
 
-    return Step(node, _named("direct", partition), x, y, entry_points.convolution, arguments,
-                lambda n: n * ceil_div(y.height, partition.block) * partition.splits, work_bytes=size)
+    return Step(
+        node,
+        _named("direct", partition),
+        x,
+        y,
+        entry_points.convolution,
+        arguments,
+        lambda n: n * ceil_div(y.height, partition.block) * partition.splits,
+        work_bytes=size,
+    )
 
 
 def _fills_vectors(node, groups, window, channels_first) -> bool:
     """Whether several whole groups of a 3x3 convolution, as many filters as channels each, fill a vector."""
     f, size = node.weight.shape[:2]
     square = window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1)
-    return groups > 1 and f == size * groups and size in GROUPED and LANES % size == f % LANES == 0 and square \
-        and len(node.inputs) == 1 and not channels_first
+    return (
+        groups > 1
+        and f == size * groups
+        and size in GROUPED
+        and LANES % size == f % LANES == 0
+        and square
+        and len(node.inputs) == 1
+        and not channels_first
+    )
 
 
 def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
     w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
 
     def arguments(n, x_at, y_at, residual):
-        return Grouped(x_at, stored(n, x), window.stride[0], top_left(window), w, bias, y_at, stored(n, y),
-                       node.floor == 0, GROUPED_ROWS, zeros)
+        return Grouped(
+            x_at,
+            stored(n, x),
+            window.stride[0],
+            top_left(window),
+            w,
+            bias,
+            y_at,
+            stored(n, y),
+            node.floor == 0,
+            GROUPED_ROWS,
+            zeros,
+        )
 
-    return Step(node, f"grouped {GROUPED_ROWS}", x, y, GROUPED[size], arguments,
-                lambda n: n * ceil_div(y.height, GROUPED_ROWS), work_bytes=4 * y.stored)
+    return Step(
+        node,
+        f"grouped {GROUPED_ROWS}",
+        x,
+        y,
+        GROUPED[size],
+        arguments,
+        lambda n: n * ceil_div(y.height, GROUPED_ROWS),
+        work_bytes=4 * y.stored,
+    )
 
 
 def _pooled(node, x, y, window, channels, packed, bias) -> Step:
@@ -112,11 +181,31 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
     size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, window_numbers(window), pool)
 
     def arguments(n, x_at, y_at, residual):
-        return PooledConvolution(x_at, (n, x.height, x.width, channels), strides, window_numbers(window), w, bias,
-                                 middle, node.floor == 0, pool, y_at, stored(n, y), POOLED_ROWS)
+        return PooledConvolution(
+            x_at,
+            (n, x.height, x.width, channels),
+            strides,
+            window_numbers(window),
+            w,
+            bias,
+            middle,
+            node.floor == 0,
+            pool,
+            y_at,
+            stored(n, y),
+            POOLED_ROWS,
+        )
 
-    return Step(node, f"direct + pool {POOLED_ROWS}", x, y, entry_points.pooled_convolution, arguments,
-                lambda n: n * ceil_div(y.height, POOLED_ROWS), work_bytes=size)
+    return Step(
+        node,
+        f"direct + pool {POOLED_ROWS}",
+        x,
+        y,
+        entry_points.pooled_convolution,
+        arguments,
+        lambda n: n * ceil_div(y.height, POOLED_ROWS),
+        work_bytes=size,
+    )
 
 
 def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
@@ -124,13 +213,31 @@ def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
     padding, tiles = top_left(window), ceil_div(y.height, m) * ceil_div(y.width, m)
 
     def arguments(n, x_at, y_at, residual):
-        return Winograd(x_at, stored(n, x), padding, u, bias, y_at, stored(n, y), residual, node.floor == 0,
-                        partition.block, partition.splits, zeros)
+        return Winograd(
+            x_at,
+            stored(n, x),
+            padding,
+            u,
+            bias,
+            y_at,
+            stored(n, y),
+            residual,
+            node.floor == 0,
+            partition.block,
+            partition.splits,
+            zeros,
+        )
 
-    return Step(node, _named(f"winograd F({m}x{m})", partition), x, y,
-                entry_points.winograd2 if m == 2 else entry_points.winograd4, arguments,
-                lambda n: ceil_div(n * tiles, partition.block) * partition.splits,
-                work_bytes=winograd_bytes(m, partition.block, x.stored))
+    return Step(
+        node,
+        _named(f"winograd F({m}x{m})", partition),
+        x,
+        y,
+        entry_points.winograd2 if m == 2 else entry_points.winograd4,
+        arguments,
+        lambda n: ceil_div(n * tiles, partition.block) * partition.splits,
+        work_bytes=winograd_bytes(m, partition.block, x.stored),
+    )
 
 
 def _named(algorithm, partition) -> str:

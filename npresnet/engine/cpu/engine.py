@@ -1,6 +1,6 @@
 """The engine for NumPy arrays: a plan for each size of input, carried out by a thread pool in one call.
 
-    model -> steps (lower, fold, fuse) -> a plan for a size of input (algorithms, buffers) -> run
+model -> steps (lower, fold, fuse) -> a plan for a size of input (algorithms, buffers) -> run
 """
 
 import os
@@ -29,14 +29,14 @@ class CpuEngine(Engine):
 
     def __init__(self, model: Module, threads: int | None = None, profile: bool = False):
         nodes = fuse(lower(model))
-        for node in nodes:                                        # folded in float64, kept in float32
+        for node in nodes:  # folded in float64, kept in float32
             if node.weight is not None and node.bias is not None:
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         super().__init__(model, nodes)
         self.threads, self.profile = threads or default_threads(), profile
         self._packed: dict[tuple[Node, str], Any] = {}
         self._buffers: Buffers | None = None
-        self.lock = threading.RLock()                            # a signal's handler may call, too
+        self.lock = threading.RLock()  # a signal's handler may call, too
         _engines.add(self)
         channels = [max(node.weight.shape[:2]) for node in nodes if node.kind == "conv" and node.weight is not None]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)

@@ -9,7 +9,7 @@ from ...ops.winograd import F
 
 def padded_bias(bias) -> np.ndarray:
     full = np.zeros(round_up(len(bias)), np.float32)
-    full[:len(bias)] = bias
+    full[: len(bias)] = bias
     return full
 
 
@@ -28,8 +28,8 @@ def direct(weight, groups, channels):
         matrix = np.zeros((kh, kw, inputs, features), np.float32)
         for small in range(groups // merged):
             g, f, c = group * (groups // merged) + small, len(weight) // groups, weight.shape[1]
-            block = weight[g * f:(g + 1) * f].transpose(2, 3, 1, 0)
-            matrix[:, :, small * c:(small + 1) * c, small * f:(small + 1) * f] = block
+            block = weight[g * f : (g + 1) * f].transpose(2, 3, 1, 0)
+            matrix[:, :, small * c : (small + 1) * c, small * f : (small + 1) * f] = block
         parts.append(pack(matrix.reshape(-1, features)))
     return np.concatenate(parts), merged
 
@@ -51,9 +51,9 @@ def merged_groups(weight, groups) -> int:
 def transformed(weight, m, channels):
     """U = G g G' of every filter, computed in float64, as panels: ((m+2)^2, C, F)."""
     f, c = weight.shape[:2]
-    both = np.kron(F[m].g, F[m].g)                                   # vec(G g G') = (G ⊗ G) vec(g)
+    both = np.kron(F[m].g, F[m].g)  # vec(G g G') = (G ⊗ G) vec(g)
     packed, parts = element_panels(len(both), channels, round_up(f))
     for first, part in parts:
-        some = weight[first:first + part.shape[2]]
-        part[:, :c, :len(some)] = (both @ some.reshape(-1, 9).T).reshape(-1, len(some), c).swapaxes(1, 2)
+        some = weight[first : first + part.shape[2]]
+        part[:, :c, : len(some)] = (both @ some.reshape(-1, 9).T).reshape(-1, len(some), c).swapaxes(1, 2)
     return packed

@@ -16,10 +16,10 @@ from .program import Program
 from .step import Step, read
 from .table import table
 
-Segments = list[tuple[int, list[Step]]]          # (images at a time, steps)
+Segments = list[tuple[int, list[Step]]]  # (images at a time, steps)
 
-CACHE = 8 * 2**20      # bytes of activations that stay in the last cache
-BATCH = 8              # large images that go through the whole net together
+CACHE = 8 * 2**20  # bytes of activations that stay in the last cache
+BATCH = 8  # large images that go through the whole net together
 
 
 class Plan:
@@ -28,13 +28,22 @@ class Plan:
     ``packed(node, key, make)`` caches packed weights; ``zeros`` is read for pixels outside an image.
     """
 
-    def __init__(self, nodes: list[Node], n: int, image_shape: tuple[int, ...], threads: int,
-                 packed: Callable[..., Any], zeros: np.ndarray):
+    def __init__(
+        self,
+        nodes: list[Node],
+        n: int,
+        image_shape: tuple[int, ...],
+        threads: int,
+        packed: Callable[..., Any],
+        zeros: np.ndarray,
+    ):
         self.nodes, self.n, self.images = nodes, n, images(nodes, *image_shape)
         self.threads = threads
         self.program: Program | None = None
-        self.segments: Segments = [(k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
-                                   for k, part in segments(nodes, self.images, n)]
+        self.segments: Segments = [
+            (k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
+            for k, part in segments(nodes, self.images, n)
+        ]
         ranges, self.whole_batch = live_ranges(nodes, self.images, self.segments, n)
         self.offsets, self.arena_bytes = assign(ranges)
         self.work_bytes = max((step.work_bytes for step in self.steps), default=0)
@@ -62,11 +71,12 @@ class Plan:
         for step, seconds in program.run(x, buffers, self.threads, self.work_bytes, profile):
             self.seconds[step.node] += seconds
         last = self.nodes[-1]
-        y_at, = [at[last]] if last in at else addresses([x])
+        (y_at,) = [at[last]] if last in at else addresses([x])
         return read(y_at, self.n, self.images[last], channels_first=last.kind == "input")
 
     def _launches(self, at) -> Iterator[tuple[Step, int, list[int], int]]:
         """(step, images, addresses it reads, address it writes) in the order they run; of the input its offset."""
+
         def where(node, first):
             size = self.images[node].nbytes if node.kind != "input" else _input_bytes(self.images[node])
             return at.get(node, 0) + (first * size if node in self.whole_batch else 0)
@@ -97,7 +107,7 @@ def segments(nodes: list[Node], images: dict[Node, Image], n: int) -> list[tuple
     parts, current = [], []
     for i, node in enumerate(nodes[1:], 1):
         current.append(node)
-        live = [a for a in nodes[1:i + 1] if any(a in b.inputs for b in nodes[i + 1:])]
+        live = [a for a in nodes[1 : i + 1] if any(a in b.inputs for b in nodes[i + 1 :])]
         if live == [node] or i == len(nodes) - 1:
             parts.append((min(_images_in_cache(part, images, n) for part in current), current))
             current = []
@@ -119,8 +129,9 @@ def _images_in_cache(node, images, n) -> int:
     return min(count, n)
 
 
-def live_ranges(nodes: list[Node], images: dict[Node, Image], segments: Sequence[tuple[int, list[Step]]],
-                n: int) -> tuple[dict[Node, LiveRange], set[Node]]:
+def live_ranges(
+    nodes: list[Node], images: dict[Node, Image], segments: Sequence[tuple[int, list[Step]]], n: int
+) -> tuple[dict[Node, LiveRange], set[Node]]:
     """The live range of every result, and the set of those kept for the whole batch."""
     order = {node: i for i, node in enumerate(nodes)}
     segment_of = {step.node: s for s, (_, steps) in enumerate(segments) for step in steps}
@@ -132,7 +143,7 @@ def live_ranges(nodes: list[Node], images: dict[Node, Image], segments: Sequence
         outside = node is nodes[-1] or any(segment_of[other] != s for other in readers)
         start, end = order[node], max((order[other] for other in readers), default=len(nodes))
         count = segments[s][0]
-        if outside:                     # needed while other images of the batch are computed
+        if outside:  # needed while other images of the batch are computed
             whole_batch.add(node)
             start, count = bounds[s][0], n
             end = max((bounds[segment_of[other]][1] for other in readers), default=len(nodes))

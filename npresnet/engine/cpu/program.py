@@ -21,8 +21,8 @@ class Program:
 
     def __init__(self, launches, source, buffers):
         self.launches, self._buffers = list(launches), weakref.ref(buffers)
-        self.source, self.from_input = source, []             # (place of an address, how far into the input it lies)
-        self.arguments, places = [], []                       # arrays among them, whose addresses the numbers hold
+        self.source, self.from_input = source, []  # (place of an address, how far into the input it lies)
+        self.arguments, places = [], []  # arrays among them, whose addresses the numbers hold
         for step, n, reads, y in self.launches:
             places.append(len(self.arguments))
             if step.kernel:
@@ -31,9 +31,11 @@ class Program:
                     self.from_input.append((places[-1] + offset(type(arguments), "x"), reads[0]))
                 self.arguments += flatten(arguments)
         self.numbers = np.array(addresses(self.arguments), np.int64)
-        numbers_at, = addresses([self.numbers])
-        rows = [(kernel_at(step.kernel), numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
-                for (step, n, *_), place in zip(self.launches, places)]
+        (numbers_at,) = addresses([self.numbers])
+        rows = [
+            (kernel_at(step.kernel), numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
+            for (step, n, *_), place in zip(self.launches, places)
+        ]
         self.rows = np.array(rows, np.int64).reshape(-1, 3)
         starts = [k for k, (step, *_) in enumerate(self.launches) if not step.kernel]
         self.stretches = _stretches(len(self.launches), starts)
@@ -45,7 +47,7 @@ class Program:
     def run(self, x, buffers, threads, work_bytes, profile=False):
         """Carry it out for the input x in its buffers; with ``profile`` a list of (step, seconds)."""
         memory = self, x, buffers
-        first_of_x, = addresses([x])
+        (first_of_x,) = addresses([x])
         for place, distance in self.from_input:
             self.numbers[place] = first_of_x + distance
         times = []

@@ -47,19 +47,21 @@ def read(where, n, image, channels_first=False) -> np.ndarray:
     if channels_first:
         return stored.copy()
     if image.flat:
-        return stored[:, 0, 0, :image.channels].copy()
-    return stored[..., :image.channels].transpose(0, 3, 1, 2).copy()
+        return stored[:, 0, 0, : image.channels].copy()
+    return stored[..., : image.channels].transpose(0, 3, 1, 2).copy()
 
 
 def write(array, where, image):
     """Store (N, C, H, W) or (N, C) channels last, the channels beyond C zero."""
     stored = _view(where, (len(array), image.height, image.width, image.stored))
     stored[...] = 0
-    stored[..., :image.channels] = array.reshape(len(array), image.channels, image.height, image.width).transpose(
-        0, 2, 3, 1)
+    stored[..., : image.channels] = array.reshape(len(array), image.channels, image.height, image.width).transpose(
+        0, 2, 3, 1
+    )
 
 
 def _view(where, shape) -> np.ndarray:
     import ctypes
+
     count = int(np.prod(shape))
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(where)).reshape(shape)

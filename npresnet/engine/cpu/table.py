@@ -12,12 +12,19 @@ def table(plan: Any) -> str:
     rows = [header + ["time", "GFLOP/s"] * timed]
     for count, steps in plan.segments:
         for step in steps:
-            row = [step.node.name, step.algorithm, _size(step.x), _size(step.y), _then(step.node), str(count),
-                   f"{step.macs / 1e6:.1f}" if step.macs else "", f"{step.work_bytes / 1024:.0f} KiB"]
+            row = [
+                step.node.name,
+                step.algorithm,
+                _size(step.x),
+                _size(step.y),
+                _then(step.node),
+                str(count),
+                f"{step.macs / 1e6:.1f}" if step.macs else "",
+                f"{step.work_bytes / 1024:.0f} KiB",
+            ]
             rows.append(row + _time(plan, step, total) if timed else row)
     summary = f"{plan.n} image(s); buffers {plan.arena_bytes / 2**20:.1f} MiB"
-    return "\n".join([*text_lines(rows),
-                      summary + (f"; {total / plan.calls * 1e3:.2f} ms a batch" if timed else "")])
+    return "\n".join([*text_lines(rows), summary + (f"; {total / plan.calls * 1e3:.2f} ms a batch" if timed else "")])
 
 
 def _size(image) -> str:

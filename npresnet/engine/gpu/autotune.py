@@ -6,7 +6,7 @@ from typing import Any
 
 from ...backend import captured
 
-REPEATS = 5              # in one graph, so that the time to start it is shared
+REPEATS = 5  # in one graph, so that the time to start it is shared
 ROUNDS = 3
 
 
@@ -30,5 +30,5 @@ def autotune(cupy: Any, runs: Sequence[Callable[[], Any]]) -> int:
             stop.record()
             stop.synchronize()
             found.append(cupy.cuda.get_elapsed_time(start, stop))
-    medians = [median(found[1:]) for found in times]                 # the first round warms up
+    medians = [median(found[1:]) for found in times]  # the first round warms up
     return medians.index(min(medians))

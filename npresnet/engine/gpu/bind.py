@@ -32,8 +32,15 @@ def bind(resources: Resources, node: Node, at: Mapping[Node, Array], image: Imag
     if node.kind == "call":
         algorithm, run = _call(resources, node, reads[0], y, image)
     else:
-        make = {"conv": convolution, "affine": _affine, "relu": _affine, "add": _add, "max_pool": _max_pool,
-                "mean": _mean, "subsample": _subsample}[node.kind]
+        make = {
+            "conv": convolution,
+            "affine": _affine,
+            "relu": _affine,
+            "add": _add,
+            "max_pool": _max_pool,
+            "mean": _mean,
+            "subsample": _subsample,
+        }[node.kind]
         algorithm, run = make(resources, node, reads, y)
     return GpuStep(node, algorithm, y.shape, run, node.kind != "call" or isinstance(node.module, Identity))
 
@@ -42,9 +49,13 @@ def _affine(resources, node, reads, y) -> Named:
     """max(scale · x + shift, floor)"""
     xp, x, channels = resources.xp, reads[0], y.shape[3]
     given = node.kind == "affine"
-    scale, shift = resources.weights(node, lambda: tuple(
-        xp.asarray(a, sum_dtype(x.dtype)) if given else xp.full(channels, fill, sum_dtype(x.dtype))
-        for a, fill in ((node.weight, 1), (node.bias, 0))))
+    scale, shift = resources.weights(
+        node,
+        lambda: tuple(
+            xp.asarray(a, sum_dtype(x.dtype)) if given else xp.full(channels, fill, sum_dtype(x.dtype))
+            for a, fill in ((node.weight, 1), (node.bias, 0))
+        ),
+    )
     floor = node.floor if given else 0.0
     return node.kind, lambda: affine(x, scale, shift, floor=floor, out=y)
 
@@ -67,7 +78,7 @@ def _mean(resources, node, reads, y) -> Named:
 def _subsample(resources, node, reads, y) -> Named:
     """Shortcut A: every s-th pixel, between zero channels."""
     x, (sh, sw) = reads[0], stride_of(node)
-    middle = y[..., node.before:node.before + x.shape[3]]
+    middle = y[..., node.before : node.before + x.shape[3]]
 
     def run():
         y[...] = 0
@@ -78,7 +89,7 @@ def _subsample(resources, node, reads, y) -> Named:
 
 def _call(resources, node, x, y, image) -> Named:
     """A layer without a kernel: the module itself, its arrays on the GPU, between two changes of layout."""
-    x = x[..., :image.channels]                              # the net's input may be stored with more
+    x = x[..., : image.channels]  # the net's input may be stored with more
     if isinstance(node.module, Identity):
         return "copy", lambda: y.__setitem__(..., x)
     module = resources.weights(node, lambda: to_device(node.module.astype(resources.dtype), "cuda"))

@@ -14,7 +14,7 @@ from ..shapes import Image, conv_window
 from .autotune import autotune
 from .resources import Resources
 
-Named = tuple[str, Callable[[], Any]]           # an algorithm's name and its launch
+Named = tuple[str, Callable[[], Any]]  # an algorithm's name and its launch
 
 
 class Convolution(NamedTuple):

@@ -32,7 +32,7 @@ class GpuEngine(Engine):
     (:func:`npresnet.backend.tf32`) is decided when the engine is made.
     """
 
-    KEPT = 8            # with their graphs and buffers
+    KEPT = 8  # with their graphs and buffers
 
     def __init__(self, model: Module):
         self.xp, self.dtype, self.tf32 = model.namespace, model.dtype, tf32_allowed()
@@ -54,7 +54,7 @@ class GpuEngine(Engine):
     def run(self, x: Array) -> Array:
         plan = self.plan_for(x.shape)
         stream = self.xp.cuda.get_current_stream()
-        stream.wait_event(self._done)                           # another stream may still use the buffers
+        stream.wait_event(self._done)  # another stream may still use the buffers
         y = plan.run(x)
         stream.record(self._done)
         return y
@@ -68,19 +68,21 @@ class GpuPlan:
         self.xp, self.graph, self.calls = xp, None, 0
         self.images = images(nodes, channels, height, width)
         shapes = {node: (n, i.height, i.width, i.channels) for node, i in self.images.items()}
-        shapes[nodes[0]] = n, height, width, channels + missing_channels(channels, dtype)          # with zeros
+        shapes[nodes[0]] = n, height, width, channels + missing_channels(channels, dtype)  # with zeros
         sizes = {node: prod(shape) * dtype.itemsize for node, shape in shapes.items()}
         offsets, size = assign(live_ranges(nodes, sizes))
         self.arena = xp.empty(size, xp.uint8)
-        self.at = {node: self.arena[offsets[node]:offsets[node] + sizes[node]].view(dtype).reshape(shapes[node])
-                   for node in nodes}
+        self.at = {
+            node: self.arena[offsets[node] : offsets[node] + sizes[node]].view(dtype).reshape(shapes[node])
+            for node in nodes
+        }
         self.input, self.output, self.flat = self.at[nodes[0]], self.at[nodes[-1]], self.images[nodes[-1]].flat
         self.input[...] = 0
         self.steps = [bind(resources, node, self.at, self.images[node.inputs[0]]) for node in nodes[1:]]
 
     def run(self, x: Array) -> Array:
         """The result for x, as a fresh array."""
-        self.input[..., :x.shape[1]] = x.transpose(0, 2, 3, 1)
+        self.input[..., : x.shape[1]] = x.transpose(0, 2, 3, 1)
         self.calls += 1
         if self.graph is None and self.calls > 1 and all(step.capturable for step in self.steps):
             self.graph, _ = captured(self.xp, self._launch)
@@ -97,16 +99,22 @@ class GpuPlan:
 
     def __str__(self) -> str:
         rows = [(step.node.name, step.algorithm, *map(str, step.shape)) for step in self.steps]
-        return "\n".join([*text_lines(rows), f"buffers {self.arena.nbytes / 2**20:.1f} MiB; " + (
-            "captured" if self.graph else "not captured")])
+        return "\n".join(
+            [
+                *text_lines(rows),
+                f"buffers {self.arena.nbytes / 2**20:.1f} MiB; " + ("captured" if self.graph else "not captured"),
+            ]
+        )
 
 
 def live_ranges(nodes: list[Node], sizes: Mapping[Node, int]) -> dict[Node, LiveRange]:
     """From the step that writes a result to the last that reads it; input and output live throughout."""
     last = {read: number for number, node in enumerate(nodes) for read in node.inputs}
     ends = {nodes[0]: (0, len(nodes)), nodes[-1]: (0, len(nodes))}
-    return {node: LiveRange(sizes[node], *ends.get(node, (number, last.get(node, number))))
-            for number, node in enumerate(nodes)}
+    return {
+        node: LiveRange(sizes[node], *ends.get(node, (number, last.get(node, number))))
+        for number, node in enumerate(nodes)
+    }
 
 
 def without_pools(nodes: list[Node]) -> list[Node]:

@@ -14,10 +14,12 @@ from ..tensors import DTYPES, MAX_DIMENSIONS
 from .file import NEWER
 from .objects import ATTRIBUTE, MANY_ATTRIBUTES, Object
 
-INTEGER, FLOAT, STRING, VARYING = 0, 1, 3, 9                     # classes of datatypes
+INTEGER, FLOAT, STRING, VARYING = 0, 1, 3, 9  # classes of datatypes
 FLOATS = {  # IEEE 754: bit offset, precision, exponent's place and size, mantissa's place and size, bias
-    (0, 16, 10, 5, 0, 10, 15): "float16", (0, 32, 23, 8, 0, 23, 127): "float32",
-    (0, 64, 52, 11, 0, 52, 1023): "float64"}
+    (0, 16, 10, 5, 0, 10, 15): "float16",
+    (0, 32, 23, 8, 0, 23, 127): "float32",
+    (0, 64, 52, 11, 0, 52, 1023): "float64",
+}
 
 
 def shape(message: Stream) -> tuple[int, ...] | None:
@@ -35,9 +37,9 @@ def element(message: Stream) -> tuple[int | None, int, str | None, str]:
     kind, name = head & 15, None
     if kind == INTEGER and message.unpack("<2H") == (0, 8 * size):
         name = f"{'int' if flags & 8 else 'uint'}{8 * size}"
-    elif kind == FLOAT and not flags & 64:                       # 64: a VAX
+    elif kind == FLOAT and not flags & 64:  # 64: a VAX
         name = FLOATS.get(message.unpack("<2H4BI"))
-    elif kind == VARYING and flags & 15 != 1:                    # 1: a string
+    elif kind == VARYING and flags & 15 != 1:  # 1: a string
         kind = None
     return kind, size, name if name in DTYPES else None, ">" if flags & 1 else "<"
 
@@ -51,7 +53,7 @@ def attribute(thing: Object, name: str) -> tuple[Stream, Stream, Stream] | None:
         version, flags, *sizes = stream.unpack("<2B3H")
         if version not in (1, 2, 3) or (flags and version > 1):
             raise WeightsError(f"an attribute {NEWER}")
-        stream.read(version == 3)                                # the names' encoding
+        stream.read(version == 3)  # the names' encoding
         parts = []
         for size in sizes:
             parts.append(stream.read(size))
@@ -88,7 +90,7 @@ def texts(thing: Object, key: str) -> tuple[tuple[int, ...] | None, list[str]]:
     (kind, width, *_), size = element(datatype), shape(dataspace)
     if size is None or (kind not in (STRING, VARYING) and math.prod(size)):
         raise WeightsError(f"the attribute {quoted(key)} is no text")
-    count = math.prod(size)                                      # Keras lists no names as no numbers
+    count = math.prod(size)  # Keras lists no names as no numbers
     thing.file.budget.spend(64 * count + 4 * width * count, f"the attribute {quoted(key)}")
     if kind == VARYING:
         items = [thing.file.string(*content.unpack("<IQI")) for _ in range(count)]

@@ -54,9 +54,9 @@ class File:
         end, found = address + stream.unpack("<Q")[0], {}
         while stream.position + 16 <= end:
             index, size = stream.unpack("<H6xQ")
-            if index == 0:                                       # the free space, which is the last
+            if index == 0:  # the free space, which is the last
                 break
-            self.budget.spend(256, "the heaps of strings")        # heaps may lie in one another
+            self.budget.spend(256, "the heaps of strings")  # heaps may lie in one another
             found[index] = stream.read(size)
             stream.read(-size % 8)
         return found

@@ -14,8 +14,19 @@ from .file import NEWER, File
 
 NOWHERE = 2**64 - 1
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, CONTINUATION, SYMBOLS, MANY_ATTRIBUTES = (
-    1, 2, 3, 6, 7, 8, 11, 12, 16, 17, 21)                        # kinds of messages
-SHARED = 2                                                       # a message's flag: it stands elsewhere
+    1,
+    2,
+    3,
+    6,
+    7,
+    8,
+    11,
+    12,
+    16,
+    17,
+    21,
+)  # kinds of messages
+SHARED = 2  # a message's flag: it stands elsewhere
 
 
 class Object:
@@ -29,7 +40,7 @@ class Object:
         file.budget.spend(1024 + 256 * count, "the objects of the file")
         self.messages: list[tuple[int, int, memoryview]] = []
         blocks = [(address + 16, size)]
-        for start, length in blocks:                             # grows by the blocks that continue it
+        for start, length in blocks:  # grows by the blocks that continue it
             block = Stream(file.at(start).read(length))
             while block.position + 8 <= length:
                 kind, size, flags = block.unpack("<2HB3x")
@@ -93,7 +104,7 @@ class Object:
         self.file.budget.spend(256 * count, "the names of a group")
         for _ in range(count):
             offset, header, cached = stream.unpack("<2QI20x")
-            name = terminated(names[offset:offset + 1025])
+            name = terminated(names[offset : offset + 1025])
             self.file.budget.spend(8 * len(name), "the names of a group")  # and once more to sort them by
             if cached == 2 or header == NOWHERE:
                 raise WeightsError(f"{quoted(name)} is a link to another place; save the weights into one file")

@@ -16,7 +16,7 @@ from .file import NEWER, File
 from .objects import DATASPACE, DATATYPE, EXTERNAL, FILTERS, LAYOUT, NOWHERE, Object
 
 MAX_DEPTH = 64
-COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)                 # classes of layouts
+COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)  # classes of layouts
 
 
 def tree(data: Bytes, budget: Budget) -> tuple[Object, dict[str, Object]]:
@@ -43,7 +43,7 @@ def walk(group: Object, path: str, found: dict[str, Object], depth: int) -> None
 def natural_order(name: str) -> tuple[str, int, str]:
     """A sorting key by which "conv2d" comes first, "conv2d_2" second and "conv2d_10" third."""
     stem = name.rstrip("0123456789")
-    number = name[len(stem):]
+    number = name[len(stem) :]
     return stem.removesuffix("_"), int(number or -1) if len(number) < 10 else 0, name
 
 
@@ -56,7 +56,7 @@ def tensor(dataset: Object, path: str) -> Tensor:
     """The dataset's numbers as a Tensor, a view of the file."""
     with error_context(quoted(path)):
         layout = dataset.message(LAYOUT)
-        version, place = layout.unpack("<2B")                    # IV.A.2.i
+        version, place = layout.unpack("<2B")  # IV.A.2.i
         if (version, place) == (4, VIRTUAL) or dataset.has(EXTERNAL):
             raise WeightsError("its numbers lie in another file, which is not opened; save the weights into one file")
         *_, name, order = element(dataset.message(DATATYPE))

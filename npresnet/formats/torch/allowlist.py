@@ -15,9 +15,17 @@ from ..unpickle.stack_machine import Dict, Refusal, checked_key
 CURE = "where the file was made, keep only the arrays: torch.save(model.state_dict(), path)"
 
 STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
-    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
 }
 QUANTISED = Refusal("a quantised tensor; save the model before it was quantised, or call dequantize() on its tensors")
@@ -99,9 +107,24 @@ TORCH_GLOBALS: dict[str, Any] = {
     "torch._utils _rebuild_qtensor": QUANTISED,
     **{f"torch {name}": DType(name) for name in DTYPES},
     **{f"{module} {name}": DType(dtype) for name, dtype in STORAGES.items() for module in ("torch", "torch.cuda")},
-    **{f"{module} {name.replace('Storage', 'Tensor')}": DType(dtype)
-       for name, dtype in STORAGES.items() for module in ("torch", "torch.cuda")},
-    **{f"torch {name}": QUANTISED for name in
-       ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage", "qint8", "quint8",
-        "qint32", "per_tensor_affine", "per_channel_affine")},
+    **{
+        f"{module} {name.replace('Storage', 'Tensor')}": DType(dtype)
+        for name, dtype in STORAGES.items()
+        for module in ("torch", "torch.cuda")
+    },
+    **{
+        f"torch {name}": QUANTISED
+        for name in (
+            "QInt8Storage",
+            "QUInt8Storage",
+            "QInt32Storage",
+            "QUInt4x2Storage",
+            "QUInt2x4Storage",
+            "qint8",
+            "quint8",
+            "qint32",
+            "per_tensor_affine",
+            "per_channel_affine",
+        )
+    },
 }

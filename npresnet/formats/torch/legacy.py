@@ -30,8 +30,10 @@ def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget
 
     def persistent_load(pid):
         if type(pid) is not tuple or len(pid) != 6 or pid[0] != "storage" or type(pid[2]) is not str:
-            raise WeightsError("a persistent id must be ('storage', type, key, location, count, view); one of "
-                               f"('module', …) means a whole model: {CURE}")
+            raise WeightsError(
+                "a persistent id must be ('storage', type, key, location, count, view); one of "
+                f"('module', …) means a whole model: {CURE}"
+            )
         _, kind, key, _, numel, view = pid
         dtype = dtype_of(kind)
         root = storages.setdefault(key, Storage(dtype, numel))
@@ -44,7 +46,7 @@ def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget
 
     if load() != MAGIC or load() != PROTOCOL:
         raise WeightsError("a pickle, but not one of torch.save; only arrays in a known container are read")
-    load()                                                       # the system that wrote it
+    load()  # the system that wrote it
     tree = load(globals=allow, persistent_load=persistent_load)
     read_storages(stream, load(), storages)
     for view, root, offset in views.values():

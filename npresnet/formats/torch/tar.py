@@ -33,8 +33,7 @@ def read_torch_tar(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -
             raise WeightsError(f"the persistent id {key} is no tensor of this file")
         return objects[key]
 
-    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE,
-                    budget=budget)
+    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE, budget=budget)
 
 
 def key_text(value: Any) -> str:
@@ -64,8 +63,9 @@ def read_storages(stream: Stream, budget: Budget, allow: Mapping[str, Any]) -> d
     return storages
 
 
-def read_tensors(stream: Stream, storages: dict[str, Storage], budget: Budget, allow: Mapping[str, Any]
-                 ) -> dict[str, Tensor]:
+def read_tensors(
+    stream: Stream, storages: dict[str, Storage], budget: Budget, allow: Mapping[str, Any]
+) -> dict[str, Tensor]:
     """key → Tensor, of: a count; per tensor a pickled (key, storage, type), int32 ndim, 4 bytes, int64 sizes, strides
     and offset."""
     tensors: dict[str, Tensor] = {}

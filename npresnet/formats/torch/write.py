@@ -50,8 +50,13 @@ def state_dict(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes
         parts += [text(key), *tensor(str(number), array)]
     parts.append(p.SETITEMS)
     if metadata:
-        parts += [p.EMPTY_DICT, p.MARK, *(text(part) for item in metadata.items() for part in item), p.SETITEMS,
-                  p.BUILD]
+        parts += [
+            p.EMPTY_DICT,
+            p.MARK,
+            *(text(part) for item in metadata.items() for part in item),
+            p.SETITEMS,
+            p.BUILD,
+        ]
     return b"".join([*parts, p.STOP])
 
 
@@ -62,11 +67,25 @@ def tensor(key: str, array: np.ndarray) -> list[bytes]:
         raise WeightsError(f"torch has no storage type for {array.dtype}; convert it, or write .safetensors")
     strides = [stride // array.itemsize for stride in array.strides]
     return [
-        name("torch._utils", "_rebuild_tensor_v2"), p.MARK,
-        p.MARK, text("storage"), name("torch", storage), text(key), text("cpu"), integer(array.size), p.TUPLE,
+        name("torch._utils", "_rebuild_tensor_v2"),
+        p.MARK,
+        p.MARK,
+        text("storage"),
+        name("torch", storage),
+        text(key),
+        text("cpu"),
+        integer(array.size),
+        p.TUPLE,
         p.BINPERSID,
-        integer(0), numbers(array.shape), numbers(strides), p.NEWFALSE,
-        name("collections", "OrderedDict"), p.EMPTY_TUPLE, p.REDUCE, p.TUPLE, p.REDUCE,
+        integer(0),
+        numbers(array.shape),
+        numbers(strides),
+        p.NEWFALSE,
+        name("collections", "OrderedDict"),
+        p.EMPTY_TUPLE,
+        p.REDUCE,
+        p.TUPLE,
+        p.REDUCE,
     ]
 
 

@@ -37,8 +37,9 @@ def read_torch_zip(archive: ZipArchive, allow: Mapping[str, Any], budget: Budget
             raise WeightsError(f"the storage {quoted(key)} is declared in two ways")
         return storages[key]
 
-    return unpickle(archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE,
-                    budget=budget)
+    return unpickle(
+        archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE, budget=budget
+    )
 
 
 def find_stem(names: list[str]) -> str:
@@ -53,7 +54,7 @@ def find_stem(names: list[str]) -> str:
 
 
 def find_byteorder(archive: ZipArchive, name: str) -> str:
-    """"<" or ">"; files from before the record existed are little-endian."""
+    """ "<" or ">"; files from before the record existed are little-endian."""
     record = bytes(archive.read(name)) if name in archive else b"little"
     if record not in (b"little", b"big"):
         raise WeightsError(f"unknown byte order {quoted(record)}")

@@ -111,6 +111,7 @@ for _name, _layout in {"BINGET": "<B", "LONG_BINGET": "<I"}.items():
 
 # --- names and calls ------------------------------------------------------------------------------------------------
 
+
 @opcode("GLOBAL")
 def _global(m):
     module, name = m.stream.line().decode("utf-8"), m.stream.line().decode("utf-8")

@@ -13,16 +13,19 @@ from ..errors import WeightsError, error_context, quoted
 from ..limits import collisions
 from ..stream import Budget, Stream
 
-Operations = dict[int, Callable[["Machine"], Any]]    # opcode → what it does to the Machine
+Operations = dict[int, Callable[["Machine"], Any]]  # opcode → what it does to the Machine
 
 
 def opcode_decorator(table: Operations) -> Callable[..., Any]:
     """A decorator @opcode("NAME", …) that enters a function of the Machine in ``table`` under these opcodes."""
+
     def opcode(*names):
         def register(function):
             table.update({getattr(pickle, name)[0]: function for name in names})
             return function
+
         return register
+
     return opcode
 
 
@@ -63,13 +66,20 @@ EMPTY = object()  # a place of the memo where nothing has been stored
 class Machine:
     """The state of one run; the instructions of opcodes.py and literals.py call its methods."""
 
-    def __init__(self, stream: Stream, globals: Mapping[str, Any], persistent_load: Callable[[Any], Any] | None,
-                 encoding: str | None, budget: Budget, cure: str):
+    def __init__(
+        self,
+        stream: Stream,
+        globals: Mapping[str, Any],
+        persistent_load: Callable[[Any], Any] | None,
+        encoding: str | None,
+        budget: Budget,
+        cure: str,
+    ):
         self.stream, self.globals, self.persistent_load = stream, globals, persistent_load
         self.encoding, self.budget, self.cure = encoding, budget, cure
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []                         # the stacks under each open MARK
-        self.memo: list[Any] = []                                # by index: indices of a list cannot collide
+        self.below: list[list[Any]] = []  # the stacks under each open MARK
+        self.memo: list[Any] = []  # by index: indices of a list cannot collide
         self.stored = 0
 
     def charge(self, steps: int) -> None:
@@ -137,8 +147,11 @@ class Machine:
         """Push what the allow-list's entry returns for these arguments, which are paid for by their sizes."""
         if type(target) is not Global or type(args) is not tuple:
             raise WeightsError("the pickle calls what is no global of the allow-list")
-        self.charge(3 + sum(len(a) for a in args if isinstance(a, (str, bytes)))
-                    + sum(len(a) + collisions(len(a)) for a in args if isinstance(a, (list, tuple, dict, set))))
+        self.charge(
+            3
+            + sum(len(a) for a in args if isinstance(a, (str, bytes)))
+            + sum(len(a) + collisions(len(a)) for a in args if isinstance(a, (list, tuple, dict, set)))
+        )
         with error_context(target.name.replace(" ", ".")):
             self.push(target.call(*args))
 

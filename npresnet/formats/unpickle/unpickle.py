@@ -17,13 +17,23 @@ from ..stream import Budget, Bytes, Stream
 from .opcodes import OPERATIONS
 from .stack_machine import Machine
 
-NAMES = {getattr(pickle, name)[0]: name for name in pickle.__all__
-         if name.isupper() and isinstance(getattr(pickle, name), bytes)}
+NAMES = {
+    getattr(pickle, name)[0]: name
+    for name in pickle.__all__
+    if name.isupper() and isinstance(getattr(pickle, name), bytes)
+}
 
 
-def unpickle(data: Bytes | Stream, *, globals: Mapping[str, Any], persistent_load: Callable[[Any], Any] | None = None,
-             encoding: str | None = "utf-8", max_steps: int | None = None, cure: str = "",
-             budget: Budget | None = None) -> Any:
+def unpickle(
+    data: Bytes | Stream,
+    *,
+    globals: Mapping[str, Any],
+    persistent_load: Callable[[Any], Any] | None = None,
+    encoding: str | None = "utf-8",
+    max_steps: int | None = None,
+    cure: str = "",
+    budget: Budget | None = None,
+) -> Any:
     """The object that the pickle at the start of ``data`` describes.
 
     data             bytes, or a Stream, which is left behind the pickle's end

@@ -1,9 +1,9 @@
 """Translates Hugging Face's names for the arrays of a ResNetForImageClassification to torchvision's, and back.
 
-    resnet.embedder.embedder.convolution.weight                          conv1.weight
-    resnet.encoder.stages.0.layers.1.layer.2.normalization.bias          layer1.1.bn3.bias
-    resnet.encoder.stages.0.layers.0.shortcut.convolution.weight         layer1.0.downsample.0.weight
-    classifier.1.weight                                                  fc.weight
+resnet.embedder.embedder.convolution.weight                          conv1.weight
+resnet.encoder.stages.0.layers.1.layer.2.normalization.bias          layer1.1.bn3.bias
+resnet.encoder.stages.0.layers.0.shortcut.convolution.weight         layer1.0.downsample.0.weight
+classifier.1.weight                                                  fc.weight
 """
 
 import re
@@ -13,8 +13,10 @@ from ...formats.errors import WeightsError
 
 STEM = "resnet.embedder.embedder."
 PART = {"convolution": ("conv", "downsample.0"), "normalization": ("bn", "downsample.1")}
-LAYER = re.compile(r"resnet\.encoder\.stages\.(\d{1,4})\.layers\.(\d{1,4})\.(?:layer\.(\d{1,4})|shortcut)"
-                   r"\.(\w+)\.(\w+)")
+LAYER = re.compile(
+    r"resnet\.encoder\.stages\.(\d{1,4})\.layers\.(\d{1,4})\.(?:layer\.(\d{1,4})|shortcut)"
+    r"\.(\w+)\.(\w+)"
+)
 OURS = re.compile(r"layer(\d{1,4})\.(\d{1,4})\.(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)")
 
 

@@ -14,8 +14,14 @@ from ...formats.errors import WeightsError, quoted
 from ...models.published import IMAGENET
 from ...models.registry import FAMILY
 
-ROLES = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias",
-         "moving_mean": "running_mean", "moving_variance": "running_var"}
+ROLES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 BLOCK = re.compile(r"conv([2-5])_block(\d{1,3})_(\d|preact)_(conv|bn)")
 
@@ -29,8 +35,10 @@ def from_keras(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays under torchvision's names and in its layout, as views.  Raises WeightsError for other layers."""
     layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
     if any(last(layer) == "conv1_conv" for layer in layers):
-        names = {layer: applications_name(last(layer), v2=any(last(name) == "post_bn" for name in layers))
-                 for layer in layers}
+        names = {
+            layer: applications_name(last(layer), v2=any(last(name) == "post_bn" for name in layers))
+            for layer in layers
+        }
     else:
         names = names_by_order(arrays, layers)
     state = {}
@@ -88,17 +96,25 @@ def names_by_order(arrays: Mapping[str, Any], layers: Iterable[str]) -> dict[str
     dense = [layer for layer in layers if rank(arrays, layer) == 2]
     places = in_order([np.shape(arrays[f"{layer}/kernel"]) for layer in convs])
     if len(norms) != len(convs) or len(dense) != 1 or len(convs) + len(norms) + 1 != len(layers):
-        raise WeightsError(f"{len(convs)} convolutions, {len(norms)} batch norms and {len(dense)} dense layers are no "
-                           "ResNet; batch norms made inside call() are never saved")
+        raise WeightsError(
+            f"{len(convs)} convolutions, {len(norms)} batch norms and {len(dense)} dense layers are no "
+            "ResNet; batch norms made inside call() are never saved"
+        )
     named = [last(layer) for layer in convs if not re.fullmatch(r"conv(2d(_\d+)?|\d)", last(layer))]
     if named:
-        raise WeightsError(f"no network is known whose convolutions are called {', '.join(map(quoted, named[:3]))}; "
-                           "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3")
+        raise WeightsError(
+            f"no network is known whose convolutions are called {', '.join(map(quoted, named[:3]))}; "
+            "Keras's ResNet50 calls them conv1_conv, conv2_block1_1_conv, since its version 2.3"
+        )
     if all(layer.startswith("layers/conv2d") for layer in convs) and f"{convs[0]}/bias" in arrays:
-        raise WeightsError("its layers have no names, so that Keras's ResNet50 and others look alike; "
-                           "save it as .keras or .h5")
-    return {**dict(zip(convs, (conv for conv, _ in places))), **dict(zip(norms, (norm for _, norm in places))),
-            dense[0]: "fc"}
+        raise WeightsError(
+            "its layers have no names, so that Keras's ResNet50 and others look alike; save it as .keras or .h5"
+        )
+    return {
+        **dict(zip(convs, (conv for conv, _ in places))),
+        **dict(zip(norms, (norm for _, norm in places))),
+        dense[0]: "fc",
+    }
 
 
 def in_order(kernels: list[tuple[int, ...]]) -> list[tuple[str, str]]:
@@ -112,8 +128,8 @@ def in_order(kernels: list[tuple[int, ...]]) -> list[tuple[str, str]]:
         for block in range(depth):
             projects = block == 0 and (bottleneck or stage > 0)
             count = (3 if bottleneck else 2) + projects
-            later = kernels[i:i + count] if stage or not projects else kernels[1 + 3 * structure.depths[0] + 1:]
-            order = roles_in_block(kernels[i:i + count], later[:count], bottleneck, projects)
+            later = kernels[i : i + count] if stage or not projects else kernels[1 + 3 * structure.depths[0] + 1 :]
+            order = roles_in_block(kernels[i : i + count], later[:count], bottleneck, projects)
             places += [placed(f"layer{stage + 1}.{block}.", role) for role in order]
             i += count
     return places
@@ -124,8 +140,9 @@ def placed(block: str, role: int) -> tuple[str, str]:
     return (f"{block}downsample.0", f"{block}downsample.1") if role == 0 else (f"{block}conv{role}", f"{block}bn{role}")
 
 
-def roles_in_block(kernels: list[tuple[int, ...]], later: list[tuple[int, ...]], bottleneck: bool, projects: bool
-                   ) -> list[int]:
+def roles_in_block(
+    kernels: list[tuple[int, ...]], later: list[tuple[int, ...]], bottleneck: bool, projects: bool
+) -> list[int]:
     """1, 2, 3 for the branch's convolutions, 0 for the projection, in the order of the file.
 
     The branch keeps its order; the projection comes before, between or after.  In a bottleneck of the first stage it

@@ -13,8 +13,14 @@ import numpy as np
 from ...formats.errors import WeightsError
 
 CONV, NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
-OURS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias",
-        "moving_mean": "running_mean", "moving_variance": "running_var"}
+OURS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
 
 
@@ -27,11 +33,17 @@ def write_keras(file: BinaryIO, model: Any, metadata: dict[str, str]) -> None:
     state, content = model.state_dict(), io.BytesIO()
     layers = list(keras_layers(model))
     with h5py.File(content, "w") as root:
-        root.attrs.update({"layer_names": [name.encode() for name, _, _ in layers], "backend": "tensorflow",
-                           "keras_version": "2.15.0", **metadata})
+        root.attrs.update(
+            {
+                "layer_names": [name.encode() for name, _, _ in layers],
+                "backend": "tensorflow",
+                "keras_version": "2.15.0",
+                **metadata,
+            }
+        )
         for name, ours, roles in layers:
             keys = {f"{name}/{role}": f"{ours}.{OURS[role]}" for role in roles}
-            arrays = {weight: state[key] for weight, key in keys.items() if key in state}      # some have no bias
+            arrays = {weight: state[key] for weight, key in keys.items() if key in state}  # some have no bias
             group = root.create_group(name)
             group.attrs["weight_names"] = [weight.encode() for weight in arrays]
             for weight, array in arrays.items():
@@ -42,7 +54,7 @@ def write_keras(file: BinaryIO, model: Any, metadata: dict[str, str]) -> None:
 
 def keras_layers(model: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(Keras's name, ours, the roles of its arrays) in Keras's order."""
-    v2 = model.final_norm                                        # Keras's ResNetV2
+    v2 = model.final_norm  # Keras's ResNetV2
     yield "conv1_conv", "conv1", CONV
     if not v2:
         yield "conv1_bn", "bn1", NORM
@@ -69,8 +81,13 @@ def block_v1(leading: bool) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 def block_v2(leading: bool) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """The same of a pre-activation bottleneck."""
-    yield from (("preact_bn", "bn1", NORM), ("1_conv", "conv1", CONV), ("1_bn", "bn2", NORM),
-                ("2_conv", "conv2", CONV), ("2_bn", "bn3", NORM))
+    yield from (
+        ("preact_bn", "bn1", NORM),
+        ("1_conv", "conv1", CONV),
+        ("1_bn", "bn2", NORM),
+        ("2_conv", "conv2", CONV),
+        ("2_bn", "bn3", NORM),
+    )
     if leading:
         yield "0_conv", "downsample", CONV
     yield "3_conv", "conv3", CONV

@@ -23,15 +23,19 @@ def renaming(rename: Callable[[str], str]) -> Callable[[Mapping[str, Any]], dict
     return lambda arrays: {rename(key): array for key, array in arrays.items()}
 
 
-KEY_MAPS = (                                                     # the first that applies is used
-    KeyMap("CIFAR checkpoints (linear for fc)",                  # Idelbayev's pytorch_resnet_cifar10
-           lambda keys: "linear.weight" in keys and "fc.weight" not in keys,
-           renaming(lambda key: re.sub(r"^linear\.", "fc.", key))),
+KEY_MAPS = (  # the first that applies is used
+    KeyMap(
+        "CIFAR checkpoints (linear for fc)",  # Idelbayev's pytorch_resnet_cifar10
+        lambda keys: "linear.weight" in keys and "fc.weight" not in keys,
+        renaming(lambda key: re.sub(r"^linear\.", "fc.", key)),
+    ),
     KeyMap("Hugging Face", is_huggingface, renaming(torchvision_name), lambda arrays: "huggingface"),
-    KeyMap("the PyTorch tutorial (identity_downsample)",
-           lambda keys: any(".identity_downsample." in key for key in keys),
-           renaming(lambda key: key.replace(".identity_downsample.", ".downsample.")),
-           lambda arrays: "pytorch-tutorial"),
+    KeyMap(
+        "the PyTorch tutorial (identity_downsample)",
+        lambda keys: any(".identity_downsample." in key for key in keys),
+        renaming(lambda key: key.replace(".identity_downsample.", ".downsample.")),
+        lambda arrays: "pytorch-tutorial",
+    ),
     KeyMap("Keras", is_keras, from_keras, keras_dialect),
 )
 

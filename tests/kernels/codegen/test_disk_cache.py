@@ -33,6 +33,7 @@ def folder(tmp_path, monkeypatch):
 
 def kernel():
     """A function as a new process would compile it."""
+
     def doubled(x):
         return 2 * x
 
@@ -56,33 +57,39 @@ def test_a_kernel_is_compiled_once(folder):
 
 
 def flipped(content, at):
-    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1:]
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
 DAMAGE = {
-    "empty": lambda c: b"", "ten bytes": lambda c: c[:10], "half": lambda c: c[:len(c) // 2],
-    "one short": lambda c: c[:-1], "digest": lambda c: flipped(c, 3), "machine code": lambda c: flipped(c, len(c) // 2),
-    "other bytes": lambda c: bytes(range(256)) * 8, "longer": lambda c: c + b"x",
-    "pickle": lambda c: pickle.dumps(Planted()), "pickle behind a digest": lambda c: c[:32] + pickle.dumps(Planted()),
+    "empty": lambda c: b"",
+    "ten bytes": lambda c: c[:10],
+    "half": lambda c: c[: len(c) // 2],
+    "one short": lambda c: c[:-1],
+    "digest": lambda c: flipped(c, 3),
+    "machine code": lambda c: flipped(c, len(c) // 2),
+    "other bytes": lambda c: bytes(range(256)) * 8,
+    "longer": lambda c: c + b"x",
+    "pickle": lambda c: pickle.dumps(Planted()),
+    "pickle behind a digest": lambda c: c[:32] + pickle.dumps(Planted()),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_file_is_compiled_again(folder, damage):
     hits(kernel())
-    path, = files(folder)
+    (path,) = files(folder)
     content = path.read_bytes()
     path.write_bytes(damage(content))
     with pytest.warns(UserWarning, match="is damaged: that kernel is compiled again"):
         assert hits(kernel()) == 0
-    assert hits(kernel()) == 1                             # and the file is as it should be again
+    assert hits(kernel()) == 1  # and the file is as it should be again
     assert not (folder.parent / "planted").exists()
 
 
 def test_every_byte_counts(tmp_path):
     store = Entries(tmp_path, "name")
     store.save("key", ["machine code"])
-    path, = files(tmp_path)
+    (path,) = files(tmp_path)
     content = path.read_bytes()
     assert store.load("key") == ["machine code"]
     with warnings.catch_warnings():
@@ -105,12 +112,12 @@ def test_the_file_of_another_kernel_is_foreign(tmp_path, monkeypatch):
 
 def test_what_lies_in_the_way_is_no_entry(folder):
     hits(kernel())
-    path, = files(folder)
+    (path,) = files(folder)
     path.unlink()
     path.mkdir()
     with pytest.warns(UserWarning, match="cannot be kept"):
         assert hits(kernel()) == 0
-    assert not files(folder)                               # no half-written file is left
+    assert not files(folder)  # no half-written file is left
 
 
 def test_on_a_full_disk_kernels_are_not_kept(folder, monkeypatch):

@@ -54,7 +54,10 @@ def test_the_sources_are_all_that_kernels_are_made_of():
         module = ".".join(["npresnet", *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
         names = vars(importlib.import_module(module)).values()
         found |= {getattr(value, "__name__" if isinstance(value, type(sys)) else "__module__", "") for value in names}
-    origins = {Path(sys.modules[name].__file__).resolve() for name in found
-               if isinstance(name, str) and name.startswith("npresnet.") and not name.startswith("npresnet.backend")}
+    origins = {
+        Path(sys.modules[name].__file__).resolve()
+        for name in found
+        if isinstance(name, str) and name.startswith("npresnet.") and not name.startswith("npresnet.backend")
+    }
     assert len(origins) > 30 and origins <= files
     assert Path(winograd.__file__).resolve() in files

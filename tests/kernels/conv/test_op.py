@@ -13,17 +13,26 @@ from npresnet.kernels.cpu.norm import batch_norm_relu_conv2d_numba, batch_norm_r
 from ...support import laws
 from ..images import ORDERS, C, F, close, double, in_order, random
 
-DIRECT, WINOGRAD = 3e-6, 2e-5           # the largest error, as a part of the largest value
+DIRECT, WINOGRAD = 3e-6, 2e-5  # the largest error, as a part of the largest value
 
 CONVOLUTIONS = [  # channels, filters, kernel, stride, padding, height, width, biased, bound
-    (C, F, 1, 1, 0, 7, 9, True, DIRECT), (C, F, 1, 2, 0, 7, 8, False, DIRECT), (C, F, 1, 1, 1, 5, 6, False, DIRECT),
-    (C, F, 3, 1, 1, 9, 13, True, WINOGRAD), (C, F, 3, 1, 0, 9, 6, False, WINOGRAD),
-    (C, F, 3, 1, ((0, 2), (3, 1)), 7, 9, False, WINOGRAD), (C, F, 3, 2, 1, 10, 9, False, WINOGRAD),
-    (C, C, 3, 2, 1, 9, 12, True, WINOGRAD), (3, F, 7, 2, 3, 21, 24, False, DIRECT),
-    (3, LANES, 3, 1, 1, 9, 9, True, DIRECT), (C, C, (3, 2), (2, 3), 1, 9, 8, True, DIRECT),
-    (C, C, 5, 2, 0, 12, 11, False, DIRECT), (C, C, 2, 1, 3, 4, 5, False, DIRECT),
-    (LANES, C, 3, 1, 1, 10, 16, True, DIRECT), (C, LANES, 3, 1, 1, 3, 30, False, DIRECT),
-    (LANES, LANES, 3, 1, ((0, 2), (3, 1)), 9, 30, True, DIRECT), (C, 4 * LANES, 2, 3, 1, 8, 9, False, DIRECT),
+    (C, F, 1, 1, 0, 7, 9, True, DIRECT),
+    (C, F, 1, 2, 0, 7, 8, False, DIRECT),
+    (C, F, 1, 1, 1, 5, 6, False, DIRECT),
+    (C, F, 3, 1, 1, 9, 13, True, WINOGRAD),
+    (C, F, 3, 1, 0, 9, 6, False, WINOGRAD),
+    (C, F, 3, 1, ((0, 2), (3, 1)), 7, 9, False, WINOGRAD),
+    (C, F, 3, 2, 1, 10, 9, False, WINOGRAD),
+    (C, C, 3, 2, 1, 9, 12, True, WINOGRAD),
+    (3, F, 7, 2, 3, 21, 24, False, DIRECT),
+    (3, LANES, 3, 1, 1, 9, 9, True, DIRECT),
+    (C, C, (3, 2), (2, 3), 1, 9, 8, True, DIRECT),
+    (C, C, 5, 2, 0, 12, 11, False, DIRECT),
+    (C, C, 2, 1, 3, 4, 5, False, DIRECT),
+    (LANES, C, 3, 1, 1, 10, 16, True, DIRECT),
+    (C, LANES, 3, 1, 1, 3, 30, False, DIRECT),
+    (LANES, LANES, 3, 1, ((0, 2), (3, 1)), 9, 30, True, DIRECT),
+    (C, 4 * LANES, 2, 3, 1, 8, 9, False, DIRECT),
 ]
 
 
@@ -52,9 +61,18 @@ def test_conv2d_keeps_channels_last_strides_and_saves_its_arguments():
 
 
 L = LANES
-PROLOGUES = [(L, L, 3, 1, 1, 9, 32), (L, 2 * L, 3, 1, ((2, 0), (0, 1)), 20, 17), (2 * L, L, 3, 1, 0, 37, 34),
-        (2 * L, 2 * L, 3, 1, 1, 16, 16), (C, C, 3, 1, 1, 9, 5), (C, F, 3, 1, 1, 9, 13), (4 * L, F, 3, 1, 1, 8, 8),
-        (C, F, 3, 2, 1, 10, 9), (C, F, 1, 1, 0, 7, 9), (C, F, 1, 2, 0, 7, 8)]
+PROLOGUES = [
+    (L, L, 3, 1, 1, 9, 32),
+    (L, 2 * L, 3, 1, ((2, 0), (0, 1)), 20, 17),
+    (2 * L, L, 3, 1, 0, 37, 34),
+    (2 * L, 2 * L, 3, 1, 1, 16, 16),
+    (C, C, 3, 1, 1, 9, 5),
+    (C, F, 3, 1, 1, 9, 13),
+    (4 * L, F, 3, 1, 1, 8, 8),
+    (C, F, 3, 2, 1, 10, 9),
+    (C, F, 1, 1, 0, 7, 9),
+    (C, F, 1, 2, 0, 7, 8),
+]
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -19,7 +19,7 @@ from npresnet.kernels.cpu.program.thread_pool import POOL, kernel_at
 from npresnet.ops import Window
 
 THREADS = 3
-C, F = 2 * LANES, 7 * LANES      # one panel of every width
+C, F = 2 * LANES, 7 * LANES  # one panel of every width
 
 
 def rng():
@@ -66,15 +66,24 @@ def test_product_is_a_pointwise_convolution(stride, block, splits, residual):
     wanted = np.maximum(wanted + r, 0) if residual else wanted
     y, xl, packed = np.full_like(wanted, np.nan), last(x), pack(w[:, :, 0, 0].T)
     count = over(y.shape[0] * y.shape[1] * y.shape[2], block) * splits
-    launch(kernels.product, count, args.Product(xl, xl.shape, (stride, stride), packed, b, y, y.shape,
-                                               r if residual else 0, residual, block, splits))
+    launch(
+        kernels.product,
+        count,
+        args.Product(
+            xl, xl.shape, (stride, stride), packed, b, y, y.shape, r if residual else 0, residual, block, splits
+        ),
+    )
     agree(y, wanted)
 
 
 WINDOWS = [  # channels, filters, groups, window
-    (C, F, 1, Window.of(3, 2, 1)), (3, LANES, 1, Window.of(7, 2, 3)), (C, 2 * LANES, 1, Window.of(3, 1, 2, 2)),
-    (C, 2 * LANES, 2, Window.of(3, 1, 1)), (2 * C, 2 * C, 2 * C // 4, Window.of(3, 2, 1)),
-    (3, LANES, 1, Window.of((2, 3), (1, 2), ((0, 2), (1, 0)))), (C, C, 1, Window.of(5, 1, 0)),
+    (C, F, 1, Window.of(3, 2, 1)),
+    (3, LANES, 1, Window.of(7, 2, 3)),
+    (C, 2 * LANES, 1, Window.of(3, 1, 2, 2)),
+    (C, 2 * LANES, 2, Window.of(3, 1, 1)),
+    (2 * C, 2 * C, 2 * C // 4, Window.of(3, 2, 1)),
+    (3, LANES, 1, Window.of((2, 3), (1, 2), ((0, 2), (1, 0)))),
+    (C, C, 1, Window.of(5, 1, 0)),
 ]
 
 
@@ -84,14 +93,18 @@ WINDOWS = [  # channels, filters, groups, window
 def test_band_is_any_convolution(channels, filters, groups, window, rows, splits, channels_last):
     x, w, b = random(2, channels, 11, 13), random(filters, channels // groups, *window.kernel), random(filters)
     with use("numpy"):
-        wanted = last(ops.conv2d(x, w, b, stride=window.stride, padding=window.padding, dilation=window.dilation,
-                                 groups=groups)[0])
+        wanted = last(
+            ops.conv2d(x, w, b, stride=window.stride, padding=window.padding, dilation=window.dilation, groups=groups)[
+                0
+            ]
+        )
     packed, merged = direct(w, groups, channels)
     data, n = (last(x), numbers(window)) if channels_last else (x, numbers(window))
     strides = tuple(np.array(data.strides)[[0, 3, 1, 2]]) if channels_last else data.strides
     y, size = np.full_like(wanted, np.nan), band.band_bytes(rows, wanted.shape[2], channels, n)
-    given = args.Convolution(data, (2, 11, 13, channels), strides, n, merged, packed, b, y, y.shape, 0, False, rows,
-                             splits)
+    given = args.Convolution(
+        data, (2, 11, 13, channels), strides, n, merged, packed, b, y, y.shape, 0, False, rows, splits
+    )
     launch(kernels.convolution, 2 * over(y.shape[1], rows) * splits, given, work_bytes=size)
     agree(y, wanted)
 
@@ -106,8 +119,9 @@ def test_band_with_a_pool_is_convolution_relu_and_pool(rows, pooling):
     packed, _ = direct(w, 1, 3)
     y, sizes = np.full_like(wanted, np.nan), middle.shape[2:]
     size = band.pooled_band_bytes(rows, sizes[1], 3, 2 * LANES, numbers(window), numbers(pooling))
-    given = args.PooledConvolution(x, (2, 23, 21, 3), x.strides, numbers(window), packed, b, sizes, True,
-                                   numbers(pooling), y, y.shape, rows)
+    given = args.PooledConvolution(
+        x, (2, 23, 21, 3), x.strides, numbers(window), packed, b, sizes, True, numbers(pooling), y, y.shape, rows
+    )
     launch(kernels.pooled_convolution, 2 * over(y.shape[1], rows), given, work_bytes=size)
     agree(y, wanted)
 
@@ -126,8 +140,9 @@ def test_winograd_equals_its_reference(m, padding, block, splits, residual):
     y, xl, u, zeros = np.full_like(wanted, np.nan), last(x), transformed(w, m, C), np.zeros(1024, np.float32)
     size = winograd.winograd_bytes(m, block, C)
     count = over(len(y) * over(y.shape[1], m) * over(y.shape[2], m), block) * splits
-    given = args.Winograd(xl, xl.shape, numbers(window)[6:], u, b, y, y.shape, r if residual else 0, residual, block,
-                          splits, zeros)
+    given = args.Winograd(
+        xl, xl.shape, numbers(window)[6:], u, b, y, y.shape, r if residual else 0, residual, block, splits, zeros
+    )
     launch({2: kernels.winograd2, 4: kernels.winograd4}[m], count, given, work_bytes=size)
     agree(y, wanted, {2: 2e-6, 4: 2e-5}[m])
     assert not zeros.any()

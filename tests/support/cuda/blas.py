@@ -20,27 +20,70 @@ def matrix(address, code, rows, columns, ld, flip=0):
     return np.lib.stride_tricks.as_strided(memory, (rows, columns), (dtype.itemsize, ld * dtype.itemsize))
 
 
-def gemm_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, b, code_b, ld_b, beta, c, code_c, ld_c, compute,
-            algorithm):
+def gemm_ex(
+    handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, b, code_b, ld_b, beta, c, code_c, ld_c, compute, algorithm
+):
     out, narrowed = matrix(c, code_c, m, n, ld_c), tf32 if compute == 77 else np.asarray
     x, y = matrix(a, code_a, m, k, ld_a, flip_a), matrix(b, code_b, k, n, ld_b, flip_b)
     value = narrowed(x.astype(COMPUTE[compute])) @ narrowed(y.astype(COMPUTE[compute]))
-    out[...] = alpha * value + (beta * out if beta else 0)                          # with β = 0, C is not read
+    out[...] = alpha * value + (beta * out if beta else 0)  # with β = 0, C is not read
 
 
 def tf32(x):
     """float32, rounded to the 10 bits of its mantissa that the tensor cores read."""
-    rounded = (x.view(np.uint32) + np.uint32(0x1000) & np.uint32(0xffffe000)).view(np.float32)
+    rounded = (x.view(np.uint32) + np.uint32(0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
     return np.where(np.isfinite(x), rounded, x)
 
 
-def gemm_strided_batched_ex(handle, flip_a, flip_b, m, n, k, alpha, a, code_a, ld_a, skip_a, b, code_b, ld_b, skip_b,
-                            beta, c, code_c, ld_c, skip_c, batch, compute, algorithm):
+def gemm_strided_batched_ex(
+    handle,
+    flip_a,
+    flip_b,
+    m,
+    n,
+    k,
+    alpha,
+    a,
+    code_a,
+    ld_a,
+    skip_a,
+    b,
+    code_b,
+    ld_b,
+    skip_b,
+    beta,
+    c,
+    code_c,
+    ld_c,
+    skip_c,
+    batch,
+    compute,
+    algorithm,
+):
     sizes = [np.dtype(DTYPES[code]).itemsize for code in (code_a, code_b, code_c)]
     for i in range(batch):
         at = [p + i * skip * size for p, skip, size in zip((a, b, c), (skip_a, skip_b, skip_c), sizes)]
-        gemm_ex(handle, flip_a, flip_b, m, n, k, alpha, at[0], code_a, ld_a, at[1], code_b, ld_b, beta, at[2], code_c,
-                ld_c, compute, algorithm)
+        gemm_ex(
+            handle,
+            flip_a,
+            flip_b,
+            m,
+            n,
+            k,
+            alpha,
+            at[0],
+            code_a,
+            ld_a,
+            at[1],
+            code_b,
+            ld_b,
+            beta,
+            at[2],
+            code_c,
+            ld_c,
+            compute,
+            algorithm,
+        )
 
 
 def factor(address, compute):

@@ -15,10 +15,10 @@ from cupy_backends.cuda.api.runtime import CUDARuntimeError
 
 from . import blas, emulate
 
-UNSUPPORTED, INVALIDATED, ISOLATION, CAPTURED_EVENT = 900, 901, 905, 907    # CUDA's errors of captures
-ATTRIBUTES = {75: 9, 76: 0, 16: 132, 1: 1024}                # 9.0, multiprocessors, the largest block
-ON_DEVICE = (3, 4)                                           # kinds of copies: on the device, or as the addresses say
-SHARED_MEMORY = 8                                            # the attribute of a function: how much it may ask for
+UNSUPPORTED, INVALIDATED, ISOLATION, CAPTURED_EVENT = 900, 901, 905, 907  # CUDA's errors of captures
+ATTRIBUTES = {75: 9, 76: 0, 16: 132, 1: 1024}  # 9.0, multiprocessors, the largest block
+ON_DEVICE = (3, 4)  # kinds of copies: on the device, or as the addresses say
+SHARED_MEMORY = 8  # the attribute of a function: how much it may ask for
 
 
 class GPU:
@@ -27,7 +27,7 @@ class GPU:
     def __init__(self):
         self._handles, self._memory, self._events, self._graphs = count(2**12, 16), {}, {}, {}
         self._modules, self._functions = {}, {}
-        self._stream, self._work, self._broken = None, [], False       # which one captures, what, and whether in vain
+        self._stream, self._work, self._broken = None, [], False  # which one captures, what, and whether in vain
 
     def _enqueue(self, stream, function, *args):
         """Do it, or make it a part of the graph."""
@@ -71,7 +71,7 @@ class GPU:
 
     def malloc(self, size, *_):
         """Fresh memory is NaN, whatever it is read as.  CuPy's mode of capturing allows to ask for it meanwhile."""
-        buffer = np.full(size + 512, 0xff, np.uint8)
+        buffer = np.full(size + 512, 0xFF, np.uint8)
         address = buffer.ctypes.data + -buffer.ctypes.data % 512
         self._memory[address] = buffer
         return address
@@ -195,12 +195,17 @@ def library(source, *options):
 class Products(blas.Library):
     """cuBLAS, as far as CuPy and npresnet call it; each method has the types of its arguments in C."""
 
-    types = {"cublasCreate_v2": "void *", "cublasDestroy_v2": "void *", "cublasSetStream_v2": "void *, void *",
-             "cublasSetMathMode": "void *, int", "cublasSetWorkspace_v2": "void *, void *, size_t",
-             "cublasGemmEx": "void *, int, int, int, int, int, void *, void *, int, int, void *, int, int, void *, "
-                             "void *, int, int, int, int",
-             "cublasGemmStridedBatchedEx": "void *, int, int, int, int, int, void *, void *, int, int, long, void *, "
-                                           "int, int, long, void *, void *, int, int, long, int, int, int"}
+    types = {
+        "cublasCreate_v2": "void *",
+        "cublasDestroy_v2": "void *",
+        "cublasSetStream_v2": "void *, void *",
+        "cublasSetMathMode": "void *, int",
+        "cublasSetWorkspace_v2": "void *, void *, size_t",
+        "cublasGemmEx": "void *, int, int, int, int, int, void *, void *, int, int, void *, int, int, void *, "
+        "void *, int, int, int, int",
+        "cublasGemmStridedBatchedEx": "void *, int, int, int, int, int, void *, void *, int, int, long, void *, "
+        "int, int, long, void *, void *, int, int, long, int, int, int",
+    }
 
     def __init__(self, gpu):
         super().__init__(self.enqueued)

@@ -13,14 +13,27 @@ from pathlib import Path
 import numpy as np
 
 HOST = Path(__file__).parent / "host"
-FLAGS = ("-std=c++17", "-O2", "-shared", "-fPIC", "-x", "c++", "-Wno-unknown-pragmas",
-         "-fno-gnu-unique",              # or all libraries would share one piece of __shared__ memory
-         "-U_FORTIFY_SOURCE")            # which takes a jump from fiber to fiber for a mistake
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-shared",
+    "-fPIC",
+    "-x",
+    "c++",
+    "-Wno-unknown-pragmas",
+    "-fno-gnu-unique",  # or all libraries would share one piece of __shared__ memory
+    "-U_FORTIFY_SOURCE",
+)  # which takes a jump from fiber to fiber for a mistake
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
-STATIC = 48 * 1024                       # bytes of shared memory that a launch may ask for as it is
-STATUS = ["", "no GPU takes a grid of {} blocks of {} threads", "a barrier that only some threads of a block reach",
-          "an operation of a warp that only some of its lanes reach", "writes beyond its shared memory",
-          "rows of a matrix that lie in the same banks"]
+STATIC = 48 * 1024  # bytes of shared memory that a launch may ask for as it is
+STATUS = [
+    "",
+    "no GPU takes a grid of {} blocks of {} threads",
+    "a barrier that only some threads of a block reach",
+    "an operation of a warp that only some of its lanes reach",
+    "writes beyond its shared memory",
+    "rows of a matrix that lie in the same banks",
+]
 compiler = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -56,6 +69,7 @@ def defined(options) -> list:
 def with_barriers() -> set:
     """Our kernels in files that have barriers."""
     from npresnet.kernels.gpu.launch import files
+
     texts = [source.read_text() for source in files("npresnet.kernels.gpu").iterdir() if source.name.endswith(".cu")]
     return {name for text in texts if "__syncthreads" in text for name in KERNEL.findall(text)}
 
@@ -63,7 +77,7 @@ def with_barriers() -> set:
 class RawModule:
     """CuPy's class of this name, for kernels whose arguments are arrays and NumPy's scalars."""
 
-    launched = []            # the names, in order
+    launched = []  # the names, in order
 
     def __init__(self, *, code, options=()):
         self.code, self.options = code, options

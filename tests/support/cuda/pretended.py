@@ -21,9 +21,9 @@ import pytest
 
 from . import blas, emulate
 
-KNOWN = "14.2"                                               # the version of CuPy that is pretended for
-NOT_SUPPORTED, EXECUTION_FAILED = 15, 13                     # cuBLAS's
-failures = []                                                # in the current test, somebody may have swallowed them
+KNOWN = "14.2"  # the version of CuPy that is pretended for
+NOT_SUPPORTED, EXECUTION_FAILED = 15, 13  # cuBLAS's
+failures = []  # in the current test, somebody may have swallowed them
 
 api = ctypes.pythonapi
 api.PyCapsule_GetName.argtypes, api.PyCapsule_GetName.restype = [ctypes.py_object], ctypes.c_char_p
@@ -37,36 +37,41 @@ def pytest_configure():
     if emulate.compiler is None:
         raise pytest.UsageError("a pretended GPU needs a C++ compiler")
     os.environ["CUPY_ACCELERATORS"] = ""
-    os.environ["CUPY_CACHE_DIR"] = f"{tempfile.gettempdir()}/npresnet-pretended-{os.getuid()}"    # not for a real GPU
+    os.environ["CUPY_CACHE_DIR"] = f"{tempfile.gettempdir()}/npresnet-pretended-{os.getuid()}"  # not for a real GPU
     from .device import GPU, Products
+
     gpu = GPU()
     replaced = list(entries(gpu))
     link(replaced, Products(gpu))
     import cupy.cuda.compiler
     import cupy_backends.cuda.libs.cublas  # noqa: F401  (or CuPy looks for another library of that name)
+
     cupy.cuda.compiler._compile_using_nvrtc_no_warning = checking(cupy.cuda.compiler._compile_using_nvrtc_no_warning)
     if find_spec("ml_dtypes"):
         from ml_dtypes import bfloat16
+
         blas.DTYPES[14] = bfloat16
 
 
 def pytest_report_header():
     import cupy
+
     return f"a pretended GPU under CuPy {cupy.__version__}"
 
 
 def entries(gpu):
     """(capsule, signature, method) for the functions that ``gpu`` replaces; a capsule holds the address of one."""
     from cupy_backends.cuda.api import driver, runtime
+
     names = {name for name in vars(type(gpu)) if name[0] != "_"} | {"_ensure_context"}
     for module in (runtime, driver):
         for name in sorted(names & module.__pyx_capi__.keys()):
             names.remove(name)
             capsule = module.__pyx_capi__[name]
             signature = re.sub(r"struct \w+ \*\w+", "void *", api.PyCapsule_GetName(capsule).decode())
-            places = signature.partition("int __pyx_skip_dispatch")[0].count(",")       # the rest is Cython's
+            places = signature.partition("int __pyx_skip_dispatch")[0].count(",")  # the rest is Cython's
             method = answering(getattr(gpu, name), places)
-            setattr(module, name, method)                                               # for calls in Python
+            setattr(module, name, method)  # for calls in Python
             yield capsule, signature.replace(" __pyx_skip_dispatch", ""), method
     if names:
         raise pytest.UsageError(f"this CuPy lacks {', '.join(sorted(names))}; {Path(__file__).name} knows {KNOWN}")
@@ -86,6 +91,7 @@ def answering(method, places=None, failed=None):
             if failed is None:
                 raise
             return failed
+
     return answer
 
 
@@ -104,7 +110,7 @@ def link(replaced, products):
     path = emulate.compiled("\n".join(code), [f"-Wl,-soname,{soname},--default-symver"])
     library = ctypes.PyDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     for place, method in enumerate(methods):
-        api.Py_IncRef(ctypes.py_object(method))                                         # C holds it from now on
+        api.Py_IncRef(ctypes.py_object(method))  # C holds it from now on
         (ctypes.py_object * len(methods)).in_dll(library, "methods")[place] = method
     for (capsule, *_), address in zip(replaced, (ctypes.c_void_p * len(replaced)).in_dll(library, "calls")):
         api.PyCapsule_SetPointer(capsule, address)
@@ -120,9 +126,11 @@ def exported(name, types, number):
 
 def checking(compile):
     """CuPy's way to NVRTC; the source takes the place of the machine code that it made of it."""
+
     def checked(source, options=(), *args):
         _, names = compile(source, options, *args)
         return "\0".join((source, *options)).encode(), names
+
     return checked
 
 
