@@ -85,7 +85,7 @@ def _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, 
     partitions = {0: direct_partition}
     if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not channels_first:
         for m in TILES:
-            tiles = n * -(-y.height // m) * -(-y.width // m)
+            tiles = n * ceil_div(y.height, m) * ceil_div(y.width, m)
             partitions[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
     m = min(partitions, key=lambda m: partitions[m].cost)
     if m:
