@@ -6,7 +6,10 @@ from typing import Any
 
 from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import Tensor
-from ..formats.unpickle.stack_machine import Dict
+from ..formats.unpickle.record import Record
+from ..formats.state import Layer
+from .match.choose import choose
+from .match.network import OPTIMIZER, networks
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network
@@ -18,6 +21,7 @@ class Checkpoint(dict[str, Any]):
     format    "torch zip", "torch legacy", "torch tar", "safetensors", "npz", "keras h5" or "keras"
     metadata  strings stored beside the arrays; save_weights writes one JSON text under "npresnet"
     notes     which wrappers, prefixes and names were resolved, a sentence each
+    layers    path → what a layer is, where the file holds a whole network and not its arrays alone
     sha256    of the file, in hex;  path  where it lies
     """
 
@@ -28,38 +32,126 @@ class Checkpoint(dict[str, Any]):
         format: str = "",
         metadata: Mapping[str, str] | None = None,
         notes: Iterable[str] = (),
+        layers: Mapping[str, Layer] | None = None,
         sha256: str = "",
         path: Path | None = None,
     ):
         super().__init__(arrays)
         self.format, self.metadata, self.notes = format, dict(metadata or {}), list(notes)
-        self.sha256, self.path = sha256, path
+        self.layers, self.sha256, self.path = dict(layers or {}), sha256, path
 
 
-def find_state(tree: Any) -> tuple[dict[str, Tensor], Mapping[Any, Any], list[str]]:
-    """(name → Tensor, attributes, notes) of the innermost dictionary that holds the arrays."""
-    notes, state = [], tree
-    for _ in range(4):
-        if not isinstance(state, dict):
-            raise WeightsError(f"holds {quoted(state)}, not a dictionary of arrays; save model.state_dict()")
-        if any(isinstance(value, Tensor) for value in state.values()):
-            break
-        wrapper = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
-        if wrapper is None:
-            raise WeightsError(f"holds no arrays; its keys are {listed(state)}; save model.state_dict()")
-        beside = [key for key in state if key != wrapper]
-        notes.append(f"took the arrays under {wrapper!r}" + (f", left {listed(beside)}" if beside else ""))
-        state = state[wrapper]
-    else:
-        raise WeightsError("wraps its arrays in more than four dictionaries; save the innermost alone")
-    others = [key for key, value in state.items() if not isinstance(value, Tensor)]
+def find_state(
+    tree: Any, select: str | None = None
+) -> tuple[dict[str, Tensor], Mapping[Any, Any], Mapping[str, Layer], list[str]]:
+    """(name → Tensor, attributes, path → what a layer is, notes) of the dictionary that holds a network's arrays.
+
+    Of several networks the one is taken that ``select``, a part of its path, names; else the only one whose path does
+    not call it an average of others (ema, teacher …).  Raises WeightsError, listing them, where that leaves two.
+    """
+    places = {path: place for path, place in holders(tree).items() if not OPTIMIZER.search(".".join(path) + ".")}
+    if not places:
+        raise WeightsError(no_arrays(tree))
+    notes: list[str] = []
+    path = only_place(places) if select is None else None
+    if path is None:
+        path = place_of_network(places, select, notes)
+    under = {place: holder for place, holder in places.items() if place[: len(path)] == path}
+    tensors: dict[str, Tensor] = {}
+    layers: dict[str, Layer] = {}
+    for place, holder in under.items():
+        prefix = "".join(f"{part}." for part in place[len(path) :])
+        for key, value in holder.items():
+            if isinstance(value, Tensor) and tensors.setdefault(prefix + key_text(key), value) is not value:
+                raise WeightsError("two arrays have one name, once as text and once as bytes")
+        layers |= {prefix + name: layer for name, layer in getattr(holder, "layers", {}).items()}
+    state = places.get(path, {})
+    others = [key for key, value in state.items() if not isinstance(value, Tensor)] if len(under) == 1 else []
+    if path:
+        beside = beside_keys(tree, path)
+        notes.insert(0, f"took the arrays under {'.'.join(path)!r}" + (f", left {listed(beside)}" if beside else ""))
     if others:
         notes.append(f"left out what is no array: {listed(others)}")
-    tensors = {key_text(key): value for key, value in state.items() if isinstance(value, Tensor)}
-    if len(tensors) + len(others) != len(state):
-        raise WeightsError("two arrays have one name, once as text and once as bytes")
-    attributes = state.attributes if isinstance(state, Dict) else {}
-    return strip_prefixes(tensors, notes), attributes, notes
+    return strip_prefixes(tensors, notes), getattr(state, "attributes", {}), layers, notes
+
+
+def holders(tree: Any) -> dict[tuple[str, ...], Any]:
+    """path → a dictionary that holds arrays itself, wherever it stands; each is visited once, and nothing recurses."""
+    found: dict[tuple[str, ...], Any] = {}
+    seen, waiting = set(), [((), tree)]
+    while waiting:
+        path, node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        items = node if isinstance(node, dict) else dict(parts_of(node))
+        if any(isinstance(value, Tensor) for value in items.values()):
+            found[path] = items
+        inner = [(path + (part_text(key),), value) for key, value in items.items() if not isinstance(value, Tensor)]
+        waiting += [pair for pair in inner[::-1] if isinstance(pair[1], (dict, list, tuple, Record))]
+    return found
+
+
+def parts_of(node: Any) -> Iterable[tuple[Any, Any]]:
+    """(name, value) of what a list, a tuple or an object of any class holds."""
+    if isinstance(node, Record):
+        yield from ((name, value) for name in ("state", "args", "kwargs", "items", "pairs") if (value := getattr(node, name)))
+    else:
+        yield from enumerate(node)
+
+
+def part_text(key: Any) -> str:
+    """A part of a path for a key of any kind."""
+    return key if isinstance(key, str) else key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)[:100]
+
+
+def no_arrays(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return f"holds no arrays; its keys are {listed(tree)}; save model.state_dict()"
+    return f"holds {quoted(tree)}, not a dictionary of arrays; save model.state_dict()"
+
+
+def only_place(places: Mapping[tuple[str, ...], Any]) -> tuple[str, ...] | None:
+    """The path of the only dictionary that holds arrays, or None."""
+    return next(iter(places)) if len(places) == 1 else None
+
+
+def place_of_network(places: Mapping[tuple[str, ...], Any], select: str | None, notes: list[str]) -> tuple[str, ...]:
+    """The path of the innermost dictionary that holds all the arrays of the network that is chosen."""
+    shapes, owner = {}, {}
+    for path, holder in places.items():
+        for key, value in holder.items():
+            if isinstance(value, Tensor):
+                name = ".".join((*path, part_text(key)))
+                shapes[name], owner[name] = value.size, path
+    try:
+        found = networks(shapes)
+    except WeightsError:
+        found = []
+    if not found:
+        return fallback(places)
+    network = choose(found, select, notes)
+    paths = {owner[key] for layer in network.layers for key in layer.keys.values()}
+    common = min(paths, key=len)
+    while any(path[: len(common)] != common for path in paths):
+        common = common[:-1]
+    return common
+
+
+def fallback(places: Mapping[tuple[str, ...], Any]) -> tuple[str, ...]:
+    """Where no network is known: the first place under a usual name of a wrapper, else that of the most arrays."""
+    named = [path for path in places if path and path[-1] in WRAPPERS]
+    return named[0] if named else max(places, key=lambda path: len(places[path]))
+
+
+def beside_keys(tree: Any, path: tuple[str, ...]) -> list[Any]:
+    """What stands beside each step of the path."""
+    beside = []
+    for part in path:
+        items = tree if isinstance(tree, dict) else dict(parts_of(tree))
+        beside += [key for key in items if part_text(key) != part]
+        tree = next((value for key, value in items.items() if part_text(key) == part), {})
+    return beside
 
 
 def strip_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:

@@ -44,9 +44,9 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
     if not isinstance(reset, (tuple, list)) or not all(isinstance(name, str) for name in reset):
         raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     source = getattr(found, "path", None) or "these weights"
-    with only_weights_errors():
-        arrays, notes = torchvision_keys(found)
     entries = dict(model.named_arrays())
+    with only_weights_errors():
+        arrays, notes = names_of(entries, found)
     unmatched = [name for name in reset if not any(under(key, (name,)) for key in entries)]
     if unmatched:
         raise WeightsError(
@@ -70,6 +70,13 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
         sha256=getattr(found, "sha256", ""),
         path=getattr(found, "path", None),
     )
+
+
+def names_of(entries: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(the arrays under the model's names, notes): as they are where these names are the model's, else torchvision's."""
+    if found.keys() == {key for key in entries if key in found or not key.endswith("num_batches_tracked")}:
+        return dict(found), []
+    return torchvision_keys(found)
 
 
 def convert(array: Any, wanted: Array, copy: bool = True) -> Array:

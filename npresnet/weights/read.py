@@ -22,12 +22,15 @@ def read_weights(
     float32: bool = False,
     max_bytes: int | None = None,
     allow: Mapping[str, Any] = TORCH_GLOBALS,
+    select: str | None = None,
 ) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
     max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default
     allow      "module name" → callable: the globals that a pickle may name; see unpickle()
+
+    select     of several networks in the file the one with this in its path, as "ema" in "state_dict_ema"
 
     The file is read once, into memory that nobody else can change; it is hashed and parsed there, so another process
     that writes to it, or cuts it, changes nothing.  That costs a copy of the file, which is given back piece by piece
@@ -45,7 +48,7 @@ def read_weights(
         memory = Memory(path)
         sha256 = memory.sha256
         check_name(path.name, sha256)
-        checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release)
+        checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release, select)
         checkpoint.sha256, checkpoint.path = sha256, path
         return checkpoint
 
@@ -56,16 +59,17 @@ def read_memory(
     allow: Mapping[str, Any] = TORCH_GLOBALS,
     float32: bool = False,
     release: Callable[[int], None] = lambda address: None,
+    select: str | None = None,
 ) -> Checkpoint:
     """The same for bytes in memory, whose hash is not looked at.
 
     The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
     format, tree, metadata = read_tree(data, budget, allow)
-    tensors, attributes, notes = find_state(tree)
+    tensors, attributes, layers, notes = find_state(tree, select)
     del tree  # which holds what was inflated
     metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
-    checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes)
+    checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes, layers=layers)
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
     for address, name in places:
         release(address)

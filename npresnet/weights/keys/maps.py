@@ -4,9 +4,17 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from ...formats.errors import WeightsError
+import numpy as np
+
+from ...formats.errors import WeightsError, quoted
+from ..match.choose import choose
+from ..match.network import listed, networks
+from ..match.translate import translate
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
+
+
+COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)
 
 
 class KeyMap(NamedTuple):
@@ -45,15 +53,71 @@ def key_map_of(arrays: Mapping[str, Any]) -> KeyMap | None:
     return next((key_map for key_map in KEY_MAPS if key_map.applies(arrays.keys())), None)
 
 
+TORCHVISION = re.compile(
+    r"(conv1(\.\d)?|bn1?|layer\d\.\d{1,4}\.(conv\d|bn\d|downsample(\.\d)?|se\.fc\d)|fc)\."
+    r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+)
+
+
+def is_torchvision(keys: Collection[str]) -> bool:
+    """Whether all keys are torchvision's, or timm's, those of a whole network among them."""
+    stem, block = {"conv1.weight", "conv1.0.weight"}, "layer1.0.conv1.weight"
+    return bool(stem & set(keys)) and block in keys and all(TORCHVISION.fullmatch(key) for key in keys)
+
+
 def torchvision_keys(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(the arrays under torchvision's names, notes).  The arrays themselves are not copied.  Raises WeightsError."""
+    """(the arrays under torchvision's names, notes), as ``named_arrays`` says."""
+    named = named_arrays(arrays)
+    return named.arrays, named.notes
+
+
+class NamedArrays(NamedTuple):
+    """Arrays under torchvision's names, and how they came to them.
+
+    paths   our path of a layer → the file's, where the layers were found by structure
+    """
+
+    arrays: dict[str, Any]
+    notes: list[str]
+    paths: dict[str, str] = {}
+
+
+def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
+    """The arrays under torchvision's names: by a library's names where those are known, else by their structure.
+
+    The arrays themselves are not copied, but for some that are joined or turned.  Raises WeightsError where the blocks
+    of a network are found and other layers of it have no place; what holds no network stays as it is.
+    """
     unnamed = next((key for key in arrays if not isinstance(key, str)), None)
     if unnamed is not None:
         raise WeightsError(f"an array is named by a {type(unnamed).__name__}, not by a string")
+    if is_torchvision(arrays.keys()):
+        return NamedArrays(dict(arrays), [])
     key_map = key_map_of(arrays)
-    if key_map is None:
-        return dict(arrays), []
-    renamed = key_map.translate(arrays)
-    if len(renamed) != len(arrays):
-        raise WeightsError(f"two keys have one name once translated from {key_map.name}")
-    return renamed, [f"translated the keys of {key_map.name}"]
+    if key_map is not None:
+        renamed = key_map.translate(arrays)
+        if len(renamed) != len(arrays):
+            raise WeightsError(f"two keys have one name once translated from {key_map.name}")
+        return NamedArrays(renamed, [f"translated the keys of {key_map.name}"])
+    return by_structure(arrays)
+
+
+def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
+    """The arrays of the network that their shapes show, under torchvision's names; all as they are where there is none."""
+    found = networks({key: np.shape(array) for key, array in arrays.items()})
+    if not found:
+        return NamedArrays(dict(arrays), [])
+    notes: list[str] = []
+    network = choose(found, None, notes)
+    state, paths = translate(network, arrays)
+    if any(ours != theirs for ours, theirs in paths.items()):
+        stem = network.body.stem[0].path
+        notes.append(f"found the layers by their shapes and order, from {quoted(stem)} on")
+    aside = [key for key in network.aside if np.size(arrays[key]) > 1 or not COUNTER.search(key)]
+    if aside:
+        notes.append(f"set aside what is no part of the network: {listed(aside)}")
+    if len(network.head) > 1:
+        notes.append("took a ReLU between the linear layers of the head: what stands there is not in the file")
+    if not network.norms:
+        notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
+    return NamedArrays(state, notes, paths)

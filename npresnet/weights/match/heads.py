@@ -1,0 +1,80 @@
+"""Finds the classifier among the linear layers: one that takes the network's features, or a chain of such."""
+
+import re
+from collections.abc import Collection
+
+from ...formats.errors import WeightsError, quoted
+from .blocks import Body
+from .layers import Layer
+from .names import components
+
+NAMES = ("fc", "linear", "classifier", "head", "last_linear", "output", "logits", "predictions", "dense", "cls", "out")
+NO_CLASSIFIER = re.compile(
+    r"(^|[./_])(proj\w*|predict(or|ion_head)|prototypes?|contrast\w*|queue|dino_head|ibot_head|aux\w*|mlp|simclr|"
+    r"domain\w*|discriminator|rpn|roi\w*|box\w*|bbox\w*|mask\w*|fpn|rotation\w*|jigsaw|embed\w*)([./_\d]|$)",
+    re.IGNORECASE,
+)
+CONTRASTIVE = re.compile(r"(^|[./_])(encoder_[qk]|online\w*|target\w*|momentum\w*|base_encoder)([./_]|$)", re.IGNORECASE)
+
+
+def head_of(
+    inside: list[Layer], layers: list[Layer], features: int, body: Body, gates: Collection[int]
+) -> list[Layer]:
+    """The linear layers of the classifier, from the features to the scores; none where there is no classifier.
+
+    Raises WeightsError where several fit, or where one takes other features than the network gives.
+    """
+    if len(body.rest) == 1 and body.rest[0].kernel == 1 and body.rest[0].channels == features:
+        return [body.rest[0]]
+    linear = [layer for layer in layers if layer.kind == "linear" and id(layer) not in gates]
+    ours = [layer for layer in linear if id(layer) in set(map(id, inside))]
+    for group in (ours, linear):
+        turned_right(group, features)
+        fitting = [layer for layer in group if layer.channels == features and not NO_CLASSIFIER.search(layer.path)]
+        if fitting:
+            return chosen(fitting, group)
+    other = next((layer for layer in ours if components(layer.path)[-1:] and named(layer) and layer.kind == "linear"), None)
+    if other and other.channels % features == 0 and not NO_CLASSIFIER.search(other.path):
+        raise WeightsError(
+            f"the classifier {quoted(other.path)} takes {other.channels} numbers and the network gives {features}: "
+            "it pools in another way (the mean beside the maximum, or all pixels), which the family does not"
+        )
+    return []
+
+
+def turned_right(group: list[Layer], features: int) -> None:
+    """Transpose the linear layers that take the features only then."""
+    for layer in group:
+        if layer.channels != features and layer.out == features and named(layer):
+            layer.shape, layer.axes = layer.shape[::-1], None if layer.axes else (1, 0)
+
+
+def named(layer: Layer) -> bool:
+    """Whether a part of the path is a usual name of a classifier."""
+    return any(part.lower().rstrip("0123456789_") in NAMES for part in components(layer.path))
+
+
+def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
+    """The classifier among layers that take the features, with the layers that follow it."""
+    if len(fitting) > 1:
+        fitting = best_named(fitting)
+    if len(fitting) > 1:
+        raise WeightsError(
+            f"several classifiers fit: {', '.join(quoted(layer.path) for layer in fitting)}; keep one of them in the file"
+        )
+    chain = [fitting[0]]
+    part = components(chain[0].path)[:-1]
+    for layer in group:
+        after = components(layer.path)[:-1] == part and layer.channels == chain[-1].out
+        if part and after and id(layer) not in set(map(id, chain)):
+            chain.append(layer)
+    return [] if len(chain) > 1 and CONTRASTIVE.search(chain[0].path) else chain
+
+
+def best_named(fitting: list[Layer]) -> list[Layer]:
+    """Those with the most usual name."""
+    for name in NAMES:
+        exact = [layer for layer in fitting if name in components(layer.path)[-2:]]
+        if exact:
+            return exact
+    return fitting

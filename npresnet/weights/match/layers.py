@@ -1,0 +1,127 @@
+"""Groups named arrays into layers: convolutions, norms, linear ones, and what is none of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ...models.structure import Shapes
+from .names import COLLECTION, in_order, split_role
+
+LAYOUTS = {"OIHW": (0, 1, 2, 3), "HWIO": (3, 2, 0, 1), "OHWI": (0, 3, 1, 2)}  # axes that make each the first
+STATISTICS = ("mean", "var")
+
+
+@dataclass
+class Layer:
+    """Arrays that belong together.  ``keys``: role → the array's name;  ``shape``: of the weight, as torch has it."""
+
+    path: str
+    kind: str  # "conv", "norm", "linear" or "other"
+    keys: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    axes: tuple[int, ...] | None = None  # the transposition that makes the weight torch's
+
+    @property
+    def out(self) -> int:
+        return self.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """The input channels of a group."""
+        return self.shape[1]
+
+    @property
+    def kernel(self) -> int:
+        return self.shape[2]
+
+
+def layers_of(shapes: Shapes) -> list[Layer]:
+    """The layers in the order of a network.  A layer with a weight of one axis alone is a norm."""
+    named = [(key, *split_role(COLLECTION.sub(r"\1", key))) for key in shapes]
+    unsaid = [entry for entry in named if entry[2] == ""]
+    if any(len(shapes[key]) == 4 for key, _, _ in unsaid):
+        said = [entry for entry in named if entry[2]]
+        named = said + by_position(unsaid, shapes)
+    grouped: dict[str, dict[str, str]] = {}
+    for key, path, role in named:
+        path, role = apart(grouped.get(path, {}), shapes, path, role)
+        while role in grouped.get(path, {}):  # one more array of that role: a layer of its own
+            path += "'"
+        grouped.setdefault(path, {})[role or "other"] = key
+    order = in_order(grouped)
+    paths = list(grouped)
+    layers = [made(paths[i], grouped[paths[i]], shapes) for i in order]
+    set_layout(layers)
+    return with_halves_joined(layers)
+
+
+def apart(present: Mapping[str, str], shapes: Shapes, path: str, role: str) -> tuple[str, str]:
+    """(path, role): a norm that has the path of a convolution gets one of its own."""
+    beside = len(shapes.get(present.get("weight", ""), ())) == 4
+    return (f"{path}.norm", role) if beside and role in STATISTICS else (path, role)
+
+
+def by_position(named: Iterable[tuple[str, str, str]], shapes: Shapes) -> list[tuple[str, str, str]]:
+    """(key, path, role) of arrays whose names say no role: a weight, the vectors behind it, in torch's order."""
+    named = list(named)
+    order = in_order(key for key, _, _ in named)
+    entries = [named[i] for i in order]
+    result, i = [], 0
+    while i < len(entries):
+        key, run = entries[i][0], 1
+        if len(shapes[key]) == 1:
+            while i + run < len(entries) and shapes[entries[i + run][0]] == shapes[key]:
+                run += 1
+        names = [entry[0] for entry in entries[i : i + run]]
+        if len(shapes[key]) != 1:
+            result.append((key, f"{key}/", "weight"))
+        elif run in (4, 5):
+            result += [(names[0], f"{entries[i - 1][0]}/", "bias")] if run == 5 else []
+            result += [(name, f"{key}/norm", role) for name, role in zip(names[-4:], ("weight", "bias", *STATISTICS))]
+        elif run == 2:
+            result += [(name, f"{key}/norm", role) for name, role in zip(names, ("weight", "bias"))]
+        else:
+            result += [(name, f"{entries[i - 1][0]}/" if i else name, "bias") for name in names]
+        i += run
+    return result
+
+
+def made(path: str, keys: dict[str, str], shapes: Shapes) -> Layer:
+    """A layer, as the number of axes of its weight says."""
+    weight = shapes.get(keys.get("weight", ""))
+    if weight is not None and len(weight) in (2, 4) and min(weight) > 0:
+        return Layer(path, "conv" if len(weight) == 4 else "linear", keys, tuple(weight))
+    vectors = [shapes[keys[role]] for role in ("weight", "bias", *STATISTICS) if role in keys]
+    if vectors and len(vectors[0]) == 1 and all(shape == vectors[0] for shape in vectors) and vectors[0][0] > 0:
+        return Layer(path, "norm", keys, tuple(vectors[0]))
+    return Layer(path, "other", keys, tuple(weight or ()))
+
+
+def set_layout(layers: list[Layer]) -> None:
+    """Turn all kernels to torch's layout (out, in, height, width), if they are in another."""
+    convs = [layer for layer in layers if layer.kind == "conv"]
+    for axes in LAYOUTS.values():
+        turned = [tuple(layer.shape[a] for a in axes) for layer in convs]
+        if all(kh == kw <= 11 and kh % 2 for _, _, kh, kw in turned):
+            for layer, shape in zip(convs, turned):
+                layer.shape, layer.axes = shape, None if axes == (0, 1, 2, 3) else axes
+            break
+    if convs and convs[0].axes:
+        for layer in layers:
+            if layer.kind == "linear":
+                layer.shape, layer.axes = layer.shape[::-1], (1, 0)
+
+
+def with_halves_joined(layers: list[Layer]) -> list[Layer]:
+    """The layers with one norm in the place of two of which one holds the statistics, the other gamma and beta.
+
+    Caffe and some ports keep them apart; they stand in one order, and their sizes agree.
+    """
+    norms = [layer for layer in layers if layer.kind == "norm"]
+    statistics = [layer for layer in norms if "mean" in layer.keys and not {"weight", "bias"} & layer.keys.keys()]
+    affine = [layer for layer in norms if "mean" not in layer.keys and {"weight", "bias"} <= layer.keys.keys()]
+    if not statistics or [layer.shape for layer in statistics] != [layer.shape for layer in affine]:
+        return layers
+    for half, other in zip(statistics, affine):
+        half.keys = {**half.keys, **{role: other.keys[role] for role in ("weight", "bias")}}
+    gone = {id(layer) for layer in affine}
+    return [layer for layer in layers if id(layer) not in gone]

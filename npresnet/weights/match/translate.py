@@ -1,0 +1,142 @@
+"""Gives the arrays of a network torchvision's names and layout, so that everything else can follow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...formats.errors import WeightsError, quoted
+from .layers import Layer
+from .names import components
+from .network import Network
+
+STATE = {"weight": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var", "count": "num_batches_tracked"}
+EPS = 1e-5  # torch's usual one: what is added to the variance of a norm that stands for none
+
+
+def translate(network: Network, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """(the arrays under torchvision's names, our path of a layer → the file's).  Most are views of the given ones."""
+    places = dict(convolution_places(network))
+    state: dict[str, Any] = {}
+    paths = {ours: layer.path for ours, layer in places.items()}
+    biases = {ours for ours, layer in places.items() if "bias" in layer.keys}
+    keep = biases == places.keys() or biases <= {"conv1"} or network.before
+    for ours, layer in places.items():
+        state[f"{ours}.weight"] = weight_of(layer, arrays)
+        bias = arrays[layer.keys["bias"]] if ours in biases else None
+        norm = network.norms.get(layer.path)
+        if network.before and not (norm and ours == "conv1"):
+            state |= {f"{ours}.bias": bias} if bias is not None else {}
+            continue
+        folded = not network.norms
+        if bias is not None and keep and not folded and norm:
+            state[f"{ours}.bias"] = bias
+            bias = None
+        state |= norm_state(norm_place(ours), norm, layer.out, bias, arrays)
+        paths |= {norm_place(ours): norm.path} if norm else {}
+    if network.before:
+        for ours, layer in places.items():
+            if layer.path in network.norms and ours != "conv1":
+                norm = network.norms[layer.path]
+                state |= norm_state(norm_place(ours), norm, norm.out, None, arrays)
+                paths[norm_place(ours)] = norm.path
+        if network.final:
+            state |= norm_state("bn", network.final, network.final.out, None, arrays)
+            paths["bn"] = network.final.path
+    state |= gate_state(network, arrays)
+    state |= head_state(network.head, arrays)
+    paths |= {"fc": network.head[-1].path} if len(network.head) == 1 else {}
+    return state, paths
+
+
+def convolution_places(network: Network):
+    """(our path, the convolution) for the stem and the blocks."""
+    stem = network.body.stem
+    yield from zip(("conv1",) if len(stem) == 1 else ("conv1.0", "conv1.3", "conv1.6"), stem)
+    for s, stage in enumerate(network.body.stages()):
+        for b, block in enumerate(stage):
+            place = f"layer{s + 1}.{b}."
+            for j, conv in enumerate(block.branch):
+                yield f"{place}conv{j + 1}", conv
+            if block.projection:
+                yield place + projection_name(network), block.projection
+
+
+def projection_name(network: Network) -> str:
+    """downsample.0, or downsample.1 where each stands second in a Sequential, behind an average pooling."""
+    if network.before:
+        return "downsample"
+    projections = [block.projection for block in network.body.blocks if block.projection]
+    second = all(
+        components(conv.path)[-1] == "1" and components(network.norms[conv.path].path)[-1] == "2"
+        for conv in projections
+        if conv.path in network.norms
+    )
+    return "downsample.1" if second and network.norms else "downsample.0"
+
+
+def norm_place(ours: str) -> str:
+    """Where the norm of a convolution stands."""
+    fixed = {"conv1": "bn1", "conv1.0": "conv1.1", "conv1.3": "conv1.4", "conv1.6": "bn1"}
+    if ours in fixed:
+        return fixed[ours]
+    for conv, norm in (("downsample.0", "downsample.1"), ("downsample.1", "downsample.2")):
+        if ours.endswith(conv):
+            return ours.removesuffix(conv) + norm
+    return ours.replace("conv", "bn")
+
+
+def weight_of(layer: Layer, arrays: Mapping[str, Any]) -> Any:
+    array = arrays[layer.keys["weight"]]
+    return array if layer.axes is None else np.transpose(array, layer.axes)
+
+
+def norm_state(place: str, norm: Layer | None, size: int, bias: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a norm.  One that is absent becomes the identity, plus the convolution's bias where it has one:
+
+        γ (z − μ) / √(σ² + ε) + β = z + b   with  γ = 1,  β = b,  μ = 0,  σ² = 1 − ε
+
+    A bias in front of a norm goes into its mean: z + b − μ = z − (μ − b).
+    """
+    found = {STATE[role]: arrays[key] for role, key in norm.keys.items() if role in STATE} if norm else {}
+    kind = np.result_type(bias) if bias is not None else np.dtype(np.float32)
+    if norm is None:
+        zero, one = np.zeros(size, kind), np.ones(size, kind)
+        found = {"weight": one, "bias": zero if bias is None else bias, "running_mean": zero.copy(),
+                 "running_var": one - kind.type(EPS)}
+    else:
+        like = next(iter(found.values()))
+        found.setdefault("weight", np.ones(size, like.dtype))
+        found.setdefault("bias", np.zeros(size, like.dtype))
+        if bias is not None:
+            if "running_mean" not in found:
+                raise WeightsError(f"the norm {quoted(norm.path)} has no statistics, and its convolution a bias")
+            found["running_mean"] = found["running_mean"] - bias
+    return {f"{place}.{name}": array for name, array in found.items()}
+
+
+def gate_state(network: Network, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The gates as 1×1 convolutions, each with a bias."""
+    state: dict[str, Any] = {}
+    blocks = [(s, b) for s, stage in enumerate(network.body.stages()) for b in range(len(stage))]
+    for number, gate in network.gates.items():
+        s, b = blocks[number]
+        for name, layer in zip(("fc1", "fc2"), gate.layers):
+            weight = weight_of(layer, arrays)
+            weight = weight.reshape(*weight.shape[:2], 1, 1)
+            bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
+            state |= {f"layer{s + 1}.{b}.se.{name}.weight": weight, f"layer{s + 1}.{b}.se.{name}.bias": bias}
+    return state
+
+
+def head_state(head: list[Layer], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """fc, or fc.0, fc.2, … for a chain of linear layers with a ReLU between; a missing bias is zero."""
+    state: dict[str, Any] = {}
+    for i, layer in enumerate(head):
+        place = "fc" if len(head) == 1 else f"fc.{2 * i}"
+        weight = weight_of(layer, arrays)
+        bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
+        state |= {f"{place}.weight": weight.reshape(weight.shape[:2]), f"{place}.bias": bias}
+    return state
+
+
