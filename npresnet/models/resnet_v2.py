@@ -6,9 +6,7 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 [R2] He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027
 """
 
-from typing import Any
-
-from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, ReLU, Residual, Sequential, Subsample
+from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, Residual, Sequential, Subsample
 from .classifier import Classifier
 from .dialects import Dialect
 from .resnet import Block, add_stages
@@ -30,7 +28,7 @@ class PreActivation(Chain):
         self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
             self.bn1 = dialect.norm(channels)
-        self.relu = ReLU()
+        self.relu = dialect.relu()
         if projects:
             self.downsample = dialect.conv(channels, out, 1, stride, bias=dialect.bare_bias)
         else:
@@ -97,18 +95,16 @@ class PreActBottleneck(PreActivation):
 
 
 class PreActResNet(Classifier):
-    """A bare convolution, pre-activation stages, a last batch norm and ReLU, a classifier.
+    """A convolution, pre-activation stages, a last batch norm and ReLU, a classifier.
 
-    CIFAR nets ([R2] §3.1) have a 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets
-    have ResNet's stem and four stages, the stem's batch norm and ReLU before its pooling, or
-    neither ("bare", Keras's V2 nets), and then the first block has its own.
+    CIFAR nets ([R2] §3.1) have a bare 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets have ResNet's
+    stem and four stages, the stem's batch norm and ReLU before its pooling, or neither ("bare", Keras's V2 nets), and
+    then the first block has its own.
     """
 
-    stems = ("7x7", "bare")
+    stems = ("7x7", "5x5", "3x3", "bare")
     final_norm = True
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
-
-    layer4: Any
 
     def __init__(
         self,
@@ -117,29 +113,21 @@ class PreActResNet(Classifier):
         depths: tuple[int, ...],
         num_classes: int,
         in_channels: int = 3,
-        imagenet: bool = False,
-        width: int | None = None,
+        width: int = 64,
     ):
-        width = width or (64 if imagenet else 16)
-        self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
-        if imagenet:
-            self.conv1, width = dialect.stem_conv(in_channels, width)
-            if self.normed:
-                self.bn1 = dialect.norm(width)
-            self.maxpool = dialect.stem_pool()
-        else:
-            self.conv1 = dialect.conv(in_channels, width, 3, bias=dialect.bare_bias)
-        self.relu = ReLU()
-        add_stages(self, block, dialect, width, depths, width, first={"head": "none" if self.normed else "shared"})
-        channels = width * 2 ** (len(depths) - 1) * block.expansion
+        self.normed = dialect.normed_stem
+        self.conv1, channels = dialect.stem_conv(in_channels, width)
+        if self.normed:
+            self.bn1 = dialect.norm(channels)
+        self.maxpool = dialect.stem_pool()
+        self.relu = dialect.relu()
+        first = {"head": "none" if self.normed else "shared"}
+        channels = add_stages(self, block, dialect, channels, depths, width, first=first)
         self.bn = dialect.norm(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:
-        stem: tuple[Module, ...] = (self.conv1,)
-        if self.imagenet:
-            stem = (self.conv1, self.bn1, self.relu, self.maxpool) if self.normed else (self.conv1, self.maxpool)
-        stages = (self.layer1, self.layer2, self.layer3) + ((self.layer4,) if self.imagenet else ())
-        return *stem, *stages, self.bn, self.relu, self.avgpool, self.fc
+        stem = (self.conv1, self.bn1, self.relu) if self.normed else (self.conv1,)
+        return *stem, *self.pool(), *self.stages(), self.bn, self.relu, self.avgpool, self.fc

@@ -4,6 +4,7 @@
 training pass moves in place, as PyTorch's modules do.
 """
 
+from npresnet.models.dialect_rules import SIZES
 from npresnet.models.published import details
 from npresnet.models.registry import FAMILY
 
@@ -42,7 +43,8 @@ class TorchNetwork:
         self.F = oracles.torch().nn.functional
         entry = FAMILY[spec.name]
         self.d = details(spec.name, spec.dialect, **{**entry.defaults, **spec.options})
-        self.static = {**entry.build.keywords, **build_options}
+        sizes = {key: value for key, value in spec.options.items() if key in SIZES}
+        self.static = {**entry.build.keywords, **sizes, **build_options}
         self.net, self.block = entry.build.func.__name__, self.static["block"].__name__
         self.preact = self.net == "PreActResNet"
 
@@ -101,20 +103,19 @@ class TorchNetwork:
     # -- parts -----------------------------------------------------------------------------------
 
     def stem(self, x):
-        if self.net == "CifarResNet":
-            return self.norm_relu("bn1", self.conv("conv1", x))
-        if self.net == "PreActResNet" and not self.static.get("imagenet"):
-            return self.conv("conv1", x)
+        stride = self.d.stem_stride or (1 if self.d.stem in ("3x3", "5x5") else 2)
         if self.d.stem == "deep":
-            x = self.norm_relu("conv1.1", self.conv("conv1.0", x, 2))
+            x = self.norm_relu("conv1.1", self.conv("conv1.0", x, stride))
             x = self.conv("conv1.6", self.norm_relu("conv1.4", self.conv("conv1.3", x)))
         else:
-            x = self.conv("conv1", x, 2)
+            x = self.conv("conv1", x, stride)
         if self.d.stem == "pool-first":
             return self.norm_relu("bn1", self.pool(x))
-        return self.pool(x if self.d.stem == "bare" else self.norm_relu("bn1", x))
+        return self.pool(self.norm_relu("bn1", x) if "bn1.weight" in self.p else x)
 
     def pool(self, x):
+        if self.d.pool == "none":
+            return x
         if self.d.pool == "zeros":
             return self.F.max_pool2d(self.F.pad(x, (1, 1, 1, 1)), 3, 2)
         if self.d.pool == "same":
