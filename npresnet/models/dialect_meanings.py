@@ -30,6 +30,11 @@ MEANING = {
     "relu_before_sum": "whether a bottleneck's branch passes a ReLU before the addition, so that it can only add.",
     "bare_bias": "whether convolutions that feed no batch norm add a bias.",
     "stride_in": "which block of a stage halves the image in a pre-activation network: its first, or its last.",
+    "output_stride": "by how much the last stage divides the image, behind a stem that divides by 4.  Below 32 the "
+    "last stages keep its size and dilate their 3×3 convolutions; the same weights fit, and give other numbers.",
+    "first_block": "in a pre-activation network, whether the first block's shortcut reads what its branch reads, after "
+    "batch norm and ReLU, or x itself as the other blocks' do, behind a stem of its own batch norm or none.",
+    "final_norm": "whether batch norm and ReLU follow the last block of a pre-activation network.",
     "softmax": "whether the network ends in probabilities.  model.logits(x) gives the scores of both.",
     "preprocessing": "how an image becomes numbers.  The wrong preprocessing costs accuracy without any error.",
 }

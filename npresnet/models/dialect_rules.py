@@ -9,6 +9,7 @@ CHOICES = {
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
     "padding": ("explicit", "same"),
     "stem": ("7x7", "5x5", "3x3", "deep", "pool-first", "bare"),
+    "first_block": ("paper", "as-others"),
     "pool": ("padded", "ceil", "zeros", "same", "none"),
 }
 
@@ -32,9 +33,11 @@ KINDS = {
     "momentum": SHARE,
     "stem_width": CHANNELS,
     "stem_stride": Kind(lambda value: value is None or whole(value, 1, 2), "1, 2, or None for the stem's own"),
+    "output_stride": Kind(lambda value: type(value) is int and value in (8, 16, 32), "8, 16 or 32"),
     **dict.fromkeys(
         (
             "conv_bias",
+            "final_norm",
             "unbiased",
             "stem_bias",
             "stem_norm",
@@ -61,6 +64,8 @@ def check_details(given: Mapping[str, Any]) -> None:
         if given[field] not in allowed:
             raise ValueError(f"{field}={given[field]!r}: use one of {', '.join(map(repr, allowed))}")
     check_kinds(given, KINDS)
+    if given["output_stride"] < 32 and given["stride_in"] == "last":
+        raise ValueError("output_stride dilates what follows a stage's first block; it needs stride_in='first'")
 
 
 def check_sizes(given: Mapping[str, Any]) -> None:

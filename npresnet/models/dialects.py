@@ -61,6 +61,9 @@ class Dialect:
     relu_before_sum: bool = False  # a bottleneck's branch ends in a ReLU of its own
     bare_bias: bool = False  # in pre-activation nets, convolutions that feed no batch norm have a bias
     stride_in: str = "first"  # in pre-activation nets, the block of a stage that downsamples
+    output_stride: int = 32  # of the last stage behind a stem of 4; below 32 the last stages dilate instead
+    first_block: str = "paper"  # in pre-activation nets: its BN and ReLU serve both paths, or it is "as-others"
+    final_norm: bool = True  # in pre-activation nets, batch norm and ReLU follow the last block
     softmax: bool = False  # the network ends in probabilities; model.logits(x) gives the scores before
     preprocessing: str = ""  # the preset its weights were trained with, where it is not the model's usual one
 
@@ -70,12 +73,19 @@ class Dialect:
     # -- layers ----------------------------------------------------------------------------------
 
     def conv(
-        self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool | None = None
+        self,
+        channels: int,
+        filters: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool | None = None,
+        dilation: int = 1,
     ) -> Conv2d:
         """A convolution padded so that it keeps the size of an image at stride 1."""
-        padding = "same" if self.padding == "same" else kernel // 2
+        padding = "same" if self.padding == "same" else dilation * (kernel // 2)
         bias = self.conv_bias if bias is None else bias
-        return Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=bias)
+        return Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias)
 
     def norm(self, channels: int) -> BatchNorm2d:
         return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
@@ -117,21 +127,23 @@ class Dialect:
         padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
         return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
 
-    def projection(self, channels: int, out: int, stride: int) -> Sequential:
+    def projection(self, channels: int, out: int, stride: int, dilated: bool = False) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
         if not self.avg_down:
             return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
         pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
+        if dilated:  # as timm has it: the zeros at the bottom and right count
+            pool = AvgPool2d(2, 1, padding="same")
         return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
 
-    def shortcut_path(self, channels: int, out: int, stride: int, leading: bool) -> Module:
+    def shortcut_path(self, channels: int, out: int, stride: int, leading: bool, dilated: bool = False) -> Module:
         """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""
         agree = stride == 1 and channels == out
         everywhere = self.shortcut == "C" or (self.shortcut == "B-leading" and leading)
         if agree and not everywhere:
             return Identity()
         if not self.shortcut.startswith("A"):
-            return self.projection(channels, out, stride)
+            return self.projection(channels, out, stride, dilated and not agree)
         if out < channels:
             raise ValueError(
                 f"shortcut={self.shortcut!r} adds zero channels and cannot go from {channels} to {out}, "

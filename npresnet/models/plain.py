@@ -5,6 +5,7 @@
 
 from ..nn import Chain, Module
 from .dialects import Dialect
+from .resnet import Dilations
 
 
 class PlainBlock(Chain):
@@ -13,11 +14,19 @@ class PlainBlock(Chain):
     expansion = 1
     unread = frozenset({"shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        dilations: Dilations = (1, 1),
+    ):
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn1 = dialect.norm(width)
         self.relu = dialect.relu()
-        self.conv2 = dialect.conv(width, width, 3)
+        self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm(width)
 
     def layers(self) -> tuple[Module, ...]:

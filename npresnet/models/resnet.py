@@ -11,7 +11,8 @@ from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, Residual, 
 from .classifier import Classifier
 from .dialects import Dialect
 
-Block = Any  # a class of blocks, called with (dialect, channels, width, stride, leading)
+Block = Any  # a class of blocks, called with (dialect, channels, width, stride, leading, dilations)
+Dilations = tuple[int, int]  # of a block's first 3×3 convolution, and of those after it in the stage
 
 
 class BasicBlock(Chain):
@@ -19,14 +20,22 @@ class BasicBlock(Chain):
 
     expansion = 1
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        dilations: Dilations = (1, 1),
+    ):
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn1 = dialect.norm(width)
         self.relu = dialect.relu()
-        self.conv2 = dialect.conv(width, width, 3)
+        self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm(width)
         self.se = dialect.gate(width)
-        self.downsample = dialect.shortcut_path(channels, width, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, width, stride, leading, dilations[1] > 1)
 
     @property
     def last_norm(self) -> BatchNorm2d:
@@ -56,6 +65,7 @@ class Bottleneck(Chain):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         groups: int = 1,
         base_width: int = 64,
     ):
@@ -63,14 +73,14 @@ class Bottleneck(Chain):
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
         self.bn1 = dialect.norm(inner)
-        self.conv2 = dialect.conv(inner, inner, 3, second, groups)
+        self.conv2 = dialect.conv(inner, inner, 3, second, groups, dilation=dilations[0])
         self.bn2 = dialect.norm(inner)
         self.conv3 = dialect.conv(inner, out, 1)
         self.bn3 = dialect.norm(out)
         self.se = dialect.gate(out)
         self.relu = dialect.relu()
         self.relu_before_sum = dialect.relu_before_sum
-        self.downsample = dialect.shortcut_path(channels, out, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, out, stride, leading, dilations[1] > 1)
 
     @property
     def last_norm(self) -> BatchNorm2d:
@@ -102,7 +112,7 @@ class ResNet(Classifier):
     three stages of n blocks at 16, 32 and 64 channels: 6n + 2 layers.
     """
 
-    unread = frozenset({"bare_bias", "stride_in", "stem_norm"})
+    unread = frozenset({"bare_bias", "final_norm", "first_block", "stride_in", "stem_norm"})
     stems = ("7x7", "5x5", "3x3", "deep", "pool-first")
 
     def __init__(
@@ -143,19 +153,24 @@ def add_stages(
 ) -> int:
     """Assign layer1, layer2, …: each stage after the first halves the image and doubles the width.
 
-    Returns the channels after the last.
+    Where the image is as small as ``output_stride`` lets it become, a stage doubles the dilation of its 3×3
+    convolutions instead, so that they see what they would have seen; its first block's first keeps the one before.
 
-    ``first`` holds options of the very first block alone.  Where a dialect downsamples in the last block of a stage,
-    the first three stages do.
+    Returns the channels after the last.  ``first`` holds options of the very first block alone.  Where a dialect
+    downsamples in the last block of a stage, the first three stages do.
     """
+    before = dilation = 1
     for i, depth in enumerate(depths):
         strided = 0 if i > 0 else None
         if dialect.stride_in == "last":
             strided = depth - 1 if i < len(depths) - 1 else None
+        if 4 * 2**i > dialect.output_stride:
+            strided, dilation = None, 2 * dilation
         blocks = []
         for j in range(depth):
             options = {**block_options, **first} if first and i == j == 0 else block_options
-            blocks.append(block(dialect, channels, width * 2**i, 2 if j == strided else 1, j == 0, **options))
-            channels = width * 2**i * block.expansion
+            stride, dilations = 2 if j == strided else 1, (before, dilation)
+            blocks.append(block(dialect, channels, width * 2**i, stride, j == 0, dilations, **options))
+            channels, before = width * 2**i * block.expansion, dilation
         setattr(model, f"layer{i + 1}", Sequential(*blocks))
     return channels

@@ -9,7 +9,7 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, Residual, Sequential, Subsample
 from .classifier import Classifier
 from .dialects import Dialect
-from .resnet import Block, add_stages
+from .resnet import Block, Dilations, add_stages
 
 
 class PreActivation(Chain):
@@ -17,7 +17,7 @@ class PreActivation(Chain):
 
         "branch"   F only: y = x + F(σ(BN(x))), the block of [R2] Fig. 4e
         "shared"   F and the shortcut, before they split: where a bare 1×1 convolution changes the
-                   channels, and in a net's first block ([R2] appendix)
+                   channels, and in a net's first block ([R2] appendix; other code has it as the others)
         "none"     nothing, for the stem before has ended in batch norm and ReLU
 
     A stride where the channels stay, as in Keras, leaves pixels of x out.
@@ -57,12 +57,13 @@ class PreActBasicBlock(PreActivation):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         head: str | None = None,
     ):
         super().__init__(dialect, channels, width, stride, head)
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn2 = dialect.norm(width)
-        self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias)
+        self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias, dilation=dilations[1])
 
     def branch(self) -> tuple[Module, ...]:
         return self.conv1, self.bn2, self.relu, self.conv2
@@ -80,13 +81,14 @@ class PreActBottleneck(PreActivation):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         head: str | None = None,
     ):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
         self.bn2 = dialect.norm(width)
-        self.conv2 = dialect.conv(width, width, 3, second)
+        self.conv2 = dialect.conv(width, width, 3, second, dilation=dilations[0])
         self.bn3 = dialect.norm(width)
         self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
@@ -95,7 +97,7 @@ class PreActBottleneck(PreActivation):
 
 
 class PreActResNet(Classifier):
-    """A convolution, pre-activation stages, a last batch norm and ReLU, a classifier.
+    """A convolution, pre-activation stages, a last batch norm and ReLU unless the dialect has none, a classifier.
 
     CIFAR nets ([R2] §3.1) have a bare 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets have ResNet's
     stem and four stages, the stem's batch norm and ReLU before its pooling, or neither ("bare", Keras's V2 nets), and
@@ -121,13 +123,15 @@ class PreActResNet(Classifier):
             self.bn1 = dialect.norm(channels)
         self.maxpool = dialect.stem_pool()
         self.relu = dialect.relu()
-        first = {"head": "none" if self.normed else "shared"}
+        first = {"head": "none" if self.normed else "shared"} if dialect.first_block == "paper" else None
         channels = add_stages(self, block, dialect, channels, depths, width, first=first)
-        self.bn = dialect.norm(channels)
+        if dialect.final_norm:
+            self.bn = dialect.norm(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:
         stem = (self.conv1, self.bn1, self.relu) if self.normed else (self.conv1,)
-        return *stem, *self.pool(), *self.stages(), self.bn, self.relu, self.avgpool, self.fc
+        end = (self.bn, self.relu) if hasattr(self, "bn") else ()
+        return *stem, *self.pool(), *self.stages(), *end, self.avgpool, self.fc

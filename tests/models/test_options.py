@@ -30,6 +30,15 @@ NETWORKS = [  # (name, options)
     ("preresnet50", {**SMALL, **CIFAR, "stem_norm": False}),
     ("preresnet110", {"depths": (1, 1, 1, 1), "width": 8}),
     ("preresnet164", {"depths": (2, 1, 1), "width": 4}),
+    ("resnet18", {"depths": (1, 2, 2, 2), "width": 4, "output_stride": 8, "avg_down": True}),
+    ("resnet50", {"depths": (1, 1, 2, 2), "width": 8, "output_stride": 16, "shortcut": "C", "avg_down": True}),
+    ("resnet50", {"depths": (1, 1, 2), "width": 8, "output_stride": 8, "padding": "same", "stride_on": "1x1"}),
+    ("resnet20", {"depths": (1, 1, 2, 1), "width": 4, "output_stride": 16, "shortcut": "A"}),
+    ("plain18", {"depths": (1, 1, 1, 2), "width": 4, "output_stride": 16}),
+    ("preresnet18", {"depths": (1, 1, 2, 1), "width": 4, "output_stride": 8}),
+    ("preresnet50", {"depths": (1, 1, 1, 2), "width": 4, "output_stride": 16}),
+    ("preresnet18", {**SMALL, **CIFAR, "stem_norm": False, "final_norm": False, "first_block": "as-others"}),
+    ("preresnet50", {**SMALL, "final_norm": False, "first_block": "as-others"}),
 ]
 
 
@@ -97,6 +106,72 @@ def test_torchvision_s_class_of_these_sizes(name, depths, sizes, block, cifar):
     assert_close(model.astype(np.float64)(x), theirs_of(net, model, x))
 
 
+@pytest.mark.parametrize("output_stride, dilate", [(8, [False, True, True]), (16, [False, False, True])])
+def test_torchvision_s_dilations(output_stride, dilate):
+    module = oracles.torchvision_models().resnet
+    net = module.ResNet(module.Bottleneck, (1, 1, 2, 2), 5, replace_stride_with_dilation=dilate)
+    model = initialize(build("resnet50", 5, depths=(1, 1, 2, 2), output_stride=output_stride))
+    x = batch(model, 1, 64)[0]
+    assert_close(model.astype(np.float64)(x), theirs_of(net, model, x))
+
+
+@pytest.mark.parametrize("name, block", [("resnet18", "BasicBlock"), ("resnet50", "Bottleneck")])
+@pytest.mark.parametrize(
+    "ours, timms",
+    [
+        ({"output_stride": 8}, {"output_stride": 8}),
+        ({"output_stride": 16, "avg_down": True}, {"output_stride": 16, "avg_down": True}),
+        ({"output_stride": 8, "avg_down": True}, {"output_stride": 8, "avg_down": True}),
+    ],
+    ids=str,
+)
+def test_timm_s_class_with_these_details(library, name, block, ours, timms):
+    module = library("timm").models.resnet
+    net = module.ResNet(getattr(module, block), (1, 2, 1, 2), num_classes=5, **timms)
+    model = initialize(build(name, 5, depths=(1, 2, 1, 2), **ours))
+    assert [(key, a.shape) for key, a in model.state_dict().items()] == [
+        (key, tuple(a.shape)) for key, a in net.state_dict().items()
+    ]
+    x = batch(model, 2, 70)[0][:, :, :62]
+    assert_close(model.astype(np.float64)(x), theirs_of(net, model, x))
+
+
+class TheirPreActBlock:
+    """The block of the best known CIFAR code, as a function of a state."""
+
+    def __init__(self, state, key, stride):
+        self.p = {name[len(key) + 1 :]: array for name, array in state.items() if name.startswith(f"{key}.")}
+        self.stride, self.F = stride, oracles.torch().nn.functional
+
+    def norm(self, name, x):
+        p = (self.p[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return self.F.batch_norm(x, *p)
+
+    def __call__(self, x):
+        out = self.F.relu(self.norm("bn1", x))
+        shortcut = (
+            self.F.conv2d(out, self.p["downsample.weight"], None, self.stride) if "downsample.weight" in self.p else x
+        )
+        out = self.F.conv2d(out, self.p["conv1.weight"], None, self.stride, 1)
+        return self.F.conv2d(self.F.relu(self.norm("bn2", out)), self.p["conv2.weight"], None, 1, 1) + shortcut
+
+
+def test_the_pre_activation_network_of_cifar_code():
+    """Bare 3×3 stem, the first shortcut raw, neither batch norm nor ReLU after the last block."""
+    torch = oracles.torch()
+    options = {**CIFAR, "stem_norm": False, "first_block": "as-others", "final_norm": False}
+    model = spread(build("preresnet18", 5, depths=(2, 2, 1, 1), width=8, **options), 1, 16).astype(np.float64)
+    p = {key: torch.from_numpy(np.asarray(array)) for key, array in model.state_dict().items()}
+    x = batch(model, 2, 16)[0]
+    y = torch.nn.functional.conv2d(torch.from_numpy(x), p["conv1.weight"], None, 1, 1)
+    for stage, depth in enumerate((2, 2, 1, 1), start=1):
+        for j in range(depth):
+            y = TheirPreActBlock(p, f"layer{stage}.{j}", 2 if stage > 1 and j == 0 else 1)(y)
+    y = y.mean((2, 3)) @ p["fc.weight"].T + p["fc.bias"]
+    assert_close(model(x), y.numpy())
+    assert not {"bn.weight", "bn1.weight"} & p.keys()
+
+
 def assert_close(found, wanted, tolerance=1e-9):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * abs(wanted).max())
 
@@ -116,6 +191,11 @@ def assert_close(found, wanted, tolerance=1e-9):
         ("resnet18", {"stem": "9x9"}, "stem='9x9': use one of '7x7', '5x5', '3x3'"),
         ("resnet18", {"stem_stride": 4}, "stem_stride=4: give 1, 2, or None"),
         ("resnet18", {"stem_stride": True}, "stem_stride=True: give"),
+        ("resnet18", {"output_stride": 4}, "output_stride=4: give 8, 16 or 32"),
+        ("resnet18", {"output_stride": 16.0}, "output_stride=16.0: give"),
+        ("preresnet50", {"output_stride": 16, "stride_in": "last"}, "it needs stride_in='first'"),
+        ("resnet18", {"final_norm": False}, "resnet18 has no place for final_norm"),
+        ("preresnet18", {"first_block": "raw"}, "first_block='raw': use one of 'paper', 'as-others'"),
         ("resnet18", {"stem_norm": False}, "resnet18 has no place for stem_norm"),
     ],
 )
