@@ -66,8 +66,10 @@ def cases():
         {"depths": (1,)},
         {"shortcut": None},
         {"shortcut": ["A"]},
-        {"pool": "ceil"},
-        {"stem": "deep"},
+        {"pool": "mean"},
+        {"stem": "bare"},
+        {"stem_stride": 3},
+        {"depths": (1, 1, 0)},
         {"preprocessing": "imagenet"},
         {"stride_in": "last"},
     ):

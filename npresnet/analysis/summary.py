@@ -4,7 +4,7 @@ With ``measure=True`` each layer's time stands beside its work.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from math import prod
 from typing import Any
@@ -41,6 +41,12 @@ class Summary:
     output_bytes: int
     saved_bytes: int
     seconds: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)  # in which it differs from the usual network of its name
+
+    @property
+    def title(self) -> str:
+        """The model's name, and its options."""
+        return ", ".join([self.model, *(f"{name}={value}" for name, value in self.options.items())])
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -107,10 +113,10 @@ class Summary:
     def __str__(self):
         cells = self.cells()
         lines = text_lines(cells, right=range(TEXT_COLUMNS, len(cells[0])), rule=True)
-        return "\n".join([self.model, "", *lines, "", *self.totals()])
+        return "\n".join([self.title, "", *lines, "", *self.totals()])
 
     def _repr_html_(self):
-        return f"{html_table(self.cells(), self.model)}<pre>{escape(chr(10).join(self.totals()))}</pre>"
+        return f"{html_table(self.cells(), self.title)}<pre>{escape(chr(10).join(self.totals()))}</pre>"
 
 
 def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224), *, measure: bool = False) -> Summary:
@@ -146,6 +152,7 @@ def summary(model: Module, input_shape: Sequence[int] = (1, 3, 224, 224), *, mea
         output_bytes=4 * sum(prod(row.output_shape) for row in rows),
         saved_bytes=sum(row.saved_bytes for row in rows),
         seconds=sum(row.seconds or 0.0 for row in rows) if measure else None,
+        options=dict(getattr(getattr(model, "spec", None), "options", {})),
     )
 
 

@@ -67,7 +67,7 @@ def show(table: Any) -> None:
     from ..analysis.summary import TEXT_COLUMNS
 
     header, *body = table.cells()
-    grid = Table(title=escaped(table.model))
+    grid = Table(title=escaped(table.title))
     for i, name in enumerate(header):
         grid.add_column(name, justify="left" if i < TEXT_COLUMNS else "right")
     for line in body:

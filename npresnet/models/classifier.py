@@ -29,6 +29,7 @@ class Classifier(Chain):
     layer1: Any  # the stages
     layer2: Any
     layer3: Any
+    maxpool: Module | None
     fc: Any  # a Linear, or what was put in its place
     softmax: Module | None
 
@@ -50,6 +51,14 @@ class Classifier(Chain):
     def finish(self, dialect: Dialect) -> None:
         """Assign the last layer: a softmax, or nothing."""
         self.softmax = Softmax() if dialect.softmax else None
+
+    def pool(self) -> tuple[Module, ...]:
+        """The stem's pooling, if there is one."""
+        return () if self.maxpool is None else (self.maxpool,)
+
+    def stages(self) -> tuple[Module, ...]:
+        """layer1, layer2 …"""
+        return tuple(part for name, part in self.children().items() if name.startswith("layer"))
 
     def features_and_scores(self) -> tuple[Module, ...]:
         """The parts up to the scores, in the order they run."""

@@ -14,16 +14,27 @@ MEANING = {
     "unbiased": "whether the running variance is corrected by m/(m−1).  Only training sees it.",
     "padding": "how borders are filled: explicit padding is the same on all sides, 'same' puts the odd pixel at the "
     "bottom and right, so that a strided window starts one pixel later.",
-    "stem": "what comes first: one 7×7 convolution, three 3×3 (deep), pooling before the batch norm, or no batch norm.",
+    "stem": "what comes first: one convolution (7×7, 5×5 or 3×3), three 3×3 (deep), pooling before the batch norm, or "
+    "no batch norm.",
+    "stem_stride": "whether the first convolution halves the image.  Without that every stage works on four times as "
+    "many pixels: CIFAR networks need it, and the same weights see another scale.",
+    "stem_norm": "whether batch norm and ReLU follow the first convolution of a pre-activation network, or the first "
+    "block begins with its own.",
     "stem_width": "the channels of a deep stem's first convolutions.",
     "stem_bias": "whether the very first convolution adds a bias.",
     "pool": "how the stem's max-pooling meets the border: padded with −∞ on all sides, with zeros (which win over "
-    "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'.",
+    "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'; or that there is "
+    "none, and the stages work on four times as many pixels.",
     "avg_down": "whether a strided shortcut averages 2×2 pixels or leaves three of four out.",
     "squeeze": "whether each branch ends in a gate that scales its channels by what it sees in their means.",
     "relu_before_sum": "whether a bottleneck's branch passes a ReLU before the addition, so that it can only add.",
     "bare_bias": "whether convolutions that feed no batch norm add a bias.",
     "stride_in": "which block of a stage halves the image in a pre-activation network: its first, or its last.",
+    "output_stride": "by how much the last stage divides the image, behind a stem that divides by 4.  Below 32 the "
+    "last stages keep its size and dilate their 3×3 convolutions; the same weights fit, and give other numbers.",
+    "first_block": "in a pre-activation network, whether the first block's shortcut reads what its branch reads, after "
+    "batch norm and ReLU, or x itself as the other blocks' do, behind a stem of its own batch norm or none.",
+    "final_norm": "whether batch norm and ReLU follow the last block of a pre-activation network.",
     "softmax": "whether the network ends in probabilities.  model.logits(x) gives the scores of both.",
     "preprocessing": "how an image becomes numbers.  The wrong preprocessing costs accuracy without any error.",
 }

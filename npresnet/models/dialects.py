@@ -14,9 +14,8 @@ At stride 1 an odd kernel's 'same' is p = (k − 1)/2.  At stride 2 on an even i
 a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see a shifted image.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..nn import (
     AvgPool2d,
@@ -31,36 +30,11 @@ from ..nn import (
     ZeroPad2d,
     ZeroPadChannels,
 )
+from .dialect_rules import SIZES, check_details
 from .squeeze import SqueezeExcite
 
 SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")  # details that the scores do not depend on
-CHOICES = {
-    "stride_on": ("3x3", "1x1"),
-    "stride_in": ("first", "last"),
-    "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
-    "padding": ("explicit", "same"),
-    "stem": ("7x7", "deep", "pool-first", "bare"),
-    "pool": ("padded", "ceil", "zeros", "same"),
-}
-
-
-class Kind(NamedTuple):
-    """What a detail may be, as a test and in words."""
-
-    allows: Callable[[Any], bool]
-    words: str
-
-
-FLAG = Kind(lambda value: type(value) is bool, "True or False")
-SHARE = Kind(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
-KINDS = {
-    "eps": SHARE,
-    "momentum": SHARE,
-    "stem_width": Kind(lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
-    **dict.fromkeys(
-        ("conv_bias", "unbiased", "stem_bias", "avg_down", "squeeze", "relu_before_sum", "bare_bias", "softmax"), FLAG
-    ),
-}
+STEM_KERNELS = {"3x3": 3, "5x5": 5}  # the others' is 7
 
 
 @dataclass(frozen=True)
@@ -76,76 +50,100 @@ class Dialect:
     momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
     unbiased: bool = True  # the running variance is m/(m−1) times the batch's
     padding: str = "explicit"  # "explicit" k//2 on every side, or TensorFlow's "same"
-    stem: str = "7x7"  # "7x7"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
+    stem: str = "7x7"  # or "5x5", "3x3"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
+    stem_stride: int | None = None  # of the first convolution; None: 1 for "3x3" and "5x5", else 2
+    stem_norm: bool = True  # in pre-activation nets, batch norm and ReLU follow the stem's convolution
     stem_width: int = 32  # channels of a deep stem's first two convolutions; the third has twice as many
     stem_bias: bool = False  # the stem's convolution has a bias, whatever the others have
-    pool: str = "padded"  # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"
+    pool: str = "padded"  # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"; "none"
     avg_down: bool = False  # a strided projection averages 2×2 pixels instead of leaving three of four out
     squeeze: bool = False  # a squeeze-and-excitation gate ends each residual branch
     relu_before_sum: bool = False  # a bottleneck's branch ends in a ReLU of its own
     bare_bias: bool = False  # in pre-activation nets, convolutions that feed no batch norm have a bias
     stride_in: str = "first"  # in pre-activation nets, the block of a stage that downsamples
+    output_stride: int = 32  # of the last stage behind a stem of 4; below 32 the last stages dilate instead
+    first_block: str = "paper"  # in pre-activation nets: its BN and ReLU serve both paths, or it is "as-others"
+    final_norm: bool = True  # in pre-activation nets, batch norm and ReLU follow the last block
     softmax: bool = False  # the network ends in probabilities; model.logits(x) gives the scores before
     preprocessing: str = ""  # the preset its weights were trained with, where it is not the model's usual one
 
     def __post_init__(self):
-        for field, allowed in CHOICES.items():
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field}={getattr(self, field)!r}: use one of {', '.join(map(repr, allowed))}")
-        for field, kind in KINDS.items():
-            if not kind.allows(getattr(self, field)):
-                raise ValueError(f"{field}={getattr(self, field)!r}: give {kind.words}")
+        check_details(vars(self))
 
     # -- layers ----------------------------------------------------------------------------------
 
     def conv(
-        self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool | None = None
+        self,
+        channels: int,
+        filters: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool | None = None,
+        dilation: int = 1,
     ) -> Conv2d:
         """A convolution padded so that it keeps the size of an image at stride 1."""
-        padding = "same" if self.padding == "same" else kernel // 2
+        padding = "same" if self.padding == "same" else dilation * (kernel // 2)
         bias = self.conv_bias if bias is None else bias
-        return Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=bias)
+        return Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias)
 
     def norm(self, channels: int) -> BatchNorm2d:
         return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
 
+    def relu(self) -> ReLU:
+        return ReLU()
+
+    @property
+    def normed_stem(self) -> bool:
+        """Whether batch norm and ReLU follow the stem's convolution."""
+        return self.stem_norm and self.stem != "bare"
+
+    @property
+    def first_stride(self) -> int:
+        """The stride of the first convolution."""
+        return self.stem_stride or (1 if self.stem in STEM_KERNELS else 2)
+
     def stem_conv(self, channels: int, filters: int) -> tuple[Module, int]:
         """The first convolution, and its number of filters: ``filters``, unless the stem is deep."""
-        width = self.stem_width
+        width, stride = self.stem_width, self.first_stride
         if self.stem != "deep":
-            bias = self.bare_bias if self.stem == "bare" else self.conv_bias
-            return self.conv(channels, filters, 7, 2, bias=bias or self.stem_bias), filters
+            bias = self.stem_bias or (self.conv_bias if self.normed_stem else self.bare_bias)
+            return self.conv(channels, filters, STEM_KERNELS.get(self.stem, 7), stride, bias=bias), filters
         return Sequential(
-            self.conv(channels, width, 3, 2),
+            self.conv(channels, width, 3, stride),
             self.norm(width),
-            ReLU(),
+            self.relu(),
             self.conv(width, width, 3),
             self.norm(width),
-            ReLU(),
+            self.relu(),
             self.conv(width, 2 * width, 3),
         ), 2 * width
 
-    def stem_pool(self) -> Module:
+    def stem_pool(self) -> Module | None:
+        if self.pool == "none":
+            return None
         if self.pool == "zeros":  # of a signed image, a 0 may win where −∞ never does
             return Sequential(ZeroPad2d(padding=1), MaxPool2d(3, stride=2))
         padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
         return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
 
-    def projection(self, channels: int, out: int, stride: int) -> Sequential:
+    def projection(self, channels: int, out: int, stride: int, dilated: bool = False) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
         if not self.avg_down:
             return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
         pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
+        if dilated:  # as timm has it: the zeros at the bottom and right count
+            pool = AvgPool2d(2, 1, padding="same")
         return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
 
-    def shortcut_path(self, channels: int, out: int, stride: int, leading: bool) -> Module:
+    def shortcut_path(self, channels: int, out: int, stride: int, leading: bool, dilated: bool = False) -> Module:
         """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""
         agree = stride == 1 and channels == out
         everywhere = self.shortcut == "C" or (self.shortcut == "B-leading" and leading)
         if agree and not everywhere:
             return Identity()
         if not self.shortcut.startswith("A"):
-            return self.projection(channels, out, stride)
+            return self.projection(channels, out, stride, dilated and not agree)
         if out < channels:
             raise ValueError(
                 f"shortcut={self.shortcut!r} adds zero channels and cannot go from {channels} to {out}, "
@@ -163,12 +161,13 @@ class Dialect:
     def differs(self, other: "Dialect") -> list[str]:
         """The details in which ``other`` gives other scores with the same weights."""
         names = (field.name for field in fields(self) if field.name not in SAME_SCORES)
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
+        one, two = (replace(dialect, stem_stride=dialect.first_stride) for dialect in (self, other))
+        return [name for name in names if getattr(one, name) != getattr(two, name)]
 
     def replace(self, **options: Any) -> "Dialect":
         """This dialect with some details changed."""
         known = [field.name for field in fields(self) if field.name not in ("name", "preprocessing")]
         unknown = sorted(options.keys() - set(known))
         if unknown:
-            raise ValueError(f"unknown option(s) {', '.join(unknown)}; known: {', '.join(known)}")
+            raise ValueError(f"unknown option(s) {', '.join(unknown)}; known: {', '.join((*known, *SIZES))}")
         return replace(self, **options)

@@ -3,8 +3,9 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §3.3 and §4.2
 """
 
-from ..nn import Chain, Module, ReLU
+from ..nn import Chain, Module
 from .dialects import Dialect
+from .resnet import Dilations
 
 
 class PlainBlock(Chain):
@@ -13,11 +14,19 @@ class PlainBlock(Chain):
     expansion = 1
     unread = frozenset({"shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        dilations: Dilations = (1, 1),
+    ):
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn1 = dialect.norm(width)
-        self.relu = ReLU()
-        self.conv2 = dialect.conv(width, width, 3)
+        self.relu = dialect.relu()
+        self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm(width)
 
     def layers(self) -> tuple[Module, ...]:

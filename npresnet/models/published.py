@@ -9,6 +9,7 @@
 from dataclasses import replace
 from typing import Any
 
+from .dialect_rules import SIZES
 from .dialects import Dialect
 
 KERAS_DEFAULTS = {"eps": 1e-3, "momentum": 0.01, "padding": "same", "pool": "same"}  # of Keras's layers
@@ -74,7 +75,7 @@ PARTICULAR = {  # (dialect, model) → details that only this model has
 
 
 def details(model: str, dialect: str, **options: Any) -> Dialect:
-    """How ``dialect`` builds ``model``, with some details changed by ``options``.
+    """How ``dialect`` builds ``model``, with some details changed by ``options``; sizes among these are passed over.
 
     Raises ValueError where the dialect is unknown or was never published for such a model.
     """
@@ -86,4 +87,5 @@ def details(model: str, dialect: str, **options: Any) -> Dialect:
             f"there is no {model} in the dialect {dialect!r}, only {', '.join(published)}; "
             'build it with dialect="torchvision" and change single details by their names'
         )
-    return replace(DIALECTS[dialect], **PARTICULAR.get((dialect, model), {})).replace(**options)
+    changed = {name: value for name, value in options.items() if name not in SIZES}
+    return replace(DIALECTS[dialect], **PARTICULAR.get((dialect, model), {})).replace(**changed)

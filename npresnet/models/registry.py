@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .changes import apply
-from .cifar import CifarResNet
 from .classifier import Classifier
+from .dialect_rules import SIZES, check_sizes
 from .dialects import Dialect
 from .plain import PlainBlock
 from .published import details
@@ -33,7 +33,19 @@ class Entry:
     def unread(self) -> frozenset[str]:
         """The details of a dialect that this network has no place for."""
         net: Any = self.build.func
-        return net.unread | getattr(self.build.keywords["block"], "unread", frozenset())
+        block: Any = self.build.keywords["block"]
+        sizes = SIZES.keys() - getattr(block, "sizes", ("depths", "width"))
+        return net.unread | getattr(block, "unread", frozenset()) | sizes
+
+    def blocks(self, sizes: Mapping[str, Any] = {}) -> int:
+        """How many blocks a network of these sizes has."""
+        return sum({**self.build.keywords, **sizes}["depths"])
+
+    def weights(self, sizes: Mapping[str, Any] = {}) -> int:
+        """About how many weights its convolutions have: 18 w² in a block of w channels, or more where it is wider."""
+        given = {"width": 64, "groups": 1, "base_width": 64, **self.build.keywords, **sizes}
+        wider = 1 + given["groups"] * given["base_width"] // 64
+        return sum(18 * depth * (given["width"] * 2**i * wider) ** 2 for i, depth in enumerate(given["depths"]))
 
 
 def _imagenet(net, block, depths, **options):
@@ -44,9 +56,9 @@ def _imagenet(net, block, depths, **options):
 
 
 def _cifar(net, block, n, **defaults):
-    depths = (n, n, n)
+    depths, defaults = (n, n, n), {"stem": "3x3", "pool": "none", **defaults}
     structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
-    return Entry(partial(net, block=block, depths=depths), 10, "cifar10", structure, defaults)
+    return Entry(partial(net, block=block, depths=depths, width=16), 10, "cifar10", structure, defaults)
 
 
 FAMILY: dict[str, Entry] = {
@@ -62,20 +74,20 @@ FAMILY: dict[str, Entry] = {
     "wide_resnet101_2": _imagenet(ResNet, Bottleneck, (3, 4, 23, 3), base_width=128),
     "plain18": _imagenet(ResNet, PlainBlock, (2, 2, 2, 2)),
     "plain34": _imagenet(ResNet, PlainBlock, (3, 4, 6, 3)),
-    "preresnet18": _imagenet(PreActResNet, PreActBasicBlock, (2, 2, 2, 2), imagenet=True),
-    "preresnet34": _imagenet(PreActResNet, PreActBasicBlock, (3, 4, 6, 3), imagenet=True),
-    "preresnet50": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 6, 3), imagenet=True),
-    "preresnet101": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 23, 3), imagenet=True),
-    "preresnet152": _imagenet(PreActResNet, PreActBottleneck, (3, 8, 36, 3), imagenet=True),
-    "preresnet200": _imagenet(PreActResNet, PreActBottleneck, (3, 24, 36, 3), imagenet=True),
+    "preresnet18": _imagenet(PreActResNet, PreActBasicBlock, (2, 2, 2, 2)),
+    "preresnet34": _imagenet(PreActResNet, PreActBasicBlock, (3, 4, 6, 3)),
+    "preresnet50": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 6, 3)),
+    "preresnet101": _imagenet(PreActResNet, PreActBottleneck, (3, 4, 23, 3)),
+    "preresnet152": _imagenet(PreActResNet, PreActBottleneck, (3, 8, 36, 3)),
+    "preresnet200": _imagenet(PreActResNet, PreActBottleneck, (3, 24, 36, 3)),
     **{
-        f"resnet{d}": _cifar(CifarResNet, BasicBlock, (d - 2) // 6, shortcut="A")  # [R1] §4.2: 6n + 2
+        f"resnet{d}": _cifar(ResNet, BasicBlock, (d - 2) // 6, shortcut="A")  # [R1] §4.2: 6n + 2
         for d in (20, 32, 44, 56, 110, 1202)
     },
-    **{f"plain{d}": _cifar(CifarResNet, PlainBlock, (d - 2) // 6) for d in (20, 32, 44, 56, 110)},
-    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18),  # [R2] §3.1: 6n + 2
-    "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18),  #            9n + 2
-    "preresnet1001": _cifar(PreActResNet, PreActBottleneck, 111),
+    **{f"plain{d}": _cifar(ResNet, PlainBlock, (d - 2) // 6) for d in (20, 32, 44, 56, 110)},
+    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18, stem_norm=False),  # [R2] §3.1: 6n + 2
+    "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18, stem_norm=False),  #            9n + 2
+    "preresnet1001": _cifar(PreActResNet, PreActBottleneck, 111, stem_norm=False),
 }
 
 
@@ -89,17 +101,24 @@ def build(
 ) -> Classifier:
     """The model ``name`` with all weights zero, in eval mode.
 
-    ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`).
+    ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`), and the sizes:
+
+        depths      the blocks in each of its 3 or 4 stages
+        width       the channels of the first stage, doubled from stage to stage
+        groups      of a bottleneck's 3×3 convolution, ``base_width`` channels in each where the stage has 64
+
     The model carries ``spec`` (how it was built), ``preprocessing`` (a preset's name) and
     ``classes`` (their names, None until weights bring some).
     """
     entry = find(name)
     options = {key: of_its_type(key, value) for key, value in options.items()}
+    check_sizes(options)
     flavour = details(name, dialect, **{**entry.defaults, **options})
     check_places(name, entry, flavour, options)
     num_classes = count("num_classes", entry.num_classes if num_classes is None else num_classes)
     in_channels = count("in_channels", in_channels)
-    model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels)
+    sizes = {key: value for key, value in options.items() if key in SIZES}
+    model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels, **sizes)
     model.spec = Spec(name, num_classes, in_channels, dialect, options)
     model.preprocessing, model.classes = flavour.preprocessing or entry.preprocessing, None
     return model
@@ -148,7 +167,9 @@ def check_places(name: str, entry: Entry, flavour: Dialect, options: Mapping[str
 
 
 def of_its_type(key: str, value: Any) -> Any:
-    """A detail as JSON keeps it: no scalar of NumPy's, and 1.0 for 1 where numbers are not counted."""
+    """An option as a spec keeps it: tuples, no scalar of NumPy's, and 1.0 for 1 where numbers are not counted."""
+    if isinstance(value, (list, tuple)):
+        return tuple(of_its_type("", part) for part in value)
     value = value.item() if isinstance(value, np.generic) else value
     return float(value) if type(value) is int and type(getattr(Dialect, key, None)) is float else value
 

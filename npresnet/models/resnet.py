@@ -7,11 +7,12 @@
 
 from typing import Any
 
-from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, ReLU, Residual, Sequential
+from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, Residual, Sequential
 from .classifier import Classifier
 from .dialects import Dialect
 
-Block = Any  # a class of blocks, called with (dialect, channels, width, stride, leading)
+Block = Any  # a class of blocks, called with (dialect, channels, width, stride, leading, dilations)
+Dilations = tuple[int, int]  # of a block's first 3×3 convolution, and of those after it in the stage
 
 
 class BasicBlock(Chain):
@@ -19,14 +20,22 @@ class BasicBlock(Chain):
 
     expansion = 1
 
-    def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+    def __init__(
+        self,
+        dialect: Dialect,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        leading: bool = False,
+        dilations: Dilations = (1, 1),
+    ):
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn1 = dialect.norm(width)
-        self.relu = ReLU()
-        self.conv2 = dialect.conv(width, width, 3)
+        self.relu = dialect.relu()
+        self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm(width)
         self.se = dialect.gate(width)
-        self.downsample = dialect.shortcut_path(channels, width, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, width, stride, leading, dilations[1] > 1)
 
     @property
     def last_norm(self) -> BatchNorm2d:
@@ -47,6 +56,7 @@ class Bottleneck(Chain):
     """
 
     expansion = 4
+    sizes = ("depths", "width", "groups", "base_width")  # that can be chosen
 
     def __init__(
         self,
@@ -55,21 +65,22 @@ class Bottleneck(Chain):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         groups: int = 1,
         base_width: int = 64,
     ):
-        inner, out = width * base_width // 64 * groups, width * self.expansion
+        inner, out = inner_width(width, groups, base_width), width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
         self.bn1 = dialect.norm(inner)
-        self.conv2 = dialect.conv(inner, inner, 3, second, groups)
+        self.conv2 = dialect.conv(inner, inner, 3, second, groups, dilation=dilations[0])
         self.bn2 = dialect.norm(inner)
         self.conv3 = dialect.conv(inner, out, 1)
         self.bn3 = dialect.norm(out)
         self.se = dialect.gate(out)
-        self.relu = ReLU()
+        self.relu = dialect.relu()
         self.relu_before_sum = dialect.relu_before_sum
-        self.downsample = dialect.shortcut_path(channels, out, stride, leading)
+        self.downsample = dialect.shortcut_path(channels, out, stride, leading, dilations[1] > 1)
 
     @property
     def last_norm(self) -> BatchNorm2d:
@@ -84,13 +95,25 @@ class Bottleneck(Chain):
         return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
+def inner_width(width: int, groups: int, base_width: int) -> int:
+    """The channels of a bottleneck's 3×3, ``base_width`` in each group where the stage has 64."""
+    if width * base_width < 64:
+        raise ValueError(
+            f"base_width={base_width} leaves a group without channels where a stage has {width}; it is counted "
+            "at 64: give a wider network, or a larger base_width"
+        )
+    return width * base_width // 64 * groups
+
+
 class ResNet(Classifier):
-    """A stem, four stages of ``width``, 2, 4 and 8 times ``width`` channels, a classifier.  [R1] Table 1"""
+    """A stem, stages of ``width``, 2, 4 … times ``width`` channels, a classifier.            [R1] Table 1, §4.2
 
-    unread = frozenset({"bare_bias", "stride_in"})
-    stems = ("7x7", "deep", "pool-first")
+    ImageNet nets have a stem that divides the image by 4 and four stages, CIFAR nets a 3×3 stem without pooling and
+    three stages of n blocks at 16, 32 and 64 channels: 6n + 2 layers.
+    """
 
-    layer4: Any
+    unread = frozenset({"bare_bias", "final_norm", "first_block", "stride_in", "stem_norm"})
+    stems = ("7x7", "5x5", "3x3", "deep", "pool-first")
 
     def __init__(
         self,
@@ -104,18 +127,18 @@ class ResNet(Classifier):
     ):
         self.conv1, channels = dialect.stem_conv(in_channels, width)  # conv1
         self.bn1 = dialect.norm(channels)
-        self.relu = ReLU()
+        self.relu = dialect.relu()
         self.maxpool = dialect.stem_pool()
         self.pool_first = dialect.stem == "pool-first"
-        add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x
+        channels = add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(8 * width * block.expansion, num_classes)
+        self.fc = Linear(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:
-        normed = self.bn1, self.relu
-        stem = (self.conv1, self.maxpool, *normed) if self.pool_first else (self.conv1, *normed, self.maxpool)
-        return *stem, self.layer1, self.layer2, self.layer3, self.layer4, self.avgpool, self.fc
+        pool, normed = self.pool(), (self.bn1, self.relu)
+        stem = (self.conv1, *pool, *normed) if self.pool_first else (self.conv1, *normed, *pool)
+        return *stem, *self.stages(), self.avgpool, self.fc
 
 
 def add_stages(
@@ -127,19 +150,27 @@ def add_stages(
     width: int,
     first: dict[str, Any] | None = None,
     **block_options: Any,
-) -> None:
+) -> int:
     """Assign layer1, layer2, …: each stage after the first halves the image and doubles the width.
 
-    ``first`` holds options of the very first block alone.  Where a dialect downsamples in the last block of a stage,
-    the first three stages do.
+    Where the image is as small as ``output_stride`` lets it become, a stage doubles the dilation of its 3×3
+    convolutions instead, so that they see what they would have seen; its first block's first keeps the one before.
+
+    Returns the channels after the last.  ``first`` holds options of the very first block alone.  Where a dialect
+    downsamples in the last block of a stage, the first three stages do.
     """
+    before = dilation = 1
     for i, depth in enumerate(depths):
         strided = 0 if i > 0 else None
         if dialect.stride_in == "last":
             strided = depth - 1 if i < len(depths) - 1 else None
+        if 4 * 2**i > dialect.output_stride:
+            strided, dilation = None, 2 * dilation
         blocks = []
         for j in range(depth):
             options = {**block_options, **first} if first and i == j == 0 else block_options
-            blocks.append(block(dialect, channels, width * 2**i, 2 if j == strided else 1, j == 0, **options))
-            channels = width * 2**i * block.expansion
+            stride, dilations = 2 if j == strided else 1, (before, dilation)
+            blocks.append(block(dialect, channels, width * 2**i, stride, j == 0, dilations, **options))
+            channels, before = width * 2**i * block.expansion, dilation
         setattr(model, f"layer{i + 1}", Sequential(*blocks))
+    return channels

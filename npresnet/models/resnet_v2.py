@@ -6,12 +6,10 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 [R2] He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027
 """
 
-from typing import Any
-
-from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, ReLU, Residual, Sequential, Subsample
+from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, Residual, Sequential, Subsample
 from .classifier import Classifier
 from .dialects import Dialect
-from .resnet import Block, add_stages
+from .resnet import Block, Dilations, add_stages
 
 
 class PreActivation(Chain):
@@ -19,7 +17,7 @@ class PreActivation(Chain):
 
         "branch"   F only: y = x + F(σ(BN(x))), the block of [R2] Fig. 4e
         "shared"   F and the shortcut, before they split: where a bare 1×1 convolution changes the
-                   channels, and in a net's first block ([R2] appendix)
+                   channels, and in a net's first block ([R2] appendix; other code has it as the others)
         "none"     nothing, for the stem before has ended in batch norm and ReLU
 
     A stride where the channels stay, as in Keras, leaves pixels of x out.
@@ -30,7 +28,7 @@ class PreActivation(Chain):
         self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
             self.bn1 = dialect.norm(channels)
-        self.relu = ReLU()
+        self.relu = dialect.relu()
         if projects:
             self.downsample = dialect.conv(channels, out, 1, stride, bias=dialect.bare_bias)
         else:
@@ -59,12 +57,13 @@ class PreActBasicBlock(PreActivation):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         head: str | None = None,
     ):
         super().__init__(dialect, channels, width, stride, head)
-        self.conv1 = dialect.conv(channels, width, 3, stride)
+        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn2 = dialect.norm(width)
-        self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias)
+        self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias, dilation=dilations[1])
 
     def branch(self) -> tuple[Module, ...]:
         return self.conv1, self.bn2, self.relu, self.conv2
@@ -82,13 +81,14 @@ class PreActBottleneck(PreActivation):
         width: int,
         stride: int = 1,
         leading: bool = False,
+        dilations: Dilations = (1, 1),
         head: str | None = None,
     ):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
         self.bn2 = dialect.norm(width)
-        self.conv2 = dialect.conv(width, width, 3, second)
+        self.conv2 = dialect.conv(width, width, 3, second, dilation=dilations[0])
         self.bn3 = dialect.norm(width)
         self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
@@ -97,18 +97,16 @@ class PreActBottleneck(PreActivation):
 
 
 class PreActResNet(Classifier):
-    """A bare convolution, pre-activation stages, a last batch norm and ReLU, a classifier.
+    """A convolution, pre-activation stages, a last batch norm and ReLU unless the dialect has none, a classifier.
 
-    CIFAR nets ([R2] §3.1) have a 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets
-    have ResNet's stem and four stages, the stem's batch norm and ReLU before its pooling, or
-    neither ("bare", Keras's V2 nets), and then the first block has its own.
+    CIFAR nets ([R2] §3.1) have a bare 3×3 stem and three stages of 16, 32, 64 channels.  ImageNet nets have ResNet's
+    stem and four stages, the stem's batch norm and ReLU before its pooling, or neither ("bare", Keras's V2 nets), and
+    then the first block has its own.
     """
 
-    stems = ("7x7", "bare")
+    stems = ("7x7", "5x5", "3x3", "bare")
     final_norm = True
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
-
-    layer4: Any
 
     def __init__(
         self,
@@ -117,29 +115,23 @@ class PreActResNet(Classifier):
         depths: tuple[int, ...],
         num_classes: int,
         in_channels: int = 3,
-        imagenet: bool = False,
-        width: int | None = None,
+        width: int = 64,
     ):
-        width = width or (64 if imagenet else 16)
-        self.imagenet, self.normed = imagenet, imagenet and dialect.stem != "bare"
-        if imagenet:
-            self.conv1, width = dialect.stem_conv(in_channels, width)
-            if self.normed:
-                self.bn1 = dialect.norm(width)
-            self.maxpool = dialect.stem_pool()
-        else:
-            self.conv1 = dialect.conv(in_channels, width, 3, bias=dialect.bare_bias)
-        self.relu = ReLU()
-        add_stages(self, block, dialect, width, depths, width, first={"head": "none" if self.normed else "shared"})
-        channels = width * 2 ** (len(depths) - 1) * block.expansion
-        self.bn = dialect.norm(channels)
+        self.normed = dialect.normed_stem
+        self.conv1, channels = dialect.stem_conv(in_channels, width)
+        if self.normed:
+            self.bn1 = dialect.norm(channels)
+        self.maxpool = dialect.stem_pool()
+        self.relu = dialect.relu()
+        first = {"head": "none" if self.normed else "shared"} if dialect.first_block == "paper" else None
+        channels = add_stages(self, block, dialect, channels, depths, width, first=first)
+        if dialect.final_norm:
+            self.bn = dialect.norm(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:
-        stem: tuple[Module, ...] = (self.conv1,)
-        if self.imagenet:
-            stem = (self.conv1, self.bn1, self.relu, self.maxpool) if self.normed else (self.conv1, self.maxpool)
-        stages = (self.layer1, self.layer2, self.layer3) + ((self.layer4,) if self.imagenet else ())
-        return *stem, *stages, self.bn, self.relu, self.avgpool, self.fc
+        stem = (self.conv1, self.bn1, self.relu) if self.normed else (self.conv1,)
+        end = (self.bn, self.relu) if hasattr(self, "bn") else ()
+        return *stem, *self.pool(), *self.stages(), *end, self.avgpool, self.fc

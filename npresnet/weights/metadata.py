@@ -126,10 +126,17 @@ def describes_a_model(fields: dict[str, Any]) -> bool:
         type(spec) is dict
         and spec.keys() == wanted.keys()
         and all(type(spec[key]) is kind for key, kind in wanted.items())
-        and all(type(value) in (str, int, float, bool) for value in spec["options"].values())
+        and all(map(is_option, spec["options"].values()))
         and (preprocessing is None or type(preprocessing) in (str, dict))
         and (classes is None or (type(classes) is list and names_of_each(classes, spec["num_classes"])))
     )
+
+
+def is_option(value: Any) -> bool:
+    """Whether it may be the value of an option: plain, or a few whole numbers, the depths of the stages."""
+    if type(value) is list:
+        return len(value) <= 4 and all(type(part) is int for part in value)
+    return type(value) in (str, int, float, bool)
 
 
 def names_of_each(classes: list[Any], count: int) -> bool:

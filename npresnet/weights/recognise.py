@@ -1,6 +1,7 @@
 """recognise: which network a checkpoint belongs to, by its metadata, else its hash, else its keys and shapes."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import numpy as np
 from ..formats.errors import WeightsError, error_context, only_weights_errors, printable, quoted
 from ..formats.tensors import KEY
 from ..models import DIALECTS, FAMILY, Dialect, details
+from ..models.dialect_rules import SIZES, check_sizes
 from ..models.registry import check_places
+from ..models.spec import tupled
 from ..models.structure import Shapes, measure
 from . import catalogue
 from .advice import advice
@@ -73,8 +76,9 @@ def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
             from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
 
             preprocessing = Preprocessing(**preprocessing)
+    options = {key: tupled(value) for key, value in spec["options"].items()}
     return Recognition(
-        **spec,
+        **{**spec, "options": options},
         preprocessing=preprocessing,
         source="metadata",
         classes=None if classes is None else tuple(classes),
@@ -87,18 +91,32 @@ def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shap
     """Raise WeightsError unless ``name`` can be built with the options: types, values, the width of a deep stem."""
     if dialect not in DIALECTS:
         raise WeightsError(f"unknown dialect {quoted(dialect)}; there are {', '.join(DIALECTS)}")
-    usual = Dialect()
+    usual = Dialect(stem_stride=1)
     for key, value in options.items():
         if type(value) is not type(getattr(usual, key, value)) or (type(value) is float and not 0 <= value <= 1):
             raise WeightsError(f"the option {printable(key)} cannot be {quoted(str(value))}")
     try:
         flavour = details(name, dialect, **{**FAMILY[name].defaults, **options})  # names every unknown one
         check_places(name, FAMILY[name], flavour, options)
+        check_size(name, {key: tupled(value) for key, value in options.items() if key in SIZES}, shapes)
     except ValueError as error:
         raise WeightsError(str(error)) from None
     stem = shapes.get("conv1.0.weight", ())[:1]
     if flavour.stem == "deep" and stem != (flavour.stem_width,):
         raise WeightsError(f"the metadata declare a deep stem of width {flavour.stem_width}, the arrays have {stem}")
+
+
+def check_size(name: str, sizes: dict[str, Any], shapes: Shapes) -> None:
+    """Raise ValueError where a network of these sizes would hold far more than the arrays and the usual ``name``.
+
+    It is built before its arrays are compared with those of the file.
+    """
+    check_sizes(sizes)
+    entry = FAMILY[name]
+    arrays, values = len(shapes), sum(map(prod, shapes.values()))
+    if entry.blocks(sizes) > entry.blocks() + arrays or entry.weights(sizes) > 2 * entry.weights() + 4 * values:
+        declared = ", ".join(f"{key}={value}" for key, value in sizes.items())
+        raise ValueError(f"{declared} are the sizes of a far larger network than the {arrays} arrays are of")
 
 
 def from_shapes(shapes: Shapes) -> Recognition:

@@ -75,6 +75,7 @@ EDITS = {
     "a bias taken off": lambda m, rng: setattr(m.fc, "bias", None) if hasattr(m.fc, "bias") else None,
     "a block less": lambda m, rng: vars(m.layer1).pop("2", None),
     "a layer more": lambda m, rng: setattr(m.layer1, "9", nn.ZeroPad2d(padding=((1, 0), (0, 2)))),
+    "a pooling more": lambda m, rng: setattr(m, "maxpool", nn.MaxPool2d(2, 2)),
     "another pooling": lambda m, rng: setattr(m.layer2, "8", nn.AvgPool2d(2, 2, ceil_mode=True)),
     "a softmax": lambda m, rng: setattr(m, "softmax", nn.Softmax()),
     "a projection": lambda m, rng: setattr(m.layer1.layers()[0], "downsample", drawn(nn.Conv2d(16, 16, 1, bias=True))),
@@ -179,7 +180,7 @@ REFUSED = {
         lambda m: setattr(m, "fc", nn.Sequential(nn.Residual(nn.ReLU(), nn.Identity()))),
         "fc.0 is a Residual",
     ),
-    "a part nobody runs": (lambda m: setattr(m, "extra", nn.ReLU()), "the network is a CifarResNet"),
+    "a part nobody runs": (lambda m: setattr(m, "extra", nn.ReLU()), "the network is a ResNet"),
     "a method replaced": (lambda m: setattr(m.relu, "vjp", lambda x, input_grad=True: (x, None)), "relu has a vjp"),
     "an op replaced": (lambda m: setattr(m.relu, "op", abs), "relu has a op"),
     "half a stride": (lambda m: setattr(m.conv1, "stride", 1.5), "conv1: stride of a Conv2d cannot be '1.5'"),
@@ -294,11 +295,11 @@ def test_sizes_are_those_of_the_arrays_and_never_allocated_beyond_them(tmp_path)
         "spec": spec,
         "preprocessing": None,
         "classes": None,
-        "changes": [{"path": "maxpool", "class": "Identity", "options": {}}],
+        "changes": [{"path": "pool", "class": "Identity", "options": {}}],
         "frozen": [],
     }
     path = save_weights(small().state_dict(), tmp_path / "net.npz", metadata={"npresnet": json.dumps(fields)})
-    with pytest.raises(WeightsError, match="there is no part 'maxpool'"):
+    with pytest.raises(WeightsError, match="there is no part 'pool'"):
         load_model(path)
     fields["changes"][0]["path"] = "relu"
     path = save_weights(small().state_dict(), tmp_path / "net.npz", metadata={"npresnet": json.dumps(fields)})

@@ -62,7 +62,7 @@ def test_a_softmax_head_keeps_its_scores():
         ("resnet20", "keras", {}, "no resnet20 in the dialect 'keras', only resnet50"),
         ("resnet18", "pytorch-tutorial", {}, "only resnet34, resnet50"),
         ("resnet18", "klingon", {}, "unknown dialect 'klingon'; known: torchvision"),
-        ("resnet20", "torchvision", {"stem": "deep"}, "resnet20 has no place for stem"),
+        ("resnet20", "torchvision", {"stem": "bare"}, "resnet20 cannot begin with the stem 'bare'"),
         ("preresnet50", "torchvision", {"squeeze": True}, "no place for squeeze"),
         ("plain18", "torchvision", {"shortcut": "C"}, "no place for shortcut"),
         ("resnet50", "torchvision", {"stem": "bare"}, "cannot begin with the stem 'bare'"),

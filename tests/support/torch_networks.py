@@ -4,6 +4,7 @@
 training pass moves in place, as PyTorch's modules do.
 """
 
+from npresnet.models.dialect_rules import SIZES
 from npresnet.models.published import details
 from npresnet.models.registry import FAMILY
 
@@ -42,9 +43,9 @@ class TorchNetwork:
         self.F = oracles.torch().nn.functional
         entry = FAMILY[spec.name]
         self.d = details(spec.name, spec.dialect, **{**entry.defaults, **spec.options})
-        self.static = {**entry.build.keywords, **build_options}
+        sizes = {key: value for key, value in spec.options.items() if key in SIZES}
+        self.static = {**entry.build.keywords, **sizes, **build_options}
         self.net, self.block = entry.build.func.__name__, self.static["block"].__name__
-        self.preact = self.net == "PreActResNet"
 
     def __call__(self, p, x, training):
         self.p, self.training, self.seen = p, training, {}
@@ -52,24 +53,31 @@ class TorchNetwork:
         for stage, depth in enumerate(self.static["depths"]):
             for j in range(depth):
                 key = f"layer{stage + 1}.{j}"
+                self.dilations = self.dilations_of(stage, j)
                 x = self.seen[key] = getattr(self, self.block)(key, x, self.stride(stage, j, depth))
-        if self.preact:
+        if "bn.weight" in self.p:
             x = self.norm_relu("bn", x)
         return self.F.linear(x.mean((2, 3)), self.p["fc.weight"], self.p["fc.bias"])
 
     def stride(self, stage, j, depth):
         if self.d.stride_in == "last":
             return 2 if j == depth - 1 and stage < len(self.static["depths"]) - 1 else 1
-        return 2 if stage > 0 and j == 0 else 1
+        return 2 if stage > 0 and j == 0 and 4 * 2**stage <= self.d.output_stride else 1
+
+    def dilations_of(self, stage, j):
+        """Of a block's first 3×3 convolution and of a second: 1, 2, 4 from where the strides end."""
+        undilated = {32: 3, 16: 2, 8: 1}[self.d.output_stride]
+        here, before = (2 ** max(0, s - undilated) for s in (stage, stage - 1))
+        return (before if j == 0 else here), here
 
     # -- layers ----------------------------------------------------------------------------------
 
-    def conv(self, key, x, stride=1, groups=1):
+    def conv(self, key, x, stride=1, groups=1, dilation=1):
         w, b = self.p[f"{key}.weight"], self.p.get(f"{key}.bias")
-        kernel, padding = w.shape[2], w.shape[2] // 2
+        kernel, padding = w.shape[2], w.shape[2] // 2 * dilation
         if self.d.padding == "same":
-            x, padding = self.same(x, kernel, stride, 0.0), 0
-        return self.F.conv2d(x, w, b, stride, padding, 1, groups)
+            x, padding = self.same(x, (kernel - 1) * dilation + 1, stride, 0.0), 0
+        return self.F.conv2d(x, w, b, stride, padding, dilation, groups)
 
     def same(self, x, kernel, stride, fill):
         """TensorFlow's padding: o = ⌈i/s⌉, the odd pixel at the bottom and right."""
@@ -101,20 +109,19 @@ class TorchNetwork:
     # -- parts -----------------------------------------------------------------------------------
 
     def stem(self, x):
-        if self.net == "CifarResNet":
-            return self.norm_relu("bn1", self.conv("conv1", x))
-        if self.net == "PreActResNet" and not self.static.get("imagenet"):
-            return self.conv("conv1", x)
+        stride = self.d.stem_stride or (1 if self.d.stem in ("3x3", "5x5") else 2)
         if self.d.stem == "deep":
-            x = self.norm_relu("conv1.1", self.conv("conv1.0", x, 2))
+            x = self.norm_relu("conv1.1", self.conv("conv1.0", x, stride))
             x = self.conv("conv1.6", self.norm_relu("conv1.4", self.conv("conv1.3", x)))
         else:
-            x = self.conv("conv1", x, 2)
+            x = self.conv("conv1", x, stride)
         if self.d.stem == "pool-first":
             return self.norm_relu("bn1", self.pool(x))
-        return self.pool(x if self.d.stem == "bare" else self.norm_relu("bn1", x))
+        return self.pool(self.norm_relu("bn1", x) if "bn1.weight" in self.p else x)
 
     def pool(self, x):
+        if self.d.pool == "none":
+            return x
         if self.d.pool == "zeros":
             return self.F.max_pool2d(self.F.pad(x, (1, 1, 1, 1)), 3, 2)
         if self.d.pool == "same":
@@ -125,7 +132,9 @@ class TorchNetwork:
     def shortcut(self, key, x, stride, out):
         conv, norm = (f"{key}.downsample.{i + self.d.avg_down}" for i in (0, 1))  # behind the pooling
         if f"{conv}.weight" in self.p:
-            if self.d.avg_down and stride > 1:
+            if self.d.avg_down and self.dilations[1] > 1 and x.shape[1] != out:
+                x = self.F.avg_pool2d(self.F.pad(x, (0, 1, 0, 1)), 2, 1)
+            elif self.d.avg_down and stride > 1:
                 x, stride = self.F.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False), 1
             return self.norm(norm, self.conv(conv, x, stride))
         x, more = x[:, :, ::stride, ::stride], out - x.shape[1]
@@ -133,18 +142,21 @@ class TorchNetwork:
         return self.F.pad(x, (0, 0, 0, 0, before, more - before)) if more else x
 
     def PlainBlock(self, key, x, stride):
-        x = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride))
-        return self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", x))
+        first, second = self.dilations
+        x = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride, 1, first))
+        return self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", x, 1, 1, second))
 
     def BasicBlock(self, key, x, stride):
-        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride))
-        f = self.gated(key, self.norm(f"{key}.bn2", self.conv(f"{key}.conv2", f)))
+        first, second = self.dilations
+        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride, 1, first))
+        f = self.gated(key, self.norm(f"{key}.bn2", self.conv(f"{key}.conv2", f, 1, 1, second)))
         return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
 
     def Bottleneck(self, key, x, stride):
         first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
+        groups = self.static.get("groups", 1)
         f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, first))
-        f = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", f, second, self.static.get("groups", 1)))
+        f = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", f, second, groups, self.dilations[0]))
         f = self.norm(f"{key}.bn3", self.conv(f"{key}.conv3", f))
         f = self.gated(key, self.F.relu(f) if self.d.relu_before_sum else f)
         return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
@@ -154,19 +166,20 @@ class TorchNetwork:
         h = self.norm_relu(f"{key}.bn1", x) if f"{key}.bn1.weight" in self.p else x
         if f"{key}.downsample.weight" in self.p:
             return h, self.conv(f"{key}.downsample", h, stride)
-        shared = key == "layer1.0"  # a net's first block
+        shared = key == "layer1.0" and self.d.first_block == "paper"  # a net's first block
         return h, (h if shared else x)[:, :, ::stride, ::stride]
 
     def PreActBasicBlock(self, key, x, stride):
         h, s = self.preactivated(key, x, stride)
-        h = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv1", h, stride))
-        return self.conv(f"{key}.conv2", h) + s
+        first, second = self.dilations
+        h = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv1", h, stride, 1, first))
+        return self.conv(f"{key}.conv2", h, 1, 1, second) + s
 
     def PreActBottleneck(self, key, x, stride):
         first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
         h, s = self.preactivated(key, x, stride)
         h = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv1", h, first))
-        h = self.norm_relu(f"{key}.bn3", self.conv(f"{key}.conv2", h, second))
+        h = self.norm_relu(f"{key}.bn3", self.conv(f"{key}.conv2", h, second, 1, self.dilations[0]))
         return self.conv(f"{key}.conv3", h) + s
 
 

@@ -306,7 +306,7 @@ def test_a_wrong_residual_sum_is_named(monkeypatch, vjp, argument):
         f"layer{i}.{j}" for i in (1, 2, 3) for j in range(3)
     }
     assert "layer1.0 Residual" in report.conclusion()
-    assert all(row.kind in ("Residual", "whole net", "CifarResNet") for row in report.wrong)
+    assert all(row.kind in ("Residual", "whole net", "ResNet") for row in report.wrong)
     if argument == "value":
         assert any(row.argument == "value" for row in report.wrong)
 
