@@ -3,7 +3,7 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
 """
 
-from ..nn import GlobalAvgPool2d, Linear, Module, ReLU
+from ..nn import GlobalAvgPool2d, Linear, Module
 from .classifier import Classifier
 from .dialects import Dialect
 from .resnet import Block, add_stages
@@ -27,8 +27,8 @@ class CifarResNet(Classifier):
         width: int = 16,
     ):
         self.conv1 = dialect.conv(in_channels, width, 3)
-        self.bn1 = dialect.norm(width)
-        self.relu = ReLU()
+        self.bn1 = dialect.norm2d(width)
+        self.relu = dialect.act()
         add_stages(self, block, dialect, width, depths, width)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(4 * width * block.expansion, num_classes)

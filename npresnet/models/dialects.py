@@ -19,14 +19,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ..nn import (
+    GELU,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
+    GroupNorm,
     Identity,
+    LeakyReLU,
     MaxPool2d,
     Module,
     ReLU,
     Sequential,
+    SiLU,
     Subsample,
     ZeroPad2d,
     ZeroPadChannels,
@@ -34,7 +38,10 @@ from ..nn import (
 from .squeeze import SqueezeExcite
 
 SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")  # details that the scores do not depend on
+ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "gelu": GELU, "silu": SiLU}
 CHOICES = {
+    "norm": ("batch", "group"),
+    "activation": tuple(ACTIVATIONS),
     "stride_on": ("3x3", "1x1"),
     "stride_in": ("first", "last"),
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
@@ -56,6 +63,8 @@ SHARE = Kind(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a n
 KINDS = {
     "eps": SHARE,
     "momentum": SHARE,
+    "negative_slope": SHARE,
+    "norm_groups": Kind(lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
     "stem_width": Kind(lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
     **dict.fromkeys(
         ("conv_bias", "unbiased", "stem_bias", "avg_down", "squeeze", "relu_before_sum", "bare_bias", "softmax"), FLAG
@@ -72,6 +81,10 @@ class Dialect:
     shortcut: str = "B"  # "A" centred zeros, "A-appended", "B" projection where shapes change,
     # "B-leading" also in a stage's first block, "C" everywhere
     conv_bias: bool = False  # convolutions before a batch norm have a bias
+    norm: str = "batch"  # "batch" norms, or "group" norms, which do not look at the batch
+    norm_groups: int = 32  # of a group norm
+    activation: str = "relu"  # "relu", "leaky_relu", "gelu" (the exact one) or "silu"
+    negative_slope: float = 0.01  # of a leaky ReLU
     eps: float = 1e-5  # added to every variance
     momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
     unbiased: bool = True  # the running variance is m/(m−1) times the batch's
@@ -106,8 +119,22 @@ class Dialect:
         bias = self.conv_bias if bias is None else bias
         return Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=bias)
 
-    def norm(self, channels: int) -> BatchNorm2d:
-        return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
+    def norm2d(self, channels: int) -> BatchNorm2d | GroupNorm:
+        """The norm behind a convolution of so many filters."""
+        if self.norm == "batch":
+            return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
+        if channels % self.norm_groups:
+            raise ValueError(
+                f"norm_groups={self.norm_groups} does not divide the {channels} channels of a group norm; "
+                "give a number that divides the channels of every layer"
+            )
+        return GroupNorm(self.norm_groups, channels, self.eps)
+
+    def act(self) -> Module:
+        """The activation, σ."""
+        if self.activation == "leaky_relu":
+            return LeakyReLU(self.negative_slope)
+        return ACTIVATIONS[self.activation]()
 
     def stem_conv(self, channels: int, filters: int) -> tuple[Module, int]:
         """The first convolution, and its number of filters: ``filters``, unless the stem is deep."""
@@ -117,11 +144,11 @@ class Dialect:
             return self.conv(channels, filters, 7, 2, bias=bias or self.stem_bias), filters
         return Sequential(
             self.conv(channels, width, 3, 2),
-            self.norm(width),
-            ReLU(),
+            self.norm2d(width),
+            self.act(),
             self.conv(width, width, 3),
-            self.norm(width),
-            ReLU(),
+            self.norm2d(width),
+            self.act(),
             self.conv(width, 2 * width, 3),
         ), 2 * width
 
@@ -134,9 +161,9 @@ class Dialect:
     def projection(self, channels: int, out: int, stride: int) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
         if not self.avg_down:
-            return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
+            return Sequential(self.conv(channels, out, 1, stride), self.norm2d(out))
         pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
-        return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
+        return Sequential(pool, self.conv(channels, out, 1), self.norm2d(out))
 
     def shortcut_path(self, channels: int, out: int, stride: int, leading: bool) -> Module:
         """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""

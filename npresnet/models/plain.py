@@ -3,7 +3,7 @@
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §3.3 and §4.2
 """
 
-from ..nn import Chain, Module, ReLU
+from ..nn import Chain, Module
 from .dialects import Dialect
 
 
@@ -15,10 +15,10 @@ class PlainBlock(Chain):
 
     def __init__(self, dialect: Dialect, channels: int, width: int, stride: int = 1, leading: bool = False):
         self.conv1 = dialect.conv(channels, width, 3, stride)
-        self.bn1 = dialect.norm(width)
-        self.relu = ReLU()
+        self.bn1 = dialect.norm2d(width)
+        self.relu = dialect.act()
         self.conv2 = dialect.conv(width, width, 3)
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
 
     def layers(self) -> tuple[Module, ...]:
         return self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu

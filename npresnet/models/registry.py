@@ -46,6 +46,7 @@ def _imagenet(net, block, depths, **options):
 def _cifar(net, block, n, **defaults):
     depths = (n, n, n)
     structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
+    defaults = {"norm_groups": 8, **defaults}  # 32 do not divide 16 channels
     return Entry(partial(net, block=block, depths=depths), 10, "cifar10", structure, defaults)
 
 

@@ -8,7 +8,7 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 
 from typing import Any
 
-from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, ReLU, Residual, Sequential, Subsample
+from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, Residual, Sequential, Subsample
 from .classifier import Classifier
 from .dialects import Dialect
 from .resnet import Block, add_stages
@@ -29,8 +29,8 @@ class PreActivation(Chain):
         projects = channels != out
         self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
-            self.bn1 = dialect.norm(channels)
-        self.relu = ReLU()
+            self.bn1 = dialect.norm2d(channels)
+        self.relu = dialect.act()
         if projects:
             self.downsample = dialect.conv(channels, out, 1, stride, bias=dialect.bare_bias)
         else:
@@ -63,7 +63,7 @@ class PreActBasicBlock(PreActivation):
     ):
         super().__init__(dialect, channels, width, stride, head)
         self.conv1 = dialect.conv(channels, width, 3, stride)
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
         self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias)
 
     def branch(self) -> tuple[Module, ...]:
@@ -87,9 +87,9 @@ class PreActBottleneck(PreActivation):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
         self.conv2 = dialect.conv(width, width, 3, second)
-        self.bn3 = dialect.norm(width)
+        self.bn3 = dialect.norm2d(width)
         self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
     def branch(self) -> tuple[Module, ...]:
@@ -125,14 +125,14 @@ class PreActResNet(Classifier):
         if imagenet:
             self.conv1, width = dialect.stem_conv(in_channels, width)
             if self.normed:
-                self.bn1 = dialect.norm(width)
+                self.bn1 = dialect.norm2d(width)
             self.maxpool = dialect.stem_pool()
         else:
             self.conv1 = dialect.conv(in_channels, width, 3, bias=dialect.bare_bias)
-        self.relu = ReLU()
+        self.relu = dialect.act()
         add_stages(self, block, dialect, width, depths, width, first={"head": "none" if self.normed else "shared"})
         channels = width * 2 ** (len(depths) - 1) * block.expansion
-        self.bn = dialect.norm(channels)
+        self.bn = dialect.norm2d(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)
