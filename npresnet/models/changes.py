@@ -60,8 +60,12 @@ WINDOW = {"kernel": size, "stride": size, "padding": padding, "ceil_mode": flag}
 LAYERS: dict[type, dict[str, Any]] = {  # class → its options, and what each may be
     nn.Conv2d: {"stride": size, "padding": padding, "dilation": size, "groups": count},
     nn.BatchNorm2d: {"eps": amount, "momentum": fraction, "unbiased": flag, "frozen": flag},
+    nn.GroupNorm: {"groups": count, "eps": amount},
     nn.Linear: {},
     nn.ReLU: {},
+    nn.LeakyReLU: {"negative_slope": amount},
+    nn.GELU: {},
+    nn.SiLU: {},
     nn.Softmax: {},
     nn.GlobalAvgPool2d: {},
     nn.Identity: {},
@@ -125,6 +129,7 @@ def arrays_of(kind: type) -> tuple[str, ...]:
     return {
         nn.Conv2d: ("weight",),
         nn.Linear: ("weight",),
+        nn.GroupNorm: ("weight", "bias"),
         nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
     }.get(kind, ())
 
@@ -199,7 +204,7 @@ def layer_of(entry: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> nn
     check_options(kind, options, repr(path[:100]))
     sizes = {name: shapes.get(f"{path}.{name}") for name in (*arrays_of(CLASSES[kind]), "bias")}
     weight, bias = tuple(sizes.get("weight") or ()), sizes["bias"] is not None
-    ndim = {"Conv2d": 4, "Linear": 2, "BatchNorm2d": 1}.get(kind)
+    ndim = {"Conv2d": 4, "Linear": 2, "BatchNorm2d": 1, "GroupNorm": 1}.get(kind)
     if ndim and (len(weight) != ndim or 0 in weight):
         raise ValueError(f"there is no weight of {ndim} dimensions for the {kind} at {path[:100]!r}")
     if kind == "Conv2d":
@@ -210,6 +215,8 @@ def layer_of(entry: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> nn
         frozen = options.pop("frozen")
         norm = nn.BatchNorm2d(weight[0], **options)
         return freeze(norm) if frozen else norm
+    if kind == "GroupNorm":
+        return nn.GroupNorm(options["groups"], weight[0], options["eps"])
     return CLASSES[kind](**options)
 
 

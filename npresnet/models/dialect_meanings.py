@@ -8,6 +8,11 @@ MEANING = {
     "B-leading also at the start of the first stage, C in every block.",
     "conv_bias": "whether a convolution before a batch norm adds a bias.  Batch norm subtracts the mean, so that in "
     "training it cancels; running means include it, so that dropping it afterwards shifts everything.",
+    "norm": "what follows a convolution: batch norms use running statistics of the training images, group norms the "
+    "mean and variance of each group of channels of the image itself, also in training, whatever else is in the batch.",
+    "norm_groups": "into how many groups a group norm divides the channels.  The same weights fit any number.",
+    "activation": "the function between the layers.  The same weights fit all of them, and give other numbers.",
+    "negative_slope": "the slope of a leaky ReLU below 0.",
     "eps": "what is added to every variance before its root.  Small, but it enters every one of the batch norms.",
     "momentum": "the weight of a new batch in the running statistics (Keras calls 1 − this momentum).  Only training "
     "sees it.",

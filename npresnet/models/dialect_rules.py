@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 CHOICES = {
+    "norm": ("batch", "group"),
+    "activation": ("relu", "leaky_relu", "gelu", "silu"),
     "stride_on": ("3x3", "1x1"),
     "stride_in": ("first", "last"),
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
@@ -31,6 +33,8 @@ CHANNELS = Kind(lambda value: whole(value, 1, 2**16), "a whole number from 1 to 
 KINDS = {
     "eps": SHARE,
     "momentum": SHARE,
+    "negative_slope": SHARE,
+    "norm_groups": CHANNELS,
     "stem_width": CHANNELS,
     "stem_stride": Kind(lambda value: value is None or whole(value, 1, 2), "1, 2, or None for the stem's own"),
     "output_stride": Kind(lambda value: type(value) is int and value in (8, 16, 32), "8, 16 or 32"),

@@ -18,14 +18,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..nn import (
+    GELU,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
+    GroupNorm,
     Identity,
+    LeakyReLU,
     MaxPool2d,
     Module,
     ReLU,
     Sequential,
+    SiLU,
     Subsample,
     ZeroPad2d,
     ZeroPadChannels,
@@ -35,6 +39,7 @@ from .squeeze import SqueezeExcite
 
 SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")  # details that the scores do not depend on
 STEM_KERNELS = {"3x3": 3, "5x5": 5}  # the others' is 7
+ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "gelu": GELU, "silu": SiLU}
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Dialect:
     shortcut: str = "B"  # "A" centred zeros, "A-appended", "B" projection where shapes change,
     # "B-leading" also in a stage's first block, "C" everywhere
     conv_bias: bool = False  # convolutions before a batch norm have a bias
+    norm: str = "batch"  # "batch" norms, or "group" norms, which do not look at the batch
+    norm_groups: int = 32  # of a group norm
+    activation: str = "relu"  # "relu", "leaky_relu", "gelu" (the exact one) or "silu"
+    negative_slope: float = 0.01  # of a leaky ReLU
     eps: float = 1e-5  # added to every variance
     momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
     unbiased: bool = True  # the running variance is m/(m−1) times the batch's
@@ -87,11 +96,22 @@ class Dialect:
         bias = self.conv_bias if bias is None else bias
         return Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias)
 
-    def norm(self, channels: int) -> BatchNorm2d:
-        return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
+    def norm2d(self, channels: int) -> BatchNorm2d | GroupNorm:
+        """The norm behind a convolution of so many filters."""
+        if self.norm == "batch":
+            return BatchNorm2d(channels, self.eps, self.momentum, self.unbiased)
+        if channels % self.norm_groups:
+            raise ValueError(
+                f"norm_groups={self.norm_groups} does not divide the {channels} channels of a group norm; "
+                "give a number that divides the channels of every layer"
+            )
+        return GroupNorm(self.norm_groups, channels, self.eps)
 
-    def relu(self) -> ReLU:
-        return ReLU()
+    def act(self) -> Module:
+        """The activation, σ."""
+        if self.activation == "leaky_relu":
+            return LeakyReLU(self.negative_slope)
+        return ACTIVATIONS[self.activation]()
 
     @property
     def normed_stem(self) -> bool:
@@ -111,11 +131,11 @@ class Dialect:
             return self.conv(channels, filters, STEM_KERNELS.get(self.stem, 7), stride, bias=bias), filters
         return Sequential(
             self.conv(channels, width, 3, stride),
-            self.norm(width),
-            self.relu(),
+            self.norm2d(width),
+            self.act(),
             self.conv(width, width, 3),
-            self.norm(width),
-            self.relu(),
+            self.norm2d(width),
+            self.act(),
             self.conv(width, 2 * width, 3),
         ), 2 * width
 
@@ -130,11 +150,11 @@ class Dialect:
     def projection(self, channels: int, out: int, stride: int, dilated: bool = False) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
         if not self.avg_down:
-            return Sequential(self.conv(channels, out, 1, stride), self.norm(out))
+            return Sequential(self.conv(channels, out, 1, stride), self.norm2d(out))
         pool = AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else Identity()
         if dilated:  # as timm has it: the zeros at the bottom and right count
             pool = AvgPool2d(2, 1, padding="same")
-        return Sequential(pool, self.conv(channels, out, 1), self.norm(out))
+        return Sequential(pool, self.conv(channels, out, 1), self.norm2d(out))
 
     def shortcut_path(self, channels: int, out: int, stride: int, leading: bool, dilated: bool = False) -> Module:
         """S: the identity where shapes agree, else option A or B; C projects everywhere.   [R1] §3.3, §4.1"""

@@ -24,10 +24,10 @@ class PlainBlock(Chain):
         dilations: Dilations = (1, 1),
     ):
         self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
-        self.bn1 = dialect.norm(width)
-        self.relu = dialect.relu()
+        self.bn1 = dialect.norm2d(width)
+        self.relu = dialect.act()
         self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
 
     def layers(self) -> tuple[Module, ...]:
         return self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu

@@ -56,7 +56,8 @@ def _imagenet(net, block, depths, **options):
 
 
 def _cifar(net, block, n, **defaults):
-    depths, defaults = (n, n, n), {"stem": "3x3", "pool": "none", **defaults}
+    depths, defaults = (n, n, n), {"stem": "3x3", "pool": "none", "norm_groups": 8, **defaults}
+    # 32 groups do not divide 16 channels
     structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
     return Entry(partial(net, block=block, depths=depths, width=16), 10, "cifar10", structure, defaults)
 

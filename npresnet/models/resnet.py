@@ -7,7 +7,7 @@
 
 from typing import Any
 
-from ..nn import BatchNorm2d, Chain, GlobalAvgPool2d, Linear, Module, Residual, Sequential
+from ..nn import Chain, GlobalAvgPool2d, Linear, Module, Residual, Sequential
 from .classifier import Classifier
 from .dialects import Dialect
 
@@ -30,15 +30,15 @@ class BasicBlock(Chain):
         dilations: Dilations = (1, 1),
     ):
         self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
-        self.bn1 = dialect.norm(width)
-        self.relu = dialect.relu()
+        self.bn1 = dialect.norm2d(width)
+        self.relu = dialect.act()
         self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
         self.se = dialect.gate(width)
         self.downsample = dialect.shortcut_path(channels, width, stride, leading, dilations[1] > 1)
 
     @property
-    def last_norm(self) -> BatchNorm2d:
+    def last_norm(self) -> Module:
         return self.bn2
 
     def layers(self) -> tuple[Module, ...]:
@@ -72,18 +72,18 @@ class Bottleneck(Chain):
         inner, out = inner_width(width, groups, base_width), width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, inner, 1, first)
-        self.bn1 = dialect.norm(inner)
+        self.bn1 = dialect.norm2d(inner)
         self.conv2 = dialect.conv(inner, inner, 3, second, groups, dilation=dilations[0])
-        self.bn2 = dialect.norm(inner)
+        self.bn2 = dialect.norm2d(inner)
         self.conv3 = dialect.conv(inner, out, 1)
-        self.bn3 = dialect.norm(out)
+        self.bn3 = dialect.norm2d(out)
         self.se = dialect.gate(out)
-        self.relu = dialect.relu()
+        self.relu = dialect.act()
         self.relu_before_sum = dialect.relu_before_sum
         self.downsample = dialect.shortcut_path(channels, out, stride, leading, dilations[1] > 1)
 
     @property
-    def last_norm(self) -> BatchNorm2d:
+    def last_norm(self) -> Module:
         return self.bn3
 
     def layers(self) -> tuple[Module, ...]:
@@ -126,8 +126,8 @@ class ResNet(Classifier):
         **block_options: Any,
     ):
         self.conv1, channels = dialect.stem_conv(in_channels, width)  # conv1
-        self.bn1 = dialect.norm(channels)
-        self.relu = dialect.relu()
+        self.bn1 = dialect.norm2d(channels)
+        self.relu = dialect.act()
         self.maxpool = dialect.stem_pool()
         self.pool_first = dialect.stem == "pool-first"
         channels = add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x

@@ -27,8 +27,8 @@ class PreActivation(Chain):
         projects = channels != out
         self.head = head or ("shared" if projects else "branch")
         if self.head != "none":
-            self.bn1 = dialect.norm(channels)
-        self.relu = dialect.relu()
+            self.bn1 = dialect.norm2d(channels)
+        self.relu = dialect.act()
         if projects:
             self.downsample = dialect.conv(channels, out, 1, stride, bias=dialect.bare_bias)
         else:
@@ -62,7 +62,7 @@ class PreActBasicBlock(PreActivation):
     ):
         super().__init__(dialect, channels, width, stride, head)
         self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
         self.conv2 = dialect.conv(width, width, 3, bias=dialect.bare_bias, dilation=dilations[1])
 
     def branch(self) -> tuple[Module, ...]:
@@ -87,9 +87,9 @@ class PreActBottleneck(PreActivation):
         super().__init__(dialect, channels, width * 4, stride, head)
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
         self.conv1 = dialect.conv(channels, width, 1, first)
-        self.bn2 = dialect.norm(width)
+        self.bn2 = dialect.norm2d(width)
         self.conv2 = dialect.conv(width, width, 3, second, dilation=dilations[0])
-        self.bn3 = dialect.norm(width)
+        self.bn3 = dialect.norm2d(width)
         self.conv3 = dialect.conv(width, width * 4, 1, bias=dialect.bare_bias)
 
     def branch(self) -> tuple[Module, ...]:
@@ -120,13 +120,13 @@ class PreActResNet(Classifier):
         self.normed = dialect.normed_stem
         self.conv1, channels = dialect.stem_conv(in_channels, width)
         if self.normed:
-            self.bn1 = dialect.norm(channels)
+            self.bn1 = dialect.norm2d(channels)
         self.maxpool = dialect.stem_pool()
-        self.relu = dialect.relu()
+        self.relu = dialect.act()
         first = {"head": "none" if self.normed else "shared"} if dialect.first_block == "paper" else None
         channels = add_stages(self, block, dialect, channels, depths, width, first=first)
         if dialect.final_norm:
-            self.bn = dialect.norm(channels)
+            self.bn = dialect.norm2d(channels)
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(channels, num_classes)
         self.finish(dialect)

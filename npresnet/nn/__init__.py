@@ -4,13 +4,17 @@ from . import fusion  # noqa: F401    sets Chain.fused
 from .compose import Chain, Identity, Residual, Sequential
 from .init import initialize, zero_last_gamma
 from .layers import (
+    GELU,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     GlobalAvgPool2d,
+    GroupNorm,
+    LeakyReLU,
     Linear,
     MaxPool2d,
     ReLU,
+    SiLU,
     Softmax,
     Subsample,
     ZeroPad2d,
@@ -20,13 +24,16 @@ from .layers import (
 from .module import Buffer, Module, Parameter
 
 __all__ = [
+    "GELU",
     "AvgPool2d",
     "BatchNorm2d",
     "Buffer",
     "Chain",
     "Conv2d",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "Identity",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "Module",
@@ -34,6 +41,7 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Softmax",
     "Subsample",
     "ZeroPad2d",

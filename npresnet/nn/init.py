@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from .layers import BatchNorm2d, Conv2d, Linear
+from .layers import BatchNorm2d, Conv2d, GroupNorm, Linear
 from .module import Model, needs_module
 
 
@@ -14,11 +14,11 @@ def initialize(model: Model, seed: int = 0) -> Model:
     """Draw fresh weights, in place, as torchvision does.
 
         convolutions   w ~ N(0, 2/fan_out)            [H] §2.2, Eq. 14
-        batch norms    γ = 1, β = 0
+        norms          γ = 1, β = 0
         classifier     w, b ~ U(±1/√fan_in)
 
-    fan_out is filters · kh · kw: what each input value is read by.  The same seed gives the same
-    weights on every machine.
+    fan_out is filters · kh · kw: what each input value is read by.  The variance is that for a ReLU, whichever
+    activation follows, as in torchvision.  The same seed gives the same weights on every machine.
     """
     needs_module(model, "initialize")
     rng = np.random.default_rng(seed)
@@ -35,10 +35,10 @@ def initialize(model: Model, seed: int = 0) -> Model:
 
 
 def zero_last_gamma(model: Model) -> Model:
-    """γ = 0 in the last batch norm of each residual branch: every block starts as its shortcut.   [G] §5.1"""
+    """γ = 0 in the last norm of each residual branch: every block starts as its shortcut.   [G] §5.1"""
     needs_module(model, "zero_last_gamma")
     for module in model.modules():
         last = getattr(module, "last_norm", None)
-        if isinstance(last, BatchNorm2d):
+        if isinstance(last, BatchNorm2d | GroupNorm):
             last.weight.value = np.zeros_like(last.weight.value)
     return model

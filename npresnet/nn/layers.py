@@ -169,6 +169,37 @@ class BatchNorm2d(Module):
         return x if self.frozen else None
 
 
+class GroupNorm(Module):
+    """Each group of channels of an image normalized by its own mean and variance, in training and evaluation alike.
+
+    See :func:`npresnet.ops.group_norm`.  As in PyTorch, ``groups`` comes first.
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5):
+        rules.arguments(groups=groups, channels=channels, eps=eps)
+        if channels % groups:
+            raise ValueError(f"a group norm's groups must divide its {channels} channels, not {groups}")
+        self.groups, self.eps = groups, eps
+        self.weight = Parameter(np.ones(channels, np.float32))
+        self.bias = Parameter(np.zeros(channels, np.float32))
+
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
+        check.images(x, "a group norm")
+        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize  # 16-bit images, float32 parameters
+        op = ops.group_norm_cast if mixed else ops.group_norm
+        y, op_pullback = op(x, self.weight.value, self.bias.value, groups=self.groups, eps=self.eps)
+        return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        if x.shape[1:2] != self.weight.value.shape:
+            raise ValueError(f"it reads {len(self.weight.value)} channels")
+        return x.shape
+
+    def bytes_kept(self, x: Array, y: Array) -> int:
+        """x_hat, an array of its own."""
+        return 4 * x.size
+
+
 class Linear(Module):
     """y = x Wᵀ + b."""
 
@@ -226,6 +257,33 @@ class SavesOutput(Function):
 
 class ReLU(SavesOutput):
     op = staticmethod(ops.relu)
+
+
+class LeakyReLU(SavesOutput):
+    """Option ``negative_slope`` as in the op, 0.01 where it is not given."""
+
+    op = staticmethod(ops.leaky_relu)
+
+    def __init__(self, negative_slope: float = 0.01):
+        super().__init__(negative_slope=negative_slope)
+
+
+class SavesInput(Function):
+    """A function whose output has the shape of its input, which is what its pullback needs."""
+
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return x
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        return x.shape
+
+
+class GELU(SavesInput):
+    op = staticmethod(ops.gelu)
+
+
+class SiLU(SavesInput):
+    op = staticmethod(ops.silu)
 
 
 class Softmax(SavesOutput):
@@ -297,8 +355,17 @@ def _unless_same(padding: Padding | Same) -> dict[str, Padding | Same]:
 
 
 def freeze_batch_norm(model: Model) -> Model:
-    """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training."""
+    """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training.
+
+    Raises ValueError where all norms inside are group norms.
+    """
     needs_module(model, "freeze_batch_norm")
+    kinds = {type(module) for module in model.modules()}
+    if GroupNorm in kinds and BatchNorm2d not in kinds:
+        raise ValueError(
+            "this network's norms are group norms, which keep no statistics to freeze; set trainable = False on "
+            "their weight and bias"
+        )
     for module in model.modules():
         if isinstance(module, BatchNorm2d):
             module.frozen = True

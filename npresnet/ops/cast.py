@@ -6,6 +6,7 @@
 from typing import Any
 
 from ..backend import Array, Pullback, namespace_for
+from .group_norm import group_norm
 from .norm import batch_norm_eval, batch_norm_train
 from .rules import op
 
@@ -43,6 +44,13 @@ def batch_norm_eval_cast(x: Array, gamma: Array, beta: Array, mean: Array, var: 
     """As :func:`batch_norm_train_cast`, by stored statistics: cast, :func:`batch_norm_eval`, cast back."""
     wide, narrow = cast(x, gamma.dtype)
     return _cast_back(*batch_norm_eval(wide, gamma, beta, mean, var, eps=eps), x.dtype, narrow)
+
+
+@op
+def group_norm_cast(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Pullback]:
+    """As :func:`batch_norm_train_cast`, by groups: cast, :func:`group_norm`, cast back."""
+    wide, narrow = cast(x, gamma.dtype)
+    return _cast_back(*group_norm(wide, gamma, beta, groups=groups, eps=eps), x.dtype, narrow)
 
 
 def _cast_back(y, pullback, dtype, narrow) -> tuple[Array, Pullback]:

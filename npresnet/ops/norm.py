@@ -36,7 +36,7 @@ def batch_norm_train(x: Array, gamma: Array, beta: Array, *, eps: float,
     ([-1.0, 1.0], [2.0], [1.0])
     """
     xp = namespace_for(x=x, gamma=gamma, beta=beta)
-    m = _check_shapes(x, gamma, beta)
+    m = check_shapes(x, gamma, beta)
     if m < 2:
         raise ValueError(f"batch norm cannot train on one value per channel (x is {x.shape}); "
                          "use a larger batch or image, or freeze_batch_norm(model)")
@@ -75,7 +75,7 @@ def batch_norm_eval(x: Array, gamma: Array, beta: Array, mean: Array, var: Array
     Saves: x, a, mean, inv_std.
     """
     xp = namespace_for(x=x, gamma=gamma, beta=beta, mean=mean, var=var)
-    _check_shapes(x, gamma, beta, mean, var)
+    check_shapes(x, gamma, beta, mean, var)
     inv_std = 1 / xp.sqrt(var + eps)
     a = gamma * inv_std
     y = a[CHANNEL] * x + (beta - a * mean)[CHANNEL]
@@ -89,9 +89,9 @@ def batch_norm_eval(x: Array, gamma: Array, beta: Array, mean: Array, var: Array
     return y, pullback
 
 
-def _check_shapes(x, *per_channel):
+def check_shapes(x, *per_channel, norm="batch norm"):
     """The number of values per channel, once every shape fits."""
     if x.ndim != 4 or any(a.shape != x.shape[1:2] for a in per_channel):
-        raise ValueError(f"batch norm takes x (N, C, H, W) and arrays (C,), not {x.shape} and "
+        raise ValueError(f"{norm} takes x (N, C, H, W) and arrays (C,), not {x.shape} and "
                          f"{', '.join(str(a.shape) for a in per_channel)}")
     return x.shape[0] * x.shape[2] * x.shape[3]

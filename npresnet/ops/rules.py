@@ -19,7 +19,8 @@ RULES: dict[str, Callable[[Any, str], Any]] = {
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
-    "eps": partial(number, least=0), "momentum": number, "decay": number, "correction": number, "lr": number,
+    "eps": partial(number, least=0), "negative_slope": partial(number, least=0),
+    "momentum": number, "decay": number, "correction": number, "lr": number,
     "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
     **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
                      "logits"), array),

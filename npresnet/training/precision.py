@@ -1,6 +1,6 @@
 """Mixed precision: 16 bits between layers, 32 bits for sums and for small updates.
 
-    master weights, velocity, statistics of batch norms, the loss      float32
+    master weights, velocity, norms and their statistics, the loss      float32
     copies of the weights, images between layers, their gradients      float16 or bfloat16
 
 float16 ends at 6e-8, where many gradients of activations still lie, so the loss is scaled up before the pullback and
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Pullback, array_namespace, tf32
-from ..nn import BatchNorm2d, Buffer, Module, Parameter
+from ..nn import BatchNorm2d, Buffer, GroupNorm, Module, Parameter
 from ..ops import cast
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
@@ -69,7 +69,7 @@ class FullPrecision:
 class MixedPrecision:
     """A model in float32 whose images go through a copy in ``dtype``.                             [MP] §3.1
 
-    The copy's batch norms are the model's own, and keep their parameters and statistics in float32.
+    The copy's norms are the model's own, and keep their parameters and statistics in float32.
     """
 
     scale: Any  # of the loss: a float, or an array on a GPU
@@ -84,7 +84,7 @@ class MixedPrecision:
         self.pairs: list[tuple[Any, Any]] = []  # the model's parameters and buffers beside the copy's
         for own, low in zip(model.modules(), self.copy.modules(), strict=True):
             held = {name: value for name, value in vars(own).items() if isinstance(value, Parameter | Buffer)}
-            if isinstance(own, BatchNorm2d):
+            if isinstance(own, BatchNorm2d | GroupNorm):
                 vars(low).update(held)
             else:
                 self.pairs += [(value, vars(low)[name]) for name, value in held.items()]
