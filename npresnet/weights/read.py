@@ -3,14 +3,18 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..formats.containers import read_tree
 from ..formats.errors import WeightsError, checked_path, error_context, quoted
+from ..formats.limits import machine_memory
 from ..formats.memory import Memory
 from ..formats.stream import Budget
+from ..formats.tensors import Tensor
 from ..formats.torch.allowlist import TORCH_GLOBALS
 from .checkpoint import Checkpoint, find_state
+from .folder import Source, source_of
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
@@ -24,6 +28,8 @@ def read_weights(
     allow: Mapping[str, Any] = TORCH_GLOBALS,
 ) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
+
+    A folder stands for the file of weights in it, or for the shards that an index lists; see folder.py.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
     max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default
@@ -42,12 +48,48 @@ def read_weights(
     """
     path = checked_path(path)
     with error_context(path):
-        memory = Memory(path)
-        sha256 = memory.sha256
-        check_name(path.name, sha256)
-        checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release)
-        checkpoint.sha256, checkpoint.path = sha256, path
+        source = source_of(path)
+        if source.places:
+            checkpoint = read_shards(source, max_bytes, allow, float32)
+        else:
+            checkpoint = read_file(source.files[0], max_bytes, allow, float32)
+        checkpoint.metadata = {**source.texts, **checkpoint.metadata}
+        checkpoint.notes = [source.note] * bool(source.note) + checkpoint.notes
+        checkpoint.path = path
         return checkpoint
+
+
+def read_file(path: Path, max_bytes: int | None, allow: Mapping[str, Any], float32: bool) -> Checkpoint:
+    """The arrays of one file, whatever lies beside it."""
+    memory = Memory(path)
+    sha256 = memory.sha256
+    check_name(path.name, sha256)
+    checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release)
+    checkpoint.sha256 = sha256
+    return checkpoint
+
+
+def read_shards(source: Source, max_bytes: int | None, allow: Mapping[str, Any], float32: bool) -> Checkpoint:
+    """The arrays of several files, of which each must hold what the index says."""
+    total = sum(file.stat().st_size for file in source.files)
+    if total > machine_memory():
+        raise WeightsError(f"{total:,} bytes are more than this machine's memory")
+    budget, tree, part, format, memories = Budget(total, max_bytes), {}, {}, "", []
+    for file in source.files:
+        with error_context(file.name):
+            memories.append(Memory(file))
+            format, part, _ = read_tree(memories[-1].view, budget, allow)
+            if not isinstance(part, dict) or part.keys() != source.promised(file):
+                raise WeightsError("holds other arrays than the index says; fetch all the files again")
+            tree |= part
+
+    def release(address: int) -> None:
+        for memory in memories:
+            memory.release(address)
+
+    state = find_state(tree)
+    del tree, part
+    return checkpoint_of(format, {}, state, budget, float32, release)
 
 
 def read_memory(
@@ -62,8 +104,21 @@ def read_memory(
     The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
     format, tree, metadata = read_tree(data, budget, allow)
-    tensors, attributes, notes = find_state(tree)
+    state = find_state(tree)
     del tree  # which holds what was inflated
+    return checkpoint_of(format, metadata, state, budget, float32, release)
+
+
+def checkpoint_of(
+    format: str,
+    metadata: dict[str, str],
+    state: tuple[dict[str, Tensor], Mapping[Any, Any], list[str]],
+    budget: Budget,
+    float32: bool,
+    release: Callable[[int], None],
+) -> Checkpoint:
+    """The arrays that find_state found, made one after the other; see read_memory."""
+    tensors, attributes, notes = state
     metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
     checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes)
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
