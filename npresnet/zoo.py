@@ -42,8 +42,8 @@ def create_model(
     num_classes         the classifier's outputs: by default the file's, else the name's usual number
     in_channels         the image's channels: by default the file's, else 3
     dialect, options    a published flavour and changes to single details of it: ``stride_on="1x1"``,
-                        ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`); by default what a file
-                        of ``save_weights`` records for this name, else torchvision's
+                        ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`); by default what the
+                        file says of this network or its arrays show, else torchvision's
     zero_init_residual  every block starts as its shortcut
 
     Raises ValueError for an unknown name, dialect or option and for a number that cannot be, WeightsError for weights
@@ -131,21 +131,20 @@ def refuse_other_sizes(found: Recognition, num_classes: int | None, in_channels:
 
 
 def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """(dialect, options) to build with: what the file records, and what is asked for where that is no contradiction.
+    """(dialect, options) to build with: what the file says or shows, and what is asked for where no contradiction is.
 
     Weights of one dialect often fit another's network and give it wrong numbers without a word.
     """
-    recorded = found.source == "metadata"
-    if recorded:
-        dialect, options = found.dialect if dialect is None else dialect, {**found.options, **options}
-    dialect = "torchvision" if dialect is None else dialect
-    if not recorded and found.dialect in ("torchvision", dialect):  # the first: keys without a mark of their own
+    recorded = found.source in ("metadata", "config")
+    asked, options = options, {**found.options, **options}
+    dialect = found.dialect if dialect is None else dialect
+    if not recorded and found.dialect == "torchvision":  # keys without a mark of their own
         return dialect, options
     defaults = FAMILY[found.name].defaults
     theirs = details(found.name, found.dialect, **{**defaults, **found.options})
     other = theirs.differs(details(found.name, dialect, **{**defaults, **options}))
     if not recorded:
-        other = [field for field in other if field not in options]
+        other = [field for field in other if field not in asked]
     if other and dialect == found.dialect:
         raise WeightsError(
             "the file records "
@@ -161,10 +160,15 @@ def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, 
 
 
 def recognition_or_none(checkpoint: Mapping[str, Any]) -> Recognition | None:
-    """The network that the arrays belong to, or None: a model that is asked for by name does not depend on it."""
+    """The network that the arrays belong to, or None: a model that is asked for by name does not depend on it.
+
+    Raises WeightsError where a configuration beside the arrays contradicts them, or says what cannot be built.
+    """
     try:
         return recognise(checkpoint)
     except WeightsError:
+        if "config.json" in getattr(checkpoint, "metadata", {}):
+            raise
         return None
 
 
@@ -175,6 +179,7 @@ def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recogn
     if found:
         model.preprocessing = found.preprocessing or model.preprocessing
         model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
+        model.notes += found.notes
         model.notes += [f"its keys also fit {other}" for other in found.alternatives]
         model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
         model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)

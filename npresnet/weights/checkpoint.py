@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import Tensor
@@ -41,10 +41,17 @@ class Checkpoint(dict[str, Any]):
         self.layers, self.sha256, self.path = dict(layers or {}), sha256, path
 
 
-def find_state(
-    tree: Any, select: str | None = None
-) -> tuple[dict[str, Tensor], Mapping[Any, Any], Mapping[str, Layer], list[str]]:
-    """(name → Tensor, attributes, path → what a layer is, notes) of the dictionary that holds a network's arrays.
+class Found(NamedTuple):
+    """The arrays of a file: name → Tensor; a container's own attributes; path → what a layer is; notes."""
+
+    tensors: dict[str, Tensor]
+    attributes: Mapping[Any, Any]
+    layers: dict[str, Layer]
+    notes: list[str]
+
+
+def find_state(tree: Any, select: str | None = None) -> Found:
+    """The arrays of the dictionary, wherever it stands in the tree, that holds a network's.
 
     Of several networks the one is taken that ``select``, a part of its path, names; else the only one whose path does
     not call it an average of others (ema, teacher …).  Raises WeightsError, listing them, where that leaves two.
@@ -72,7 +79,7 @@ def find_state(
         notes.insert(0, f"took the arrays under {'.'.join(path)!r}" + (f", left {listed(beside)}" if beside else ""))
     if others:
         notes.append(f"left out what is no array: {listed(others)}")
-    return strip_prefixes(tensors, notes), getattr(state, "attributes", {}), layers, notes
+    return Found(strip_prefixes(tensors, notes), getattr(state, "attributes", {}), layers, notes)
 
 
 def holders(tree: Any) -> dict[tuple[str, ...], Any]:

@@ -3,14 +3,17 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..formats.containers import read_tree
 from ..formats.errors import WeightsError, checked_path, error_context, quoted
+from ..formats.limits import machine_memory
 from ..formats.memory import Memory
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
-from .checkpoint import Checkpoint, find_state
+from .checkpoint import Checkpoint, Found, find_state
+from .folder import Source, source_of
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
@@ -26,10 +29,11 @@ def read_weights(
 ) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
 
+    A folder stands for the file of weights in it, or for the shards that an index lists; see folder.py.
+
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
     max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default
     allow      "module name" → callable: the globals that a pickle may name; see unpickle()
-
     select     of several networks in the file the one with this in its path, as "ema" in "state_dict_ema"
 
     The file is read once, into memory that nobody else can change; it is hashed and parsed there, so another process
@@ -45,12 +49,52 @@ def read_weights(
     """
     path = checked_path(path)
     with error_context(path):
-        memory = Memory(path)
-        sha256 = memory.sha256
-        check_name(path.name, sha256)
-        checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release, select)
-        checkpoint.sha256, checkpoint.path = sha256, path
+        source = source_of(path)
+        if source.places:
+            checkpoint = read_shards(source, max_bytes, allow, float32, select)
+        else:
+            checkpoint = read_file(source.files[0], max_bytes, allow, float32, select)
+        checkpoint.metadata = {**source.texts, **checkpoint.metadata}
+        checkpoint.notes = [source.note] * bool(source.note) + checkpoint.notes
+        checkpoint.path = path
         return checkpoint
+
+
+def read_file(
+    path: Path, max_bytes: int | None, allow: Mapping[str, Any], float32: bool, select: str | None
+) -> Checkpoint:
+    """The arrays of one file, whatever lies beside it."""
+    memory = Memory(path)
+    sha256 = memory.sha256
+    check_name(path.name, sha256)
+    checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release, select)
+    checkpoint.sha256 = sha256
+    return checkpoint
+
+
+def read_shards(
+    source: Source, max_bytes: int | None, allow: Mapping[str, Any], float32: bool, select: str | None
+) -> Checkpoint:
+    """The arrays of several files, of which each must hold what the index says."""
+    total = sum(file.stat().st_size for file in source.files)
+    if total > machine_memory():
+        raise WeightsError(f"{total:,} bytes are more than this machine's memory")
+    budget, tree, part, format, memories = Budget(total, max_bytes), {}, {}, "", []
+    for file in source.files:
+        with error_context(file.name):
+            memories.append(Memory(file))
+            format, part, _ = read_tree(memories[-1].view, budget, allow)
+            if not isinstance(part, dict) or part.keys() != source.promised(file):
+                raise WeightsError("holds other arrays than the index says; fetch all the files again")
+            tree |= part
+
+    def release(address: int) -> None:
+        for memory in memories:
+            memory.release(address)
+
+    state = find_state(tree, select)
+    del tree, part
+    return checkpoint_of(format, {}, state, budget, float32, release)
 
 
 def read_memory(
@@ -66,8 +110,21 @@ def read_memory(
     The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
     format, tree, metadata = read_tree(data, budget, allow)
-    tensors, attributes, layers, notes = find_state(tree, select)
+    state = find_state(tree, select)
     del tree  # which holds what was inflated
+    return checkpoint_of(format, metadata, state, budget, float32, release)
+
+
+def checkpoint_of(
+    format: str,
+    metadata: dict[str, str],
+    state: Found,
+    budget: Budget,
+    float32: bool,
+    release: Callable[[int], None],
+) -> Checkpoint:
+    """The arrays that find_state found, made one after the other; see read_memory."""
+    tensors, attributes, layers, notes = state
     metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
     checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes, layers=layers)
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())

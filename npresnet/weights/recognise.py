@@ -15,6 +15,7 @@ from ..models.spec import tupled
 from ..models.structure import Shapes, measure
 from . import catalogue
 from .advice import advice
+from .config import with_config
 from .dialect_of_shapes import in_dialect, with_single_stem
 from .keys.maps import key_map_of, torchvision_keys
 from .metadata import CHANGED, parse_metadata
@@ -33,12 +34,14 @@ def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
 def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     """recognise() without its guard: a hostile checkpoint may raise any exception."""
     shapes = {key: np.shape(array) for key, array in torchvision_keys(checkpoint)[0].items()}
-    text = getattr(checkpoint, "metadata", {}).get(KEY)
+    metadata = getattr(checkpoint, "metadata", {})
+    text = metadata.get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)
     key_map = key_map_of(checkpoint)
     dialect = key_map.dialect(checkpoint) if key_map else "torchvision"
-    found = in_dialect(from_shapes(with_single_stem(shapes)), shapes, dialect, getattr(checkpoint, "metadata", {}))
+    found = in_dialect(from_shapes(with_single_stem(shapes)), shapes, dialect, metadata)
+    found = with_config(found, metadata, shapes)
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != found.name:
         return found

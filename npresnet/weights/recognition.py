@@ -15,10 +15,11 @@ class Recognition:
     preprocessing  a preset's name, a Preprocessing, or None where the file does not say
     classes        their names where the file holds them, else None
     dataset        the data set whose class names fit, where the hash proves it, else None
-    source         "metadata", "catalogue" or "keys": where this was read
+    source         "metadata", "catalogue", "config" or "keys": where this was read
     alternatives   other networks and options that the same keys and shapes fit, in words
     changes        the layers that are other than the name and the options say, see models/changes.py
     frozen         the keys of the parameters that are not trained
+    notes          what of the file could not be followed, a sentence each
     """
 
     name: str
@@ -33,6 +34,7 @@ class Recognition:
     alternatives: tuple[str, ...] = ()
     changes: tuple[dict[str, Any], ...] = ()
     frozen: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def also(self) -> tuple[str, ...]:

@@ -134,8 +134,6 @@ def test_pipes_and_devices_are_no_files(tmp_path):
             read_image(path)
     with pytest.raises(OSError, match="is a pipe or a device"):
         ImageFolder(tmp_path).open(0)
-    with pytest.raises(WeightsError, match="Is a directory"):
-        read_weights(tmp_path)
 
 
 def test_a_hyphen_is_standard_input(monkeypatch):

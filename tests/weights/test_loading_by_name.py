@@ -24,11 +24,27 @@ def keras_file(tmp_path_factory):
 
 def test_a_keras_file_in_a_torchvision_network(keras_file):
     with pytest.raises(WeightsError, match=r"in the dialect 'keras'.*stride_on, conv_bias, eps.*dialect=\"keras\""):
-        create_model("resnet50", weights=keras_file)
-    model = create_model("resnet50", weights=keras_file, dialect="keras")
+        create_model("resnet50", weights=keras_file, dialect="torchvision")
+    model = create_model("resnet50", weights=keras_file)
+    assert model.spec == create_model("resnet50", weights=keras_file, dialect="keras").spec
     assert model.preprocessing == "caffe" and model.spec.num_classes == 3
     x = np.random.default_rng(0).standard_normal((1, 3, 40, 40), np.float32)
     np.testing.assert_array_equal(model(x), load_model(keras_file)(x))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("resnet20", {"shortcut": "B"}),
+        ("resnet18", {"stem": "deep", "avg_down": True}),
+        ("resnet18", {"squeeze": True}),
+    ],
+)
+def test_the_options_that_the_arrays_show_are_taken_by_name_too(name, options):
+    arrays = build(name, 3, **options).state_dict()
+    assert create_model(name, weights=arrays).spec.options == options
+    with pytest.raises(WeightsError, match="does not fit"):
+        create_model(name, weights=arrays, **{key: {"shortcut": "A", "stem": "7x7"}.get(key, False) for key in options})
 
 
 def test_weights_that_fit_and_would_lie(tmp_path):

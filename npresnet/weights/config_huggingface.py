@@ -1,0 +1,118 @@
+"""Hugging Face's configuration of a ResNet [C] and of the preparation of its images [P].
+
+[C] https://github.com/huggingface/transformers, models/resnet/configuration_resnet.py and modeling_resnet.py
+[P] … models/convnext/image_processing_convnext.py, which microsoft/resnet-50 and its like name
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..formats.errors import WeightsError
+from ..models.structure import Shapes
+from .config_fields import agree, class_names, depths, field, numbers, shown, stage_channels
+from .recognition import Recognition
+
+if TYPE_CHECKING:
+    from ..data import Preprocessing
+
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+WARPED = 384  # from this size on [P] stretches an image to a square instead of cropping one
+
+
+def is_huggingface(config: Mapping[str, Any]) -> bool:
+    """Whether it is of a ResNet of Hugging Face's."""
+    return config.get("model_type") == "resnet" and "architecture" not in config
+
+
+def with_huggingface(
+    found: Recognition, config: Mapping[str, Any], preprocessor: Mapping[str, Any], shapes: Shapes
+) -> Recognition:
+    """``found`` with what the two configurations say."""
+    check_sizes(config, shapes)
+    options, bottleneck = dict(found.options), field(config, "layer_type", "bottleneck") == "bottleneck"
+    if field(config, "downsample_in_first_stage", False):
+        raise WeightsError("says downsample_in_first_stage, a stride of 2 that no network of the family has there")
+    if bottleneck and field(config, "downsample_in_bottleneck", False):
+        options["stride_on"] = "1x1"
+    if field(config, "hidden_act", "relu") != "relu":
+        raise WeightsError(f"says the activation {shown(config['hidden_act'])}; only relu is built")
+    names = field(config, "id2label", {})
+    prepared, notes = preprocessing(preprocessor)
+    return replace(
+        found,
+        options=options,
+        classes=class_names(names, found.num_classes),
+        preprocessing=prepared,
+        source="config",
+        alternatives=(),
+        notes=(*found.notes, *notes),
+    )
+
+
+def check_sizes(config: Mapping[str, Any], shapes: Shapes) -> None:
+    """Raise WeightsError unless the arrays have the sizes that the configuration says."""
+    stem = shapes.get("conv1.weight", (0, 0))
+    agree("num_channels", field(config, "num_channels", 3), stem[1])
+    agree("embedding_size", field(config, "embedding_size", 64), stem[0])
+    agree("depths", numbers(config, "depths", (3, 4, 6, 3)), depths(shapes))
+    agree("hidden_sizes", numbers(config, "hidden_sizes", (256, 512, 1024, 2048)), stage_channels(shapes))
+    kind = "bottleneck" if "layer1.0.conv3.weight" in shapes else "basic"
+    agree("layer_type", field(config, "layer_type", "bottleneck"), kind)
+    names = field(config, "id2label", {})
+    if names and "fc.weight" in shapes:
+        agree("the number of labels", len(names), shapes["fc.weight"][0])
+
+
+def preprocessing(config: Mapping[str, Any]) -> "tuple[Preprocessing | None, list[str]]":
+    """(what preprocessor_config.json says, notes); None for the library's usual one."""
+    if not config:
+        return None, []
+    try:
+        return described(config)
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, OverflowError) as error:
+        return None, [
+            f"preprocessor_config.json cannot be followed ({shown(str(error))}); images are prepared as usual"
+        ]
+
+
+def described(config: Mapping[str, Any]) -> "tuple[Preprocessing, list[str]]":
+    """The work of preprocessing(); raises where a field is no such field or cannot be followed."""
+    from ..data.preprocessing import Preprocessing  # brings Pillow, which is needed here only
+
+    resize, crop, notes = sides(config)
+    mean, std = config.get("image_mean") or [0.485, 0.456, 0.406], config.get("image_std") or [0.229, 0.224, 0.225]
+    if config.get("do_normalize") is False:
+        mean, std = [0.0] * 3, [1.0] * 3
+    factor = config.get("rescale_factor", 1 / 255)
+    rescaled = config.get("do_rescale", True)
+    if rescaled and abs(float(factor) - 1 / 255) > 1e-6:
+        raise ValueError(f"rescale_factor {factor}")
+    resample = RESAMPLING.get(config.get("resample", 3))
+    if resample is None:
+        raise ValueError(f"resample {config['resample']}")
+    scale = "unit" if rescaled else "caffe"
+    return Preprocessing(resize, crop, tuple(mean), tuple(std), scale=scale, interpolation=resample), notes
+
+
+def sides(config: Mapping[str, Any]) -> tuple[int | None, int | None, list[str]]:
+    """(shorter side after resizing, side of the crop, notes)"""
+    side = edge(config.get("size", 224))
+    crop = edge(config["crop_size"]) if config.get("do_center_crop") and config.get("crop_size") else None
+    if config.get("do_resize") is False:
+        return None, crop, []
+    if crop:
+        return side, crop, []
+    if config.get("crop_pct") and side < WARPED:
+        return int(side / config["crop_pct"]), side, []
+    return side, side, ["its images were stretched to a square; here the middle is cropped"]
+
+
+def edge(size: Any) -> int:
+    """The side that {"shortest_edge": 224}, {"height": 224, "width": 224} or 224 means."""
+    if type(size) is dict:
+        sides = {size[name] for name in ("shortest_edge", "height", "width") if size.get(name)}
+        size = sides.pop() if len(sides) == 1 else size
+    if type(size) is not int:
+        raise ValueError(f"size {size}")
+    return size
