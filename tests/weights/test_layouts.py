@@ -14,8 +14,9 @@ PAGE = Path(__file__).parents[2] / "docs/layouts.md"
 
 
 def parameters():
-    for name in KINDS:
+    for name, kind in KINDS.items():
         marks = [pytest.mark.xfail(strict=True, raises=AssertionError, reason=OPEN[name])] if name in OPEN else []
+        marks += [pytest.mark.slow] * kind.slow
         yield pytest.param(name, marks=marks, id=name)
 
 
@@ -25,7 +26,7 @@ def test_a_file_of_this_kind_gives_its_writer_s_answer(name, tmp_path):
 
 
 def test_the_table_is_long_and_what_is_open_is_in_it():
-    assert len(KINDS) >= 100 and OPEN.keys() <= KINDS.keys()
+    assert len(KINDS) >= 150 and OPEN.keys() <= KINDS.keys()
 
 
 def test_the_committed_page_lists_every_kind():

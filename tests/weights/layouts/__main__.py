@@ -10,8 +10,8 @@ from .table import KINDS
 HEAD = """# Layouts of weights that are tried
 
 Each row is a way in which public projects, tutorials and bug reports leave a ResNet. `tests/weights/layouts/` makes a
-small file of each kind from scratch, loads it by `load_model` and compares the logits with what the writer's own network
-answers in PyTorch (to 1e-4 of the largest). A refusal is one line that says what the file is or lacks.
+small file of each kind from scratch, loads it by `load_model` and compares the logits with what the writer's own
+network answers in PyTorch (to 1e-4 of the largest). A refusal is one line that says what the file is or lacks.
 `python -m tests.weights.layouts` prints this page.
 """
 

@@ -65,7 +65,7 @@ def two_equal_heads():
     net = resnet()
     state = {key: value for key, value in net.state_dict().items() if not key.startswith("fc")}
     state |= {f"{head}.{part}": torch.randn(shape) for head, n in (("age", 8), ("gender", 2))
-              for part, shape in (("weight", (n, 64)), ("bias", (n,)))}  # fmt: skip
+              for part, shape in (("weight", (n, 64)), ("bias", (n,)))}
     return Layout(tree=state, refusal=r"(?i)(two|several|2) heads|age.*gender|which")
 
 
@@ -80,7 +80,7 @@ def hidden_layer():
 def fastai():
     body = resnet()
     head = nn.Sequential(nn.BatchNorm1d(128), nn.Dropout(), nn.Linear(128, 16, bias=False), nn.ReLU(),
-                         nn.BatchNorm1d(16), nn.Dropout(), nn.Linear(16, 5, bias=False))  # fmt: skip
+                         nn.BatchNorm1d(16), nn.Dropout(), nn.Linear(16, 5, bias=False))
     lively(head)
     names = {"conv1": "0.0", "bn1": "0.1", **{f"layer{i}": f"0.{i + 3}" for i in range(1, 5)}}
     state = {

@@ -32,7 +32,7 @@ class Layout:
     channels: int = 3
 
     def image(self) -> np.ndarray:
-        return np.random.default_rng(1).standard_normal((2, self.channels, self.size, self.size)).astype(np.float32)
+        return np.random.default_rng(1).standard_normal((1, self.channels, self.size, self.size)).astype(np.float32)
 
     def answer(self) -> np.ndarray:
         with torch.no_grad():
@@ -63,12 +63,13 @@ class Kind(NamedTuple):
     name: str
     source: str
     make: Callable[[Path], Layout]  # called with a folder to write into
+    slow: bool = False
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def add(name: str, source: str, make: Callable[..., Any]) -> None:
+def add(name: str, source: str, make: Callable[..., Any], slow: bool = False) -> None:
     """Enter a kind.  ``make`` returns a Layout, or a network whose state dict is saved; it may take the folder."""
     assert name not in KINDS, name
     takes = make.__code__.co_argcount - len(make.__defaults__ or ())
@@ -78,14 +79,14 @@ def add(name: str, source: str, make: Callable[..., Any]) -> None:
         made = make(folder) if takes else make()
         return made if isinstance(made, Layout) else Layout(made, size=getattr(made, "size", 64))
 
-    KINDS[name] = Kind(name, source, layout)
+    KINDS[name] = Kind(name, source, layout, slow)
 
 
-def kind(name: str, source: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def kind(name: str, source: str, slow: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """add(), as a decorator."""
 
     def enter(make):
-        add(name, source, make)
+        add(name, source, make, slow)
         return make
 
     return enter

@@ -89,14 +89,14 @@ class Net(nn.Module):
     """torchvision's ResNet; ``stem`` is a kernel's size or "deep", ``pool`` whether it pools, ``strides`` of stages."""
 
     def __init__(self, depths=(1, 1, 1, 1), width=8, classes=5, channels=3, stem=7, stem_stride=None, stem_bias=False,
-                 pool=True, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), **options):  # fmt: skip
+                 pool=True, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), **options):
         super().__init__()
         o = Options(**options)
         self.size = 64 if pool else 32
         s = stem_stride or (2 if stem in (7, "deep") else 1)
         self.conv1 = conv(channels, width, stem, s, stem_bias) if stem != "deep" else nn.Sequential(
             conv(channels, width // 2, 3, s), o.norm(width // 2), o.act(), conv(width // 2, width // 2, 3),
-            o.norm(width // 2), o.act(), conv(width // 2, width, 3))  # fmt: skip
+            o.norm(width // 2), o.act(), conv(width // 2, width, 3))
         self.bn1, self.relu = o.norm(width), o.act()
         self.maxpool = nn.MaxPool2d(3, 2, 1) if pool else nn.Identity()
         i = width
