@@ -18,7 +18,7 @@ class Classifier(Chain):
 
     unread: frozenset[str] = frozenset()
     stems: tuple[str, ...] = ("7x7",)
-    final_norm = False  # whether a batch norm follows the last block
+    before = False  # whether norms stand before their convolutions
 
     built: Spec  # set by build(), as are
     preprocessing: Any  # a preset's name, or a Preprocessing

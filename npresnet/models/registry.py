@@ -50,7 +50,7 @@ class Entry:
 
 def _imagenet(net, block, depths, **options):
     structure = Structure(
-        depths, block.expansion, options.get("groups", 1), options.get("base_width", 64), final_norm=net.final_norm
+        depths, block.expansion, options.get("groups", 1), options.get("base_width", 64), before=net.before
     )
     return Entry(partial(net, block=block, depths=depths, **options), 1000, "imagenet-v1", structure)
 
@@ -58,7 +58,7 @@ def _imagenet(net, block, depths, **options):
 def _cifar(net, block, n, **defaults):
     depths, defaults = (n, n, n), {"stem": "3x3", "pool": "none", "norm_groups": 8, **defaults}
     # 32 groups do not divide 16 channels
-    structure = Structure(depths, block.expansion, stem_kernel=3, final_norm=net.final_norm)
+    structure = Structure(depths, block.expansion, stem_kernel=3, before=net.before)
     return Entry(partial(net, block=block, depths=depths, width=16), 10, "cifar10", structure, defaults)
 
 

@@ -105,7 +105,7 @@ class PreActResNet(Classifier):
     """
 
     stems = ("7x7", "5x5", "3x3", "bare")
-    final_norm = True
+    before = True
     unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
 
     def __init__(

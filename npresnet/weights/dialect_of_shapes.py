@@ -7,15 +7,9 @@ from typing import Any
 from ..formats.errors import WeightsError
 from ..formats.keras import CONFIG, ends_in_scores
 from ..models import details
+from ..models.published import PUBLISHED_FOR
 from ..models.structure import Shapes
 from .recognition import Recognition
-
-
-def with_single_stem(shapes: Shapes) -> Shapes:
-    """The shapes with a single stem convolution in the place of a deep stem's three, so that blocks can be counted."""
-    if not deep_stem(shapes):
-        return shapes
-    return {**shapes, "conv1.weight": (64, *shapes["conv1.0.weight"][1:2], 7, 7)}
 
 
 def deep_stem(shapes: Shapes) -> bool:
@@ -26,12 +20,12 @@ def deep_stem(shapes: Shapes) -> bool:
 def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mapping[str, str]) -> Recognition:
     """``found``, made from shapes, in the dialect of the keys, with the options that are not its usual ones."""
     seen = dict(found.options) | stem_and_gates(shapes)
-    if dialect == "torchvision" and {"stem", "avg_down", "squeeze"} & seen.keys():
-        dialect = "timm"
-    if dialect == "torchvision" and "stem_bias" in seen:
-        dialect = "caffe"
+    timm = {"stem_width", "avg_down", "squeeze"} & seen.keys() and found.name in PUBLISHED_FOR["timm"]
     if dialect == "torchvision":
-        return found
+        dialect = "timm" if timm else dialect
+    if dialect == "torchvision":
+        bias = ("dialect='caffe', whose first convolution has a bias too",) * ("stem_bias" in seen)
+        return replace(found, options=seen, alternatives=found.alternatives + bias)
     if dialect == "keras":  # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)
@@ -41,7 +35,7 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
         usual = details(found.name, dialect)
     except ValueError as error:
         raise WeightsError(str(error)) from None
-    options = {field: value for field, value in seen.items() if getattr(usual, field) != value}
+    options = {field: value for field, value in seen.items() if getattr(usual, field, None) != value}
     alternatives = found.alternatives if dialect in ("timm", "huggingface") else ()
     return replace(found, dialect=dialect, options=options, preprocessing=None, alternatives=alternatives)
 

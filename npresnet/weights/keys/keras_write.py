@@ -54,7 +54,7 @@ def write_keras(file: BinaryIO, model: Any, metadata: dict[str, str]) -> None:
 
 def keras_layers(model: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(Keras's name, ours, the roles of its arrays) in Keras's order."""
-    v2 = model.final_norm  # Keras's ResNetV2
+    v2 = model.before  # Keras's ResNetV2
     yield "conv1_conv", "conv1", CONV
     if not v2:
         yield "conv1_bn", "bn1", NORM

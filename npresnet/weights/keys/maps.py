@@ -74,12 +74,14 @@ def torchvision_keys(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
 class NamedArrays(NamedTuple):
     """Arrays under torchvision's names, and how they came to them.
 
-    paths   our path of a layer → the file's, where the layers were found by structure
+    dialect   the one that the names mean
+    paths     our path of a layer → the file's, where the layers were found by structure
     """
 
     arrays: dict[str, Any]
     notes: list[str]
-    paths: dict[str, str] = {}
+    dialect: str = "torchvision"
+    paths: Mapping[str, str] = {}
 
 
 def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
@@ -98,7 +100,7 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
         renamed = key_map.translate(arrays)
         if len(renamed) != len(arrays):
             raise WeightsError(f"two keys have one name once translated from {key_map.name}")
-        return NamedArrays(renamed, [f"translated the keys of {key_map.name}"])
+        return NamedArrays(renamed, [f"translated the keys of {key_map.name}"], key_map.dialect(arrays))
     return by_structure(arrays)
 
 
@@ -120,4 +122,4 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
         notes.append("took a ReLU between the linear layers of the head: what stands there is not in the file")
     if not network.norms:
         notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
-    return NamedArrays(state, notes, paths)
+    return NamedArrays(state, notes, paths=paths)

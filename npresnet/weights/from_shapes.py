@@ -1,0 +1,170 @@
+"""from_shapes: the network of the family that arrays under torchvision's names are of, and its options."""
+
+from typing import Any
+
+from ..formats.errors import WeightsError
+from ..models import FAMILY, Dialect
+from ..models.registry import Entry
+from ..models.structure import Shapes, Structure, measure
+from . import catalogue
+from .advice import advice
+from .recognition import Recognition
+
+STEMS = {3: "3x3", 5: "5x5", 7: "7x7"}
+
+
+def from_shapes(shapes: Shapes) -> Recognition:
+    """The network whose structure the shapes have, and the options that show in them.
+
+    One whose depths, width, groups or stem are those of no name is the most like one with these as options.
+    """
+    try:
+        structure, width = measure(shapes)
+        in_channels = shapes["conv1.weight" if "conv1.weight" in shapes else "conv1.0.weight"][1]
+        num_classes, changes = head_of(shapes, structure.features(width))
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(advice(shapes)) from error
+    check_stages(shapes, structure, width)
+    names = [name for name, entry in FAMILY.items() if (entry.structure, usual(entry, "width")) == (structure, width)]
+    names = names or [most_alike(structure, width)]
+    name, options, alternatives = resolve(names, shapes)
+    options |= sizes(FAMILY[name], structure, width) | stem(FAMILY[name], structure) | before(FAMILY[name], shapes)
+    preset = FAMILY[name].preprocessing
+    if f"{name}:V1" in catalogue.ENTRIES:
+        preset = catalogue.find(name).preprocessing
+    if f"{name}:V2" in catalogue.ENTRIES:
+        alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
+    if "stem" in options:
+        alternatives += (f"{name} with pool='padded' or stem_stride=2 behind a stem of {options['stem']}",)
+    return Recognition(
+        name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives, changes=changes
+    )
+
+
+def head_of(shapes: Shapes, features: int) -> tuple[int, tuple[dict[str, Any], ...]]:
+    """(classes, the changed layers of a head of several); no classes where there is no head."""
+    chain = [key for key in shapes if key.startswith("fc.") and key.endswith(".weight")]
+    if not chain:
+        return 0, ()
+    count, taken = shapes[chain[0]]
+    if taken != features:
+        raise WeightsError(f"the classifier takes {taken} numbers, and the last stage gives {features}")
+    if len(chain) == 1:
+        if count < 1:
+            raise WeightsError("no network has 0 classes")
+        return count, ()
+    last = 2 * len(chain) - 1
+    layers = [
+        {"path": f"fc.{i}", "class": "ReLU" if i % 2 else "Linear", "options": {}} for i in range(last)
+    ]
+    return shapes[chain[-1]][0], ({"path": "fc", "class": "Sequential", "options": {}}, *layers)
+
+
+def check_stages(shapes: Shapes, structure: Structure, width: int) -> None:
+    """Raise WeightsError unless each stage is twice as wide as the one before, and there are three or four."""
+    last = "conv3" if structure.expansion == 4 else "conv2"
+    outs = [shapes.get(f"layer{s}.0.{last}.weight", (0,))[0] for s in range(1, len(structure.depths) + 1)]
+    wanted = [width * structure.expansion * 2**s for s in range(len(outs))]
+    if not 3 <= len(outs) <= 4 or outs != wanted:
+        raise WeightsError(
+            f"no network of the family has the stages {structure.depths} of {', '.join(map(str, outs))} channels: there "
+            "are three or four, each twice as wide as the one before"
+        )
+    if structure.stem_kernel not in STEMS:
+        side = structure.stem_kernel
+        raise WeightsError(f"its first convolution is {side}×{side}; the family begins with 7×7, 5×5, 3×3 or three 3×3")
+
+
+def usual(entry: Entry, size: str) -> Any:
+    """A size of the network that the name means."""
+    return entry.build.keywords.get(size, {"width": 64, "groups": 1, "base_width": 64}.get(size))
+
+
+def most_alike(structure: Structure, width: int) -> str:
+    """The name whose network differs from the structure in the fewest sizes; the stem says which decade it is of."""
+
+    def distance(name: str) -> tuple[bool, ...]:
+        entry = FAMILY[name]
+        theirs = entry.structure
+        return (
+            (theirs.expansion, theirs.before) != (structure.expansion, structure.before),
+            "shortcut" in entry.unread() and not structure.before,
+            len(theirs.depths) != len(structure.depths),
+            theirs.depths != structure.depths,
+            (theirs.groups, theirs.base_width) != (structure.groups, structure.base_width),
+            (theirs.groups, theirs.base_width) != (1, 64),
+            theirs.stem_kernel != structure.stem_kernel,
+        )
+
+    return min(FAMILY, key=distance)
+
+
+def sizes(entry: Entry, structure: Structure, width: int) -> dict[str, Any]:
+    """The sizes in which the network differs from the one of that name."""
+    found = {"depths": structure.depths, "width": width}
+    if structure.expansion == 4 and not structure.before:
+        found |= {"groups": structure.groups, "base_width": structure.base_width}
+    elif structure.groups != 1:
+        raise WeightsError(f"its 3×3 convolutions have {structure.groups} groups, which only bottlenecks have here")
+    return {name: value for name, value in found.items() if usual(entry, name) != value}
+
+
+def stem(entry: Entry, structure: Structure) -> dict[str, Any]:
+    """The stem, where it is not that of the name."""
+    if structure.stem_kernel == entry.structure.stem_kernel:
+        return {}
+    kernel = STEMS[structure.stem_kernel]
+    return {"stem": kernel, "pool": "padded" if kernel == "7x7" else "none"}
+
+
+def before(entry: Entry, shapes: Shapes) -> dict[str, Any]:
+    """The details of a pre-activation network that show in its norms."""
+    if not entry.structure.before:
+        return {}
+    stem_norm, first, final = ("bn1.weight" in shapes, "layer1.0.bn1.weight" in shapes, "bn.weight" in shapes)
+    found: dict[str, Any] = {"stem_norm": stem_norm, "final_norm": final}
+    if not final or (stem_norm and first):
+        found["first_block"] = "as-others"
+    defaults = {"stem_norm": True, "final_norm": True, **entry.defaults}
+    return {name: value for name, value in found.items() if defaults.get(name) != value}
+
+
+def resolve(names: list[str], shapes: Shapes) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """(name, options, alternatives) for the names of one structure: as the shapes decide, then by the default."""
+    options: dict[str, Any] = {"conv_bias": True} if "layer1.0.conv1.bias" in shapes else {}
+    if not any(key.endswith("running_mean") for key in shapes):
+        options["norm"] = "group"
+    plain = tuple(name for name in names if "shortcut" in FAMILY[name].unread())  # no shortcuts, or all of one kind
+    name, alternatives = next((name for name in names if name not in plain), names[0]), ()
+    if name not in plain:
+        shortcut = shortcut_of(shapes)
+        as_usual = shortcut == FAMILY[name].defaults.get("shortcut", Dialect.shortcut)
+        if shortcut == "A" and plain and not as_usual:
+            return plain[0], options, (f"{name} with shortcut='A'", f"{name} with shortcut='A-appended'")
+        options |= {} if as_usual else {"shortcut": shortcut}
+        alternatives = (f"{name} with shortcut='A-appended'", *plain) if shortcut == "A" else ()
+    if "layer1.0.conv3.weight" in shapes:
+        alternatives += (f"{name} with stride_on='1x1' (v1)",)
+    return name, options, alternatives
+
+
+def shortcut_of(shapes: Shapes) -> str:
+    """The shortcuts' option as far as shapes show it: A projects nowhere, C in every block.
+
+    B projects where shapes change, B-leading also in a first block whose shape does not.
+    """
+    projected = {key.partition(".downsample.")[0] for key in shapes if ".downsample." in key}
+    if not projected:
+        return "A"
+    if any(not block.endswith(".0") for block in projected):
+        return "C"
+    return "B-leading" if "layer1.0" in projected and unchanged(shapes) else "B"
+
+
+def unchanged(shapes: Shapes) -> bool:
+    """Whether the first block has as many output as input channels."""
+    last = "layer1.0.conv3.weight" if "layer1.0.conv3.weight" in shapes else "layer1.0.conv2.weight"
+    return shapes[last][0] == shapes["layer1.0.conv1.weight"][1]
+
