@@ -56,8 +56,8 @@ KINDS = {
 }
 
 DEPTHS = Kind(
-    lambda value: type(value) is tuple and len(value) in (3, 4) and all(whole(n, 1, 4096) for n in value),
-    "3 or 4 whole numbers from 1 to 4096, the blocks in each stage",
+    lambda value: type(value) is tuple and 1 <= len(value) <= 6 and all(whole(n, 1, 4096) for n in value),
+    "up to 6 whole numbers from 1 to 4096, the blocks in each stage",
 )
 SIZES = {"depths": DEPTHS, "width": CHANNELS, "groups": CHANNELS, "base_width": CHANNELS}
 

@@ -96,7 +96,20 @@ def holders(tree: Any) -> dict[tuple[str, ...], Any]:
             found[path] = items
         inner = [(path + (part_text(key),), value) for key, value in items.items() if not isinstance(value, Tensor)]
         waiting += [pair for pair in inner[::-1] if isinstance(pair[1], (dict, list, tuple, Record))]
-    return found
+    return without_copies(found)
+
+
+def without_copies(places: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """The places but for those whose arrays are all those of another, under other names of the dictionary."""
+    seen, kept = set(), {}
+    for path, holder in places.items():
+        views = frozenset(
+            (id(t.storage), t.offset, t.size) for t in holder.values() if isinstance(t, Tensor)
+        )
+        if views not in seen:
+            kept[path] = holder
+        seen.add(views)
+    return kept
 
 
 def parts_of(node: Any) -> Iterable[tuple[Any, Any]]:
@@ -173,9 +186,12 @@ def strip_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Te
 
 
 def key_text(key: Any) -> str:
-    if not isinstance(key, (str, bytes)):
+    """An array's name; a number where it stands in a list."""
+    if isinstance(key, bytes):
+        return key.decode("utf-8")
+    if not isinstance(key, (str, int)):
         raise WeightsError(f"an array is named by {quoted(key)}, not by a string")
-    return key if isinstance(key, str) else key.decode("utf-8")
+    return str(key)
 
 
 def listed(keys: Collection[Any], most: int = 6) -> str:

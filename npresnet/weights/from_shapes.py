@@ -1,5 +1,6 @@
 """from_shapes: the network of the family that arrays under torchvision's names are of, and its options."""
 
+import re
 from typing import Any
 
 from ..formats.errors import WeightsError
@@ -10,6 +11,7 @@ from . import catalogue
 from .advice import advice
 from .recognition import Recognition
 
+INNER = re.compile(r"layer(\d)\.\d+\.conv([12])\.weight")
 STEMS = {3: "3x3", 5: "5x5", 7: "7x7"}
 
 
@@ -36,8 +38,6 @@ def from_shapes(shapes: Shapes) -> Recognition:
         preset = catalogue.find(name).preprocessing
     if f"{name}:V2" in catalogue.ENTRIES:
         alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
-    if "stem" in options:
-        alternatives += (f"{name} with pool='padded' or stem_stride=2 behind a stem of {options['stem']}",)
     return Recognition(
         name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives, changes=changes
     )
@@ -67,14 +67,26 @@ def check_stages(shapes: Shapes, structure: Structure, width: int) -> None:
     last = "conv3" if structure.expansion == 4 else "conv2"
     outs = [shapes.get(f"layer{s}.0.{last}.weight", (0,))[0] for s in range(1, len(structure.depths) + 1)]
     wanted = [width * structure.expansion * 2**s for s in range(len(outs))]
-    if not 3 <= len(outs) <= 4 or outs != wanted:
+    if outs != wanted:
         raise WeightsError(
-            f"no network of the family has the stages {structure.depths} of {', '.join(map(str, outs))} channels: there "
-            "are three or four, each twice as wide as the one before"
+            f"no network of the family has the stages {structure.depths} of {', '.join(map(str, outs))} channels: each is "
+            "twice as wide as the one before; is a block missing?"
         )
+    check_channels(shapes, structure, width)
     if structure.stem_kernel not in STEMS:
         side = structure.stem_kernel
         raise WeightsError(f"its first convolution is {side}×{side}; the family begins with 7×7, 5×5, 3×3 or three 3×3")
+
+
+def check_channels(shapes: Shapes, structure: Structure, width: int) -> None:
+    """Raise WeightsError unless the convolutions inside the blocks of a stage have the same channels in all."""
+    for key, shape in shapes.items():
+        found = INNER.fullmatch(key)
+        if found and (found[2] == "1" or structure.expansion == 4):
+            inner = width * 2 ** (int(found[1]) - 1)
+            wanted = inner if structure.expansion == 1 else inner * structure.base_width // 64 * structure.groups
+            if shape[0] != wanted:
+                raise WeightsError(f"{key} gives {shape[0]} channels, and the others of its kind {wanted}: pruned?")
 
 
 def usual(entry: Entry, size: str) -> Any:
@@ -116,7 +128,9 @@ def stem(entry: Entry, structure: Structure) -> dict[str, Any]:
     if structure.stem_kernel == entry.structure.stem_kernel:
         return {}
     kernel = STEMS[structure.stem_kernel]
-    return {"stem": kernel, "pool": "padded" if kernel == "7x7" else "none"}
+    if kernel == "3x3":
+        return {"stem": kernel, "pool": "none"}
+    return {"stem": kernel, "pool": "padded", **({"stem_stride": 2} if kernel == "5x5" else {})}
 
 
 def before(entry: Entry, shapes: Shapes) -> dict[str, Any]:

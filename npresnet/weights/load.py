@@ -81,6 +81,9 @@ def names_of(entries: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict
 
 def convert(array: Any, wanted: Array, copy: bool = True) -> Array:
     """``array`` as the model keeps it: on the device and of the dtype of ``wanted``, in C order."""
+    if wanted.ndim == 0 and wanted.dtype.kind == "i" and array.shape + (array.dtype.kind,) != ("i",):
+        number = float(array.reshape(-1)[0])  # a counter that was averaged, halved or wrapped
+        array = np.asarray(int(number) if np.isfinite(number) else 0)
     if not copy and type(array) is type(wanted) and array.dtype == wanted.dtype and array.flags.c_contiguous:
         return array
     return array_namespace(wanted).array(array, wanted.dtype)
@@ -101,10 +104,17 @@ def mismatches(wanted: Mapping[str, Array], arrays: Mapping[str, Any]) -> Iterat
             yield "unexpected", printable(key)
         elif not isinstance(getattr(array, "dtype", None), np.dtype):
             yield "mistyped", f"{key}: a {type(array).__name__} is no array; convert it with numpy()"
+        elif is_counter(key, array):
+            continue
         elif np.shape(array) != wanted[key].shape:
             yield "misshapen", f"{key}: the model has {wanted[key].shape}, the file {np.shape(array)}"
         elif kind(array) != kind(wanted[key]):
             yield "mistyped", f"{key}: the model has {wanted[key].dtype}, the file {array.dtype}"
+
+
+def is_counter(key: str, array: Any) -> bool:
+    """Whether it is a single number under the name of a batch norm's counter, of whatever dtype; no score needs it."""
+    return key.endswith("num_batches_tracked") and np.size(array) == 1 and array.dtype.kind in "iuf"
 
 
 def kind(array: Any) -> str:

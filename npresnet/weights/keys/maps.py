@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...formats.errors import WeightsError, quoted
+from ...formats.tensors import KEY
 from ..match.choose import choose
 from ..match.network import listed, networks
-from ..match.translate import translate
+from ..match.translate import norm_place, translate
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
 
@@ -53,16 +54,28 @@ def key_map_of(arrays: Mapping[str, Any]) -> KeyMap | None:
     return next((key_map for key_map in KEY_MAPS if key_map.applies(arrays.keys())), None)
 
 
+CONVOLUTION = re.compile(r"(conv1(\.[036])?|layer\d\.\d{1,4}\.(conv\d|downsample\.[01]))\.weight")
 TORCHVISION = re.compile(
     r"(conv1(\.\d)?|bn1?|layer\d\.\d{1,4}\.(conv\d|bn\d|downsample(\.\d)?|se\.fc\d)|fc)\."
     r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
 
 
-def is_torchvision(keys: Collection[str]) -> bool:
-    """Whether all keys are torchvision's, or timm's, those of a whole network among them."""
-    stem, block = {"conv1.weight", "conv1.0.weight"}, "layer1.0.conv1.weight"
-    return bool(stem & set(keys)) and block in keys and all(TORCHVISION.fullmatch(key) for key in keys)
+def is_torchvision(arrays: Mapping[str, Any]) -> bool:
+    """Whether the arrays are those of a whole network under torchvision's names, or timm's, none more and none less."""
+    convs = [key for key in arrays if CONVOLUTION.fullmatch(key) and np.ndim(arrays[key]) == 4]
+    if "layer1.0.conv1.weight" not in arrays or not all(TORCHVISION.fullmatch(key) for key in arrays):
+        return False
+    norms = {key.removesuffix(".running_mean") for key in arrays if key.endswith(".running_mean")}
+    named = {key.removesuffix(".weight") for key in convs}
+    biases = {conv for conv in named if f"{conv}.bias" in arrays}
+    return (
+        {norm_place(conv) for conv in named} == norms
+        and all(f"{norm}.{part}" in arrays for norm in norms for part in ("weight", "bias", "running_var"))
+        and all(np.shape(arrays[f"{norm_place(conv)}.weight"]) == np.shape(arrays[f"{conv}.weight"])[:1] for conv in named)
+        and biases in (named, {"conv1"} & named, set())
+        and ("fc.bias" in arrays and np.ndim(arrays["fc.weight"]) == 2 if "fc.weight" in arrays else True)
+    )
 
 
 def torchvision_keys(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -93,14 +106,18 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     unnamed = next((key for key in arrays if not isinstance(key, str)), None)
     if unnamed is not None:
         raise WeightsError(f"an array is named by a {type(unnamed).__name__}, not by a string")
-    if is_torchvision(arrays.keys()):
+    if is_torchvision(arrays):
         return NamedArrays(dict(arrays), [])
     key_map = key_map_of(arrays)
     if key_map is not None:
         renamed = key_map.translate(arrays)
         if len(renamed) != len(arrays):
             raise WeightsError(f"two keys have one name once translated from {key_map.name}")
+        if not is_torchvision(renamed) and key_map.name != "Keras":
+            return by_structure(arrays)._replace(dialect=key_map.dialect(arrays))
         return NamedArrays(renamed, [f"translated the keys of {key_map.name}"], key_map.dialect(arrays))
+    if KEY in getattr(arrays, "metadata", {}):  # save_weights wrote these names
+        return NamedArrays(dict(arrays), [])
     return by_structure(arrays)
 
 

@@ -1,5 +1,6 @@
 """Groups named arrays into layers: convolutions, norms, linear ones, and what is none of them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -61,26 +62,26 @@ def apart(present: Mapping[str, str], shapes: Shapes, path: str, role: str) -> t
 
 
 def by_position(named: Iterable[tuple[str, str, str]], shapes: Shapes) -> list[tuple[str, str, str]]:
-    """(key, path, role) of arrays whose names say no role: a weight, the vectors behind it, in torch's order."""
-    named = list(named)
-    order = in_order(key for key, _, _ in named)
-    entries = [named[i] for i in order]
+    """(key, path, role) of arrays whose names say no role: a weight, the vectors behind it, in torch's order.
+
+    Their order is that of the file, or that of the numbers where the names differ in nothing else.
+    """
+    keys = [key for key, _, _ in named if shapes[key]]  # a number alone is a counter
+    if len({re.sub(r"\d+", "", key) for key in keys}) == 1:
+        keys = [keys[i] for i in in_order(keys)]
     result, i = [], 0
-    while i < len(entries):
-        key, run = entries[i][0], 1
-        if len(shapes[key]) == 1:
-            while i + run < len(entries) and shapes[entries[i + run][0]] == shapes[key]:
-                run += 1
-        names = [entry[0] for entry in entries[i : i + run]]
-        if len(shapes[key]) != 1:
-            result.append((key, f"{key}/", "weight"))
-        elif run in (4, 5):
-            result += [(names[0], f"{entries[i - 1][0]}/", "bias")] if run == 5 else []
-            result += [(name, f"{key}/norm", role) for name, role in zip(names[-4:], ("weight", "bias", *STATISTICS))]
-        elif run == 2:
-            result += [(name, f"{key}/norm", role) for name, role in zip(names, ("weight", "bias"))]
+    while i < len(keys):
+        run = 1
+        while len(shapes[keys[i]]) == 1 and i + run < len(keys) and shapes[keys[i + run]] == shapes[keys[i]]:
+            run += 1
+        group = keys[i : i + run]
+        if len(shapes[group[0]]) != 1:
+            result.append((group[0], f"{i}", "weight"))
         else:
-            result += [(name, f"{entries[i - 1][0]}/" if i else name, "bias") for name in names]
+            roles = ("weight", "bias", *STATISTICS) if run in (4, 5) else ("weight", "bias") if run == 2 else ()
+            rest = group[len(group) - len(roles) :] if roles else []
+            result += [(key, f"{i - 1}", "bias") for key in group[: run - len(rest)]]
+            result += [(key, f"{i}.norm", role) for key, role in zip(rest, roles)]
         i += run
     return result
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 
 ROLES = {
-    "weight": "weight weights kernel kernels gamma scale filter filters w W",
+    "weight": "weight weights kernel kernels gamma scale filter filters w",
     "bias": "bias biases beta offset b",
-    "mean": "running_mean moving_mean mean mean_ema.average mean_ema/average mean/EMA mean_EMA",
+    "mean": "running_mean moving_mean mean mean_ema.average mean_ema/average mean/EMA mean_EMA TrainedMean",
     "var": "running_var moving_variance moving_var running_variance variance var var_ema.average var_ema/average "
-    "variance/EMA variance_EMA",
+    "variance/EMA variance_EMA TrainedVariance",
     "count": "num_batches_tracked total_ops total_params counter",
 }
 WORDS = {word.lower(): role for role, words in ROLES.items() for word in words.split()}
