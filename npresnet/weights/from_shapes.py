@@ -11,6 +11,11 @@ from . import catalogue
 from .advice import advice
 from .recognition import Recognition
 
+UNSEEN = (
+    "no array shows strides and dilation, the stem's stride and pooling, eps, the activation or padding ('same'): they are "
+    "the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
+)
+BEFORE = "; nor whether a shortcut's projection reads x or what the branch reads"
 INNER = re.compile(r"layer(\d)\.\d+\.conv([12])\.weight")
 STEMS = {3: "3x3", 5: "5x5", 7: "7x7"}
 
@@ -23,7 +28,7 @@ def from_shapes(shapes: Shapes) -> Recognition:
     try:
         structure, width = measure(shapes)
         in_channels = shapes["conv1.weight" if "conv1.weight" in shapes else "conv1.0.weight"][1]
-        num_classes, changes = head_of(shapes, structure.features(width))
+        num_classes = classes_of(shapes, structure.features(width))
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         if isinstance(error, WeightsError):
             raise
@@ -38,28 +43,22 @@ def from_shapes(shapes: Shapes) -> Recognition:
         preset = catalogue.find(name).preprocessing
     if f"{name}:V2" in catalogue.ENTRIES:
         alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
+    unseen = UNSEEN + BEFORE * structure.before
     return Recognition(
-        name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives, changes=changes
+        name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives, notes=(unseen,)
     )
 
 
-def head_of(shapes: Shapes, features: int) -> tuple[int, tuple[dict[str, Any], ...]]:
-    """(classes, the changed layers of a head of several); no classes where there is no head."""
-    chain = [key for key in shapes if key.startswith("fc.") and key.endswith(".weight")]
-    if not chain:
-        return 0, ()
-    count, taken = shapes[chain[0]]
+def classes_of(shapes: Shapes, features: int) -> int:
+    """The number of classes, 0 where there is no classifier."""
+    if "fc.weight" not in shapes:
+        return 0
+    count, taken = shapes["fc.weight"]
     if taken != features:
         raise WeightsError(f"the classifier takes {taken} numbers, and the last stage gives {features}")
-    if len(chain) == 1:
-        if count < 1:
-            raise WeightsError("no network has 0 classes")
-        return count, ()
-    last = 2 * len(chain) - 1
-    layers = [
-        {"path": f"fc.{i}", "class": "ReLU" if i % 2 else "Linear", "options": {}} for i in range(last)
-    ]
-    return shapes[chain[-1]][0], ({"path": "fc", "class": "Sequential", "options": {}}, *layers)
+    if count < 1:
+        raise WeightsError("no network has 0 classes")
+    return count
 
 
 def check_stages(shapes: Shapes, structure: Structure, width: int) -> None:
@@ -139,6 +138,9 @@ def before(entry: Entry, shapes: Shapes) -> dict[str, Any]:
         return {}
     stem_norm, first, final = ("bn1.weight" in shapes, "layer1.0.bn1.weight" in shapes, "bn.weight" in shapes)
     found: dict[str, Any] = {"stem_norm": stem_norm, "final_norm": final}
+    last = "conv3" if entry.structure.expansion == 4 else "conv2"
+    if f"layer1.0.{last}.bias" in shapes:
+        found["bare_bias"] = True
     if not final or (stem_norm and first):
         found["first_block"] = "as-others"
     defaults = {"stem_norm": True, "final_norm": True, **entry.defaults}

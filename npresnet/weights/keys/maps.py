@@ -6,16 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...formats.errors import WeightsError, quoted
+from ...formats.errors import WeightsError
 from ...formats.tensors import KEY
-from ..match.choose import choose
-from ..match.network import listed, networks
-from ..match.translate import norm_place, translate
+from ..match.translate import norm_place
+from .structural import NamedArrays, by_structure
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
-
-
-COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)
 
 
 class KeyMap(NamedTuple):
@@ -84,19 +80,6 @@ def torchvision_keys(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     return named.arrays, named.notes
 
 
-class NamedArrays(NamedTuple):
-    """Arrays under torchvision's names, and how they came to them.
-
-    dialect   the one that the names mean
-    paths     our path of a layer → the file's, where the layers were found by structure
-    """
-
-    arrays: dict[str, Any]
-    notes: list[str]
-    dialect: str = "torchvision"
-    paths: Mapping[str, str] = {}
-
-
 def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     """The arrays under torchvision's names: by a library's names where those are known, else by their structure.
 
@@ -119,24 +102,3 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     if KEY in getattr(arrays, "metadata", {}):  # save_weights wrote these names
         return NamedArrays(dict(arrays), [])
     return by_structure(arrays)
-
-
-def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
-    """The arrays of the network that their shapes show, under torchvision's names; all as they are where there is none."""
-    found = networks({key: np.shape(array) for key, array in arrays.items()})
-    if not found:
-        return NamedArrays(dict(arrays), [])
-    notes: list[str] = []
-    network = choose(found, None, notes)
-    state, paths = translate(network, arrays)
-    if any(ours != theirs for ours, theirs in paths.items()):
-        stem = network.body.stem[0].path
-        notes.append(f"found the layers by their shapes and order, from {quoted(stem)} on")
-    aside = [key for key in network.aside if np.size(arrays[key]) > 1 or not COUNTER.search(key)]
-    if aside:
-        notes.append(f"set aside what is no part of the network: {listed(aside)}")
-    if len(network.head) > 1:
-        notes.append("took a ReLU between the linear layers of the head: what stands there is not in the file")
-    if not network.norms:
-        notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
-    return NamedArrays(state, notes, paths=paths)

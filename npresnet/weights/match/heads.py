@@ -55,20 +55,27 @@ def named(layer: Layer) -> bool:
 
 
 def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
-    """The classifier among layers that take the features, with the layers that follow it."""
-    if len(fitting) > 1:
-        fitting = best_named(fitting)
-    if len(fitting) > 1:
+    """The classifier among the layers that take the features; none where they begin a projection head."""
+    firsts: dict[tuple[str, ...], Layer] = {}
+    for layer in fitting:  # of several in one part the first
+        part = components(layer.path)[:-1] or components(layer.path)
+        firsts.setdefault(part, layer)
+    heads = list(firsts.values())
+    heads = best_named(heads) if len(heads) > 1 else heads
+    if len(heads) > 1:
         raise WeightsError(
-            f"several classifiers fit: {', '.join(quoted(layer.path) for layer in fitting)}; keep one of them in the file"
+            f"several classifiers fit: {', '.join(quoted(layer.path) for layer in heads)}; keep one of them in the file"
         )
-    chain = [fitting[0]]
-    part = components(chain[0].path)[:-1]
-    for layer in group:
-        after = components(layer.path)[:-1] == part and layer.channels == chain[-1].out
-        if part and after and id(layer) not in set(map(id, chain)):
-            chain.append(layer)
-    return [] if len(chain) > 1 and CONTRASTIVE.search(chain[0].path) else chain
+    part = components(heads[0].path)[:-1]
+    chain = [layer for layer in group if part and components(layer.path)[:-1] == part]
+    if len(chain) < 2:
+        return heads
+    if chain[0].out == chain[0].channels or CONTRASTIVE.search(chain[0].path):
+        return []
+    raise WeightsError(
+        f"the head has {len(chain)} linear layers, {quoted(chain[0].path)} … {quoted(chain[-1].path)}, and what stands "
+        "between them is not in the arrays; save the whole model, torch.save(model, path), or leave the head out"
+    )
 
 
 def best_named(fitting: list[Layer]) -> list[Layer]:

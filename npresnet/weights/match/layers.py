@@ -91,6 +91,8 @@ def made(path: str, keys: dict[str, str], shapes: Shapes) -> Layer:
     weight = shapes.get(keys.get("weight", ""))
     if weight is not None and len(weight) in (2, 4) and min(weight) > 0:
         return Layer(path, "conv" if len(weight) == 4 else "linear", keys, tuple(weight))
+    if not ("weight" in keys or {*STATISTICS} <= keys.keys()):  # constants of an image's normalisation, counters
+        return Layer(path, "other", keys)
     vectors = [shapes[keys[role]] for role in ("weight", "bias", *STATISTICS) if role in keys]
     if vectors and len(vectors[0]) == 1 and all(shape == vectors[0] for shape in vectors) and vectors[0][0] > 0:
         return Layer(path, "norm", keys, tuple(vectors[0]))

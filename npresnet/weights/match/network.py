@@ -12,6 +12,7 @@ from .heads import head_of
 from .layers import Layer, layers_of
 from .names import components
 from .norms import Norms, norms_of
+from .relatives import refuse_relatives
 
 FEWEST = 6  # convolutions in a network: a stem, three blocks of two; shortcuts aside
 OPTIMIZER = re.compile(
@@ -48,6 +49,7 @@ def networks(shapes: Shapes) -> list[Network]:
     Raises WeightsError with the reason where the blocks of one are found, but some of its layers have no place.
     """
     layers = [layer for layer in layers_of(shapes) if not OPTIMIZER.search(layer.path)]
+    refuse_relatives(layers, shapes)
     found: list[tuple[Scope, list[Body]]] = []
     for scope, convs in scopes(layers):
         inner = {id(conv) for gate in gates_of(convs, layers) for conv in gate.layers}
@@ -98,7 +100,8 @@ def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, ot
     placed = gates_in_blocks(gates, body, inside)
     features = body.blocks[-1].branch[-1].out
     head = head_of(inside, layers, features, body, [id(part) for gate in gates for part in gate.layers])
-    norms, final, before = norms_of(body, [layer for layer in inside if is_trunk_norm(layer, body, head)])
+    linear = [layer for layer in inside if layer.kind == "linear"]
+    norms, final, before = norms_of(body, [layer for layer in inside if is_trunk_norm(layer, body, head, linear)])
     network = Network(scope, body, norms, final, before, placed, head, [])
     used = {id(layer) for layer in network.layers}
     refuse_unknown_parts(body, [layer for layer in inside if id(layer) not in used], shapes, scope)
@@ -106,13 +109,14 @@ def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, ot
     return network._replace(aside=[key for key in shapes if key not in known])
 
 
-def is_trunk_norm(layer: Layer, body: Body, head: list[Layer]) -> bool:
-    """Whether a norm may be of the body: more than the constants of an image, and not beside the head."""
-    if layer.kind != "norm" or layer.out <= 4:
+def is_trunk_norm(layer: Layer, body: Body, head: list[Layer], linear: list[Layer]) -> bool:
+    """Whether a norm may be of the body, and not of a head: it does not stand in one part with linear layers alone."""
+    if layer.kind != "norm":
         return False
-    parts = {components(other.path)[:-1] for other in head} - {()}
-    top = {components(conv.path)[:-1] for conv in body.layers}
-    return components(layer.path)[:-1] not in parts - top
+    part = components(layer.path)[:-1]
+    heads = {components(other.path)[:-1] for other in (*head, *linear)}
+    convs = {components(conv.path)[:-1] for conv in body.layers}
+    return part in convs or part not in heads - {()}
 
 
 def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[int, Gate]:
@@ -144,26 +148,14 @@ def block_prefix(block: Block) -> Scope:
     return paths[0][:length]
 
 
-UNKNOWN = {
-    "Res2Net": r"\bconvs\.\d",
-    "ResNeSt": r"\bconv2\.(fc1|bn0)\b",
-    "SK-ResNet": r"\bconv2\.(attn|paths)\b",
-    "CLIP's ResNet with attention pooling": r"\battnpool\b",
-    "a network with CBAM": r"\b(ca|sa|cbam|spatial_att\w*|channel_att\w*)\b",
-}
-
-
 def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope: Scope) -> None:
-    """Raise WeightsError for arrays inside a block, or norms and convolutions of the trunk, that have no place."""
+    """Raise WeightsError for arrays inside a block that have no place."""
     blocks = {prefix for block in body.blocks if len(prefix := block_prefix(block)) > len(scope)}
     for layer in unused:
         path = components(layer.path)
         large = any(size > 1 for key in layer.keys.values() for size in shapes[key])
-        within = any(path[: len(prefix)] == prefix for prefix in blocks)
-        name = next((name for name, words in UNKNOWN.items() if re.search(words, layer.path)), None)
-        if large and (within or name):
-            what = f"{quoted(layer.path)} is no part of a network of the family"
-            raise WeightsError(f"this is {name}, which is not of the family: {what}" if name else what)
+        if large and any(path[: len(prefix)] == prefix for prefix in blocks):
+            raise WeightsError(f"{quoted(layer.path)} is no part of a block as the family has them")
 
 
 def listed(names: Collection[str]) -> str:

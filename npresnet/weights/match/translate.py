@@ -130,13 +130,12 @@ def gate_state(network: Network, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def head_state(head: list[Layer], arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """fc, or fc.0, fc.2, … for a chain of linear layers with a ReLU between; a missing bias is zero."""
+    """The classifier; a missing bias is zero."""
     state: dict[str, Any] = {}
-    for i, layer in enumerate(head):
-        place = "fc" if len(head) == 1 else f"fc.{2 * i}"
+    for layer in head:
         weight = weight_of(layer, arrays)
         bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
-        state |= {f"{place}.weight": weight.reshape(weight.shape[:2]), f"{place}.bias": bias}
+        state |= {"fc.weight": weight.reshape(weight.shape[:2]), "fc.bias": bias}
     return state
 
 

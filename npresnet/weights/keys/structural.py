@@ -1,0 +1,62 @@
+"""by_structure: torchvision's names for arrays of any names, found by their shapes and by what stands beside them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...formats.errors import WeightsError, quoted
+from ..match.choose import choose
+from ..match.network import Network, listed, networks
+from ..match.translate import translate
+
+COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)
+GROUP = re.compile(r"(^|[._/])(gn|group_?norm)\d*", re.IGNORECASE)
+
+
+class NamedArrays(NamedTuple):
+    """Arrays under torchvision's names, and how they came to them.
+
+    dialect   the one that the names mean
+    paths     our path of a layer → the file's, where the layers were found by structure
+    """
+
+    arrays: dict[str, Any]
+    notes: list[str]
+    dialect: str = "torchvision"
+    paths: Mapping[str, str] = {}
+
+
+def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
+    """The network that the arrays' shapes show, under torchvision's names; all arrays as they are where there is none.
+
+    Raises WeightsError where a network is found of which something has no place.
+    """
+    found = networks({key: np.shape(array) for key, array in arrays.items()})
+    if not found:
+        return NamedArrays(dict(arrays), [])
+    notes: list[str] = []
+    network = choose(found, None, notes)
+    check_norms(network)
+    state, paths = translate(network, arrays)
+    if any(ours != theirs for ours, theirs in paths.items()):
+        notes.append(f"found the layers by their shapes and order, from {quoted(network.body.stem[0].path)} on")
+    aside = [key for key in network.aside if np.size(arrays[key]) > 1 or not COUNTER.search(key)]
+    if aside:
+        notes.append(f"set aside what is no part of the network: {listed(aside)}")
+    if not network.norms:
+        notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
+    return NamedArrays(state, notes, paths=paths)
+
+
+def check_norms(network: Network) -> None:
+    """Raise WeightsError for batch norms without statistics, and for convolutions with neither norms nor biases."""
+    if not network.norms and not any("bias" in conv.keys for conv in network.body.layers):
+        raise WeightsError("its convolutions have neither norms nor biases, as no network of the family has them")
+    bare = next((norm for norm in network.norms.values() if "mean" not in norm.keys), None)
+    if bare and not GROUP.search(bare.path):
+        raise WeightsError(
+            f"the norm {quoted(bare.path)} has no running mean and variance: batch norms of which only the parameters "
+            "were saved (save state_dict()), or group norms, whose groups no array shows (save the whole model)"
+        )
