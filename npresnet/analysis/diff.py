@@ -9,7 +9,7 @@ import numpy as np
 from ..backend import Array
 from ..models import Dialect, build, details
 from ..models.dialect_meanings import MEANING, TRAINING_ONLY
-from ..nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Module, initialize
+from ..nn import AvgPool2d, BatchNorm2d, Conv2d, GroupNorm, LeakyReLU, MaxPool2d, Module, initialize
 from .summary import Summary, summary
 
 
@@ -161,6 +161,10 @@ def properties(module: Module) -> dict[str, str]:
         }
     if isinstance(module, BatchNorm2d):
         return {"layer": "batch norm", "eps": f"{module.eps:g}"}
+    if isinstance(module, GroupNorm):
+        return {"layer": "group norm", "groups": str(module.groups), "eps": f"{module.eps:g}"}
+    if isinstance(module, LeakyReLU):
+        return {"layer": "LeakyReLU", "slope": f"{module.static['negative_slope']:g}"}
     if isinstance(module, MaxPool2d | AvgPool2d):
         static = {"ceil_mode": False, **module.static}
         return {"layer": type(module).__name__, **{what: str(value) for what, value in static.items()}}

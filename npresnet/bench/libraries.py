@@ -66,6 +66,8 @@ def _layer(module, torch):
         )
     elif isinstance(module, nn.BatchNorm2d):
         layer = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
+    elif isinstance(module, nn.GroupNorm):
+        layer = t.GroupNorm(module.groups, len(module.weight.value), module.eps)
     elif isinstance(module, nn.Linear):
         layer = t.Linear(*module.weight.value.shape[::-1], module.bias is not None)
     elif isinstance(module, nn.MaxPool2d):
@@ -75,7 +77,14 @@ def _layer(module, torch):
     elif isinstance(module, nn.Subsample | nn.ZeroPadChannels):
         return _shortcut_a(module, torch)
     else:
-        simple = {nn.ReLU: lambda: t.ReLU(inplace=True), nn.Identity: t.Identity, nn.Softmax: lambda: t.Softmax(1)}
+        simple = {
+            nn.ReLU: lambda: t.ReLU(inplace=True),
+            nn.LeakyReLU: lambda: t.LeakyReLU(module.static["negative_slope"], inplace=True),
+            nn.GELU: t.GELU,
+            nn.SiLU: lambda: t.SiLU(inplace=True),
+            nn.Identity: t.Identity,
+            nn.Softmax: lambda: t.Softmax(1),
+        }
         if type(module) not in simple:
             raise ValueError(f"{type(module).__name__} has no counterpart in the benchmark; use a plainer model")
         return simple[type(module)]()

@@ -56,34 +56,37 @@ def gelu(x: Array) -> tuple[Array, Pullback]:
     xp = namespace_for(x=x)
 
     def distribution():
-        wide = x.astype("float32") if x.dtype.itemsize == 2 else x
-        return wide, (1 + erf(wide * 0.5**0.5)) / 2
+        return (1 + erf(_wide(x) * 0.5**0.5)) / 2
 
     def pullback(dy):
-        wide, phi = distribution()
-        near = xp.minimum(abs(wide), FLAT)
+        near = xp.minimum(abs(_wide(x)), FLAT)
         density = xp.exp(-near * near / 2) / (2 * pi) ** 0.5
-        return (dy * (phi + wide * density)).astype(x.dtype, copy=False)
+        return (dy * (distribution() + x * density)).astype(x.dtype, copy=False)
 
-    wide, phi = distribution()
-    return (wide * phi).astype(x.dtype, copy=False), pullback
+    return (x * distribution()).astype(x.dtype, copy=False), pullback
 
 
 @op
 def silu(x: Array) -> tuple[Array, Pullback]:
     """y = x s with s = 1/(1 + e⁻ˣ);   dx = dy · s (1 + x (1 − s)).                            [S]
 
+    Images of 16 bits are computed in float32.
+
     Shapes: any.
     Saves: x; s is computed again, for it would be one more array.
     """
     namespace_for(x=x)
-    s, _ = sigmoid(x)
 
     def pullback(dy):
-        s, _ = sigmoid(x)
-        return dy * (s * (1 + x * (1 - s)))
+        s, _ = sigmoid(_wide(x))
+        return (dy * (s * (1 + x * (1 - s)))).astype(x.dtype, copy=False)
 
-    return x * s, pullback
+    return (x * sigmoid(_wide(x))[0]).astype(x.dtype, copy=False), pullback
+
+
+def _wide(x):
+    """x in float32 where it has 16 bits: what is computed from it keeps its digits."""
+    return x.astype("float32") if x.dtype.itemsize == 2 else x
 
 
 @op

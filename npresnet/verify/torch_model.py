@@ -81,8 +81,20 @@ class Run(Visitor):
             return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
         return self.F.batch_norm(x, mean, var, weight, bias, True, module.momentum, module.eps)
 
+    def GroupNorm(self, module, x):
+        return self.F.group_norm(x, module.groups, self.array(module, "weight"), self.array(module, "bias"), module.eps)
+
     def ReLU(self, module, x):
         return self.F.relu(x)
+
+    def LeakyReLU(self, module, x):
+        return self.F.leaky_relu(x, module.static["negative_slope"])
+
+    def GELU(self, module, x):
+        return self.F.gelu(x)
+
+    def SiLU(self, module, x):
+        return self.F.silu(x)
 
     def Linear(self, module, x):
         return self.F.linear(x, self.array(module, "weight"), self.array(module, "bias"))

@@ -29,6 +29,19 @@ def test_report_has_every_library_and_its_ratio(capsys):
         assert entry["ratio"] == pytest.approx(entry["median_ms"] / ours, rel=1e-2, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "options", [{"activation": "leaky_relu"}, {"activation": "gelu"}, {"activation": "silu"}], ids=str
+)
+def test_group_norms_and_activations_in_torch_are_ours(options):
+    torch = pytest.importorskip("torch")
+    from npresnet.bench.libraries import to_torch
+
+    model = create_model("resnet20", norm="group", **options)
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x), to_torch(model)(torch.from_numpy(x)).numpy(), rtol=0, atol=1e-5)
+
+
 def test_training_steps_start_from_the_same_loss():
     pytest.importorskip("torch")
     report = bench(create_model("resnet20"), 4, "train", ("torch", "onnxruntime"), size=32, rounds=1)

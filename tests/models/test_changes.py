@@ -65,6 +65,10 @@ EDITS = {
     "'same' padding": lambda m, rng: setattr(m.layer2.layers()[0].conv1, "padding", "same"),
     "a stride of NumPy's": lambda m, rng: setattr(m.conv1, "stride", np.int64(rng.integers(1, 3))),
     "another activation": replace_a_relu,
+    "a leaky ReLU": lambda m, rng: setattr(m.layer1.layers()[0], "relu", nn.LeakyReLU(float(rng.random()))),
+    "a GELU": lambda m, rng: setattr(m.layer2.layers()[0], "relu", nn.GELU()),
+    "a SiLU": lambda m, rng: setattr(m, "relu", nn.SiLU()),
+    "a group norm": lambda m, rng: setattr(m.layer3.layers()[0], "bn1", nn.GroupNorm(int(rng.choice([1, 4])), 64, 0.1)),
     "no batch norm": lambda m, rng: setattr(m.layer3.layers()[1], "bn2", nn.Identity()),
     "a head of two layers": lambda m, rng: setattr(
         m, "fc", drawn(nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 5)))

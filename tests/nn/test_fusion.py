@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 
 from npresnet import ops
-from npresnet.nn import BatchNorm2d, Conv2d, Identity, Module, ReLU, Residual, Sequential, freeze_batch_norm, fusion
+from npresnet.nn import (
+    GELU,
+    BatchNorm2d,
+    Conv2d,
+    GroupNorm,
+    Identity,
+    LeakyReLU,
+    Module,
+    ReLU,
+    Residual,
+    Sequential,
+    SiLU,
+    freeze_batch_norm,
+    fusion,
+)
 from npresnet.nn.fusion import NormReLU, NormReLUConv, ResidualReLU, fused
 
 from ..support.modules import fill
@@ -158,6 +172,13 @@ def test_which_neighbours_belong_together():
     parts = fused(layers)
     assert kinds(parts) == ["ReLU", "NormReLU", "ReLU", "OtherNorm", "ReLU", "OtherSum", "ReLU"]
     assert parts[1].layers() == layers[1:3] and parts[2:] == layers[3:] and fused(()) == ()
+
+
+@pytest.mark.parametrize("activation", [LeakyReLU, GELU, SiLU])
+def test_only_a_relu_joins(activation):
+    norm, total = BatchNorm2d(4).train(), Residual(branch(BatchNorm2d(4)), Identity())
+    layers = norm, activation(), Conv2d(4, 4, 1), total, activation(), GroupNorm(2, 4), ReLU()
+    assert fused(layers) == layers
 
 
 def test_it_is_decided_once_for_a_sequence_of_types(faster):

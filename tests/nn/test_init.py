@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npresnet.nn import BatchNorm2d, Conv2d, Linear, Module, ReLU, Sequential, initialize, zero_last_gamma
+from npresnet.nn import BatchNorm2d, Conv2d, GroupNorm, Linear, Module, ReLU, Sequential, initialize, zero_last_gamma
 
 
 def net():
@@ -37,6 +37,7 @@ def test_the_classifier_is_uniform_within_one_over_the_root_of_its_inputs():
 
 def test_batch_norms_and_the_biases_of_convolutions_stay():
     state = initialize(net()).state_dict()
+    assert set(initialize(GroupNorm(2, 4)).state_dict()["weight"]) == {1}
     assert (state["1.weight"] == 1).all() and not state["1.bias"].any() and not state["3.bias"].any()
 
 
@@ -91,6 +92,8 @@ def test_zero_last_gamma_touches_the_last_norm_of_each_block_alone():
     assert all(set(gamma) == {1} for gamma in gammas.values())
     assert old.tolist() == [1, 1, 1]
     assert model.children()["0"].bn2.weight.value.dtype == np.float32
+    model[0].bn2 = GroupNorm(1, 3)
+    assert not zero_last_gamma(model)[0].bn2.weight.value.any()
 
 
 @pytest.mark.parametrize("seed", [0, 12345])

@@ -5,14 +5,18 @@ import pytest
 
 from npresnet import ops
 from npresnet.nn import (
+    GELU,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     GlobalAvgPool2d,
+    GroupNorm,
+    LeakyReLU,
     Linear,
     MaxPool2d,
     ReLU,
     Sequential,
+    SiLU,
     Softmax,
     Subsample,
     ZeroPad2d,
@@ -31,6 +35,10 @@ Z = RNG.standard_normal((3, 5))
     "make, op",
     [
         (lambda: ReLU(), lambda x: ops.relu(x)),
+        (lambda: LeakyReLU(), lambda x: ops.leaky_relu(x, negative_slope=0.01)),
+        (lambda: LeakyReLU(0.3), lambda x: ops.leaky_relu(x, negative_slope=0.3)),
+        (lambda: GELU(), lambda x: ops.gelu(x)),
+        (lambda: SiLU(), lambda x: ops.silu(x)),
         (lambda: GlobalAvgPool2d(), lambda x: ops.global_avg_pool2d(x)),
         (lambda: Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
         (lambda: ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
@@ -193,7 +201,40 @@ def test_a_frozen_batch_norm_survives_train():
     assert trainable == {key: key == "0.weight" for key in trainable}
 
 
-@pytest.mark.parametrize("name", ["conv with every option", "batch norm", "batch norm in training", "linear"])
+def test_a_group_norm_is_its_op_in_both_modes():
+    norm = fill(GroupNorm(2, 4, eps=0.2)).astype(np.float64)
+    assert list(norm.state_dict()) == ["weight", "bias"]
+    wanted, wanted_pullback = ops.group_norm(X, norm.weight.value, norm.bias.value, groups=2, eps=0.2)
+    for training in (False, True):
+        norm.zero_grad()
+        y, pullback = norm.train(training).vjp(X)
+        np.testing.assert_array_equal(y, wanted)
+        found = pullback(2 * y), norm.weight.grad, norm.bias.grad
+        for array, due in zip(found, wanted_pullback(2 * y), strict=True):
+            np.testing.assert_array_equal(array, due)
+
+
+def test_a_group_norm_keeps_float32_between_16_bit_images():
+    norm = fill(GroupNorm(2, 4))
+    y, pullback = norm.vjp(X.astype(np.float16))
+    assert y.dtype == pullback(y).dtype == np.float16 and norm.weight.grad.dtype == np.float32
+
+
+def test_groups_that_do_not_divide_the_channels_raise_when_the_layer_is_made():
+    with pytest.raises(ValueError, match="must divide its 4 channels, not 3"):
+        GroupNorm(3, 4)
+
+
+def test_group_norms_have_no_statistics_to_freeze():
+    with pytest.raises(ValueError, match="group norms, which keep no statistics to freeze; set trainable"):
+        freeze_batch_norm(Sequential(Conv2d(4, 4, 1), GroupNorm(2, 4)))
+    both = freeze_batch_norm(Sequential(BatchNorm2d(4), GroupNorm(2, 4)))
+    assert both[0].frozen and both[1].weight.trainable
+
+
+@pytest.mark.parametrize(
+    "name", ["conv with every option", "batch norm", "batch norm in training", "linear", "group norm"]
+)
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_a_frozen_parameter_gets_no_gradient(name, frozen):
     module, x = made(name)

@@ -1,18 +1,24 @@
-"""ReLU, softmax, the loss, the classifier and the parts of shortcut A: kinks, overflow, and bad arguments."""
+"""Activations, softmax, the loss, the classifier and the parts of shortcut A: kinks, overflow, and bad arguments."""
+
+import math
 
 import numpy as np
 import pytest
 
 from npresnet.ops import (
+    gelu,
+    leaky_relu,
     linear,
     relu,
     scale_channels,
+    silu,
     softmax,
     softmax_cross_entropy,
     subsample,
     zero_pad2d,
     zero_pad_channels,
 )
+from npresnet.ops.erf import erf
 
 
 def test_relu_at_the_kink_and_at_nan():
@@ -21,6 +27,39 @@ def test_relu_at_the_kink_and_at_nan():
     np.testing.assert_array_equal(y, [0, 0, 0, 2, np.nan, np.inf, 0])
     np.testing.assert_array_equal(pullback(np.full(7, 3.0)), [0, 0, 0, 3, 0, 3, 0])
     assert not np.isnan(pullback(np.array([np.inf, np.nan, 0, 0, 0, 0, 0]))).any()  # chosen, not multiplied
+
+
+def test_leaky_relu_at_the_kink_and_at_nan():
+    x = np.array([-1.0, -0.0, 0.0, 2.0, np.nan, np.inf, -np.inf])
+    y, pullback = leaky_relu(x, negative_slope=0.5)
+    np.testing.assert_array_equal(y, [-0.5, 0, 0, 2, np.nan, np.inf, -np.inf])
+    np.testing.assert_array_equal(pullback(np.full(7, 3.0)), [1.5, 1.5, 1.5, 3, 1.5, 3, 1.5])
+    np.testing.assert_array_equal(leaky_relu(x[:4], negative_slope=0)[0], relu(x[:4])[0])
+    with pytest.raises(ValueError, match="negative_slope must be finite and at least 0"):
+        leaky_relu(x, negative_slope=-0.1)
+
+
+@pytest.mark.parametrize("activation", [gelu, silu])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_smooth_activations_are_a_relu_far_from_zero(activation, dtype):
+    big = np.finfo(dtype).max / 4
+    x = np.array([big, 800, -800, -big, np.nan], dtype)
+    with np.errstate(over="raise", invalid="raise"):
+        y, pullback = activation(x)
+        dx = pullback(np.full(5, 2, dtype))
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    np.testing.assert_array_equal(dx, [2, 2, 0, 0, np.nan])
+    assert y.dtype == dx.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float32, 2e-7), (np.float64, 4e-16)])
+def test_erf_is_exact_to_rounding(dtype, bound):
+    x = np.concatenate([np.linspace(-7, 7, 20001), [0.46875, 1e-30, 1e30]]).astype(dtype)
+    with np.errstate(over="raise", invalid="raise"):
+        found = erf(x)
+    np.testing.assert_allclose(found, [math.erf(value) for value in x], rtol=0, atol=bound)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found[-2], x[-2] * 2 / np.pi**0.5, rtol=1e-6)  # small numbers keep their digits
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

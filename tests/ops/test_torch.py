@@ -43,9 +43,14 @@ def in_torch(F, op, arrays, constants, static):
         return F.conv2d(F.pad(y, sides(s.pop("padding", 0))), *rest[2:], **s)
     if op == "batch_norm_eval":
         return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
+    if op == "group_norm":
+        return F.group_norm(x, s["groups"], *rest, eps=s["eps"])
     return {
         "global_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
         "relu": lambda: F.relu(x),
+        "leaky_relu": lambda: F.leaky_relu(x, **s),
+        "gelu": lambda: F.gelu(x),
+        "silu": lambda: F.silu(x),
         "sigmoid": lambda: F.sigmoid(x),
         "scale_channels": lambda: x * rest[0][:, :, None, None],
         "softmax": lambda: F.softmax(x, dim=1),

@@ -8,6 +8,7 @@ from npresnet.models import build, list_models
 from npresnet.models.registry import FAMILY
 from npresnet.nn import initialize, zero_last_gamma
 
+from ..support import oracles
 from ..support.steps import BOUND, assert_parity, batch, jittered, our_losses, ours, rms, spread, their_losses, theirs
 from ..support.torch_networks import TORCHVISION, TorchNetwork, oracle
 
@@ -65,6 +66,12 @@ def test_ten_steps_of_descent(name):
         ("resnet20", {"conv_bias": True, "momentum": 0.3, "eps": 1e-3, "unbiased": False}),
         ("resnet20", {"squeeze": True}),
         ("resnet20", {"padding": "same", "shortcut": "B-leading"}),
+        ("resnet20", {"norm": "group", "activation": "gelu"}),
+        ("resnet20", {"norm": "group", "norm_groups": 4, "eps": 1e-3, "activation": "leaky_relu"}),
+        ("resnet18", {"norm": "group", "stem": "deep", "stem_width": 32, "activation": "silu", "squeeze": True}),
+        ("resnet20", {"activation": "leaky_relu", "negative_slope": 0.2}),
+        ("plain20", {"activation": "silu"}),
+        ("preresnet18", {"norm": "group", "activation": "gelu"}),
         ("resnet18", {"stem": "deep", "stem_width": 24, "avg_down": True}),
         ("resnet18", {"stem": "pool-first"}),
         ("resnet18", {"pool": "ceil", "stem_bias": True}),
@@ -85,6 +92,20 @@ def test_details_of_the_dialects(name, options, training):
     model, x, labels = model_and_batch(name, **options)
     model.train(training)
     assert_parity(ours(model, x, labels), theirs(oracle(model), model, x, labels))
+
+
+def test_group_norms_are_torchvisions():
+    """torchvision's own network with its norm_layer: its keys, logits and gradients."""
+    torch = oracles.torch()
+    net = oracles.torchvision_models().resnet18(norm_layer=lambda c: torch.nn.GroupNorm(32, c), num_classes=10).double()
+    model, x, labels = model_and_batch("resnet18", norm="group")
+    model.train()
+    assert list(model.state_dict()) == list(net.state_dict())
+
+    def forward(p, x, training):
+        return torch.func.functional_call(net.train(training), p, (x,))
+
+    assert_parity(ours(model, x, labels), theirs(forward, model, x, labels))
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])

@@ -1,5 +1,7 @@
 """Write the golden packs anew, from PyTorch's results:  python -m tests.scripts.make_golden
 
+With --new only the results of cases that they lack are computed, and the others kept.
+
 A result changes when PyTorch's does, and by rounding from one machine to another: commit the packs only together with
 a case that was added or corrected.
 """
@@ -15,7 +17,7 @@ from npresnet import ops
 from npresnet.models import Spec, list_models
 from npresnet.models.registry import FAMILY
 from npresnet.verify.fixed_weights import draw
-from npresnet.verify.golden import NETWORK_BOUNDS, compared
+from npresnet.verify.golden import NETWORK_BOUNDS, compared, read_pack
 from npresnet.verify.replay import STEPS, compact, given, narrow
 
 from ..ops.test_torch import in_torch, torch_has
@@ -36,6 +38,10 @@ DETAILS = [
     ("resnet20", {"unbiased": False}),
     ("resnet20", {"squeeze": True}),
     ("resnet20", {"padding": "same"}),
+    ("resnet20", {"norm": "group", "norm_groups": 2}),
+    ("resnet20", {"activation": "leaky_relu", "negative_slope": 0.1}),
+    ("resnet20", {"activation": "gelu"}),
+    ("resnet20", {"activation": "silu"}),
     ("resnet18", {"stem": "deep", "stem_width": 2}),
     ("resnet18", {"stem": "pool-first"}),
     ("resnet18", {"pool": "ceil"}),
@@ -181,12 +187,21 @@ def packed(cases_and_results):
     return {"cases": np.frombuffer(json.dumps(cases).encode(), np.uint8), **arrays}
 
 
-def packs():
-    return {"ops": packed(map(op_results, op_cases())), "networks": packed(map(network_results, network_cases()))}
+def packs(new=False):
+    """The arrays of both packs; with ``new`` a case of the same name is taken from the pack there is."""
+    ops_known, networks_known = (
+        {case["name"]: (case, arrays) for case, arrays in read_pack(name)} if new else {}
+        for name in ("ops", "networks")
+    )
+    networks = (networks_known.get(case["name"]) or network_results(case) for case in network_cases())
+    return {
+        "ops": packed(ops_known.get(str(case)) or op_results(case) for case in op_cases()),
+        "networks": packed(networks),
+    }
 
 
 if __name__ == "__main__":
-    for name, arrays in packs().items():
+    for name, arrays in packs("--new" in sys.argv).items():
         path = PACKS / f"{name}.npz"
         path.parent.mkdir(exist_ok=True)
         np.savez_compressed(path, **arrays)

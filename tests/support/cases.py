@@ -32,7 +32,7 @@ class Case:
             size = int(np.prod(shape))
             return rng.permutation(np.linspace(-2, 1, size)).reshape(shape)     # mostly negative: zeros would win
         x = rng.standard_normal(shape)
-        return x + 0.1 * np.sign(x) if self.op == "relu" else x                 # away from the kink
+        return x + 0.1 * np.sign(x) if self.op in ("relu", "leaky_relu") else x  # away from the kink
 
 
 def _constant(rng, name, shape, dtype):
@@ -65,6 +65,10 @@ def norm_relu_conv(note, x, w, bias=False, **static):
 def norm_eval(note, x, eps=1e-5):
     c = x[1:2]
     return Case("batch_norm_eval", note, {"x": x, "gamma": c, "beta": c}, {"eps": eps}, {"mean": c, "var": c})
+
+
+def norm_group(note, x, groups, eps=1e-5):
+    return Case("group_norm", note, {"x": x, "gamma": x[1:2], "beta": x[1:2]}, {"groups": groups, "eps": eps})
 
 
 def unary(op, note, x, argument="x", **static):
@@ -123,6 +127,13 @@ CASES = [
     norm_eval("large eps", (2, 3, 3, 2), eps=0.3),
     norm_eval("empty batch", (0, 3, 2, 2)),
 
+    norm_group("pairs", (3, 4, 2, 5), 2),
+    norm_group("all channels together", (2, 3, 3, 2), 1),
+    norm_group("each channel by itself and a large eps", (2, 3, 4, 3), 3, eps=0.3),
+    norm_group("one pixel", (5, 6, 1, 1), 2),
+    norm_group("one image", (1, 6, 3, 2), 3),
+    norm_group("empty batch", (0, 4, 2, 3), 2),
+
     unary("max_pool2d", "2x2", (2, 3, 4, 6), kernel=2, stride=2),
     unary("max_pool2d", "3x3 overlapping and padded", (2, 2, 7, 6), kernel=3, stride=2, padding=1),
     unary("max_pool2d", "pairs", (1, 2, 8, 7), kernel=(3, 2), stride=(1, 3), padding=(1, 0)),
@@ -156,6 +167,15 @@ CASES = [
     unary("relu", "image", (2, 3, 4, 5)),
     unary("relu", "row", (3, 7)),
     unary("relu", "empty batch", (0, 3)),
+    unary("leaky_relu", "image", (2, 3, 4, 5)),
+    unary("leaky_relu", "another slope", (3, 7), negative_slope=0.2),
+    unary("leaky_relu", "empty batch", (0, 3)),
+    unary("gelu", "image", (2, 3, 4, 5)),
+    unary("gelu", "row", (3, 7)),
+    unary("gelu", "empty batch", (0, 3)),
+    unary("silu", "image", (2, 3, 4, 5)),
+    unary("silu", "row", (3, 7)),
+    unary("silu", "empty batch", (0, 3)),
     unary("sigmoid", "row", (3, 5)),
     Case("scale_channels", "plain", {"x": (2, 3, 4, 5), "s": (2, 3)}, {}),
     unary("softmax", "plain", (3, 5), "z"),

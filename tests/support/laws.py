@@ -36,7 +36,8 @@ OWN_TESTS = {
     "add",
     "cast",
     "batch_norm_train_cast",
-    "batch_norm_eval_cast",  # in ops/test_cast_and_update.py
+    "batch_norm_eval_cast",
+    "group_norm_cast",  # in ops/test_cast_and_update.py
     "momentum_step",
     "moving_statistics",
 }

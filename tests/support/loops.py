@@ -132,10 +132,44 @@ def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
     return y
 
 
+def group_norm(x, gamma, beta, *, groups, eps):
+    n, c, h, w = x.shape
+    y, size = np.zeros_like(x), c // groups
+    for i, g in np.ndindex(n, groups):
+        values = [x[i, k, p, q] for k in range(g * size, (g + 1) * size) for p in range(h) for q in range(w)]
+        mean = sum(values) / len(values)
+        var = sum((value - mean) ** 2 for value in values) / len(values)
+        for k, p, q in np.ndindex(size, h, w):
+            k += g * size
+            y[i, k, p, q] = gamma[k] * (x[i, k, p, q] - mean) / math.sqrt(var + eps) + beta[k]
+    return y
+
+
 def relu(x):
     y = np.zeros_like(x)
     for at in np.ndindex(*x.shape):
         y[at] = x[at] if x[at] > 0 else 0
+    return y
+
+
+def leaky_relu(x, *, negative_slope=0.01):
+    y = np.zeros_like(x)
+    for at in np.ndindex(*x.shape):
+        y[at] = x[at] if x[at] > 0 else negative_slope * x[at]
+    return y
+
+
+def gelu(x):
+    y = np.zeros_like(x)
+    for at in np.ndindex(*x.shape):
+        y[at] = x[at] * (1 + math.erf(x[at] / math.sqrt(2))) / 2
+    return y
+
+
+def silu(x):
+    y = np.zeros_like(x)
+    for at in np.ndindex(*x.shape):
+        y[at] = x[at] / (1 + math.exp(-x[at]))
     return y
 
 

@@ -85,6 +85,8 @@ class TorchNetwork:
         return self.F.pad(x, [side for t in totals for side in (t // 2, t - t // 2)], value=fill)
 
     def norm(self, key, x):
+        if self.d.norm == "group":
+            return self.F.group_norm(x, self.d.norm_groups, self.p[f"{key}.weight"], self.p[f"{key}.bias"], self.d.eps)
         weight, bias, mean, var = (self.p[f"{key}.{n}"] for n in ("weight", "bias", "running_mean", "running_var"))
         if not self.training:
             return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.d.eps)
@@ -97,7 +99,11 @@ class TorchNetwork:
         return self.F.batch_norm(x, mean, var, weight, bias, True, self.d.momentum, self.d.eps)
 
     def norm_relu(self, key, x):
-        return self.F.relu(self.norm(key, x))
+        return self.act(self.norm(key, x))
+
+    def act(self, x):
+        options = {"negative_slope": self.d.negative_slope} if self.d.activation == "leaky_relu" else {}
+        return getattr(self.F, self.d.activation)(x, **options)
 
     def gated(self, key, x):
         if not self.d.squeeze:
@@ -150,7 +156,7 @@ class TorchNetwork:
         first, second = self.dilations
         f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride, 1, first))
         f = self.gated(key, self.norm(f"{key}.bn2", self.conv(f"{key}.conv2", f, 1, 1, second)))
-        return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
+        return self.act(f + self.shortcut(key, x, stride, f.shape[1]))
 
     def Bottleneck(self, key, x, stride):
         first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
@@ -158,8 +164,8 @@ class TorchNetwork:
         f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, first))
         f = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", f, second, groups, self.dilations[0]))
         f = self.norm(f"{key}.bn3", self.conv(f"{key}.conv3", f))
-        f = self.gated(key, self.F.relu(f) if self.d.relu_before_sum else f)
-        return self.F.relu(f + self.shortcut(key, x, stride, f.shape[1]))
+        f = self.gated(key, self.act(f) if self.d.relu_before_sum else f)
+        return self.act(f + self.shortcut(key, x, stride, f.shape[1]))
 
     def preactivated(self, key, x, stride):
         """What the branch reads, and the shortcut's value."""

@@ -30,6 +30,7 @@ NOT_IN_PACKS = {
     "batch_norm_add_relu",
     "batch_norm_train_cast",
     "batch_norm_eval_cast",
+    "group_norm_cast",
     "add",
     "cast",  # made of what is in them,
     "momentum_step",
@@ -38,7 +39,22 @@ NOT_IN_PACKS = {
 
 
 def test_every_op_agrees():
-    for op in ("conv2d", "batch_norm", "max_pool", "avg_pool", "global", "relu", "soft", "linear", "zero", "sub"):
+    for op in (
+        "conv2d",
+        "batch_norm",
+        "group_norm",
+        "max_pool",
+        "avg_pool",
+        "global",
+        "relu",
+        "leaky",
+        "gelu",
+        "silu",
+        "soft",
+        "linear",
+        "zero",
+        "sub",
+    ):
         report = golden.verify(only=f"{op}*")
         assert report, report.conclusion()
         assert {row.dtype for row in report.rows} == {"float64", "float32"}
@@ -190,6 +206,9 @@ def test_command_with_bad_arguments(arguments, message, capsys):
         ("preresnet18", {}),
         ("resnet20", {"unbiased": False, "padding": "same", "conv_bias": True}),
         ("resnet18", {"pool": "zeros"}),
+        ("resnet20", {"norm": "group", "activation": "leaky_relu"}),
+        ("preresnet18", {"norm": "group", "activation": "gelu"}),
+        ("plain20", {"activation": "silu"}),
     ],
 )
 def test_a_users_own_weights(name, options, tmp_path, monkeypatch, capsys):
