@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from .data import class_names
-from .formats.errors import error_context
+from .formats.errors import error_context, only_weights_errors
 from .models import FAMILY, Spec, build, details, rebuild
 from .models.classifier import Classifier
 from .models.registry import count
 from .nn import BatchNorm2d, initialize, zero_last_gamma
 from .weights import Recognition, WeightsError, read_weights, recognise
+from .weights.adapt import adapt
 from .weights.keys.maps import torchvision_keys
 from .weights.load import fill
 
@@ -39,11 +40,14 @@ def create_model(
     """A model of the family by name (see ``list_models()``), in eval mode, ready to run or to train.
 
     weights             a file or a state dict, loaded strictly; without it the weights are drawn with ``seed``
-    num_classes         the classifier's outputs: by default the file's, else the name's usual number
-    in_channels         the image's channels: by default the file's, else 3
+    num_classes         the classifier's outputs: by default the file's, else the name's usual number; a file of another
+                        number gets a new head, drawn with ``seed``; 0 is for no classifier: the pooled features
+    in_channels         the image's channels: by default the file's, else 3; a file of another number has its first
+                        convolution summed (for 1) or repeated and scaled
     dialect, options    a published flavour and changes to single details of it: ``stride_on="1x1"``,
                         ``shortcut="A"`` … (the fields of :class:`npresnet.models.Dialect`); by default what the
-                        file says of this network or its arrays show, else torchvision's
+                        file says of this network or its arrays show, else torchvision's.  Sizes too: ``depths``,
+                        ``width``, and for bottlenecks ``groups`` and ``base_width`` (see :func:`npresnet.models.build`)
     zero_init_residual  every block starts as its shortcut
 
     Raises ValueError for an unknown name, dialect or option and for a number that cannot be, WeightsError for weights
@@ -67,10 +71,16 @@ def create_model(
     if same and (same.changes or same.frozen):
         refuse_other_sizes(same, num_classes, in_channels)
         return with_weights(rebuild_changed(same, checkpoint, asked, options), checkpoint, same, copy)
-    num_classes = num_classes or (found.num_classes if found else None)
-    in_channels = in_channels or (found.in_channels if found else 3)
-    model = build(name, num_classes, in_channels=in_channels, dialect=asked, **options)
-    return with_weights(model, checkpoint, same, copy)
+    classes = found.num_classes if found and num_classes is None else num_classes
+    channels = in_channels or (found.in_channels if found else 3)
+    model = build(name, classes, in_channels=channels, dialect=asked, **options)
+    if num_classes is None and in_channels is None:
+        return with_weights(model, checkpoint, same, copy)
+    with only_weights_errors():
+        adapted = adapt(
+            checkpoint, initialize(model, seed), channels=in_channels is not None, classes=num_classes is not None
+        )
+    return with_weights(model, adapted, same, copy)
 
 
 def check_zero_init(model: Classifier, wanted: bool, weights: Any) -> None:
@@ -178,7 +188,8 @@ def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recogn
     model.notes = list(loaded.notes)
     if found:
         model.preprocessing = found.preprocessing or model.preprocessing
-        model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
+        if found.num_classes == model.spec.num_classes:  # no new head
+            model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
         model.notes += found.notes
         model.notes += [f"its keys also fit {other}" for other in found.alternatives]
         model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)

@@ -42,8 +42,9 @@ def cases():
     for bad in (None, "", 18, ["resnet18"], {}, "resnet5O", b"resnet20", nn.ReLU()):
         yield "create_model", lambda model, bad=bad: npresnet.create_model(bad), ValueError
     for name in ("num_classes", "in_channels"):
-        for bad in (0, -1, 2.5, 10.0, "10", True, [3], float("nan")):
+        for bad in (-1, 2.5, 10.0, "10", True, [3], float("nan")):
             yield "create_model", create({name: bad}), ValueError
+    yield "create_model", create({"in_channels": 0}), ValueError
     for bad in (-1, "a", 1.5, True, [1]):
         yield "create_model", create({"seed": bad}), ValueError
     for bad in (3, "", ["keras"], "tensorflow", "keras"):

@@ -37,7 +37,9 @@ def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
 
 
 def check_choice(model: Any) -> None:
-    """Raise ValueError for a model of one class: a softmax over one score is 1, whatever the image."""
+    """Raise ValueError for a model of no class, or of one: a softmax over one score is 1, whatever the image."""
+    if model.spec.num_classes == 0:
+        raise ValueError("this model has no classifier; read its features with npresnet.load_model(file)(x)")
     if model.spec.num_classes == 1:
         raise ValueError(
             "this model has a single score, which its softmax turns into 100 % for any image; "

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from ..backend import Array, array_namespace
+from ..models.classifier import NO_CLASSIFIER
 from ..nn import Module, Softmax
 from .graph import Node
 
@@ -22,20 +23,27 @@ class Engine(ABC):
     def __init__(self, model: Module, nodes: list[Node]):
         self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
         self.nodes = nodes
+        self.has_classifier = getattr(getattr(model, "spec", None), "num_classes", None) != 0
         self.in_channels: int | None = getattr(getattr(model, "spec", None), "in_channels", None)
         self.plan: Any = None
         self.plans: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, x: Array) -> Array:
         """The model's output for images x (N, C, H, W)."""
-        scores = self.logits(x)
-        return scores if self.softmax is None else self.softmax(scores)
+        y = self.before_softmax(x)
+        return y if self.softmax is None else self.softmax(y)
 
     def logits(self, x: Array) -> Array:
         """The scores: the output, or the input of a softmax at the end."""
+        if not self.has_classifier:
+            raise ValueError(NO_CLASSIFIER)
+        return self.before_softmax(x)
+
+    def before_softmax(self, x: Array) -> Array:
+        """What the steps make of x."""
         x = self.checked(x)
         if len(x) == 0:
-            return self.logits(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
+            return self.before_softmax(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
         with self.lock:
             return self.run(x)
 

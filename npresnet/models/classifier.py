@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..nn import Chain, Conv2d, Linear, Module, Softmax
+from ..nn import Chain, Conv2d, Identity, Linear, Module, Softmax
 from .dialects import Dialect
 from .spec import Spec
+
+NO_CLASSIFIER = (
+    "this network has no classifier and gives features, model(x); create_model(name, num_classes=…) adds one"
+)
 
 
 class Classifier(Chain):
@@ -50,7 +54,18 @@ class Classifier(Chain):
 
     def finish(self, dialect: Dialect) -> None:
         """Assign the last layer: a softmax, or nothing."""
-        self.softmax = Softmax() if dialect.softmax else None
+        self.softmax = Softmax() if dialect.softmax and isinstance(self.fc, Linear) else None
+
+    @staticmethod
+    def head(features: int, num_classes: int) -> Module:
+        """The classifier, or what lets the pooled features through where there are no classes."""
+        return Linear(features, num_classes) if num_classes else Identity()
+
+    def scoring(self) -> Chain:
+        """The chain up to the scores; ValueError where there are none."""
+        if "built" in vars(self) and self.spec.num_classes == 0:
+            raise ValueError(NO_CLASSIFIER)
+        return super().scoring()
 
     def pool(self) -> tuple[Module, ...]:
         """The stem's pooling, if there is one."""

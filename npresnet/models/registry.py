@@ -108,6 +108,8 @@ def build(
         width       the channels of the first stage, doubled from stage to stage
         groups      of a bottleneck's 3×3 convolution, ``base_width`` channels in each where the stage has 64
 
+    With ``num_classes=0`` it has no classifier and gives the pooled features (N, features).
+
     The model carries ``spec`` (how it was built), ``preprocessing`` (a preset's name) and
     ``classes`` (their names, None until weights bring some).
     """
@@ -116,7 +118,7 @@ def build(
     check_sizes(options)
     flavour = details(name, dialect, **{**entry.defaults, **options})
     check_places(name, entry, flavour, options)
-    num_classes = count("num_classes", entry.num_classes if num_classes is None else num_classes)
+    num_classes = count("num_classes", entry.num_classes if num_classes is None else num_classes, least=0)
     in_channels = count("in_channels", in_channels)
     sizes = {key: value for key, value in options.items() if key in SIZES}
     model = entry.build(flavour, num_classes=num_classes, in_channels=in_channels, **sizes)
@@ -136,7 +138,7 @@ def rebuild(
     head, stem = shapes.get("fc.weight"), shapes.get("conv1.weight") or shapes.get("conv1.0.weight")
     model = build(
         spec.name,
-        head[0] if head else 1,
+        head[0] if head else min(1, spec.num_classes),
         in_channels=stem[1] if stem and len(stem) > 1 else 1,
         dialect=spec.dialect,
         **spec.options,

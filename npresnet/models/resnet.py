@@ -7,7 +7,7 @@
 
 from typing import Any
 
-from ..nn import Chain, GlobalAvgPool2d, Linear, Module, Residual, Sequential
+from ..nn import Chain, GlobalAvgPool2d, Module, Residual, Sequential
 from .classifier import Classifier
 from .dialects import Dialect
 
@@ -132,7 +132,7 @@ class ResNet(Classifier):
         self.pool_first = dialect.stem == "pool-first"
         channels = add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(channels, num_classes)
+        self.fc = self.head(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:

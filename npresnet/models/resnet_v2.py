@@ -6,7 +6,7 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 [R2] He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027
 """
 
-from ..nn import Chain, GlobalAvgPool2d, Identity, Linear, Module, Residual, Sequential, Subsample
+from ..nn import Chain, GlobalAvgPool2d, Identity, Module, Residual, Sequential, Subsample
 from .classifier import Classifier
 from .dialects import Dialect
 from .resnet import Block, Dilations, add_stages
@@ -128,7 +128,7 @@ class PreActResNet(Classifier):
         if dialect.final_norm:
             self.bn = dialect.norm2d(channels)
         self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(channels, num_classes)
+        self.fc = self.head(channels, num_classes)
         self.finish(dialect)
 
     def features_and_scores(self) -> tuple[Module, ...]:

@@ -64,7 +64,7 @@ def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:
             f"the metadata name a network {quoted(spec['name'])}; a newer npresnet wrote them: update npresnet"
         )
     head, stem = shapes.get("fc.weight", ()), shapes.get("conv1.weight") or shapes.get("conv1.0.weight", ())
-    declared, real = (spec["num_classes"], spec["in_channels"]), (*head[:1], *stem[1:2])
+    declared, real = (spec["num_classes"], spec["in_channels"]), (*(head[:1] or (0,)), *stem[1:2])
     changes = tuple(fields["changes"]) if fields["version"] == CHANGED else ()
     if (declared != real and not changes) or 0 in head + stem:  # rebuild() checks changed layers
         raise WeightsError(

@@ -276,7 +276,7 @@ def test_a_spec_rebuilds_its_model():
         ("vgg", {}, r"unknown model 'vgg'; .*list_models\(\) names them all"),
         (None, {}, "unknown model None"),
         ("resnet18", {"dialect": "tenserflow"}, "unknown dialect 'tenserflow'; known: torchvision"),
-        ("resnet18", {"num_classes": 0}, "num_classes is a whole number of at least 1, not 0"),
+        ("resnet18", {"num_classes": -1}, "num_classes is a whole number of at least 0, not -1"),
         ("resnet18", {"in_channels": -1}, "in_channels is a whole number of at least 1, not -1"),
         ("resnet18", {"shortcut": "D"}, "shortcut='D': use one of 'A', 'A-appended', 'B'"),
         *[
