@@ -2,25 +2,32 @@
 
 The file is checked against its SHA-256 and gets its name only when it is right; an interrupted download goes on where
 it stopped.  No other command uses the network.
+
+hf:OWNER/NAME, or hf:OWNER/NAME@REVISION, is a network of the Hugging Face Hub: its configuration and its weights come
+into the folder DIR/NAME, which --weights takes elsewhere.  This needs huggingface_hub: pip install 'npresnet[hub]'.
 """
 
 import argparse
 import os
+import sys
 
 from ..printer import note, say, say_json
 from ..tables import text_lines
+from .arguments import open_model
 from .output import check_output
 from .progress import progress
 
 EXAMPLES = """examples:
   npresnet download                          list the published weights
-  npresnet download resnet50:V2 --to models  (resnet50 alone means V1)"""
+  npresnet download resnet50:V2 --to models  (resnet50 alone means V1)
+  npresnet download hf:timm/resnet50.a1_in1k
+  npresnet download hf:microsoft/resnet-50@main --to models"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the weights to fetch; without a name they are listed")
     parser.add_argument("--to", default=".", metavar="DIR", help="the folder to write into (default: this one)")
-    parser.add_argument("--mirror", metavar="URL", help="fetch the file from this address instead")
+    parser.add_argument("--mirror", metavar="URL", help="fetch from this address instead")
     parser.add_argument("--force", action="store_true", help="replace a file of that name with other bytes")
     parser.add_argument("--json", action="store_true", help="list as JSON")
 
@@ -30,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         return show_catalogue(args.json)
     from ..weights import download, find
 
+    if args.name.startswith("hf:"):
+        return fetch_from_hub(args.name, args.to, args.mirror, args.force)
     check_target(args.name, args.to, args.force)
     with progress(args.name, unit="bytes") as show:
         path = download(args.name, args.to, show, base_url=args.mirror)
@@ -39,6 +48,23 @@ def run(args: argparse.Namespace) -> int:
             "npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
             "damage and no forgery"
         )
+    return 0
+
+
+def fetch_from_hub(name: str, folder: str, mirror: str | None, force: bool) -> int:
+    """Fetch a network of the Hub, and say what it is."""
+    from ..data import preprocessing_of
+    from ..weights.hub import download_hub
+
+    path = download_hub(name, folder, endpoint=mirror, force=force, quiet=not sys.stderr.isatty())
+    say(path)
+    model, _ = open_model(None, str(path))
+    images = preprocessing_of(model)
+    note(
+        f"  classes: {', '.join(model.classes[:5])}, …" if model.classes else "  the classes have no names",
+        f"  images: short side {images.resize}, centre {images.crop}, {images.interpolation}, {images.channels}, "
+        f"mean {images.mean}, std {images.std}",
+    )
     return 0
 
 

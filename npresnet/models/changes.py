@@ -19,7 +19,7 @@ from ..nn.module import Model
 
 MOST = 4096  # of pixels or channels in an option: more is an accident or an attack
 DEEPEST = 8  # names in a path
-OPTIONAL = ("maxpool", "se", "softmax")  # what a network or a block may do without
+OPTIONAL = ("branch_relu", "maxpool", "se", "softmax")  # what a network or a block may do without
 NO_SCORES = ("built", "classes", "notes", "preprocessing", "training")  # attributes that no score depends on
 
 

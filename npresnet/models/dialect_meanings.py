@@ -12,6 +12,8 @@ MEANING = {
     "mean and variance of each group of channels of the image itself, also in training, whatever else is in the batch.",
     "norm_groups": "into how many groups a group norm divides the channels.  The same weights fit any number.",
     "activation": "the function between the layers.  The same weights fit all of them, and give other numbers.",
+    "branch_activation": "the function inside a residual branch, where it is not that of stem and sums: Hugging Face's "
+    "hidden_act leaves a ReLU there.",
     "negative_slope": "the slope of a leaky ReLU below 0.",
     "eps": "what is added to every variance before its root.  Small, but it enters every one of the batch norms.",
     "momentum": "the weight of a new batch in the running statistics (Keras calls 1 − this momentum).  Only training "

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 CHOICES = {
     "norm": ("batch", "group"),
     "activation": ("relu", "leaky_relu", "gelu", "silu"),
+    "branch_activation": ("same", "relu", "leaky_relu", "gelu", "silu"),
     "stride_on": ("3x3", "1x1"),
     "stride_in": ("first", "last"),
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),

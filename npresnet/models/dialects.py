@@ -54,6 +54,7 @@ class Dialect:
     norm: str = "batch"  # "batch" norms, or "group" norms, which do not look at the batch
     norm_groups: int = 32  # of a group norm
     activation: str = "relu"  # "relu", "leaky_relu", "gelu" (the exact one) or "silu"
+    branch_activation: str = "same"  # inside a residual branch, where it is another than in the stem and behind sums
     negative_slope: float = 0.01  # of a leaky ReLU
     eps: float = 1e-5  # added to every variance
     momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
@@ -109,9 +110,16 @@ class Dialect:
 
     def act(self) -> Module:
         """The activation, σ."""
-        if self.activation == "leaky_relu":
-            return LeakyReLU(self.negative_slope)
-        return ACTIVATIONS[self.activation]()
+        return self.activation_called(self.activation)
+
+    def branch_act(self) -> Module | None:
+        """The activation inside a residual branch, None where it is σ."""
+        if self.branch_activation in ("same", self.activation):
+            return None
+        return self.activation_called(self.branch_activation)
+
+    def activation_called(self, name: str) -> Module:
+        return LeakyReLU(self.negative_slope) if name == "leaky_relu" else ACTIVATIONS[name]()
 
     @property
     def normed_stem(self) -> bool:

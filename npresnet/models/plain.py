@@ -12,7 +12,7 @@ class PlainBlock(Chain):
     """y = σ(F(x)) with the F of a basic block, and nothing added.              [R1] Fig. 3, middle"""
 
     expansion = 1
-    unread = frozenset({"shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
+    unread = frozenset({"branch_activation", "shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
 
     def __init__(
         self,

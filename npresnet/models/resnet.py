@@ -32,6 +32,7 @@ class BasicBlock(Chain):
         self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
         self.bn1 = dialect.norm2d(width)
         self.relu = dialect.act()
+        self.branch_relu = dialect.branch_act()
         self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm2d(width)
         self.se = dialect.gate(width)
@@ -43,7 +44,7 @@ class BasicBlock(Chain):
 
     def layers(self) -> tuple[Module, ...]:
         gate = [self.se] if self.se else []
-        branch = Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2, *gate)
+        branch = Sequential(self.conv1, self.bn1, self.branch_relu or self.relu, self.conv2, self.bn2, *gate)
         return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
@@ -79,6 +80,7 @@ class Bottleneck(Chain):
         self.bn3 = dialect.norm2d(out)
         self.se = dialect.gate(out)
         self.relu = dialect.act()
+        self.branch_relu = dialect.branch_act()
         self.relu_before_sum = dialect.relu_before_sum
         self.downsample = dialect.shortcut_path(channels, out, stride, leading, dilations[1] > 1)
 
@@ -87,11 +89,10 @@ class Bottleneck(Chain):
         return self.bn3
 
     def layers(self) -> tuple[Module, ...]:
+        relu = self.branch_relu or self.relu
         last = [self.relu] if self.relu_before_sum else []
         gate = [self.se] if self.se else []
-        branch = Sequential(
-            self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu, self.conv3, self.bn3, *last, *gate
-        )
+        branch = Sequential(self.conv1, self.bn1, relu, self.conv2, self.bn2, relu, self.conv3, self.bn3, *last, *gate)
         return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 

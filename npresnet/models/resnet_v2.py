@@ -106,7 +106,7 @@ class PreActResNet(Classifier):
 
     stems = ("7x7", "5x5", "3x3", "bare")
     before = True
-    unread = frozenset({"shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
+    unread = frozenset({"branch_activation", "shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
 
     def __init__(
         self,

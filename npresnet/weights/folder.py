@@ -51,6 +51,8 @@ def source_of(path: Path) -> Source:
     """The files that a path stands for.  Raises WeightsError where a folder has none or several, OSError."""
     if path.is_dir():
         return in_folder(path)
+    if path.parts[0].startswith("hf:") and not path.exists():
+        raise WeightsError("is a name on the Hugging Face Hub; fetch it with npresnet download, and give that folder")
     if path.name.endswith(".index.json"):
         return from_index(path)
     found = SHARD.fullmatch(path.name)
