@@ -31,6 +31,16 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """ "224" → (224, 224),  "224x320" → (224, 320): height and width"""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and len(side) < 6 and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"{text[:80]!r} is no size; write a side, or height and width, such as 224x224"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
 def usual_shape(model: Any) -> tuple[int, int, int, int]:
     """The shape of one image as the model's preprocessing makes it."""
     from ..data import preprocessing_of

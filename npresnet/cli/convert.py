@@ -7,25 +7,33 @@ an unknown architecture are written as they are.
 
 --to DIALECT writes the names and layout of another library instead: torchvision, timm, huggingface, pytorch-tutorial,
 or keras (OUT.h5, for model.load_weights).  It is refused where that library would compute other numbers.
+
+OUT.onnx holds the whole network, which ONNX Runtime, OpenVINO, TensorRT and others run: images (N, channels, height,
+width) in, scores out, N free; height and width are free, too, unless --size fixes them.
 """
 
 import argparse
 
 from ..printer import note, say
-from .arguments import open_model
+from .arguments import open_model, parse_size, positive
 from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
   npresnet convert resnet20-12fca82f.th resnet20.safetensors
   npresnet convert old.pth.tar new.pth --model resnet50
-  npresnet convert resnet50-0676ba61.pth model.safetensors --to huggingface"""
+  npresnet convert resnet50-0676ba61.pth model.safetensors --to huggingface
+  npresnet convert resnet50-0676ba61.pth resnet50.onnx --fold"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a checkpoint")
-    parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz or .pth")
+    parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz, .pth or .onnx")
     parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
     parser.add_argument("--to", metavar="DIALECT", help="the library that will load OUT")
+    onnx = parser.add_argument_group("for OUT.onnx")
+    onnx.add_argument("--fold", action="store_true", help="multiply batch norms into the convolutions before them")
+    onnx.add_argument("--size", type=parse_size, metavar="HxW", help="the images' only size, such as 224 or 224x224")
+    onnx.add_argument("--opset", type=positive, metavar="N", help="the version of ONNX's operators (default: 17)")
     add_force_argument(parser)
 
 
@@ -33,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from ..weights import WeightsError, export_weights, read_weights, save_weights
 
     check_output(args.output, args.input, force=args.force)
+    if args.output.lower().endswith(".onnx"):
+        return write_onnx(args)
+    if args.fold or args.size or args.opset:
+        raise ValueError("--fold, --size and --opset are for an OUT that ends in .onnx")
     if args.to:
         model, _ = open_model(args.model, args.input)
         say(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
@@ -48,4 +60,15 @@ def run(args: argparse.Namespace) -> int:
         note(f"no known architecture, the arrays keep their names: {str(error).splitlines()[0]}")
     save_weights(content, args.output)
     say(f"{args.output}: {arrays} arrays")
+    return 0
+
+
+def write_onnx(args: argparse.Namespace) -> int:
+    from ..weights.export_onnx import OPSET, save_onnx
+
+    if args.to:
+        raise ValueError("an OUT that ends in .onnx is for no library alone; leave out --to")
+    model, _ = open_model(args.model, args.input)
+    save_onnx(model, args.output, fold=args.fold, size=args.size, opset=args.opset or OPSET)
+    say(f"{args.output}: {model.spec.name} as ONNX")
     return 0

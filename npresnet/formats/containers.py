@@ -7,6 +7,7 @@
     ustar at 257            tar: PyTorch before 0.1.10                       torch/tar.py
     \\x80 and no JSON at 8   a pickle: PyTorch before 1.6                     torch/legacy.py
     { at 8                  safetensors                                      safetensors.py
+    \\x08 and a number       ONNX                                             onnx/
 
 Anything else is refused.  A new format is a reader (and a writer) in a file of its own, a branch in ``read_tree`` and
 an entry in ``WRITERS``.
@@ -19,6 +20,8 @@ from .errors import WeightsError
 from .hdf5.file import MAGIC
 from .keras import read_hdf5, read_keras
 from .npz import read_npz, write_npz
+from .onnx.read import is_onnx, read_onnx
+from .onnx.tensor import Beside
 from .safetensors import read_safetensors, write_safetensors
 from .stream import Budget
 from .torch.legacy import read_torch_legacy
@@ -36,8 +39,13 @@ WRITERS: dict[str, Callable[[BinaryIO, dict[str, Any], dict[str, str]], None]] =
 }
 
 
-def read_tree(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> tuple[str, Any, dict[str, str]]:
-    """(format, nested dictionaries with Tensors in them, metadata).  ``allow`` holds the globals of a pickle."""
+def read_tree(
+    data: memoryview, budget: Budget, allow: Mapping[str, Any], beside: Beside | None = None
+) -> tuple[str, Any, dict[str, str]]:
+    """(format, nested dictionaries with Tensors in them, metadata).
+
+    ``allow`` holds the globals of a pickle; ``beside`` reads a file beside this one, for the formats that need some.
+    """
     if data[:4] == b"PK\3\4":
         archive = ZipArchive(data, budget)
         if any(name.endswith("/data.pkl") for name in archive.names()):
@@ -53,7 +61,11 @@ def read_tree(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> tup
         return "torch legacy", read_torch_legacy(data, allow, budget), {}
     if data[8:9] == b"{":
         return "safetensors", *read_safetensors(data, budget)
-    raise WeightsError(f"not a file of weights (.pth, .safetensors, .npz, .h5 or .keras); {likely(bytes(data[:64]))}")
+    if is_onnx(data):
+        return "onnx", *read_onnx(data, budget, beside)
+    raise WeightsError(
+        f"not a file of weights (.pth, .safetensors, .npz, .h5, .keras or .onnx); {likely(bytes(data[:64]))}"
+    )
 
 
 def likely(start: bytes) -> str:

@@ -42,6 +42,12 @@ class Budget:
     ):
         self.left = self.total = floor + per_byte * file_bytes if max_bytes is None else max_bytes
         self.steps = STEPS + int(file_bytes * STEPS_PER_BYTE)
+        self.per_byte = per_byte if max_bytes is None else 0
+
+    def include(self, file_bytes: int) -> None:
+        """Another file belongs to what is read: its bytes count as those of the first."""
+        self.left, self.total = (bytes + self.per_byte * file_bytes for bytes in (self.left, self.total))
+        self.steps += int(file_bytes * STEPS_PER_BYTE)
 
     def spend(self, nbytes: int, what: str) -> None:
         """Pay for bytes that are about to be allocated for ``what``."""

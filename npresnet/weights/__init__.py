@@ -6,6 +6,7 @@ from .catalogue import CATALOGUE, find
 from .checkpoint import Checkpoint
 from .download import download
 from .export import export_weights
+from .export_onnx import save_onnx
 from .load import load_weights
 from .read import read_weights
 from .recognise import recognise
@@ -23,6 +24,7 @@ __all__ = [
     "load_weights",
     "read_weights",
     "recognise",
+    "save_onnx",
     "save_weights",
     "unpickle",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..formats.beside import Beside
 from ..formats.containers import read_tree
 from ..formats.errors import WeightsError, checked_path, error_context, quoted
 from ..formats.limits import machine_memory
@@ -27,7 +28,7 @@ def read_weights(
     allow: Mapping[str, Any] = TORCH_GLOBALS,
     select: str | None = None,
 ) -> Checkpoint:
-    """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz or Keras file, recognised by its content.
+    """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz, .onnx or Keras file, recognised by its content.
 
     A folder stands for the file of weights in it, or for the shards that an index lists; see folder.py.
 
@@ -67,7 +68,14 @@ def read_file(
     memory = Memory(path)
     sha256 = memory.sha256
     check_name(path.name, sha256)
-    checkpoint = read_memory(memory.view, Budget(len(memory.view), max_bytes), allow, float32, memory.release, select)
+    budget = Budget(len(memory.view), max_bytes)
+    beside = Beside(path.parent, budget)
+
+    def release(address: int) -> None:
+        memory.release(address)
+        beside.release(address)
+
+    checkpoint = read_memory(memory.view, budget, allow, float32, release, select, beside)
     checkpoint.sha256 = sha256
     return checkpoint
 
@@ -104,12 +112,13 @@ def read_memory(
     float32: bool = False,
     release: Callable[[int], None] = lambda address: None,
     select: str | None = None,
+    beside: Beside | None = None,
 ) -> Checkpoint:
     """The same for bytes in memory, whose hash is not looked at.
 
     The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
     """
-    format, tree, metadata = read_tree(data, budget, allow)
+    format, tree, metadata = read_tree(data, budget, allow, beside)
     state = find_state(tree, select)
     del tree  # which holds what was inflated
     return checkpoint_of(format, metadata, state, budget, float32, release)

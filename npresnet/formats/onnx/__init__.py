@@ -1,0 +1,1 @@
+"""Reads and writes ONNX: networks of neural layers as graphs, without the library of that name."""

@@ -1,0 +1,187 @@
+"""The layers of an ONNX graph, in the order in which they run, as a State.
+
+    Conv                             Conv2d; a Pad of zeros in front of it is part of its padding
+    BatchNormalization, Mul and Add  BatchNorm2d; of factors and terms alone with mean 0, variance 1 and eps 0
+    Gemm, MatMul, an Add behind it   Linear, the weight (outputs, inputs)
+    MaxPool, AveragePool             MaxPool2d, AvgPool2d; over the whole image AdaptiveAvgPool2d
+    Relu, Softmax, Sigmoid, …        ReLU, Softmax, Sigmoid, …;  x · Sigmoid(x) is SiLU
+    Add of two values                Add
+    Mul by a Sigmoid                 Mul; the layers on the way to the factor are called "se.fc1" and "se.fc2"
+
+The arrays keep the file's names where they are those of PyTorch's layers ("layer1.0.conv1.weight"); else a layer is
+called by its place and kind, "12.conv".  Any other operator on the way to the output is refused.
+"""
+
+import numpy as np
+
+from ..errors import WeightsError
+from ..state import Layer, State
+from ..stream import Budget
+from ..tensors import Storage, Tensor
+from .graph import Graph, Node
+from .operators import READERS, ROLES, Part
+from .resolve import PASSING, Resolver, vector
+from .windows import four_sides, padding, refuse
+
+GATES = {"Sigmoid": "SiLU", "HardSigmoid": "Hardswish"}  # x times it
+AFFINE = ("Add", "Sub", "Mul", "Div", "Sum")
+
+
+def state_of(graph: Graph, budget: Budget) -> State:
+    """The State of the network that makes the graph's output."""
+    reading = Reading(graph, budget)
+    for node in reading.find.order():
+        budget.step(16, "an operator")
+        reading.read(node)
+    parts = [part for part in reading.parts if not part.dropped]
+    if not any(part.layer.kind == "Conv2d" for part in parts):
+        raise WeightsError("its output comes from no convolution, so that it is no ResNet's")
+    return state(parts, budget)
+
+
+class Scale(Part):
+    """x ↦ factor · x + term for each channel: a batch norm of which only that is left."""
+
+    def __init__(self, channels: int):
+        super().__init__("norm", Layer("BatchNorm2d", {"eps": 0.0}), channels)
+        self.factor, self.term = np.ones(channels), np.zeros(channels)
+
+    def then(self, kind: str, values: np.ndarray) -> None:
+        """Another factor or term behind it."""
+        if kind in ("Mul", "Div"):
+            values = values if kind == "Mul" else 1 / values
+            self.factor, self.term = self.factor * values, self.term * values
+        else:
+            self.term = self.term + (-values if kind == "Sub" else values)
+        zeros, ones = np.zeros(self.channels), np.ones(self.channels)
+        self.arrays = {role: as_tensor(a) for role, a in zip(ROLES, (self.factor, self.term, zeros, ones))}
+
+
+class Reading:
+    """Follows a graph from its images to its output, an operator at a time."""
+
+    def __init__(self, graph: Graph, budget: Budget):
+        self.find, self.budget = Resolver(graph, budget), budget
+        self.parts: list[Part] = []
+        self.made: dict[str, Part] = {}  # the part that made a value
+
+    def read(self, node: Node) -> None:
+        """Append the layer of an operator, or make it part of another."""
+        data, name = self.find.data(node), node.outputs[0] if node.outputs else ""
+        before = self.made.get(data[0]) if data else None
+        if node.kind in PASSING:
+            if before is not None:
+                self.made[name] = before
+        elif node.kind in AFFINE:
+            self.made[name] = self.affine(node, before) if len(data) == 1 else self.join(node, data)
+        elif node.kind in READERS and data:
+            part = READERS[node.kind](self.find, node)
+            self.made[name] = self.append(self.behind(part, before, data[0]), before)
+        else:
+            raise refuse(node, "is in no ResNet that is read here")
+
+    def append(self, part: Part, before: Part | None) -> Part:
+        added = sum(part.layer.options.get(side, 0) for side in ("before", "after"))  # channels of zeros
+        if not part.channels and before is not None and before.channels:
+            part.channels = before.channels + added
+        self.parts.append(part)
+        return part
+
+    def behind(self, part: Part, before: Part | None, read: str) -> Part:
+        """The part; a padding in front of a convolution becomes part of it, a mean before a classifier the whole's."""
+        if before is None:
+            return part
+        kinds, options = (before.layer.kind, part.layer.kind), part.layer.options
+        pads = four_sides(options.get("padding"))
+        if kinds == ("ZeroPad2d", "Conv2d") and pads and self.find.uses[read] == 1:
+            left, right, top, bottom = before.layer.options["padding"]
+            pads = tuple(a + b for a, b in zip(pads, (top, left, bottom, right)))
+            window = (options[name] for name in ("kernel_size", "stride", "dilation"))
+            options["padding"], before.dropped = padding(pads, *window), True
+        if kinds == ("AvgPool2d", "Linear") and before.channels == options["in_features"]:
+            before.layer = Layer("AdaptiveAvgPool2d", {"output_size": (1, 1)})
+        return part
+
+    # -- sums and products -------------------------------------------------------------------------------------------
+
+    def join(self, node: Node, data: list[str]) -> Part:
+        """The sum of two paths, or an image times what a gate makes of it."""
+        origins = [self.find.origin(name) for name in data]
+        if node.kind in ("Add", "Sum") and len(data) == 2:
+            return self.append(Part("add", Layer("Add", {})), self.made.get(data[0]))
+        for one, other in (origins, origins[::-1]) if node.kind == "Mul" else ():
+            maker = self.find.maker.get(one)
+            if maker is None or maker.kind not in GATES:
+                continue
+            if self.find.origin(maker.inputs[0]) == other:
+                self.made[one].dropped = True
+                return self.append(Part("act", Layer(GATES[maker.kind], {})), self.made.get(other))
+            self.name_gate(one, other)
+            return self.append(Part("mul", Layer("Mul", {})), self.made.get(other))
+        raise refuse(node, "joins two paths as no ResNet does that is read here")
+
+    def name_gate(self, factor: str, image: str) -> None:
+        """Call the two layers between an image and its factors those of a gate."""
+        name, left = factor, ["fc1", "fc2"]
+        while left and name != image and (node := self.find.maker.get(name)):
+            self.budget.step(1, "the graph")
+            part = self.made.get(name)
+            if part is not None and part.role in ("conv", "fc"):
+                part.role = f"se.{left.pop()}"
+            name = next(iter(self.find.data(node)), image)
+
+    def affine(self, node: Node, before: Part | None) -> Part:
+        """A Mul, Div, Add or Sub with a constant: a bias, or part of a batch norm."""
+        if before is None or not before.channels:
+            raise WeightsError(
+                f"it computes with its images ({node.kind}) before the first convolution, which is not read; export "
+                "the network without its preprocessing"
+            )
+        index = next((i for i, name in enumerate(node.inputs) if name in self.find.constants), 0)
+        tensor = vector(self.find.constants[node.inputs[index]]) if len(node.inputs) == 2 else None
+        if tensor is None or tensor.size[0] not in (1, before.channels) or (node.kind in ("Sub", "Div") and not index):
+            raise refuse(node, f"is no factor or term of each of {before.channels} channels")
+        alone = self.parts[-1] is before and self.find.uses[node.inputs[1 - index]] == 1
+        bare = before.layer.kind in ("Conv2d", "Linear") and "bias" not in before.arrays
+        if alone and bare and node.kind in ("Add", "Sum") and tensor.size[0] == before.channels:
+            before.arrays["bias"], before.names["bias"] = tensor, node.inputs[index]
+            return before
+        if before.layer.kind == "Linear":
+            raise refuse(node, "changes the classifier's scores")
+        self.budget.spend(64 * before.channels, "a batch norm")
+        scale = before
+        if not alone or not isinstance(scale, Scale):
+            scale = Scale(before.channels)
+            self.append(scale, None)
+        scale.then(node.kind, np.broadcast_to(tensor.array(self.budget).astype(np.float64), before.channels))
+        return scale
+
+
+# -- names -------------------------------------------------------------------------------------------------------
+
+
+def state(parts: list[Part], budget: Budget) -> State:
+    """The parts' arrays and layers by name."""
+    found, kept = State(kind="onnx"), kept_names(parts)
+    for i, part in enumerate(parts):
+        path = kept.get(i, f"{i}.{part.role}")
+        budget.spend((256 + len(path)) * (1 + len(part.arrays)), "the network's names")
+        found.layers[path] = part.layer
+        found.update((f"{path}.{name}", tensor) for name, tensor in part.arrays.items())
+    return found
+
+
+def kept_names(parts: list[Part]) -> dict[int, str]:
+    """The file's names of the parts with arrays, where all of them are called as PyTorch does it; else nothing."""
+    found: dict[int, str] = {}
+    for i, part in enumerate(parts):
+        path = part.names.get("weight", "").removesuffix(".weight")
+        if part.arrays and (not path or any(part.names.get(name) != f"{path}.{name}" for name in part.arrays)):
+            return {}
+        if part.arrays:
+            found[i] = path
+    return found if len(set(found.values())) == len(found) else {}
+
+
+def as_tensor(values: np.ndarray) -> Tensor:
+    return Tensor.contiguous(Storage("float32", len(values)).fill(values.astype("<f4").tobytes()), (len(values),))

@@ -1,0 +1,167 @@
+"""A model as a graph of ONNX's operators [O], in the order in which the model runs.
+
+[O] https://onnx.ai/onnx/operators
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import nn, ops
+from ..formats.errors import WeightsError
+from ..formats.onnx.write import Node, Sizes
+from ..nn.visit import Visitor
+from ..ops.check import IntOrPair, padding, pair
+from .save import portable
+
+
+class Value(NamedTuple):
+    """What stands for an array while a model is visited: its name in the graph, its channels, and if it has pixels."""
+
+    name: str
+    channels: int
+    pixels: bool = True
+
+    @property
+    def sizes(self) -> Sizes:
+        return ("N", self.channels, "out_height", "out_width") if self.pixels else ("N", self.channels)
+
+
+class Graph(Visitor):
+    """Visits a model with a Value in the place of x: each layer appends its operators to ``nodes``.
+
+    A layer is handled by the method of its class's name, or of a class that it derives from.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.nodes: list[Node] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.taken: set[str] = set()
+
+    def visit(self, module: nn.Module, x: Value, around: str = "") -> Value:
+        if vars(module).keys() & {"vjp", "op"}:  # set on this instance: it may compute anything
+            raise WeightsError(f"{self.names.get(id(module), around)} has a function of its own, which ONNX cannot say")
+        return super().visit(module, x, around)
+
+    def residual(self, module: nn.Residual, x: Value, name: str) -> Value:
+        f, s = self.visit(module.branch, x, name), self.visit(module.shortcut, x, name)
+        return self.node("Add", (f.name, s.name), f"{name}.add", f)
+
+    def leaf(self, module: nn.Module, x: Value, name: str) -> Value:
+        method = next((kind.__name__ for kind in type(module).__mro__ if hasattr(type(self), kind.__name__)), None)
+        if method is None:
+            raise WeightsError(f"{name} is a {type(module).__name__}, for which there is no operator of ONNX")
+        return getattr(self, method)(module, x, name)
+
+    def node(self, kind: str, inputs: tuple[str, ...], name: str, like: Value, **attributes: Any) -> Value:
+        """Append an operator, whose output takes the name, made unique, and is otherwise like a value."""
+        unique, count = name, 0
+        while unique in self.taken:
+            count += 1
+            unique = f"{name}:{count}"
+        self.taken.add(unique)
+        self.nodes.append(Node(kind, inputs, unique, attributes))
+        return like._replace(name=unique)
+
+    def end(self, x: Value, name: str) -> Value:
+        """Call the last value by this name, which is the graph's output."""
+        if not self.nodes:
+            return self.node("Identity", (x.name,), name, x)
+        self.nodes = [
+            Node(
+                node.kind,
+                tuple(name if read == x.name else read for read in node.inputs),
+                name if node.output == x.name else node.output,
+                node.attributes,
+            )
+            for node in self.nodes
+        ]
+        return x._replace(name=name)
+
+    def array(self, name: str, array: Any) -> str:
+        self.arrays[name] = portable(name, array)
+        return name
+
+    def weights(self, module: Any, name: str, *which: str) -> tuple[str, ...]:
+        """The names of those arrays of a layer that it has, which become the graph's."""
+        held = ((f"{name}.{one}" if name else one, getattr(module, one)) for one in which)
+        return tuple(self.array(key, entry.value) for key, entry in held if entry is not None)
+
+    def numbers(self, name: str, *values: int) -> str:
+        """A list of integers as a value of the graph; no array of the model."""
+        array = np.array(values, "<i8")
+        return self.node("Constant", (), name, Value("", 0), value=array).name
+
+    # -- layers ------------------------------------------------------------------------------------------------------
+
+    def Conv2d(self, module, x, name):
+        filters, _, *kernel = module.weight.value.shape
+        window = windowed(tuple(kernel), module.stride, module.padding, module.dilation)
+        inputs = (x.name, *self.weights(module, name, "weight", "bias"))
+        return self.node("Conv", inputs, name, x._replace(channels=filters), group=module.groups, **window)
+
+    def BatchNorm2d(self, module, x, name):
+        arrays = self.weights(module, name, "weight", "bias", "running_mean", "running_var")
+        return self.node("BatchNormalization", (x.name, *arrays), name, x, epsilon=float(module.eps))
+
+    def Linear(self, module, x, name):
+        inputs = (x.name, *self.weights(module, name, "weight", "bias"))
+        return self.node("Gemm", inputs, name, x._replace(channels=len(module.weight.value)), transB=1)
+
+    def ReLU(self, module, x, name):
+        return self.node("Relu", (x.name,), name, x)
+
+    def Softmax(self, module, x, name):
+        return self.node("Softmax", (x.name,), name, x, axis=1)
+
+    def GlobalAvgPool2d(self, module, x, name):
+        mean = self.node("GlobalAveragePool", (x.name,), f"{name}.mean", x)
+        return self.node("Flatten", (mean.name,), name, x._replace(pixels=False), axis=1)
+
+    def MaxPool2d(self, module, x, name):
+        static = {"dilation": 1, "ceil_mode": False, **module.static}
+        window = windowed(*(static[key] for key in ("kernel", "stride", "padding", "dilation")))
+        return self.node("MaxPool", (x.name,), name, x, ceil_mode=int(static["ceil_mode"]), **window)
+
+    def AvgPool2d(self, module, x, name):
+        static = {"ceil_mode": False, "count_include_pad": True, **module.static}
+        window = windowed(*(static[key] for key in ("kernel", "stride", "padding")))
+        del window["dilations"]  # which the operator has since opset 19
+        flags = {key: int(static[key]) for key in ("ceil_mode", "count_include_pad")}
+        return self.node("AveragePool", (x.name,), name, x, **flags, **window)
+
+    def Subsample(self, module, x, name):
+        """Every second pixel is the largest in a window of one."""
+        return self.node("MaxPool", (x.name,), name, x, **windowed(1, module.static["stride"]))
+
+    def ZeroPadChannels(self, module, x, name):
+        before, after = module.static["before"], module.static["after"]
+        pads = self.numbers(f"{name}.pads", 0, before, 0, 0, 0, after, 0, 0)
+        return self.node("Pad", (x.name, pads), name, x._replace(channels=x.channels + before + after))
+
+    def ZeroPad2d(self, module, x, name):
+        (top, bottom), (left, right) = padding(module.static["padding"])
+        pads = self.numbers(f"{name}.pads", 0, 0, top, left, 0, 0, bottom, right)
+        return self.node("Pad", (x.name, pads), name, x)
+
+    def SqueezeExcite(self, module, x, name):
+        mean = self.node("GlobalAveragePool", (x.name,), f"{name}.mean", x)
+        z = self.visit(nn.Sequential(module.fc1, module.relu, module.fc2), mean, name)
+        gate = self.node("Sigmoid", (z.name,), f"{name}.gate", z)
+        return self.node("Mul", (x.name, gate.name), name, x)
+
+
+def windowed(kernel: IntOrPair, stride: IntOrPair = 1, pads: Any = 0, dilation: IntOrPair = 1) -> dict[str, Any]:
+    """The attributes of an operator with a window.
+
+    Only where a 'same' padding depends on the image's size does the operator compute it.
+    """
+    kernel, stride, dilation = pair(kernel), pair(stride), pair(dilation)
+    found: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "dilations": dilation}
+    if pads == "same":
+        if any(k > 1 and s > 1 for k, s in zip(kernel, stride)):
+            return found | {"auto_pad": "SAME_UPPER"}
+        pads = ops.same_padding(1, kernel, stride, dilation)
+    (top, bottom), (left, right) = padding(pads)
+    return found | {"pads": (top, left, bottom, right)}
