@@ -60,7 +60,7 @@ DEPTHS = Kind(
     lambda value: type(value) is tuple and 1 <= len(value) <= 6 and all(whole(n, 1, 4096) for n in value),
     "up to 6 whole numbers from 1 to 4096, the blocks in each stage",
 )
-SIZES = {"depths": DEPTHS, "width": CHANNELS, "groups": CHANNELS, "base_width": CHANNELS}
+SIZES = {"depths": DEPTHS, "width": CHANNELS, "stem_channels": CHANNELS, "groups": CHANNELS, "base_width": CHANNELS}
 
 
 def check_details(given: Mapping[str, Any]) -> None:

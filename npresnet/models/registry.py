@@ -34,7 +34,7 @@ class Entry:
         """The details of a dialect that this network has no place for."""
         net: Any = self.build.func
         block: Any = self.build.keywords["block"]
-        sizes = SIZES.keys() - getattr(block, "sizes", ("depths", "width"))
+        sizes = SIZES.keys() - getattr(block, "sizes", ("depths", "width", "stem_channels"))
         return net.unread | getattr(block, "unread", frozenset()) | sizes
 
     def blocks(self, sizes: Mapping[str, Any] = {}) -> int:
@@ -106,6 +106,7 @@ def build(
 
         depths      the blocks in each of its 3 or 4 stages
         width       the channels of the first stage, doubled from stage to stage
+        stem_channels  those of the first convolution, where they are others: 16 in Wide ResNets for CIFAR
         groups      of a bottleneck's 3×3 convolution, ``base_width`` channels in each where the stage has 64
 
     With ``num_classes=0`` it has no classifier and gives the pooled features (N, features).

@@ -57,7 +57,7 @@ class Bottleneck(Chain):
     """
 
     expansion = 4
-    sizes = ("depths", "width", "groups", "base_width")  # that can be chosen
+    sizes = ("depths", "width", "stem_channels", "groups", "base_width")  # that can be chosen
 
     def __init__(
         self,
@@ -124,9 +124,10 @@ class ResNet(Classifier):
         num_classes: int = 1000,
         in_channels: int = 3,
         width: int = 64,
+        stem_channels: int | None = None,
         **block_options: Any,
     ):
-        self.conv1, channels = dialect.stem_conv(in_channels, width)  # conv1
+        self.conv1, channels = dialect.stem_conv(in_channels, stem_channels or width)  # conv1
         self.bn1 = dialect.norm2d(channels)
         self.relu = dialect.act()
         self.maxpool = dialect.stem_pool()
@@ -165,7 +166,7 @@ def add_stages(
         strided = 0 if i > 0 else None
         if dialect.stride_in == "last":
             strided = depth - 1 if i < len(depths) - 1 else None
-        if 4 * 2**i > dialect.output_stride:
+        if 4 * 2 ** min(i, 3) > dialect.output_stride:
             strided, dilation = None, 2 * dilation
         blocks = []
         for j in range(depth):

@@ -116,9 +116,10 @@ class PreActResNet(Classifier):
         num_classes: int,
         in_channels: int = 3,
         width: int = 64,
+        stem_channels: int | None = None,
     ):
         self.normed = dialect.normed_stem
-        self.conv1, channels = dialect.stem_conv(in_channels, width)
+        self.conv1, channels = dialect.stem_conv(in_channels, stem_channels or width)
         if self.normed:
             self.bn1 = dialect.norm2d(channels)
         self.maxpool = dialect.stem_pool()

@@ -36,7 +36,7 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
     except ValueError as error:
         raise WeightsError(str(error)) from None
     options = {field: value for field, value in seen.items() if getattr(usual, field, None) != value}
-    alternatives = found.alternatives if dialect in ("timm", "huggingface") else ()
+    alternatives = found.alternatives if dialect in ("timm", "huggingface", "pytorch-tutorial") else ()
     return replace(found, dialect=dialect, options=options, preprocessing=None, alternatives=alternatives)
 
 
@@ -45,7 +45,8 @@ def stem_and_gates(shapes: Shapes) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     if deep_stem(shapes):
         seen |= {"stem": "deep", "stem_width": int(shapes["conv1.0.weight"][0])}
-    if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes:
+    bare = any(key.endswith(("conv2.bias", "conv3.bias")) for key in shapes)
+    if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes and not bare:
         seen["stem_bias"] = True
     if len(shapes.get("layer2.0.downsample.1.weight", ())) == 4:
         seen["avg_down"] = True

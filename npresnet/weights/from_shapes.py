@@ -37,7 +37,7 @@ def from_shapes(shapes: Shapes) -> Recognition:
     names = [name for name, entry in FAMILY.items() if (entry.structure, usual(entry, "width")) == (structure, width)]
     names = names or [most_alike(structure, width)]
     name, options, alternatives = resolve(names, shapes)
-    options |= sizes(FAMILY[name], structure, width) | stem(FAMILY[name], structure) | before(FAMILY[name], shapes)
+    options |= sizes(FAMILY[name], structure, width, shapes) | stem(FAMILY[name], structure) | before(FAMILY[name], shapes)
     preset = FAMILY[name].preprocessing
     if f"{name}:V1" in catalogue.ENTRIES:
         preset = catalogue.find(name).preprocessing
@@ -112,13 +112,15 @@ def most_alike(structure: Structure, width: int) -> str:
     return min(FAMILY, key=distance)
 
 
-def sizes(entry: Entry, structure: Structure, width: int) -> dict[str, Any]:
+def sizes(entry: Entry, structure: Structure, width: int, shapes: Shapes) -> dict[str, Any]:
     """The sizes in which the network differs from the one of that name."""
     found = {"depths": structure.depths, "width": width}
     if structure.expansion == 4 and not structure.before:
         found |= {"groups": structure.groups, "base_width": structure.base_width}
     elif structure.groups != 1:
         raise WeightsError(f"its 3×3 convolutions have {structure.groups} groups, which only bottlenecks have here")
+    first = shapes.get("conv1.weight", (width,))[0]
+    found |= {"stem_channels": first} if first != width else {}
     return {name: value for name, value in found.items() if usual(entry, name) != value}
 
 

@@ -39,6 +39,7 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     text = metadata.get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)
+    check_numbers(named.arrays)
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
     found = with_config(found, metadata, shapes)
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
@@ -54,6 +55,17 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
         dataset=entry.dataset,
         source="catalogue",
     )
+
+
+def check_numbers(arrays: Mapping[str, Any]) -> None:
+    """Raise WeightsError for kernels that are no real numbers, or none at all."""
+    kernels = [array for key, array in arrays.items() if np.ndim(array) == 4]
+    kind = next((array.dtype for array in kernels if array.dtype.kind != "f"), None)
+    if kind is not None:
+        what = "quantized, with scales elsewhere" if kind.kind in "iu" else "not real numbers"
+        raise WeightsError(f"its kernels are of dtype {kind}: {what}; only floating-point weights are loaded")
+    if kernels and not np.isfinite(kernels[0]).all():
+        raise WeightsError("its first kernel holds NaN or infinity: the training that wrote it had diverged")
 
 
 def from_metadata(fields: dict[str, Any], shapes: Shapes) -> Recognition:

@@ -93,7 +93,12 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
         return NamedArrays(dict(arrays), [])
     key_map = key_map_of(arrays)
     if key_map is not None:
-        renamed = key_map.translate(arrays)
+        try:
+            renamed = key_map.translate(arrays)
+        except WeightsError:
+            if getattr(arrays, "format", "").startswith("keras"):
+                raise
+            return by_structure(arrays)
         if len(renamed) != len(arrays):
             raise WeightsError(f"two keys have one name once translated from {key_map.name}")
         if not is_torchvision(renamed) and key_map.name != "Keras":

@@ -33,7 +33,7 @@ def head_of(
         fitting = [layer for layer in group if layer.channels == features and not NO_CLASSIFIER.search(layer.path)]
         if fitting:
             return chosen(fitting, group)
-    other = next((layer for layer in ours if components(layer.path)[-1:] and named(layer) and layer.kind == "linear"), None)
+    other = next((layer for layer in linear if layer.channels == 2 * features or named(layer)), None)
     if other and other.channels % features == 0 and not NO_CLASSIFIER.search(other.path):
         raise WeightsError(
             f"the classifier {quoted(other.path)} takes {other.channels} numbers and the network gives {features}: "

@@ -16,6 +16,7 @@ RELATIVES = {  # what the network is → a part of a layer's path
     "iResNet, whose activations are PReLU": r"(^|\.)prelu\d*$",
     "a Fixup ResNet, without norms": r"(^|\.)bias[12][ab]$",
     "BiT, a ResNet of standardised weights and group norms": r"(^|[./])(standardized_conv2d|root[./]conv)$",
+    "a network under spectral normalisation": r"\.weight_u$",
     "TF-slim's ResNet, which strides in the last block of a stage": r"unit_\d+/bottleneck_v[12]/",
 }
 

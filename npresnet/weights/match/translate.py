@@ -17,36 +17,44 @@ EPS = 1e-5  # torch's usual one: what is added to the variance of a norm that st
 def translate(network: Network, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """(the arrays under torchvision's names, our path of a layer → the file's).  Most are views of the given ones."""
     places = dict(convolution_places(network))
-    state: dict[str, Any] = {}
+    state = {f"{ours}.weight": weight_of(layer, arrays) for ours, layer in places.items()}
     paths = {ours: layer.path for ours, layer in places.items()}
-    biases = {ours for ours, layer in places.items() if "bias" in layer.keys}
-    keep = biases == places.keys() or biases <= {"conv1"} or network.before
-    for ours, layer in places.items():
-        state[f"{ours}.weight"] = weight_of(layer, arrays)
-        bias = arrays[layer.keys["bias"]] if ours in biases else None
-        norm = network.norms.get(layer.path)
-        if network.before and not (norm and ours == "conv1"):
-            state |= {f"{ours}.bias": bias} if bias is not None else {}
-            continue
-        folded = not network.norms
-        if bias is not None and keep and not folded and norm:
-            state[f"{ours}.bias"] = bias
-            bias = None
-        state |= norm_state(norm_place(ours), norm, layer.out, bias, arrays)
-        paths |= {norm_place(ours): norm.path} if norm else {}
-    if network.before:
-        for ours, layer in places.items():
-            if layer.path in network.norms and ours != "conv1":
-                norm = network.norms[layer.path]
-                state |= norm_state(norm_place(ours), norm, norm.out, None, arrays)
-                paths[norm_place(ours)] = norm.path
-        if network.final:
-            state |= norm_state("bn", network.final, network.final.out, None, arrays)
-            paths["bn"] = network.final.path
+    biases = {ours: arrays[layer.keys["bias"]] for ours, layer in places.items() if "bias" in layer.keys}
+    norms = before(network, places) if network.before else after(network, places)
+    if not network.before and norms and biases.keys() in (places.keys(), {"conv1"}):
+        state |= {f"{ours}.bias": biases.pop(ours) for ours in places if ours in biases}  # where the family has them too
+    for place, (norm, conv, size) in norms.items():
+        state |= norm_state(place, norm, size, biases.pop(conv, None), arrays)
+        paths |= {place: norm.path} if norm else {}
+    if biases:  # of convolutions that feed no norm
+        bare = [ours for ours in places if ours not in {conv for _, conv, _ in norms.values()}]
+        state |= {f"{ours}.bias": biases.get(ours, np.zeros(places[ours].out, np.float32)) for ours in bare}
     state |= gate_state(network, arrays)
     state |= head_state(network.head, arrays)
-    paths |= {"fc": network.head[-1].path} if len(network.head) == 1 else {}
+    paths |= {"fc": network.head[-1].path} if network.head else {}
     return state, paths
+
+
+Places = dict[str, tuple[Layer | None, str, int]]  # of a norm → the norm, the convolution that feeds it, its channels
+
+
+def after(network: Network, places: Mapping[str, Layer]) -> Places:
+    """The norms behind the convolutions."""
+    return {norm_place(ours): (network.norms.get(conv.path), ours, conv.out) for ours, conv in places.items()}
+
+
+def before(network: Network, places: Mapping[str, Layer]) -> Places:
+    """The norms before the convolutions, that behind the stem, and that behind the last block."""
+    norms: Places = {}
+    for ours, conv in places.items():
+        norm = network.norms.get(conv.path)
+        if norm:
+            number = ours[-1]
+            feeds = f"{ours[:-1]}{int(number) - 1}" if ours.startswith("layer") and number in "23" else ""
+            norms[norm_place(ours)] = (norm, "conv1" if ours == "conv1" else feeds, norm.out)
+    if network.final:
+        norms["bn"] = (network.final, "", network.final.out)
+    return norms
 
 
 def convolution_places(network: Network):
