@@ -47,12 +47,14 @@ class Stream:
 
     def line(self, limit: int = 1024) -> bytes:
         """The bytes up to the next newline, which is consumed and left out."""
-        window = bytes(self.data[self.position : self.position + limit])
-        length = window.find(b"\n")
-        if length < 0:
-            raise WeightsError(f"no line ends within {limit} bytes of offset {self.position:,}")
+        size = min(limit, 1024)
+        while (length := bytes(self.data[self.position : self.position + size]).find(b"\n")) < 0:
+            if size >= min(limit, len(self.data) - self.position):
+                raise WeightsError(f"no line ends within {limit:,} bytes of offset {self.position:,}")
+            size = min(limit, 4 * size)
+        window = bytes(self.data[self.position : self.position + length])
         self.position += length + 1
-        return window[:length]
+        return window
 
 
 def non_negative(value: Any, what: str) -> int:

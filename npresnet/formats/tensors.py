@@ -33,6 +33,18 @@ DTYPES = {  # torch's name → NumPy's code; bfloat16 has none and is read as th
     "complex128": "c16",
 }
 TORCH_NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "bfloat16"}
+OTHER_SIZES = {  # of elements that are not read: quantised ones, and float8
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+    "quint4x2": 1,
+    "quint2x4": 1,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+}
 HALVES = ("float16", "bfloat16")
 MAX_DIMENSIONS = 32  # that the readers take
 KEY = "npresnet"  # under which a file of ours holds a text beside its arrays
@@ -40,7 +52,7 @@ KEY = "npresnet"  # under which a file of ours holds a text beside its arrays
 
 def itemsize(dtype: str) -> int:
     """The bytes of one element of torch's dtype of that name."""
-    return np.dtype(DTYPES[dtype]).itemsize
+    return OTHER_SIZES[dtype] if dtype in OTHER_SIZES else np.dtype(DTYPES[dtype]).itemsize
 
 
 class Storage:
@@ -118,6 +130,10 @@ class Tensor(Buildable):
 
     def array(self, budget: Budget, float32: bool = False) -> np.ndarray:
         """A fresh array of the machine's own byte order, in C order, float16 widened to float32 where asked."""
+        if self.dtype not in DTYPES:
+            raise WeightsError(
+                f"a tensor of {self.dtype} is not read; convert it to float32 (or dequantize it) and save again"
+            )
         widen = self.dtype == "bfloat16" or (float32 and self.dtype in HALVES)
         bytes_out = 4 if widen else itemsize(self.dtype)
         budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {quoted(str(self.size))}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import Tensor
-from ..formats.unpickle.record import Record
+from ..formats.unpickle.record import Placeholder, Record
 from ..formats.state import Layer
 from .match.choose import choose
 from .match.network import OPTIMIZER, networks
@@ -69,6 +69,8 @@ def find_state(tree: Any, select: str | None = None) -> Found:
     for place, holder in under.items():
         prefix = "".join(f"{part}." for part in place[len(path) :])
         for key, value in holder.items():
+            if isinstance(value, Placeholder):
+                raise WeightsError(f"{quoted(prefix + part_text(key))}: {value.reason}")
             if isinstance(value, Tensor) and tensors.setdefault(prefix + key_text(key), value) is not value:
                 raise WeightsError("two arrays have one name, once as text and once as bytes")
         layers |= {prefix + name: layer for name, layer in getattr(holder, "layers", {}).items()}
@@ -92,7 +94,7 @@ def holders(tree: Any) -> dict[tuple[str, ...], Any]:
             continue
         seen.add(id(node))
         items = node if isinstance(node, dict) else dict(parts_of(node))
-        if any(isinstance(value, Tensor) for value in items.values()):
+        if any(isinstance(value, (Tensor, Placeholder)) for value in items.values()):
             found[path] = items
         inner = [(path + (part_text(key),), value) for key, value in items.items() if not isinstance(value, Tensor)]
         waiting += [pair for pair in inner[::-1] if isinstance(pair[1], (dict, list, tuple, Record))]

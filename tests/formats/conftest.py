@@ -1,3 +1,3 @@
 """Hostile files, and a watch over what reading them does."""
 
-from ..support.hostile import refused, warm  # noqa: F401
+from ..support.hostile import harmless, refused, warm  # noqa: F401

@@ -307,7 +307,7 @@ def test_the_honest_file_of_the_same_maker_is_read_and_no_prefix_of_it(data, tmp
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\0" * 1000, "not a file of weights"),
         (b"P", ""),
-        (PROTO2 + b"}.", "torch.save"),
+        (PROTO2 + b"}.", "holds no arrays"),
     ],
 )
 def test_what_is_no_file_of_weights_is_said_to_be_none(data, words, refused):

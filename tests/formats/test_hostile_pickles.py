@@ -2,9 +2,13 @@
 
 import os
 import pickle
+import re
 import struct
 
 import pytest
+
+from npresnet.formats.torch.allowlist import TORCH_GLOBALS
+from npresnet.weights import WeightsError, unpickle
 
 from ..support.pickles import (
     MARK,
@@ -23,6 +27,7 @@ from ..support.pickles import (
     value,
 )
 
+TWO = (("0", b"\0" * 16), ("1", b"\0" * 16))
 REBUILD = "torch._utils _rebuild_tensor"
 SHELL = 'touch "$HOME/canary"'
 
@@ -40,7 +45,7 @@ def stacked(module, name, *args):
     return b"\x80\x04" + text(module) + text(name) + b"\x93" + value(tuple(args)) + b"R."
 
 
-REFUSED_GLOBALS = {  # pickle → the name that the message must give
+INERT_GLOBALS = {  # pickle → the name by which unpickle() refuses it where no records are asked for
     "os.system": (reduced("os system", SHELL), "os.system"),
     "posix.system": (reduced("posix system", SHELL), "posix.system"),
     "a real exploit": (pickle.dumps(Exploit(), 2), "posix.system"),
@@ -82,14 +87,9 @@ REFUSED_GLOBALS = {  # pickle → the name that the message must give
     "build with a class": (program(glob("argparse Namespace") + b")\x81" + value({"a": 1}) + b"b"), "Namespace"),
     "a whole module": (reduced("torchvision.models.resnet ResNet"), "torchvision.models.resnet.ResNet"),
     "a whole module of mine": (program(glob("__main__ Net") + b")\x81}b"), "__main__.Net"),
-    "quantised": (program(glob("torch._utils _rebuild_qtensor")), "quantised"),
-    "quantised storage": (program(glob("torch QInt8Storage")), "quantised"),
-    "sparse": (program(glob("torch._utils _rebuild_sparse_tensor")), "_rebuild_sparse_tensor"),
+    "the class of records": (reduced("npresnet.formats.unpickle.record Record", "x"), "Record"),
     "nested in a wrapper": (program({"epoch": 3, "state_dict": {"w": call("os system", SHELL)}}), "os.system"),
-    "in a tensor's hooks": (
-        program(call("torch._utils _rebuild_tensor_v2", None, 0, (1,), (1,), False, call("os system", SHELL))),
-        "os.system",
-    ),
+    "in a dictionary's factory": (program(call("collections defaultdict", call("os system", SHELL))), "os.system"),
     "behind a long name": (program(glob("a" * 900 + " b")), "aaaa"),
     "with control characters": (program(glob("os\x1b[2J system")), "x1b"),
 }
@@ -181,21 +181,37 @@ REFUSED_PROGRAMS = {
 }
 
 
+def beside(tree, array):
+    """{"w": an array, "x": what the pickle ``tree`` makes}"""
+    return PROTO2 + b"}" + MARK + text("w") + array + text("x") + tree[tree[:1] == b"\x80" and 2 :][:-1] + b"u."
+
+
 @pytest.mark.parametrize("container", [pth, legacy], ids=["zip", "legacy"])
-@pytest.mark.parametrize("name", REFUSED_GLOBALS)
-def test_a_global_outside_the_allow_list_is_refused_by_name(name, container, refused, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", INERT_GLOBALS)
+def test_a_global_outside_the_allow_list_is_data_beside_the_arrays(name, container, harmless, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    tree, shown = REFUSED_GLOBALS[name]
-    message = refused(container(tree))
-    assert shown in message and "\x1b" not in message
+    array = tensor(storage(view=(None,) if container is legacy else ()))
+    found = harmless(container(beside(INERT_GLOBALS[name][0], array)))
+    assert list(found) == ["w"] and found["w"].tolist() == [[0, 0], [0, 0]]
+    assert found.notes == ["left out what is no array: 'x'"]
 
 
-@pytest.mark.parametrize("name", REFUSED_GLOBALS)
-def test_the_same_in_a_tar_and_bare(name, refused):
-    tree, shown = REFUSED_GLOBALS[name]
+@pytest.mark.parametrize("name", INERT_GLOBALS)
+def test_alone_it_is_no_network_in_any_container(name, refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tree, _ = INERT_GLOBALS[name]
     members = [("pickle", tree), ("storages", program(0) + program([])), ("tensors", program(0))]
-    assert shown in refused(tar(members))
-    assert "refused" in refused(tree) or "torch.save" in refused(tree)  # a bare pickle allows nothing at all
+    for data in (pth(tree, data=()), legacy(tree, (), ()), tar(members), tree):
+        message = refused(data)
+        assert "holds" in message and "\x1b" not in message
+
+
+@pytest.mark.parametrize("name", INERT_GLOBALS)
+def test_without_records_a_global_outside_the_allow_list_is_refused_by_name(name):
+    tree, shown = INERT_GLOBALS[name]
+    with pytest.raises(WeightsError, match=re.escape(shown)) as caught:
+        unpickle(tree, globals=TORCH_GLOBALS)
+    assert str(caught.value).startswith("pickle: refused global") and "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", REFUSED_PROGRAMS)
@@ -217,11 +233,24 @@ def test_a_name_with_control_characters_is_escaped_and_endless_prefixes_end(refu
     assert len(read_weights(path).notes) == 4
 
 
-def test_whole_models_and_quantised_tensors_are_told_what_to_do(refused):
-    assert "torch.save(model.state_dict(), path)" in refused(pth(REFUSED_GLOBALS["a whole module"][0]))
-    assert "dequantize()" in refused(pth(REFUSED_GLOBALS["quantised"][0]))
-    module = program(value(("module", glob("torch FloatStorage"), "net.py", "class Net: …")) + b"Q")
-    assert "torch.save(model.state_dict(), path)" in refused(legacy(module))
+UNREADABLE = {  # a call → what the message must say where it is needed
+    "quantised": (
+        call("torch._utils _rebuild_qtensor", storage(kind="torch QInt8Storage", numel=16), 0),
+        "dequantize()",
+    ),
+    "sparse": (call("torch._utils _rebuild_sparse_tensor", 0, (1, 2)), "to_dense()"),
+    "nested": (call("torch._utils _rebuild_nested_tensor", tensor()), "to_padded_tensor"),
+    "meta": (call("torch._utils _rebuild_meta_tensor_no_storage", 0, (1,), (1,), False), "no data"),
+    "a class of its own": (call("torch._utils _rebuild_wrapper_subclass", 0, 0), "a plain one"),
+    "conjugate": (call(f"{REBUILD}_v2", storage(), 0, (1,), (1,), False, ORDERED, {"conj": True}), "resolve_conj"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_array_that_cannot_be_read_is_told_apart_only_where_it_is_needed(name, refused, harmless):
+    made, shown = UNREADABLE[name]
+    assert shown in refused(pth(program({"a": made})))
+    assert list(harmless(pth(program({"state_dict": {"w": tensor(source=storage("1"))}, "other": made}), TWO))) == ["w"]
 
 
 VIEWS = {
@@ -249,7 +278,6 @@ VIEWS = {
     "sizes in a string": tensor(size="22", stride="21"),
     "no storage": tensor(source=value("0")),
     "a global for a storage": tensor(source=glob("torch FloatStorage")),
-    "a conjugate view": call(f"{REBUILD}_v2", storage(), 0, (1,), (1,), False, ORDERED, {"conj": True}),
     "too few arguments": call(f"{REBUILD}_v2", storage()),
     "too many arguments": call(f"{REBUILD}_v2", storage(), *range(40)),
     "a dtype that is a string": call(f"{REBUILD}_v3", storage(), 0, (1,), (1,), False, ORDERED, "float32"),

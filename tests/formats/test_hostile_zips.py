@@ -65,7 +65,6 @@ CASES = {
     "a climbing name": raw_zip([("../data.pkl", TREE), ("../data/0", RAW)]),
     "a name with a zero": raw_zip([("archive/data.pkl\0.txt", TREE)]),
     "a name in bad utf-8": pth(TREE).replace(b"archive/version", b"archive/versio\xff"),
-    "TorchScript": raw_zip([(PKL, TREE), ("archive/constants.pkl", program(())), (DATA, RAW)]),
     "an unknown byte order": raw_zip([(PKL, TREE), ("archive/byteorder", b"middle"), (DATA, RAW)]),
     "fewer entries than members": pth(TREE, entries=2),
     "more entries than members": pth(TREE, entries=9),

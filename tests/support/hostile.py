@@ -3,7 +3,7 @@
 import sys
 import time
 import tracemalloc
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -55,7 +55,28 @@ def warm(tmp_path_factory):
 
 def bound(size):
     """What reading a file of ``size`` bytes may allocate: read_weights and unpickle say so in their docstrings."""
-    return FLOOR + 4 * size + min(512 * size, 128_000_000) + 4 * size + 2**20
+    return FLOOR + 4 * size + min(1024 * size, 128_000_000 + 128 * size) + 4 * size + 2**20
+
+
+@contextmanager
+def watched(data, folder, seconds):
+    """Writes ``data`` to a file in ``folder``, yields its path, and checks what the block did."""
+    path = folder / "hostile"
+    path.write_bytes(data)
+    _seen.clear()
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        _watching.append(True)
+        yield path
+    finally:
+        _watching.clear()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert time.process_time() - start < seconds
+    assert peak < bound(len(data)), f"{peak:,} bytes for a file of {len(data):,}"
+    assert not _seen
+    assert [entry.name for entry in folder.iterdir()] == ["hostile"]
 
 
 @pytest.fixture
@@ -63,26 +84,22 @@ def refused(tmp_path):
     """refused(data) → the message: a WeightsError, no code run, nothing written, memory and time bounded."""
 
     def check(data, seconds=30.0, **options):
-        path = tmp_path / "hostile"
-        path.write_bytes(data)
-        _seen.clear()
-        tracemalloc.start()
-        start = time.process_time()
-        try:
-            _watching.append(True)
-            with pytest.raises(WeightsError) as caught:
-                read_weights(path, **options)
-        finally:
-            _watching.clear()
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-        assert time.process_time() - start < seconds
-        assert peak < bound(len(data)), f"{peak:,} bytes for a file of {len(data):,}"
-        assert not _seen
-        assert [entry.name for entry in tmp_path.iterdir()] == ["hostile"]
+        with watched(data, tmp_path, seconds) as path, pytest.raises(WeightsError) as caught:
+            read_weights(path, **options)
         message = str(caught.value)
         assert not any(bug in message for bug in BUGS)
         assert message.startswith(str(path)) and "\n" not in message and len(message) < len(str(path)) + 600
         return message[len(str(path)) :]
+
+    return check
+
+
+@pytest.fixture
+def harmless(tmp_path):
+    """harmless(data) → the arrays that are read beside what is hostile, which does nothing, under the same watch."""
+
+    def check(data, seconds=30.0, **options):
+        with watched(data, tmp_path, seconds) as path:
+            return read_weights(path, **options)
 
     return check

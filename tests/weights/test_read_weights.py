@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from npresnet.formats.torch.allowlist import TORCH_GLOBALS
+from npresnet.formats.unpickle.stack_machine import Refusal
 from npresnet.weights import WeightsError, read_weights
 
 from ..support import containers, oracles
@@ -224,11 +225,13 @@ def test_old_ways_to_rebuild_a_tensor(tmp_path):
 
 def test_the_allow_list_is_an_argument(tmp_path):
     path = tmp_path / "w.pth"
-    path.write_bytes(pth(program({"w": tensor(), "score": call("numpy.core.multiarray scalar", 3)})))
-    with pytest.raises(WeightsError, match=r"refused global 'numpy\.core\.multiarray\.scalar'"):
-        read_weights(path)
-    found = read_weights(path, allow={**TORCH_GLOBALS, "numpy.core.multiarray scalar": lambda value: value})
-    assert found.notes == ["left out what is no array: 'score'"]
+    path.write_bytes(pth(program({"w": tensor(), "score": call("my.metrics Score", 3)})))
+    assert read_weights(path).notes == ["left out what is no array: 'score'"]
+    seen = []
+    read_weights(path, allow={**TORCH_GLOBALS, "my.metrics Score": seen.append})
+    assert seen == [3]
+    with pytest.raises(WeightsError, match=r"refused global 'my\.metrics\.Score': not today"):
+        read_weights(path, allow={**TORCH_GLOBALS, "my.metrics Score": Refusal("not today")})
 
 
 @pytest.mark.parametrize("compressed", [False, True])

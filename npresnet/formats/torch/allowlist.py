@@ -1,8 +1,8 @@
 """The allow-list for PyTorch's pickles: what each global that a state dict needs stands for here.
 
-Tensors, parameters, storages, dtypes, OrderedDict, Counter, set, Size and device are read; so are the globals that
-optimizers and schedulers leave in a training checkpoint, which are then ignored.  Quantised tensors, tensors with
-conjugate bits and every other global are refused.  The names follow torch._weights_only_unpickler.
+Tensors, parameters, storages, dtypes, plain containers, and NumPy's numbers and arrays are read.  Quantised, sparse,
+nested and meta tensors and those with conjugate bits become Placeholders, which say what to do where they are needed.
+Every other global becomes a Record.  The names follow torch._weights_only_unpickler.
 """
 
 from copy import copy
@@ -10,7 +10,9 @@ from typing import Any
 
 from ..errors import WeightsError, quoted
 from ..tensors import DTYPES, Storage, Tensor
-from ..unpickle.stack_machine import Dict, Refusal, checked_key
+from ..unpickle.numpy_objects import NUMPY_GLOBALS
+from ..unpickle.record import Placeholder, Unreadable
+from ..unpickle.stack_machine import Dict, checked_key
 
 CURE = "where the file was made, keep only the arrays: torch.save(model.state_dict(), path)"
 
@@ -28,7 +30,16 @@ STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
 }
-QUANTISED = Refusal("a quantised tensor; save the model before it was quantised, or call dequantize() on its tensors")
+QUANTISED = Unreadable(
+    "a quantised tensor; save the model before it was quantised, or call dequantize() on its tensors"
+)
+SPARSE = Unreadable("a sparse tensor; call to_dense() on it and save again")
+NESTED = Unreadable("a nested tensor; convert it to a plain one, nested.to_padded_tensor(0), and save again")
+META = Unreadable("a tensor on the device 'meta', which has no data; save the model after its weights are loaded")
+WRAPPER = Unreadable(
+    "a tensor of a class of its own (distributed, quantised …); convert it to a plain one and save again"
+)
+CONJUGATE = "a tensor with conjugate or negative bits; call resolve_conj().resolve_neg() and save again"
 
 
 class DType(str):
@@ -48,13 +59,13 @@ def dtype_of(storage_type: Any) -> str:
 
 def rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
     if metadata:
-        raise WeightsError("a tensor with conjugate or negative bits; call resolve_conj().resolve_neg() and save again")
+        return Placeholder("torch.Tensor", (), CONJUGATE)
     return Tensor(storage, offset, size, stride)
 
 
 def rebuild_typed_tensor(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None):
     if metadata:
-        raise WeightsError("a tensor with metadata of its own is not read")
+        return Placeholder("torch.Tensor", (), CONJUGATE)
     return Tensor(storage, offset, size, stride, dtype_of(dtype))
 
 
@@ -62,6 +73,8 @@ def parameter(data=None, requires_grad=True, hooks=None, state=None):
     """A tensor of its own over the same storage.  A Parameter that is made empty gets its data from BUILD."""
     if data is None:
         data = Tensor.contiguous(Storage("float32", 0).fill(b""), (0,))
+    if isinstance(data, Placeholder):
+        return data
     if not isinstance(data, Tensor):
         raise WeightsError(f"a Parameter must hold a tensor, not {quoted(data)}")
     return copy(data)
@@ -73,6 +86,19 @@ def ordered_dict(pairs=()):
     return Dict((checked_key(key), value) for key, value in pairs)
 
 
+def subclass(function, kind, args=(), state=None):
+    """A tensor of a class of its own, or with attributes: what its own function rebuilds."""
+    for known in (rebuild_tensor, rebuild_typed_tensor, parameter):
+        if getattr(function, "call", None) is known and type(args) is tuple:
+            return known(*args)
+    return Placeholder("torch.Tensor", (), WRAPPER)
+
+
+def sequence(items=(), *rest):
+    """A list, of what a deque or TorchScript's typed list holds."""
+    return list(items) if type(items) in (list, tuple) else []
+
+
 def counter(counts=()):
     return Dict(counts if isinstance(counts, dict) else ())
 
@@ -81,50 +107,75 @@ def plain_set(items=()):
     return {checked_key(item) for item in items}
 
 
-def latin1_bytes(text, encoding):
+def latin1_bytes(text, encoding="latin1"):
     """The bytes that protocol 2 writes as text."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
         raise WeightsError("only latin1 text can become bytes")
     return text.encode("latin1")
 
 
+def byte_array(data=b"", *encoding):
+    if type(data) is str:
+        data = latin1_bytes(data, *encoding)
+    if type(data) not in (bytes, bytearray):
+        raise WeightsError("a bytearray is made of bytes")
+    return bytearray(data)
+
+
+def complex_number(real=0.0, imag=0.0):
+    if type(real) not in (int, float) or type(imag) not in (int, float):
+        raise WeightsError("a complex number is made of two numbers")
+    return complex(real, imag)
+
+
+BUILTINS = ("builtins", "__builtin__")
+BITS = ("qint8", "quint8", "qint32", "quint4x2", "quint2x4")  # the dtypes of quantised tensors
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+
 TORCH_GLOBALS: dict[str, Any] = {
+    **NUMPY_GLOBALS,
     "collections OrderedDict": ordered_dict,
     "collections Counter": counter,
-    "builtins set": plain_set,
-    "__builtin__ set": plain_set,
+    "collections defaultdict": lambda factory=None, *pairs: Dict(),
+    "collections deque": sequence,
     "_codecs encode": latin1_bytes,
+    **{f"{module} set": plain_set for module in BUILTINS},
+    **{f"{module} frozenset": plain_set for module in BUILTINS},
+    **{f"{module} bytearray": byte_array for module in BUILTINS},
+    **{f"{module} bytes": lambda: b"" for module in BUILTINS},  # which protocol 2 calls for empty bytes
+    **{f"{module} complex": complex_number for module in BUILTINS},
     "torch Size": lambda sizes=(): tuple(sizes),
     "torch device": lambda *name: None,
+    "torch.jit._pickle restore_type_tag": lambda value, kind=None: value,
+    **{f"torch.jit._pickle build_{kind}list": sequence for kind in ("int", "double", "bool", "tensor")},
     "torch._utils _rebuild_tensor": rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": rebuild_tensor,
     "torch._utils _rebuild_tensor_v3": rebuild_typed_tensor,
     "torch._utils _rebuild_parameter": parameter,
     "torch._utils _rebuild_parameter_with_state": parameter,
+    "torch._utils _rebuild_device_tensor_from_cpu_tensor": lambda data, *rest: parameter(data),
+    "torch._tensor _rebuild_from_type_v2": subclass,
+    "torch._tensor _rebuild_from_type": lambda function, kind, args=(), state=None: subclass(function, kind, args),
     "torch.nn.parameter Parameter": parameter,
+    "torch.nn.parameter Buffer": parameter,
     "torch.storage UntypedStorage": DType("uint8"),
     "torch UntypedStorage": DType("uint8"),
     "torch._utils _rebuild_qtensor": QUANTISED,
-    **{f"torch {name}": DType(name) for name in DTYPES},
+    "torch._utils _rebuild_sparse_tensor": SPARSE,
+    "torch._utils _rebuild_sparse_csr_tensor": SPARSE,
+    "torch._utils _rebuild_nested_tensor": NESTED,
+    "torch._utils _rebuild_meta_tensor_no_storage": META,
+    "torch._utils _rebuild_wrapper_subclass": WRAPPER,
+    **{f"torch {name}": DType(name) for name in (*DTYPES, *BITS, *FLOAT8)},
     **{f"{module} {name}": DType(dtype) for name, dtype in STORAGES.items() for module in ("torch", "torch.cuda")},
     **{
         f"{module} {name.replace('Storage', 'Tensor')}": DType(dtype)
         for name, dtype in STORAGES.items()
         for module in ("torch", "torch.cuda")
     },
-    **{
-        f"torch {name}": QUANTISED
-        for name in (
-            "QInt8Storage",
-            "QUInt8Storage",
-            "QInt32Storage",
-            "QUInt4x2Storage",
-            "QUInt2x4Storage",
-            "qint8",
-            "quint8",
-            "qint32",
-            "per_tensor_affine",
-            "per_channel_affine",
-        )
-    },
+    "torch QInt8Storage": DType("qint8"),
+    "torch QUInt8Storage": DType("quint8"),
+    "torch QInt32Storage": DType("qint32"),
+    "torch QUInt4x2Storage": DType("quint4x2"),
+    "torch QUInt2x4Storage": DType("quint2x4"),
 }

@@ -1,7 +1,8 @@
 """Reads what torch.save wrote before PyTorch 1.6 [T]: five pickles in a row, then the storages' raw bytes.
 
-Pickled modules, storages that are declared in two ways, missing, given twice or of another length, and bytes behind the
-last storage are refused.
+A bare pickle of NumPy arrays or of tensors, each of which brings its storage as a whole such file, is read too.
+Storages that are declared in two ways, missing, given twice or of another length, and bytes behind the last storage are
+refused.
 
 [T] torch/serialization.py, _legacy_load
 """
@@ -12,14 +13,18 @@ from typing import Any
 from ..errors import WeightsError, error_context, quoted
 from ..stream import Budget, Stream
 from ..tensors import Storage
+from ..unpickle.record import Record
 from ..unpickle.unpickle import unpickle
 from .allowlist import CURE, dtype_of
+from .modules import with_states
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget) -> Any:
-    """The pickled object, of: magic, protocol, system, object, storage keys; for each key an int64 count and elements.
+def read_pickles(data: memoryview, allow: Mapping[str, Any], budget: Budget, brings_steps: bool = True) -> Any:
+    """The object of a bare pickle or, where torch.save wrote the file, the fourth of these.
+
+    Magic, protocol, system, object, storage keys; for each key an int64 count and elements.
 
     Persistent id: ("storage", type, key, location, count, view), the view None or (key, offset, count).  Storages are
     little-endian whatever the machine was.
@@ -29,11 +34,10 @@ def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget
     views: dict[str, tuple[Storage, Storage, int]] = {}
 
     def persistent_load(pid):
+        if type(pid) is tuple and pid[:1] == ("module",) and len(pid) == 4 and isinstance(pid[1], Record):
+            return pid[1]  # a class, with its source beside it
         if type(pid) is not tuple or len(pid) != 6 or pid[0] != "storage" or type(pid[2]) is not str:
-            raise WeightsError(
-                "a persistent id must be ('storage', type, key, location, count, view); one of "
-                f"('module', …) means a whole model: {CURE}"
-            )
+            raise WeightsError("a persistent id must be ('storage', type, key, location, count, view)")
         _, kind, key, _, numel, view = pid
         dtype = dtype_of(kind)
         root = storages.setdefault(key, Storage(dtype, numel))
@@ -41,17 +45,39 @@ def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget
             raise WeightsError(f"the storage {quoted(key)} is declared in two ways")
         return root if view is None else view_of(root, view, views)
 
-    def load(**options):
-        return unpickle(stream, globals=options.pop("globals", {}), cure=CURE, budget=budget, **options)
+    def load(persistent_load=None):
+        return unpickle(
+            stream,
+            globals=allow,
+            persistent_load=persistent_load,
+            cure=CURE,
+            budget=budget,
+            records=True,
+            brings_steps=brings_steps,
+        )
 
-    if load() != MAGIC or load() != PROTOCOL:
-        raise WeightsError("a pickle, but not one of torch.save; only arrays in a known container are read")
+    if (first := load()) != MAGIC:
+        return with_states(first, budget)
+    if load() != PROTOCOL:
+        raise WeightsError(f"its protocol is not {PROTOCOL}; a newer PyTorch than is known here wrote it")
     load()  # the system that wrote it
-    tree = load(globals=allow, persistent_load=persistent_load)
+    tree = load(persistent_load)
     read_storages(stream, load(), storages)
     for view, root, offset in views.values():
         view.fill(root.part(offset, view.numel))
-    return tree
+    return with_states(tree, budget)
+
+
+def read_torch_legacy(data: memoryview, allow: Mapping[str, Any], budget: Budget) -> Any:
+    """read_pickles, where pickle.dump made a storage of a tensor into bytes of torch.save's, once and not deeper."""
+
+    def load_from_bytes(content):
+        storage = read_pickles(memoryview(content), allow, budget, brings_steps=False)
+        if not isinstance(storage, Storage):
+            raise WeightsError("the bytes of a pickled tensor hold no storage")
+        return storage
+
+    return read_pickles(data, {"torch.storage _load_from_bytes": load_from_bytes, **allow}, budget)
 
 
 def view_of(root: Storage, view: Any, views: dict[str, tuple[Storage, Storage, int]]) -> Storage:

@@ -12,8 +12,10 @@ from ..errors import WeightsError, error_context, quoted
 from ..stream import Budget, Stream, non_negative
 from ..tar_archive import tar_members
 from ..tensors import MAX_DIMENSIONS, Storage, Tensor
+from ..unpickle.record import Record
 from ..unpickle.unpickle import unpickle
 from .allowlist import CURE, dtype_of
+from .modules import with_states
 
 
 def read_torch_tar(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> Any:
@@ -28,12 +30,17 @@ def read_torch_tar(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -
         objects |= read_tensors(Stream(members["tensors"]), objects, budget, allow)
 
     def persistent_load(pid):
+        if type(pid) is tuple and len(pid) == 3 and isinstance(pid[0], Record):
+            return pid[0]  # a class, with its source beside it
         key = key_text(pid)
         if key not in objects:
             raise WeightsError(f"the persistent id {key} is no tensor of this file")
         return objects[key]
 
-    return unpickle(members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE, budget=budget)
+    tree = unpickle(
+        members["pickle"], globals=allow, persistent_load=persistent_load, cure=CURE, budget=budget, records=True
+    )
+    return with_states(tree, budget)
 
 
 def key_text(value: Any) -> str:
@@ -42,7 +49,7 @@ def key_text(value: Any) -> str:
         return str(value)
     if type(value) is str and len(value) <= 20 and value.isdecimal():
         return str(int(value))
-    raise WeightsError(f"the key {quoted(value)} is no integer; if the file holds a whole model, {CURE}")
+    raise WeightsError(f"the key {quoted(value)} is no integer")
 
 
 def read_storages(stream: Stream, budget: Budget, allow: Mapping[str, Any]) -> dict[str, Storage]:

@@ -1,6 +1,8 @@
 """Reads what torch.save writes since PyTorch 1.6 [T]: a zip with <stem>/data.pkl and a member of raw bytes per storage.
 
-TorchScript archives, several pickles, storages that are absent, of another length or declared in two ways are refused.
+So does torch.jit.save: its objects become States like pickled modules, and its program is not looked at.  A frozen
+module keeps its arrays, without names, in <stem>/constants.pkl; they are called "0", "1" … in the order of the file.
+Several pickles, storages that are absent, of another length or declared in two ways are refused.
 
 [T] torch/serialization.py, _save and _load
 """
@@ -9,19 +11,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import WeightsError, error_context, quoted
+from ..state import State
 from ..stream import Budget
-from ..tensors import Storage
+from ..tensors import Storage, Tensor
 from ..unpickle.unpickle import unpickle
 from ..zip_archive import ZipArchive
 from .allowlist import CURE, dtype_of
+from .modules import with_states
 
 
 def read_torch_zip(archive: ZipArchive, allow: Mapping[str, Any], budget: Budget) -> Any:
-    """The pickled object, its tensors not yet read.
+    """The pickled object, its tensors not yet read."""
+    stem = find_stem(archive.names())
+    tree = with_states(read_pickle(archive, stem, "data", allow, budget), budget)
+    if isinstance(tree, State) and not tree and f"{stem}/constants.pkl" in archive:
+        constants = read_pickle(archive, stem, "constants", allow, budget)
+        values = constants if type(constants) is tuple else ()
+        tree.update((str(i), value) for i, value in enumerate(values) if isinstance(value, Tensor))
+    return tree
+
+
+def read_pickle(archive: ZipArchive, stem: str, name: str, allow: Mapping[str, Any], budget: Budget) -> Any:
+    """The object of <stem>/<name>.pkl, whose storages are the members <stem>/<name>/<key>.
 
     Persistent id: ("storage", type, key, location, count); the count is of bytes for an UntypedStorage.
     """
-    stem = find_stem(archive.names())
     byteorder = find_byteorder(archive, f"{stem}/byteorder")
     storages: dict[str, Storage] = {}
 
@@ -32,13 +46,18 @@ def read_torch_zip(archive: ZipArchive, allow: Mapping[str, Any], budget: Budget
         dtype = dtype_of(kind)
         if key not in storages:
             with error_context(f"storage {quoted(key)}"):
-                storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}/data/{key}"))
+                storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}/{name}/{key}"))
         if (storages[key].dtype, storages[key].numel) != (dtype, numel) or type(numel) is not int:
             raise WeightsError(f"the storage {quoted(key)} is declared in two ways")
         return storages[key]
 
     return unpickle(
-        archive.read(f"{stem}/data.pkl"), globals=allow, persistent_load=persistent_load, cure=CURE, budget=budget
+        archive.read(f"{stem}/{name}.pkl"),
+        globals=allow,
+        persistent_load=persistent_load,
+        cure=CURE,
+        budget=budget,
+        records=True,
     )
 
 
@@ -47,10 +66,7 @@ def find_stem(names: list[str]) -> str:
     pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
         raise WeightsError(f"a checkpoint holds one data.pkl in one folder, this archive {len(pickles)}")
-    stem = pickles[0].removesuffix("/data.pkl")
-    if f"{stem}/constants.pkl" in names:
-        raise WeightsError("a TorchScript archive holds a program; save the loaded module's state_dict() instead")
-    return stem
+    return pickles[0].removesuffix("/data.pkl")
 
 
 def find_byteorder(archive: ZipArchive, name: str) -> str:

@@ -1,10 +1,12 @@
 """The instructions [P] that push one value which stands in the pickle itself: constants, numbers, text, bytes.
 
-Lines of more than 1024 bytes, decimal numbers of INT and FLOAT of more than 64, and strings of protocol 0 with escapes
-are refused.
+Decimal numbers of more than 64 characters (1024 of LONG), and integers of more than 1024 bytes are refused.  Byte
+strings of Python 2 that are not in the encoding asked for are taken as latin-1.
 
 [P] the comments of CPython's Lib/pickletools.py
 """
+
+from codecs import escape_decode
 
 from ..errors import WeightsError
 from .stack_machine import Operations, opcode_decorator
@@ -23,7 +25,7 @@ for _name, _value in CONSTANTS.items():
 for _name, _layout in INTEGERS.items():
     opcode(_name)(lambda m, layout=_layout: m.push(m.stream.unpack(layout)[0]))
 for _name, _layout in TEXTS.items():
-    opcode(_name)(lambda m, layout=_layout: m.push(str(_counted(m, layout), "utf-8")))
+    opcode(_name)(lambda m, layout=_layout: m.push(_text(_counted(m, layout))))
 for _name, _layout in BYTES.items():
     opcode(_name)(lambda m, layout=_layout: m.push(bytes(_counted(m, layout))))
 for _name, _layout in BYTE_STRINGS.items():
@@ -34,13 +36,39 @@ def _counted(m, layout):
     return m.stream.read(m.stream.unpack(layout)[0])
 
 
+def _text(raw):
+    """UTF-8; lone surrogates, which Python makes of file names in another encoding, are kept."""
+    try:
+        return str(raw, "utf-8")
+    except UnicodeDecodeError:
+        return str(raw, "utf-8", "surrogatepass")
+
+
 def _python2(m, value):
-    return value if m.encoding is None else value.decode(m.encoding)
+    if m.encoding is None:
+        return value
+    try:
+        return value.decode(m.encoding)
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+@opcode("BYTEARRAY8")
+def _bytearray(m):
+    m.push_container(bytearray(_counted(m, "<Q")))
 
 
 @opcode("LONG1")
 def _long(m):
     m.push(int.from_bytes(_counted(m, "<B"), "little", signed=True))
+
+
+@opcode("LONG4")
+def _long4(m):
+    count = m.stream.unpack("<i")[0]
+    if count > 1024:
+        raise WeightsError(f"an integer takes {count:,} bytes")
+    m.push(int.from_bytes(m.stream.read(count), "little", signed=True))
 
 
 @opcode("INT")
@@ -61,12 +89,12 @@ def _float(m):
 
 @opcode("STRING")
 def _string(m):
-    line = m.stream.line()
-    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"') or b"\\" in line:
-        raise WeightsError("a string of protocol 0 with escapes or without quotes is not read")
-    m.push(_python2(m, line[1:-1]))
+    line = m.stream.line(len(m.stream.data))
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+        raise WeightsError("a string of protocol 0 has no quotes")
+    m.push(_python2(m, escape_decode(line[1:-1])[0]))
 
 
 @opcode("UNICODE")
 def _unicode(m):
-    m.push(m.stream.line().decode("raw-unicode-escape"))
+    m.push(m.stream.line(len(m.stream.data)).decode("raw-unicode-escape"))

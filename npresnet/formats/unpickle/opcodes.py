@@ -1,14 +1,16 @@
-"""The instructions that unpickle() knows [P]: all of protocols 0 to 4 that plain data uses.
+"""The instructions that unpickle() knows [P]: all of protocols 0 to 5 that objects in a file use.
 
-Left out on purpose, so refused by name: EXT1, EXT2, EXT4 (the process's extension registry), OBJ and NEWOBJ_EX
-(other ways to call), NEXT_BUFFER and READONLY_BUFFER (out-of-band data), BYTEARRAY8, FROZENSET, LONG4.  INST, the
-oldest call, is read far enough to name the global it asks for.
+Left out on purpose, so refused by name: EXT1, EXT2, EXT4 (the process's extension registry), NEXT_BUFFER and
+READONLY_BUFFER (out-of-band data).  What is appended to a Record, set in it or set as its state is kept there as data.
 
 [P] the comments of CPython's Lib/pickletools.py
 """
 
+from typing import Any, TypeGuard
+
 from ..errors import WeightsError, quoted
 from .literals import LITERALS
+from .record import Record
 from .stack_machine import Buildable, Dict, Operations, opcode_decorator
 
 OPERATIONS: Operations = dict(LITERALS)
@@ -17,8 +19,20 @@ opcode = opcode_decorator(OPERATIONS)
 
 # --- containers -----------------------------------------------------------------------------------------------------
 
-for _name, _kind in {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}.items():
+for _name, _kind in {"EMPTY_LIST": list, "EMPTY_DICT": dict}.items():
     opcode(_name)(lambda m, kind=_kind: m.push_container(kind()))
+
+
+@opcode("EMPTY_SET")
+def _empty_set(m):
+    m.charge(3)  # it takes three times what a list takes
+    m.push_container(set())
+
+
+@opcode("FROZENSET")
+def _frozenset(m):
+    m.charge(3)
+    m.push_container(frozenset(m.checked_keys(m.pop_to_mark(), ())))
 
 
 @opcode("MARK")
@@ -62,9 +76,18 @@ def _appends(m):
 
 
 def _extend(m, items):
-    if type(m.top) is not list:
-        raise WeightsError(f"the pickle appends to {quoted(m.top)}, which is no list")
-    m.top.extend(items)
+    top = m.top
+    if type(top) is list:
+        top.extend(items)
+    elif made(top):
+        top.items.extend(items)
+    else:
+        raise WeightsError(f"the pickle appends to {quoted(top)}, which is no list")
+
+
+def made(value: Any) -> TypeGuard[Record]:
+    """Whether this is a Record of an object, not of a global."""
+    return isinstance(value, Record) and value.args is not None
 
 
 @opcode("SETITEM")
@@ -80,17 +103,26 @@ def _setitems(m):
 
 
 def _set_items(m, items):
-    if type(m.top) not in (dict, Dict) or len(items) % 2:
-        raise WeightsError(f"the pickle sets items of {quoted(m.top)}, or a key has no value")
-    m.top.update(zip(m.checked_keys(items[::2], m.top), items[1::2]))
+    top = m.top
+    if type(top) in (dict, Dict) and len(items) % 2 == 0:
+        top.update(zip(m.checked_keys(items[::2], top), items[1::2]))
+    elif made(top) and len(items) % 2 == 0:
+        m.charge(len(items) // 2)
+        top.pairs.extend(zip(items[::2], items[1::2]))
+    else:
+        raise WeightsError(f"the pickle sets items of {quoted(top)}, or a key has no value")
 
 
 @opcode("ADDITEMS")
 def _additems(m):
     items = m.pop_to_mark()
-    if type(m.top) is not set:
-        raise WeightsError(f"the pickle adds items to {quoted(m.top)}, which is no set")
-    m.top.update(m.checked_keys(items, m.top))
+    top = m.top
+    if type(top) is set:
+        top.update(m.checked_keys(items, top))
+    elif made(top):
+        top.items.extend(items)
+    else:
+        raise WeightsError(f"the pickle adds items to {quoted(top)}, which is no set")
 
 
 # --- stack and memo -------------------------------------------------------------------------------------------------
@@ -128,8 +160,17 @@ def _stack_global(m):
 
 @opcode("INST")
 def _inst(m):
-    module, name = m.stream.line().decode("utf-8"), m.stream.line().decode("utf-8")
-    raise WeightsError(f"refused global {quoted(f'{module}.{name}')}: plain data never calls with the opcode INST")
+    _global(m)
+    target = m.pop()
+    m.call(target, tuple(m.pop_to_mark()))
+
+
+@opcode("OBJ")
+def _obj(m):
+    items = m.pop_to_mark()
+    if not items:
+        raise WeightsError("the pickle calls nothing")
+    m.call(items[0], tuple(items[1:]))
 
 
 @opcode("REDUCE", "NEWOBJ")
@@ -138,12 +179,21 @@ def _reduce(m):
     m.call(target, args)
 
 
+@opcode("NEWOBJ_EX")
+def _newobj_ex(m):
+    kwargs, args, target = m.pop(), m.pop(), m.pop()
+    m.call(target, args, kwargs)
+
+
 @opcode("BUILD")
 def _build(m):
     state = m.pop()
-    if not isinstance(m.top, Buildable):
+    if isinstance(m.top, Buildable):
+        m.top.build(state)
+    elif made(m.top):
+        m.top.state = state
+    else:
         raise WeightsError(f"the pickle sets the state of {quoted(m.top)}, which has none")
-    m.top.build(state)
 
 
 @opcode("PERSID")
