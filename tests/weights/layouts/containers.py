@@ -151,7 +151,8 @@ wrapped("Parameters for tensors", "dict(net.named_parameters()) and buffers",
         lambda s: {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()})
 wrapped("columns first in memory", "channels_last, transposed views",
         lambda s: {k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in s.items()})
-wrapped("two names for one storage", "tied weights", lambda s: {"model": s, "model_copy": dict(s)}, refusal="model_copy")
+wrapped("two names for one storage", "tied weights", lambda s: {"model": s, "model_copy": dict(s)},
+        refusal="model_copy")
 
 
 def one_buffer(state):

@@ -163,7 +163,7 @@ class Averaging(Net):
 
 @kind("timm: anti-aliased by averaging, as config.json says", "timm resnetaa18-like")
 def timm_aa(folder):
-    net = lively(Averaging())
+    net = lively(Averaging(depths=(2, 2, 2, 2)))
     return Layout(
         net,
         file=folder_of(folder, net, timm_config("resnetaa18"), net.state_dict()),
