@@ -88,13 +88,13 @@ filed("an empty file", "a full disk", "net.pth", lambda s: b"", refusal=r"(?i)em
 filed("a web page", "a download that went wrong", "net.pth", lambda s: b"<!DOCTYPE html><html>", refusal="web page")
 filed("a Git LFS pointer", "git clone without LFS", "net.pth",
       lambda s: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", refusal="git lfs pull")
-filed("GGUF", "llama.cpp", "net.gguf", lambda s: b"GGUF\3\0\0\0" + bytes(64), refusal="GGUF")
+filed("GGUF", "llama.cpp", "net.gguf", lambda s: b"GGUF\3\0\0\0" + bytes(64), refusal=r"GGUF.*(?i:convert|save|export)")
 filed(
     "TFLite",
     "TensorFlow Lite",
     "net.tflite",
     lambda s: b"\x1c\0\0\0TFL3" + bytes(64),
-    refusal="(?i)tflite|tensorflow lite",
+    refusal="(?i)(tflite|tensorflow lite).*(convert|save|export)",
 )
 filed("ExecuTorch", "PyTorch on devices", "net.pte", lambda s: b"\x1c\0\0\0ET12" + bytes(64), refusal="(?i)executorch")
 filed(
@@ -151,7 +151,8 @@ wrapped("Parameters for tensors", "dict(net.named_parameters()) and buffers",
         lambda s: {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()})
 wrapped("columns first in memory", "channels_last, transposed views",
         lambda s: {k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in s.items()})
-wrapped("two names for one storage", "tied weights", lambda s: {"model": s, "model_copy": dict(s)})
+wrapped("two names for one storage", "tied weights", lambda s: {"model": s, "model_copy": dict(s)},
+        refusal="model_copy")
 
 
 def one_buffer(state):

@@ -263,4 +263,5 @@ def shuffled():
     net = resnet()
     values = no_counters(net.state_dict())
     order = np.random.default_rng(0).permutation(len(values))
-    return Layout(tree={f"{n:08x}": values[i] for n, i in enumerate(order)}, refusal=r"(?i)order|ambiguous|names")
+    return Layout(tree={f"{n:08x}": values[i] for n, i in enumerate(order)},
+                  refusal=r"(?i)order|ambiguous|not those of a ResNet")

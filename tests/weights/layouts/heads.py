@@ -6,6 +6,8 @@ from torch import nn
 from .kind import Layout, add, kind, lively
 from .nets import resnet
 
+ASIDE = r"(?i)set aside|left out"
+
 NAMES = {
     "classifier": "torchreid, DLA",
     "last_linear": "Cadene/pretrained-models.pytorch",
@@ -73,7 +75,7 @@ def two_equal_heads():
 def hidden_layer():
     net = resnet()
     net.fc = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 5))
-    return Layout(lively(net), refusal=r"(?i)head|fc\.0.*fc\.2|linear layers")
+    return Layout(lively(net), refusal=r"(?i)head|fc\.0.*fc\.2|linear layers|classifiers")
 
 
 @kind("head of concatenated pooling", "fastai")
@@ -87,7 +89,7 @@ def fastai():
         names[k.split(".")[0]] + k[k.index(".") :]: v for k, v in body.state_dict().items() if not k.startswith("fc")
     }
     state |= {f"1.{2 + int(k[0])}{k[1:]}": v for k, v in head.state_dict().items()}
-    return Layout(tree={"model": state, "opt": None}, refusal=r"(?i)head|128|pool")
+    return Layout(body, {"model": state, "opt": None}, features=True, note=ASIDE, refusal=r"(?i)head|128|pool")
 
 
 @kind("no head", "DINO, VICReg, Barlow Twins: the trunk alone")

@@ -96,7 +96,7 @@ def one_shard(folder):
     net = resnet()
     path = folder_of(folder, net, None, shards=2)
     (path / "model.safetensors.index.json").unlink()
-    return Layout(file=path / "model-00001-of-00002.safetensors", refusal=r"(?i)shard|part|of-00002|incomplete")
+    return Layout(file=path / "model-00001-of-00002.safetensors", refusal=r"(?i)\bshards?\b|incomplete|\bindex\b")
 
 
 @kind("Hugging Face: downsample_in_bottleneck", "microsoft/resnet-50 v1 variants: the configuration says so")
@@ -140,7 +140,7 @@ def timm_config(name, **more):
 
 @kind("timm: the folder", "huggingface/pytorch-image-models on the hub")
 def timm_folder(folder):
-    net = resnet()
+    net = resnet(depths=(2, 2, 2, 2))
     return Layout(net, file=folder_of(folder, net, timm_config("resnet18"), net.state_dict()))
 
 
@@ -163,7 +163,7 @@ class Averaging(Net):
 
 @kind("timm: anti-aliased by averaging, as config.json says", "timm resnetaa18-like")
 def timm_aa(folder):
-    net = lively(Averaging())
+    net = lively(Averaging(depths=(2, 2, 2, 2)))
     return Layout(
         net,
         file=folder_of(folder, net, timm_config("resnetaa18"), net.state_dict()),

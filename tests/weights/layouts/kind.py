@@ -17,7 +17,7 @@ class Layout:
 
     tree      what is saved; by default the network's state dict
     file      its name, whose suffix chooses the writer; or the path of a file (or folder) that lies there already
-    refusal   a regular expression for the one line of the refusal; without it the logits are the network's
+    refusal   a regular expression for the one line of the refusal; beside a network, right logits are as good
     note      a regular expression that one of the loaded model's notes must match
     features  the file holds no classifier: the pooled features are what it answers
     """
@@ -92,7 +92,7 @@ def kind(name: str, source: str, slow: bool = False) -> Callable[[Callable[..., 
     return enter
 
 
-def lively(net: nn.Module) -> nn.Module:
+def lively(net: nn.Module, gain: float = 2) -> nn.Module:
     """Random weights and statistics far from where they start, some gammas negative; returns the net in eval mode."""
     norms = {id(m.weight) for m in net.modules() if hasattr(m, "eps") and getattr(m, "weight", None) is not None}
     with torch.no_grad():
@@ -104,7 +104,7 @@ def lively(net: nn.Module) -> nn.Module:
             elif id(value) in norms:
                 value.uniform_(0.5, 1.5).mul_(torch.where(torch.rand(value.shape) < 0.15, -1.0, 1.0))
             elif value.ndim > 1:
-                value.normal_(0, (2 / value[0].numel()) ** 0.5)
+                value.normal_(0, (gain / value[0].numel()) ** 0.5)
             else:
                 value.normal_(0, 0.2)
     return net.eval()

@@ -6,7 +6,7 @@ from torch import nn
 from .kind import Layout, add, kind, lively
 from .nets import conv, resnet
 
-NO = r"(?i)\b(not|no|none)\b.*(ResNet|residual|network of the family|family)"
+NO = r"(?i:\b(not|no|none)\b.*(ResNet|residual|family))"
 BN = nn.BatchNorm2d
 
 
@@ -83,7 +83,7 @@ refused("AlexNet", "torchvision", lambda: nn.ModuleDict({"features": nn.Sequenti
     "classifier": nn.Linear(16, 5)}))
 refused("an optimizer's state alone", "torch.optim.SGD.state_dict()", lambda: {
     "state": {i: {"momentum_buffer": v} for i, v in enumerate(resnet().parameters())},
-    "param_groups": [{"lr": 0.1, "params": [0]}]}, r"(?i)optimi[sz]er|" + NO)
+    "param_groups": [{"lr": 0.1, "params": [0]}]}, r"(?i:optimi[sz]er)|" + NO)
 refused("word vectors", "gensim", lambda: {"vectors": torch.randn(50, 8)})
 refused("an empty dictionary", "scripts", dict, r"(?i)no arrays|empty")
 refused("a number", "scripts", lambda: {"loss": 0.3, "epoch": 2}, r"(?i)no arrays")
@@ -92,7 +92,7 @@ refused("RegNet", "torchvision: expansion 1, groups", lambda: nn.ModuleDict({
         "proj": nn.Sequential(conv(i, o, 1, 2), BN(o)), "f": nn.ModuleDict({
             "a": cbr(i, o, 1), "b": cbr(o, o, 3, 2, groups=o // 8), "c": nn.Sequential(conv(o, o, 1), BN(o))})})})
         for n, (i, o) in enumerate(((8, 16), (16, 32), (32, 64), (64, 128)), 1)}), "fc": nn.Linear(128, 5)}),
-    r"(?i)RegNet|bottleneck|" + NO)
+    r"(?i:RegNet|bottleneck)|" + NO)
 
 
 def blocks(block):
@@ -175,7 +175,7 @@ refused("NFNet", "timm nfnet", lambda: {
     "stem.conv1.weight": torch.randn(4, 3, 3, 3), "stem.conv1.gain": torch.ones(4, 1, 1, 1),
     "stages.0.0.conv1.weight": torch.randn(8, 4, 1, 1), "stages.0.0.conv1.gain": torch.ones(8, 1, 1, 1),
     "stages.0.0.skipinit_gain": torch.tensor(0.0), "head.fc.weight": torch.randn(5, 8)},
-    r"(?i)NFNet|normali[sz]er-free|" + NO)
+    r"(?i:NFNet|normali[sz]er-free)|" + NO)
 refused("Darknet-53", "ultralytics, YOLOv3", lambda: nn.Sequential(
     cbr(3, 8), cbr(8, 16, 3, 2), nn.Sequential(cbr(16, 8, 1), cbr(8, 16)), cbr(16, 32, 3, 2),
     nn.Sequential(cbr(32, 16, 1), cbr(16, 32)), nn.Flatten(), nn.Linear(32, 5)))

@@ -53,7 +53,7 @@ def refused(name, source, convert, words):
 
 refused("float8", "torch.float8_e4m3fn", lambda v: v.to(torch.float8_e4m3fn), "(?i)float8")
 refused("sparse", "v.to_sparse()", lambda v: v.to_sparse(), "(?i)sparse")
-refused("meta tensors", "accelerate: init_empty_weights", lambda v: v.to("meta"), "(?i)meta|no data|without data")
+refused("meta tensors", "accelerate: init_empty_weights", lambda v: v.to("meta"), r"(?i)\bmeta\b|no data|without data")
 refused(
     "quantized",
     "torch.quantize_per_tensor",

@@ -117,12 +117,12 @@ def mean_teacher():
 @kind("two networks of equal right: model1 and model2", "co-teaching, ensembles")
 def two_networks():
     tree = {"model1": resnet().state_dict(), "model2": resnet().state_dict()}
-    return Layout(tree=tree, refusal=r"(?i)model1.*model2|two|several|select")
+    return Layout(tree=tree, refusal=r"(?i)\btwo\b|several|select|choose|--")
 
 
 @kind("five folds", "cross-validation")
 def folds():
-    return Layout(tree=[resnet().state_dict() for _ in range(5)], refusal=r"(?i)several|five|5|select")
+    return Layout(tree=[resnet().state_dict() for _ in range(5)], refusal=r"(?i)several|five|\b5\b|select")
 
 
 @kind("a ResNet and a smaller head network", "knowledge distillation with an adapter")

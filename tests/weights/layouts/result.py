@@ -25,13 +25,15 @@ def result(kind: Kind, folder: Path) -> str:
         assert re.search(layout.refusal, told), f"refused in other words than {layout.refusal!r}: {told}"
         assert "\n" not in told, f"more than one line: {told}"
         return f"refused: {told}"
-    assert not layout.refusal, f"loaded as {model.spec}, not refused"
+    except Exception as error:
+        raise AssertionError(f"a traceback instead of one line: {type(error).__name__}: {error}") from error
+    assert layout.net is not None, f"SILENTLY loaded, not refused: {model.spec} {model.notes}"
     expected = layout.answer()
     ours = (model if layout.features else model.logits)(layout.image())
     assert ours.shape == expected.shape, f"{ours.shape} logits, not {expected.shape}: {model.spec}"
     assert expected.size == 1 or expected.std() > 1e-3 * abs(expected).max(), "logits that tell nothing apart"
     off = float(np.abs(ours - expected).max() / np.abs(expected).max())
-    assert off < TOLERANCE, f"WRONG logits, off by {off:.1e} of the largest: {model.spec}, {model.notes}"
+    assert off < TOLERANCE, f"SILENTLY other logits, off by {off:.1e} of the largest: {model.spec}, {model.notes}"
     what = "pooled features" if layout.features else "logits"
     if not layout.note:
         return f"right {what}"

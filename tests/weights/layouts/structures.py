@@ -28,7 +28,6 @@ NETS = {
     "SE-ResNeXt": ({"se": True, "bottleneck": True, "groups": 4, "base_width": 32}, "timm seresnext"),
     "deep stem": ({"stem": "deep"}, "timm resnet18s-like"),
     "averaging shortcuts": ({"avg_down": True, "stem": "deep", "bottleneck": True}, "ResNet-D"),
-    "5x5 stem": ({"stem": 5, "stem_stride": 2}, "exercises"),
     "shortcut C": ({"shortcut": "C", "depths": (2, 2, 1, 1)}, "the paper's option C"),
     "a projection in the first block": ({"shortcut": "B-leading", "depths": (2, 1, 1, 1)}, "tutorials"),
     "biases in all convolutions": ({"bias": True, "stem_bias": True}, "Keras-like networks in PyTorch"),
@@ -61,6 +60,12 @@ CIFAR = {
 for _name, (_options, _expected, _source) in CIFAR.items():
     add(f"structure: {_name}", _source,
         lambda o=_options, e=_expected: Layout(cifar(**o), size=32, channels=o.get("channels", 3), **e))
+
+
+@kind("structure: 5x5 stem, whose stride and pooling leave no trace", "exercises")
+def stem5():
+    net = resnet(stem=5, pool=False)
+    return Layout(net, size=32, note=r"(?i)pool|stride")
 
 
 @kind("structure: option A, four stages", "kuangliu-like with padding")

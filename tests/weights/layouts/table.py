@@ -16,6 +16,9 @@ from . import (  # noqa: F401, I001
     huggingface,
     containers,
     parametrised,
+    names,
+    blocks,
+    folders,
     others,
 )
 from .kind import KINDS  # noqa: F401
