@@ -1,13 +1,10 @@
 """Fields of a configuration, which a file may fill with anything, and their comparison with the arrays."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..formats.errors import WeightsError, quoted
-from ..models.structure import Shapes
 
-STAGE_OUT = re.compile(r"layer(\d)\.0\.(?:conv|bn)\d\.weight")
 KINDS = {int: "a whole number", bool: "true or false", str: "a text", dict: "an object", list: "a list"}
 
 
@@ -49,25 +46,3 @@ def class_names(names: Any, count: int) -> tuple[str, ...] | None:
     if type(names) is not list or len(names) != count or any(type(name) is not str for name in names):
         return None
     return None if all(name == f"LABEL_{number}" for number, name in enumerate(names)) else tuple(names)
-
-
-def depths(shapes: Shapes) -> tuple[int, ...]:
-    """The number of blocks in each stage."""
-    blocks = {key.split(".")[0] + "." + key.split(".")[1] for key in shapes if re.match(r"layer\d\.\d", key)}
-    stages = [block.split(".")[0] for block in blocks]
-    return tuple(stages.count(stage) for stage in sorted(set(stages)))
-
-
-def stage_channels(shapes: Shapes) -> tuple[int, ...]:
-    """The channels after each stage: those of its first block's last convolution."""
-    found: dict[str, tuple[str, int]] = {}
-    for key, shape in shapes.items():
-        match = STAGE_OUT.fullmatch(key)
-        if match and shape:
-            found[match[1]] = max(found.get(match[1], ("", 0)), (key.split(".")[2], int(shape[0])), key=last_part)
-    return tuple(found[stage][1] for stage in sorted(found))
-
-
-def last_part(part: tuple[str, int]) -> str:
-    """The number at the end of "conv3" or "bn3"."""
-    return part[0][-1:]

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..formats.errors import WeightsError
-from ..models.structure import Shapes
-from .config_fields import agree, class_names, depths, field, numbers, shown, stage_channels
+from ..models.dialects import ACTIVATIONS
+from ..models.published import PUBLISHED_FOR
+from ..models.structure import Shapes, measure
+from .config_fields import agree, class_names, field, numbers, shown
 from .recognition import Recognition
 
 if TYPE_CHECKING:
@@ -30,19 +32,14 @@ def with_huggingface(
 ) -> Recognition:
     """``found`` with what the two configurations say."""
     check_sizes(config, shapes)
-    options, bottleneck = dict(found.options), field(config, "layer_type", "bottleneck") == "bottleneck"
     if field(config, "downsample_in_first_stage", False):
         raise WeightsError("says downsample_in_first_stage, a stride of 2 that no network of the family has there")
-    if bottleneck and field(config, "downsample_in_bottleneck", False):
-        options["stride_on"] = "1x1"
-    if field(config, "hidden_act", "relu") != "relu":
-        raise WeightsError(f"says the activation {shown(config['hidden_act'])}; only relu is built")
-    names = field(config, "id2label", {})
     prepared, notes = preprocessing(preprocessor)
     return replace(
         found,
-        options=options,
-        classes=class_names(names, found.num_classes),
+        dialect="huggingface" if found.name in PUBLISHED_FOR["huggingface"] else found.dialect,
+        options=dict(found.options) | details_of(config),
+        classes=class_names(field(config, "id2label", {}), found.num_classes),
         preprocessing=prepared,
         source="config",
         alternatives=(),
@@ -50,14 +47,29 @@ def with_huggingface(
     )
 
 
+def details_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the configuration says and no array shows."""
+    options: dict[str, Any] = {}
+    if field(config, "downsample_in_bottleneck", False) and field(config, "layer_type", "bottleneck") == "bottleneck":
+        options["stride_on"] = "1x1"
+    said = field(config, "hidden_act", "relu")
+    activation = {"swish": "silu"}.get(said, said)
+    if activation not in ACTIVATIONS:
+        raise WeightsError(f"says the activation {shown(said)}; there are {', '.join(ACTIVATIONS)}")
+    if activation != "relu":  # behind the stem and the sums; inside the branches [C] leaves a ReLU
+        options |= {"activation": activation, "branch_activation": "relu"}
+    return options
+
+
 def check_sizes(config: Mapping[str, Any], shapes: Shapes) -> None:
     """Raise WeightsError unless the arrays have the sizes that the configuration says."""
-    stem = shapes.get("conv1.weight", (0, 0))
+    stem, (structure, width) = shapes.get("conv1.weight", (0, 0)), measure(shapes)
+    sizes = tuple(width * structure.expansion * 2**stage for stage in range(len(structure.depths)))
     agree("num_channels", field(config, "num_channels", 3), stem[1])
     agree("embedding_size", field(config, "embedding_size", 64), stem[0])
-    agree("depths", numbers(config, "depths", (3, 4, 6, 3)), depths(shapes))
-    agree("hidden_sizes", numbers(config, "hidden_sizes", (256, 512, 1024, 2048)), stage_channels(shapes))
-    kind = "bottleneck" if "layer1.0.conv3.weight" in shapes else "basic"
+    agree("depths", numbers(config, "depths", (3, 4, 6, 3)), structure.depths)
+    agree("hidden_sizes", numbers(config, "hidden_sizes", (256, 512, 1024, 2048)), sizes)
+    kind = "bottleneck" if structure.expansion == 4 else "basic"
     agree("layer_type", field(config, "layer_type", "bottleneck"), kind)
     names = field(config, "id2label", {})
     if names and "fc.weight" in shapes:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..formats.errors import WeightsError
+from ..models.dialects import ACTIVATIONS
 from ..models.published import PUBLISHED_FOR
-from ..models.structure import Shapes
-from .config_fields import agree, class_names, depths, field, shown
+from ..models.structure import Shapes, measure
+from .config_fields import agree, class_names, field, shown
 from .recognition import Recognition
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ NAME = re.compile(
     r"(?:tv_|gluon_|ssl_|swsl_|ig_)?(?:wide_)?(?P<gate>se|eca|)(?:resnet|resnext)(?P<pool>aa|blur|rs|)(?P<depth>\d{2,3})"
     r"(?P<stem>[cdst]?)(?P<norm>_gn|)(?:_v1[bcdse])?(?:_\d+x\d+d)?(?:_2)?(?:_pruned)?"
 )
-DEPTHS = {
+DEPTHS = {  # layers: blocks in each stage
     10: (1, 1, 1, 1),
     14: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
@@ -35,6 +36,7 @@ DEPTHS = {
     269: (3, 30, 48, 8),
 }
 HARMLESS = ("in_chans", "num_classes", "drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last", "pretrained")
+ARGUMENTS = {"act_layer": "activation", "output_stride": "output_stride"}  # of the builder: our option
 
 
 def is_timm(config: Mapping[str, Any]) -> bool:
@@ -52,7 +54,7 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
     if said:
         check_name(said, shapes)
         options |= options_of(said)
-    check_arguments(config)
+    options |= arguments(config)
     prepared, notes = preprocessing(cfg)
     if not said:
         notes.append(f"config.json names the architecture {shown(name)}, of which nothing else is known here")
@@ -72,13 +74,9 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
 
 def check_name(said: re.Match[str], shapes: Shapes) -> None:
     """Raise WeightsError unless the arrays are of the architecture with that name."""
-    blocks = DEPTHS.get(int(said["depth"]))
-    if blocks and not (said["pool"] == "rs" or "aa201" in said.string):
-        agree(
-            "the architecture",
-            f"{said.string}, with the blocks {blocks}",
-            f"{said.string}, with the blocks {depths(shapes)}",
-        )
+    blocks, real = DEPTHS.get(int(said["depth"])), measure(shapes)[0].depths
+    if blocks and said["pool"] != "rs":
+        agree(f"{said.string}, of the blocks", blocks, real)
     deep = said["stem"] != "" or "_v1c" in said.string
     agree("a stem of", 3 if deep else 1, 3 if "conv1.6.weight" in shapes else 1)
 
@@ -90,16 +88,19 @@ def options_of(said: re.Match[str]) -> dict[str, Any]:
     return {}
 
 
-def check_arguments(config: Mapping[str, Any]) -> None:
-    """Raise WeightsError for arguments of the builder that change the scores."""
-    arguments = {"global_pool": field(config, "global_pool", "avg"), **field(config, "model_args", {})}
-    others = [
-        f"{shown(name)} {shown(value)}"
-        for name, value in arguments.items()
-        if name not in HARMLESS and value not in (None, False) and (name, value) != ("global_pool", "avg")
-    ]
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for which the builder's arguments stand.  Raises WeightsError for others that change the scores."""
+    given = {"global_pool": field(config, "global_pool", "avg"), **field(config, "model_args", {})}
+    given = {name: value for name, value in given.items() if name not in HARMLESS and value not in (None, False)}
+    options = {ARGUMENTS[name]: value for name, value in given.items() if name in ARGUMENTS}
+    others = [f"{name}={shown(value)}" for name, value in given.items() if name not in ("global_pool", *ARGUMENTS)]
+    if given.get("global_pool", "avg") != "avg":
+        others.append(f"global_pool={shown(given['global_pool'])}")
+    if options.get("activation", "relu") not in ACTIVATIONS or options.get("output_stride", 32) not in (8, 16, 32):
+        others += [f"{name}={shown(value)}" for name, value in options.items()]
     if others:
-        raise WeightsError(f"builds the network with {', '.join(others[:4])}; only its usual form is built here")
+        raise WeightsError(f"builds the network with {', '.join(others[:4])}, which is not built here")
+    return {name: value for name, value in options.items() if value not in ("relu", 32)}
 
 
 def classes(config: Mapping[str, Any], cfg: Mapping[str, Any], count: int) -> tuple[str, ...] | None:

@@ -13,6 +13,8 @@ from npresnet.weights import recognise
 from ..support.libraries import assert_close, images, randomise_torch
 
 BASIC = {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]}
+NARROW = {**BASIC, "embedding_size": 8, "hidden_sizes": [8, 16, 32, 64]}
+DEEP = {"embedding_size": 8, "depths": [1, 1, 2, 1], "hidden_sizes": [32, 64, 128, 256]}
 HF_PREPROCESSOR = {
     "crop_pct": 0.875,
     "do_normalize": True,
@@ -48,12 +50,22 @@ def timm(**fields):
 # --- Hugging Face -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{**BASIC}, {"downsample_in_bottleneck": True}])
-def test_transformers_networks(torch, library, tmp_path, options):
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (BASIC, {}),
+        (NARROW, {"width": 8}),
+        ({**NARROW, "hidden_act": "gelu"}, {"width": 8, "activation": "gelu", "branch_activation": "relu"}),
+        ({**NARROW, "hidden_act": "swish"}, {"width": 8, "activation": "silu", "branch_activation": "relu"}),
+        ({**DEEP, "downsample_in_bottleneck": True}, {"width": 8, "depths": (1, 1, 2, 1), "stride_on": "1x1"}),
+        ({**DEEP, "hidden_act": "leaky_relu"}, None),
+    ],
+)
+def test_transformers_networks(torch, library, tmp_path, options, expected):
     transformers = library("transformers")
     names = {number: f"kind {number}" for number in range(3)}
     theirs = transformers.ResNetForImageClassification(transformers.ResNetConfig(**options, id2label=names))
-    randomise_torch(theirs).save_pretrained(tmp_path, max_shard_size="30MB")
+    randomise_torch(theirs).save_pretrained(tmp_path, max_shard_size="100KB")
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(HF_PREPROCESSOR))
     ours, x = load_model(tmp_path), images(1)
     with torch.no_grad():
@@ -61,6 +73,7 @@ def test_transformers_networks(torch, library, tmp_path, options):
     assert ours.classes == ("kind 0", "kind 1", "kind 2")
     assert ours.preprocessing == Preprocessing(256, 224, interpolation="bicubic")
     assert not [note for note in ours.notes if "also fit" in note]
+    assert expected is None or ours.spec.options == expected
     by_name = create_model(ours.spec.name, weights=tmp_path)
     assert by_name.spec == ours.spec and by_name.classes == ours.classes
 
@@ -133,9 +146,17 @@ def test_a_huggingface_preprocessor_that_cannot_be_followed(resnet18, fields):
 # --- timm -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet18d", "seresnet18"])
-def test_timm_networks(torch, library, tmp_path, name):
-    theirs = library("timm").create_model(name, num_classes=3)
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("resnet18", {}),
+        ("resnet18d", {"output_stride": 16}),
+        ("seresnet18", {"act_layer": "silu"}),
+        ("resnet50_gn", {}),
+    ],
+)
+def test_timm_networks(torch, library, tmp_path, name, options):
+    theirs = library("timm").create_model(name, num_classes=3, **options)
     library("timm.models").save_for_hf(
         randomise_torch(theirs), tmp_path, {"label_names": ["n1", "n2", "n3"], "label_descriptions": {"n2": "dog"}}
     )
@@ -154,11 +175,12 @@ def test_timm_networks(torch, library, tmp_path, name):
     "fields, message",
     [
         ({"num_classes": 7}, "says num_classes 7, the arrays have 3"),
-        ({"architecture": "resnet34"}, "resnet34, with the blocks"),
+        ({"architecture": "resnet34"}, r"says resnet34, of the blocks \(3, 4, 6, 3\), the arrays have \(2, 2, 2, 2\)"),
         ({"architecture": "resnet18d"}, "says a stem of 3, the arrays have 1"),
         ({"pretrained_cfg": 3}, '"pretrained_cfg" is an object, not 3'),
-        ({"model_args": {"act_layer": "silu"}}, "builds the network with 'act_layer' 'silu'"),
-        ({"global_pool": "max"}, "with 'global_pool' 'max'; only its usual form"),
+        ({"model_args": {"act_layer": "mish"}}, "builds the network with activation='mish'"),
+        ({"model_args": {"norm_layer": "evonorm"}}, "builds the network with norm_layer='evonorm'"),
+        ({"global_pool": "max"}, "with global_pool='max', which is not built"),
     ],
 )
 def test_a_timm_configuration_of_other_arrays(resnet18, fields, message):
