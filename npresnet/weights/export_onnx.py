@@ -48,7 +48,8 @@ def save_onnx(
         sides = ("height", "width") if size is None else checked_sides(size)
         model = fold_batch_norms(model) if fold else model
         graph, channels = Graph(model), channels_of(model)
-        last = graph.end(graph.visit(model, Value(IMAGES, channels)), "scores" if scores(model) else "probabilities")
+        last = graph.visit(model, Value(IMAGES, channels))
+        last = graph.end(last, meaning(graph))
         dtype = dtype_of(graph)
         images, found = Port(IMAGES, dtype, ("N", channels, *sides)), Port(last.name, dtype, last.sizes)
         if not path.parent.is_dir():
@@ -59,9 +60,10 @@ def save_onnx(
     return path
 
 
-def scores(model: Any) -> bool:
-    """Whether the model ends in scores, and not in their softmax."""
-    return model.scoring() is model if isinstance(model, nn.Chain) else not model.after_scores
+def meaning(graph: Graph) -> str:
+    """What the graph's output is, by the operator that makes it."""
+    last = graph.nodes[-1].kind if graph.nodes else ""
+    return {"Softmax": "probabilities", "Gemm": "scores"}.get(last, "features")
 
 
 def dtype_of(graph: Graph) -> np.dtype:

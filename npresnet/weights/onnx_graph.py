@@ -90,7 +90,11 @@ class Graph(Visitor):
 
     def numbers(self, name: str, *values: int) -> str:
         """A list of integers as a value of the graph; no array of the model."""
-        array = np.array(values, "<i8")
+        return self.node("Constant", (), name, Value("", 0), value=np.array(values, "<i8")).name
+
+    def number(self, name: str, value: float, count: int | None = None) -> str:
+        """A number of the model's dtype, or so many of them in a row."""
+        array = np.full(() if count is None else count, value, self.model.dtype.newbyteorder("<"))
         return self.node("Constant", (), name, Value("", 0), value=array).name
 
     # -- layers ------------------------------------------------------------------------------------------------------
@@ -111,6 +115,41 @@ class Graph(Visitor):
 
     def ReLU(self, module, x, name):
         return self.node("Relu", (x.name,), name, x)
+
+    def LeakyReLU(self, module, x, name):
+        return self.node("LeakyRelu", (x.name,), name, x, alpha=float(module.static["negative_slope"]))
+
+    def SiLU(self, module, x, name):
+        gate = self.node("Sigmoid", (x.name,), f"{name}.gate", x)
+        return self.node("Mul", (x.name, gate.name), name, x)
+
+    def GELU(self, module, x, name):
+        """x/2 · (1 + erf(x/√2)); the operator Gelu came with opset 20."""
+        z = self.node("Mul", (x.name, self.number(f"{name}.scale", 0.5**0.5)), f"{name}.scaled", x)
+        erf = self.node("Erf", (z.name,), f"{name}.erf", x)
+        raised = self.node("Add", (erf.name, self.number(f"{name}.one", 1)), f"{name}.raised", x)
+        half = self.node("Mul", (x.name, self.number(f"{name}.half", 0.5)), f"{name}.halved", x)
+        return self.node("Mul", (half.name, raised.name), name, x)
+
+    def GroupNorm(self, module, x, name):
+        """Each group as a row of its own is normed, and then each channel scaled.
+
+        The operator of that name came with opset 21.
+        """
+        ones, zeros = (self.number(f"{name}.{n}", n, module.groups) for n in (1, 0))
+        rows = self.node("Reshape", (x.name, self.numbers(f"{name}.rows", 0, module.groups, -1)), f"{name}.flat", x)
+        normed = self.node(
+            "InstanceNormalization", (rows.name, ones, zeros), f"{name}.normed", x, epsilon=float(module.eps)
+        )
+        size = self.node("Shape", (x.name,), f"{name}.size", x)
+        image = self.node("Reshape", (normed.name, size.name), f"{name}.image", x)
+        axes = self.numbers(f"{name}.axes", 1, 2)
+        gamma, beta = (
+            self.node("Unsqueeze", (array, axes), f"{array}:column", x).name
+            for array in self.weights(module, name, "weight", "bias")
+        )
+        scaled = self.node("Mul", (image.name, gamma), f"{name}.scaled", x)
+        return self.node("Add", (scaled.name, beta), name, x)
 
     def Softmax(self, module, x, name):
         return self.node("Softmax", (x.name,), name, x, axis=1)
