@@ -81,7 +81,9 @@ def find_state(tree: Any, select: str | None = None) -> Found:
         notes.insert(0, f"took the arrays under {'.'.join(path)!r}" + (f", left {listed(beside)}" if beside else ""))
     if others:
         notes.append(f"left out what is no array: {listed(others)}")
-    return Found(strip_prefixes(tensors, notes), getattr(state, "attributes", {}), layers, notes)
+    tensors, dropped = strip_prefixes(tensors, notes)
+    layers = {name.removeprefix(dropped): layer for name, layer in layers.items()}
+    return Found(tensors, getattr(state, "attributes", {}), layers, notes)
 
 
 def holders(tree: Any) -> dict[tuple[str, ...], Any]:
@@ -176,15 +178,17 @@ def beside_keys(tree: Any, path: tuple[str, ...]) -> list[Any]:
     return beside
 
 
-def strip_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Drop up to four prefixes that every name carries."""
+def strip_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> tuple[dict[str, Tensor], str]:
+    """(the arrays, what was dropped): up to four prefixes that every name carries are taken off."""
+    dropped = ""
     for _ in range(4):
         prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)
         if prefix is None:
             break
         notes.append(f"dropped the prefix {prefix!r} from {len(tensors)} keys")
+        dropped += prefix
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+    return tensors, dropped
 
 
 def key_text(key: Any) -> str:

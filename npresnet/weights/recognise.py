@@ -20,6 +20,7 @@ from .from_shapes import from_shapes
 from .keys.maps import named_arrays
 from .metadata import CHANGED, parse_metadata
 from .recognition import Recognition
+from .recorded import with_layers
 
 
 def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
@@ -42,6 +43,9 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     check_numbers(named.arrays)
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
     found = with_config(found, metadata, shapes)
+    layers = getattr(checkpoint, "layers", {})
+    if layers:
+        found = with_layers(found, layers, named.paths or {path: path for path in layers})
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != found.name:
         return found
