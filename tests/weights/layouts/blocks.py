@@ -137,7 +137,7 @@ def packed():
     state |= {f"{k.removesuffix('.weight')}.{part}": torch.tensor(1) for k in list(state) if k.endswith("weight")
               for part in ("scale", "zero_point")}
     state |= {"fc._packed_params._packed_params": torch.quantize_per_tensor(torch.randn(5, 64), 0.1, 0, torch.qint8)}
-    return Layout(tree=state, refusal="(?i)quantized")
+    return Layout(tree=state, refusal="quanti[sz]ed")
 
 
 @kind("a stem whose Sequential begins with a padding", "scripts: conv1.1, conv1.4 without a norm")

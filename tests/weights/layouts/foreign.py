@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+from torch import nn
 
 from .imagenet_projects import renamed
 from .kind import Layout, add, kind
@@ -172,7 +173,8 @@ def caffe_name(layer, part):
 @kind("Caffe names: res2a_branch2a, bn2a_branch2a, scale2a_branch2a", "ruotianluo/pytorch-resnet")
 def caffe():
     net = resnet(bottleneck=True, stride_on="1x1")
-    return Layout(net, arrays(net, caffe_name), "net.npz", refusal="(?i)caffe.*(pool|stride)", note="(?i)stride|1x1")
+    net.maxpool = nn.MaxPool2d(3, 2, 0, ceil_mode=True)
+    return Layout(net, arrays(net, caffe_name), "net.npz", refusal="(?i)caffe")
 
 
 def paddle_name(layer, part):

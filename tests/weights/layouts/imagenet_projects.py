@@ -154,7 +154,7 @@ def identity_downsample():
     net = resnet(bottleneck=True)
     names = {1: "batch_norm1", 2: "batch_norm2", 3: "batch_norm3"}
     rules = ((r"downsample", "identity_downsample"), (r"\.bn(\d)", lambda m: "." + names[int(m[1])]))
-    return Layout(net, renamed(net.state_dict(), *rules), note="1x1")
+    return Layout(net, renamed(net.state_dict(), *rules), note="1x1|strides")
 
 
 class Block3(nn.Module):

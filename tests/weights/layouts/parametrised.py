@@ -61,7 +61,6 @@ refused(
     "(?i)quantized",
 )
 refused(
-    "int8 with scales elsewhere", "post-training quantization", lambda v: (v * 50).to(torch.int8), r"(?i)int8|quantized"
+    "int8 with scales elsewhere", "post-training quantization", lambda v: (v * 50).to(torch.int8), r"(?i)int8|quanti[sz]ed"
 )
 refused("complex", "spectral methods", lambda v: v.to(torch.complex64), r"(?i)complex")
-refused("NaN in every kernel", "a run that diverged", lambda v: v * float("nan"), r"(?i)NaN|not finite|finite")

@@ -11,7 +11,10 @@ S, BN = nn.Sequential, nn.BatchNorm2d
 
 
 class PreBlock(nn.Module):
-    """bn1, conv1, bn2, conv2 (bn3, conv3); ``name`` is the shortcut's, ``reads`` what it reads: σ(BN(x)) or x."""
+    """bn1, conv1, bn2, conv2 (bn3, conv3); ``name`` is the shortcut's, ``reads`` what it reads: σ(BN(x)) or x.
+
+    "shared": an identity reads σ(BN(x)) too, as in the paper's first block.
+    """
 
     def __init__(self, i, width, s, name="shortcut", reads="activated", bias=False, bottleneck=False, bare=False):
         super().__init__()
@@ -29,7 +32,8 @@ class PreBlock(nn.Module):
 
     def forward(self, x):
         y = F.relu(self.bn1(x))
-        short = getattr(self, self.name)(y if self.reads == "activated" else x) if hasattr(self, self.name) else x
+        read = x if self.reads == "x" else y
+        short = getattr(self, self.name)(read) if hasattr(self, self.name) else y if self.reads == "shared" else x
         for n in range(1, self.count + 1):
             y = getattr(self, f"conv{n}")(y if n == 1 else F.relu(getattr(self, f"bn{n}")(y)))
         return y + short
@@ -106,9 +110,10 @@ def meliketoy():
 def raw_or_noted(**options):
     """The shortcut reads x, which no array tells: the commonest reading, with a note."""
     net, common = lively(PreNet(reads="x", **options)), PreNet(**options).eval()
+    common.layer1[0].reads = "shared"
     common.load_state_dict(net.state_dict())
     return Layout(
-        common, net.state_dict(), size=32, note=r"(?i)shortcut|projection", refusal=r"(?i)shortcut|projection"
+        common, net.state_dict(), size=32, note=r"(?i)first.block", refusal=r"(?i)shortcut|projection"
     )
 
 

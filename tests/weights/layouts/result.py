@@ -29,7 +29,10 @@ def result(kind: Kind, folder: Path) -> str:
         raise AssertionError(f"a traceback instead of one line: {type(error).__name__}: {error}") from error
     assert layout.net is not None, f"SILENTLY loaded, not refused: {model.spec} {model.notes}"
     expected = layout.answer()
-    ours = (model if layout.features else model.logits)(layout.image())
+    try:
+        ours = model(layout.image()) if layout.features else model.logits(layout.image())
+    except ValueError as error:
+        raise AssertionError(f"loaded, and cannot answer: {error}") from None
     assert ours.shape == expected.shape, f"{ours.shape} logits, not {expected.shape}: {model.spec}"
     assert expected.size == 1 or expected.std() > 1e-3 * abs(expected).max(), "logits that tell nothing apart"
     off = float(np.abs(ours - expected).max() / np.abs(expected).max())
