@@ -11,7 +11,7 @@ from ...backend import Array
 from .arrays import empty
 from .codegen import lines
 from .codegen.jit import parallel
-from .codegen.vector import address, doubles, floats, hold, prefetch
+from .codegen.vector import address, copy, doubles, hold, prefetch
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
@@ -27,10 +27,11 @@ _affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
 def _repeated(coefficients, k, c, width):
     """(k, c) at an address -> (k, width): each row repeated."""
     wide = np.empty((k, width), np.float32)
+    to = address(wide)
     for i in range(k):
-        row = floats(coefficients + i * c * 4, c)
         for start in range(0, width, c):
-            wide[i, start:start + c] = row
+            copy(coefficients + i * c * 4, to + (i * width + start) * 4, c)
+    hold(wide)
     return wide
 
 
@@ -70,7 +71,8 @@ def _fold(total, c, sums):
         row = doubles(sums + i * c * 8, c)
         row[:] = 0
         for start in range(0, total.shape[1], c):
-            row += total[i, start:start + c]
+            for k in range(c):
+                row[k] += total[i, start + k]
 
 
 @parallel

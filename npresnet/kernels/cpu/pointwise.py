@@ -26,7 +26,8 @@ def add(x, z, floor, y):
 def place(values, before, out):
     """out[before + k] = values[k], zero in the others: a pixel of shortcut option A."""
     out[:] = 0
-    out[before:before + len(values)] = values
+    for k in range(len(values)):
+        out[before + k] = values[k]
 
 
 @parallel
