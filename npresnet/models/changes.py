@@ -19,7 +19,7 @@ from ..nn.module import Model
 
 MOST = 4096  # of pixels or channels in an option: more is an accident or an attack
 DEEPEST = 8  # names in a path
-OPTIONAL = ("branch_relu", "maxpool", "se", "softmax")  # what a network or a block may do without
+OPTIONAL = ("aa", "branch_relu", "maxpool", "se", "softmax")  # what a network or a block may do without
 NO_SCORES = ("built", "classes", "notes", "preprocessing", "training")  # attributes that no score depends on
 
 
@@ -74,6 +74,7 @@ LAYERS: dict[type, dict[str, Any]] = {  # class → its options, and what each m
     nn.AvgPool2d: {**WINDOW, "count_include_pad": flag},
     nn.ZeroPad2d: {"padding": padding},
     nn.Subsample: {"stride": size},
+    nn.BlurPool2d: {"stride": size},
     nn.ZeroPadChannels: {"before": channels, "after": channels},
 }
 CLASSES = {kind.__name__: kind for kind in LAYERS}

@@ -12,6 +12,10 @@ NO_CLASSIFIER = (
     "this network has no classifier and gives features, model(x); create_model(name, num_classes=…) adds one"
 )
 
+RESIDUAL = frozenset(  # details that only the blocks of [R1] have a place for
+    {"antialias", "attention", "avg_down", "branch_activation", "relu_before_sum", "squeeze", "squeeze_ratio"}
+)
+
 
 class Classifier(Chain):
     """A chain of ``features_and_scores()``, then a softmax where the dialect ends in probabilities.

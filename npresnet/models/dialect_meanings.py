@@ -21,8 +21,8 @@ MEANING = {
     "unbiased": "whether the running variance is corrected by m/(m−1).  Only training sees it.",
     "padding": "how borders are filled: explicit padding is the same on all sides, 'same' puts the odd pixel at the "
     "bottom and right, so that a strided window starts one pixel later.",
-    "stem": "what comes first: one convolution (7×7, 5×5 or 3×3), three 3×3 (deep), pooling before the batch norm, or "
-    "no batch norm.",
+    "stem": "what comes first: one convolution (7×7, 5×5 or 3×3), three 3×3 (deep, or tiered with a "
+    "narrower first), pooling before the batch norm, or no batch norm.",
     "stem_stride": "whether the first convolution halves the image.  Without that every stage works on four times as "
     "many pixels: CIFAR networks need it, and the same weights see another scale.",
     "stem_norm": "whether batch norm and ReLU follow the first convolution of a pre-activation network, or the first "
@@ -30,9 +30,14 @@ MEANING = {
     "stem_width": "the channels of a deep stem's first convolutions.",
     "stem_bias": "whether the very first convolution adds a bias.",
     "pool": "how the stem's max-pooling meets the border: padded with −∞ on all sides, with zeros (which win over "
-    "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'; or that there is "
-    "none, and the stages work on four times as many pixels.",
+    "negative values), unpadded with a last window that hangs over (ceil), or TensorFlow's 'same'; a strided 3×3 "
+    "convolution in its place (conv); or that there is none, and the stages work on four times as many pixels.",
     "avg_down": "whether a strided shortcut averages 2×2 pixels or leaves three of four out.",
+    "antialias": "what leaves pixels out: a strided 3×3 convolution and max-pooling drop three of four, average "
+    "pooling or a blur behind an unstrided one lets all of them count.  The same weights fit, and give other numbers.",
+    "attention": "what scales the channels of each branch by what it sees in their means: nothing, squeeze and "
+    "excitation (se, which squeeze=True also means), or a convolution along the channels (eca).",
+    "squeeze_ratio": "to which part of the channels a squeeze-and-excitation gate squeezes them.",
     "squeeze": "whether each branch ends in a gate that scales its channels by what it sees in their means.",
     "relu_before_sum": "whether a bottleneck's branch passes a ReLU before the addition, so that it can only add.",
     "bare_bias": "whether convolutions that feed no batch norm add a bias.",

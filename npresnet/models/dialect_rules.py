@@ -11,9 +11,11 @@ CHOICES = {
     "stride_in": ("first", "last"),
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
     "padding": ("explicit", "same"),
-    "stem": ("7x7", "5x5", "3x3", "deep", "pool-first", "bare"),
+    "stem": ("7x7", "5x5", "3x3", "deep", "tiered", "pool-first", "bare"),
     "first_block": ("paper", "as-others"),
-    "pool": ("padded", "ceil", "zeros", "same", "none"),
+    "pool": ("padded", "ceil", "zeros", "same", "conv", "none"),
+    "antialias": ("none", "average", "blur"),
+    "attention": ("none", "se", "eca"),
 }
 
 
@@ -35,6 +37,7 @@ KINDS = {
     "eps": SHARE,
     "momentum": SHARE,
     "negative_slope": SHARE,
+    "squeeze_ratio": SHARE,
     "norm_groups": CHANNELS,
     "stem_width": CHANNELS,
     "stem_stride": Kind(lambda value: value is None or whole(value, 1, 2), "1, 2, or None for the stem's own"),
@@ -69,8 +72,19 @@ def check_details(given: Mapping[str, Any]) -> None:
         if given[field] not in allowed:
             raise ValueError(f"{field}={given[field]!r}: use one of {', '.join(map(repr, allowed))}")
     check_kinds(given, KINDS)
+    check_together(given)
+
+
+def check_together(given: Mapping[str, Any]) -> None:
+    """Raise ValueError where details contradict each other."""
     if given["output_stride"] < 32 and given["stride_in"] == "last":
         raise ValueError("output_stride dilates what follows a stage's first block; it needs stride_in='first'")
+    if given["squeeze"] and given["attention"] == "eca":
+        raise ValueError("squeeze=True is attention='se'; with attention='eca' leave it out")
+    if given["antialias"] != "none" and given["pool"] not in ("padded", "conv", "none"):
+        raise ValueError(f"antialias={given['antialias']!r} needs pool='padded', 'conv' or 'none'")
+    if given["antialias"] != "none" and given["stride_on"] != "3x3":
+        raise ValueError(f"antialias={given['antialias']!r} follows the 3×3 convolution; it needs stride_on='3x3'")
 
 
 def check_sizes(given: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ..nn import (
     GELU,
     AvgPool2d,
     BatchNorm2d,
+    BlurPool2d,
     Conv2d,
     GroupNorm,
     Identity,
@@ -35,7 +36,7 @@ from ..nn import (
     ZeroPadChannels,
 )
 from .dialect_rules import SIZES, check_details
-from .squeeze import SqueezeExcite
+from .squeeze import ChannelGate, EfficientAttention, SqueezeExcite
 
 SAME_SCORES = ("name", "momentum", "unbiased", "softmax", "preprocessing")  # details that the scores do not depend on
 STEM_KERNELS = {"3x3": 3, "5x5": 5}  # the others' is 7
@@ -60,14 +61,20 @@ class Dialect:
     momentum: float = 0.1  # weight of the new batch in the running statistics (Keras writes 1 − momentum)
     unbiased: bool = True  # the running variance is m/(m−1) times the batch's
     padding: str = "explicit"  # "explicit" k//2 on every side, or TensorFlow's "same"
-    stem: str = "7x7"  # or "5x5", "3x3"; "deep" three 3×3; "pool-first" before its batch norm; "bare" without one
+    stem: str = "7x7"  # or "5x5", "3x3"; "deep" three 3×3, "tiered" with a narrower first; "pool-first" before its
+    # batch norm; "bare" without one
     stem_stride: int | None = None  # of the first convolution; None: 1 for "3x3" and "5x5", else 2
     stem_norm: bool = True  # in pre-activation nets, batch norm and ReLU follow the stem's convolution
-    stem_width: int = 32  # channels of a deep stem's first two convolutions; the third has twice as many
+    stem_width: int = 32  # channels of a deep stem's first two convolutions (a "tiered" stem's second, its first has
+    # three quarters); the third has twice as many
     stem_bias: bool = False  # the stem's convolution has a bias, whatever the others have
-    pool: str = "padded"  # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same"; "none"
+    pool: str = "padded"  # the stem's: "padded" by −∞, "ceil" mode unpadded, "zeros" around it, "same";
+    # "conv" a convolution instead; "none"
+    antialias: str = "none"  # a strided 3×3 or pooling drops pixels, or it strides by "average" or "blur" behind it
     avg_down: bool = False  # a strided projection averages 2×2 pixels instead of leaving three of four out
-    squeeze: bool = False  # a squeeze-and-excitation gate ends each residual branch
+    squeeze: bool = False  # a squeeze-and-excitation gate ends each residual branch, as with attention="se"
+    squeeze_ratio: float = 1 / 16  # of the channels, that such a gate has in the middle
+    attention: str = "none"  # the gate of each residual branch: "se", or "eca", a convolution along the channels
     relu_before_sum: bool = False  # a bottleneck's branch ends in a ReLU of its own
     bare_bias: bool = False  # in pre-activation nets, convolutions that feed no batch norm have a bias
     stride_in: str = "first"  # in pre-activation nets, the block of a stage that downsamples
@@ -134,26 +141,39 @@ class Dialect:
     def stem_conv(self, channels: int, filters: int) -> tuple[Module, int]:
         """The first convolution, and its number of filters: ``filters``, unless the stem is deep."""
         width, stride = self.stem_width, self.first_stride
-        if self.stem != "deep":
+        if self.stem not in ("deep", "tiered"):
             bias = self.stem_bias or (self.conv_bias if self.normed_stem else self.bare_bias)
             return self.conv(channels, filters, STEM_KERNELS.get(self.stem, 7), stride, bias=bias), filters
+        first = max(1, 3 * (width // 4)) if self.stem == "tiered" else width
         return Sequential(
-            self.conv(channels, width, 3, stride),
-            self.norm2d(width),
+            self.conv(channels, first, 3, stride),
+            self.norm2d(first),
             self.act(),
-            self.conv(width, width, 3),
+            self.conv(first, width, 3),
             self.norm2d(width),
             self.act(),
             self.conv(width, 2 * width, 3),
         ), 2 * width
 
-    def stem_pool(self) -> Module | None:
+    def stem_pool(self, channels: int) -> Module | None:
+        aa = self.antialiasing(2)
         if self.pool == "none":
             return None
+        if self.pool == "conv":
+            conv = self.conv(channels, channels, 3, 1 if aa else 2)
+            return Sequential(conv, *([aa] if aa else []), self.norm2d(channels), self.act())
+        if aa:
+            return aa if self.antialias == "average" else Sequential(MaxPool2d(3, stride=1, padding=1), aa)
         if self.pool == "zeros":  # of a signed image, a 0 may win where −∞ never does
             return Sequential(ZeroPad2d(padding=1), MaxPool2d(3, stride=2))
         padding = {"padded": 1, "ceil": 0, "same": "same"}[self.pool]
         return MaxPool2d(3, stride=2, padding=padding, ceil_mode=self.pool == "ceil")
+
+    def antialiasing(self, stride: int, dilates: bool = False) -> Module | None:
+        """What strides behind a 3×3 convolution, or None where that does so itself; as in timm."""
+        if self.antialias == "blur" and (stride > 1 or dilates):
+            return BlurPool2d(stride=stride)
+        return AvgPool2d(stride, stride) if self.antialias == "average" and stride > 1 else None
 
     def projection(self, channels: int, out: int, stride: int, dilated: bool = False) -> Sequential:
         """S as a 1×1 convolution and a batch norm: option B."""
@@ -180,17 +200,28 @@ class Dialect:
         before = (out - channels) // 2 if self.shortcut == "A" else 0
         return Sequential(Subsample(stride=stride), ZeroPadChannels(before=before, after=out - channels - before))
 
-    def gate(self, channels: int) -> SqueezeExcite | None:
-        """The squeeze-and-excitation gate of a residual branch, or None."""
-        return SqueezeExcite(channels) if self.squeeze else None
+    @property
+    def gate_kind(self) -> str:
+        """ "se", "eca" or "none": the two names of squeeze and excitation as one."""
+        return "se" if self.squeeze else self.attention
+
+    def gate(self, channels: int) -> ChannelGate | None:
+        """The gate of a residual branch, or None."""
+        if self.gate_kind == "eca":
+            return EfficientAttention(channels)
+        return SqueezeExcite(channels, self.squeeze_ratio) if self.gate_kind == "se" else None
 
     # -- variations ------------------------------------------------------------------------------
 
     def differs(self, other: "Dialect") -> list[str]:
         """The details in which ``other`` gives other scores with the same weights."""
         names = (field.name for field in fields(self) if field.name not in SAME_SCORES)
-        one, two = (replace(dialect, stem_stride=dialect.first_stride) for dialect in (self, other))
+        one, two = (dialect.in_one_word() for dialect in (self, other))
         return [name for name in names if getattr(one, name) != getattr(two, name)]
+
+    def in_one_word(self) -> "Dialect":
+        """This dialect with what can be said in two ways said in one."""
+        return replace(self, stem_stride=self.first_stride, squeeze=self.gate_kind == "se", attention=self.gate_kind)
 
     def replace(self, **options: Any) -> "Dialect":
         """This dialect with some details changed."""

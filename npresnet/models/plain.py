@@ -4,6 +4,7 @@
 """
 
 from ..nn import Chain, Module
+from .classifier import RESIDUAL
 from .dialects import Dialect
 from .resnet import Dilations
 
@@ -12,7 +13,7 @@ class PlainBlock(Chain):
     """y = σ(F(x)) with the F of a basic block, and nothing added.              [R1] Fig. 3, middle"""
 
     expansion = 1
-    unread = frozenset({"branch_activation", "shortcut", "stride_on", "avg_down", "squeeze", "relu_before_sum"})
+    unread = RESIDUAL | {"shortcut", "stride_on"}
 
     def __init__(
         self,

@@ -29,10 +29,12 @@ class BasicBlock(Chain):
         leading: bool = False,
         dilations: Dilations = (1, 1),
     ):
-        self.conv1 = dialect.conv(channels, width, 3, stride, dilation=dilations[0])
+        aa = dialect.antialiasing(stride, dilations[0] != dilations[1])
+        self.conv1 = dialect.conv(channels, width, 3, 1 if aa else stride, dilation=dilations[0])
         self.bn1 = dialect.norm2d(width)
         self.relu = dialect.act()
         self.branch_relu = dialect.branch_act()
+        self.aa = aa
         self.conv2 = dialect.conv(width, width, 3, dilation=dilations[1])
         self.bn2 = dialect.norm2d(width)
         self.se = dialect.gate(width)
@@ -43,8 +45,8 @@ class BasicBlock(Chain):
         return self.bn2
 
     def layers(self) -> tuple[Module, ...]:
-        gate = [self.se] if self.se else []
-        branch = Sequential(self.conv1, self.bn1, self.branch_relu or self.relu, self.conv2, self.bn2, *gate)
+        relu, aa, gate = self.branch_relu or self.relu, *([part] if part else [] for part in (self.aa, self.se))
+        branch = Sequential(self.conv1, self.bn1, relu, *aa, self.conv2, self.bn2, *gate)
         return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
@@ -72,9 +74,10 @@ class Bottleneck(Chain):
     ):
         inner, out = inner_width(width, groups, base_width), width * self.expansion
         first, second = (stride, 1) if dialect.stride_on == "1x1" else (1, stride)
+        self.aa = dialect.antialiasing(stride, dilations[0] != dilations[1])
         self.conv1 = dialect.conv(channels, inner, 1, first)
         self.bn1 = dialect.norm2d(inner)
-        self.conv2 = dialect.conv(inner, inner, 3, second, groups, dilation=dilations[0])
+        self.conv2 = dialect.conv(inner, inner, 3, 1 if self.aa else second, groups, dilation=dilations[0])
         self.bn2 = dialect.norm2d(inner)
         self.conv3 = dialect.conv(inner, out, 1)
         self.bn3 = dialect.norm2d(out)
@@ -91,8 +94,9 @@ class Bottleneck(Chain):
     def layers(self) -> tuple[Module, ...]:
         relu = self.branch_relu or self.relu
         last = [self.relu] if self.relu_before_sum else []
-        gate = [self.se] if self.se else []
-        branch = Sequential(self.conv1, self.bn1, relu, self.conv2, self.bn2, relu, self.conv3, self.bn3, *last, *gate)
+        aa, gate = ([part] if part else [] for part in (self.aa, self.se))
+        first, second = (self.conv1, self.bn1, relu), (self.conv2, self.bn2, relu, *aa)
+        branch = Sequential(*first, *second, self.conv3, self.bn3, *last, *gate)
         return Residual(branch, self.downsample), self.relu  # y = σ(F(x) + S(x))
 
 
@@ -114,7 +118,7 @@ class ResNet(Classifier):
     """
 
     unread = frozenset({"bare_bias", "final_norm", "first_block", "stride_in", "stem_norm"})
-    stems = ("7x7", "5x5", "3x3", "deep", "pool-first")
+    stems = ("7x7", "5x5", "3x3", "deep", "tiered", "pool-first")
 
     def __init__(
         self,
@@ -130,7 +134,7 @@ class ResNet(Classifier):
         self.conv1, channels = dialect.stem_conv(in_channels, stem_channels or width)  # conv1
         self.bn1 = dialect.norm2d(channels)
         self.relu = dialect.act()
-        self.maxpool = dialect.stem_pool()
+        self.maxpool = dialect.stem_pool(channels)
         self.pool_first = dialect.stem == "pool-first"
         channels = add_stages(self, block, dialect, channels, depths, width, **block_options)  # conv2_x … conv5_x
         self.avgpool = GlobalAvgPool2d()

@@ -7,7 +7,7 @@ bare sum: x_L = x_l + Σ F(x_i), [R2] Eq. 4, and the gradient travels it unscale
 """
 
 from ..nn import Chain, GlobalAvgPool2d, Identity, Module, Residual, Sequential, Subsample
-from .classifier import Classifier
+from .classifier import RESIDUAL, Classifier
 from .dialects import Dialect
 from .resnet import Block, Dilations, add_stages
 
@@ -106,7 +106,7 @@ class PreActResNet(Classifier):
 
     stems = ("7x7", "5x5", "3x3", "bare")
     before = True
-    unread = frozenset({"branch_activation", "shortcut", "stem_width", "avg_down", "squeeze", "relu_before_sum"})
+    unread = RESIDUAL | {"shortcut", "stem_width"}
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class PreActResNet(Classifier):
         self.conv1, channels = dialect.stem_conv(in_channels, stem_channels or width)
         if self.normed:
             self.bn1 = dialect.norm2d(channels)
-        self.maxpool = dialect.stem_pool()
+        self.maxpool = dialect.stem_pool(channels)
         self.relu = dialect.act()
         first = {"head": "none" if self.normed else "shared"} if dialect.first_block == "paper" else None
         channels = add_stages(self, block, dialect, channels, depths, width, first=first)

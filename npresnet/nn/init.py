@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from .layers import BatchNorm2d, Conv2d, GroupNorm, Linear
+from .layers import BatchNorm2d, ChannelConv, Conv2d, GroupNorm, Linear
 from .module import Model, needs_module
 
 
@@ -15,7 +15,7 @@ def initialize(model: Model, seed: int = 0) -> Model:
 
         convolutions   w ~ N(0, 2/fan_out)            [H] §2.2, Eq. 14
         norms          γ = 1, β = 0
-        classifier     w, b ~ U(±1/√fan_in)
+        classifier     w, b ~ U(±1/√fan_in), and so a convolution along the channels
 
     fan_out is filters · kh · kw: what each input value is read by.  The variance is that for a ReLU, whichever
     activation follows, as in torchvision.  The same seed gives the same weights on every machine.
@@ -31,6 +31,9 @@ def initialize(model: Model, seed: int = 0) -> Model:
             bound = module.weight.value.shape[1] ** -0.5
             for part in filter(None, (module.weight, module.bias)):
                 part.value = rng.uniform(-bound, bound, part.value.shape).astype(np.float32)
+        elif isinstance(module, ChannelConv):
+            shape = module.weight.value.shape
+            module.weight.value = rng.uniform(-(shape[2] ** -0.5), shape[2] ** -0.5, shape).astype(np.float32)
     return model
 
 

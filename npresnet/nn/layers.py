@@ -200,6 +200,37 @@ class GroupNorm(Module):
         return 4 * x.size
 
 
+class ChannelConv(Module):
+    """A convolution along the channels of single pixels (N, C, 1, 1): :func:`npresnet.ops.conv_channels`."""
+
+    def __init__(self, kernel: int):
+        rules.arguments(kernel=kernel)
+        self.weight = Parameter(np.zeros((1, 1, kernel), np.float32))
+
+    def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
+        y, op_pullback = ops.conv_channels(x[:, :, 0, 0], self.weight.value)
+        pullback = layer_pullback(op_pullback, input_grad, w=self.weight)
+
+        def run(dy):
+            dx = pullback(dy[:, :, 0, 0])
+            return dx[:, :, None, None] if input_grad else None
+
+        return y[:, :, None, None], run
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        return x.shape
+
+    def macs(self, y: Array) -> int:
+        """N · C · k."""
+        return y.size * self.weight.value.size
+
+    def window_size(self) -> tuple[int, ...]:
+        return self.weight.value.shape[2:]
+
+    def keeps(self, x: Array, y: Array) -> Array | None:
+        return x
+
+
 class Linear(Module):
     """y = x Wᵀ + b."""
 
@@ -305,6 +336,19 @@ class ZeroPadChannels(Function):
 
 class ZeroPad2d(Function):
     op = staticmethod(ops.zero_pad2d)
+
+
+class BlurPool2d(Function):
+    """Every ``stride``-th pixel of the blurred images: :func:`npresnet.ops.blur_pool2d`."""
+
+    op = staticmethod(ops.blur_pool2d)
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        down, across = check.pair(self.static["stride"])
+        return *x.shape[:2], -(-x.shape[2] // down), -(-x.shape[3] // across)
+
+    def window_size(self) -> tuple[int, ...]:
+        return 3, 3
 
 
 class Pool(Function):

@@ -12,10 +12,11 @@ A wrong argument raises a ValueError or TypeError of one line that names it (:mo
 
 from .activation import gelu, leaky_relu, relu, silu, softmax
 from .add import add
+from .blur import blur_pool2d
 from .cast import batch_norm_eval_cast, batch_norm_train_cast, cast, group_norm_cast
 from .conv import col2im, conv2d, im2col
 from .fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
-from .gate import scale_channels, sigmoid
+from .gate import conv_channels, scale_channels, sigmoid
 from .group_norm import group_norm
 from .linear import linear
 from .loss import softmax_cross_entropy
@@ -27,8 +28,9 @@ from .window import Window, same_padding
 
 __all__ = [
     "Window", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval", "batch_norm_eval_cast",
-    "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_train", "batch_norm_train_cast", "cast", "col2im",
-    "conv2d", "gelu", "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col", "leaky_relu", "linear",
-    "max_pool2d", "momentum_step", "moving_statistics", "relu", "same_padding", "scale_channels", "sigmoid", "silu",
-    "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
+    "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_train", "batch_norm_train_cast", "blur_pool2d", "cast",
+    "col2im", "conv2d", "conv_channels", "gelu", "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col",
+    "leaky_relu", "linear", "max_pool2d", "momentum_step", "moving_statistics", "relu", "same_padding",
+    "scale_channels", "sigmoid", "silu", "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d",
+    "zero_pad_channels",
 ]

@@ -125,6 +125,17 @@ class Run(Visitor):
         z = self.Conv2d(module.fc2, self.F.relu(self.Conv2d(module.fc1, x.mean((2, 3), keepdim=True))))
         return x * self.F.sigmoid(z)
 
+    def EfficientAttention(self, module, x):
+        weight = self.array(module.conv, "weight")
+        z = self.F.conv1d(x.mean((2, 3))[:, None, :], weight, padding=weight.shape[2] // 2)
+        return x * self.F.sigmoid(z)[:, 0, :, None, None]
+
+    def BlurPool2d(self, module, x):
+        filters = import_torch().tensor([1.0, 2.0, 1.0], dtype=x.dtype) / 4
+        weight = (filters[:, None] * filters).expand(x.shape[1], 1, 3, 3)
+        x = self.F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return self.F.conv2d(x, weight, None, module.static["stride"], groups=x.shape[1])
+
     def padded(self, x, padding, fill=0.0):
         (top, bottom), (left, right) = Window.of(1, padding=padding).padding
         return self.F.pad(x, (left, right, top, bottom), value=fill)

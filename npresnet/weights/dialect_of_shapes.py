@@ -8,6 +8,7 @@ from ..formats.errors import WeightsError
 from ..formats.keras import CONFIG, ends_in_scores
 from ..models import details
 from ..models.published import PUBLISHED_FOR
+from ..models.squeeze import squeezed_channels
 from ..models.structure import Shapes
 from .recognition import Recognition
 
@@ -20,7 +21,7 @@ def deep_stem(shapes: Shapes) -> bool:
 def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mapping[str, str]) -> Recognition:
     """``found``, made from shapes, in the dialect of the keys, with the options that are not its usual ones."""
     seen = dict(found.options) | stem_and_gates(shapes)
-    timm = {"stem_width", "avg_down", "squeeze"} & seen.keys() and found.name in PUBLISHED_FOR["timm"]
+    timm = {"stem_width", "avg_down", "squeeze", "attention"} & seen.keys() and found.name in PUBLISHED_FOR["timm"]
     if dialect == "torchvision":
         dialect = "timm" if timm else dialect
     if dialect == "torchvision":
@@ -44,7 +45,8 @@ def stem_and_gates(shapes: Shapes) -> dict[str, Any]:
     """The details of stem, strided shortcuts and gates that show in the shapes."""
     seen: dict[str, Any] = {}
     if deep_stem(shapes):
-        seen |= {"stem": "deep", "stem_width": int(shapes["conv1.0.weight"][0])}
+        first, second = (int(shapes[f"conv1.{i}.weight"][0]) for i in (0, 3))
+        seen |= {"stem": "deep" if first == second else "tiered", "stem_width": second}
     bare = any(key.endswith(("conv2.bias", "conv3.bias")) for key in shapes)
     if "conv1.bias" in shapes and "layer1.0.conv1.bias" not in shapes and not bare:
         seen["stem_bias"] = True
@@ -52,4 +54,10 @@ def stem_and_gates(shapes: Shapes) -> dict[str, Any]:
         seen["avg_down"] = True
     if "layer1.0.se.fc1.weight" in shapes:
         seen["squeeze"] = True
+        squeezed, channels = shapes["layer1.0.se.fc1.weight"][:2]
+        seen |= {} if squeezed == squeezed_channels(channels) else {"squeeze_ratio": squeezed / channels}
+    if "layer1.0.se.conv.weight" in shapes:
+        seen["attention"] = "eca"
+    if "maxpool.0.weight" in shapes:
+        seen |= {"pool": "conv"} | ({"antialias": "blur"} if "maxpool.2.weight" in shapes else {})
     return seen

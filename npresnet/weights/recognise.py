@@ -119,8 +119,8 @@ def check_options(name: str, dialect: str, options: dict[str, Any], shapes: Shap
         check_size(name, {key: tupled(value) for key, value in options.items() if key in SIZES}, shapes)
     except ValueError as error:
         raise WeightsError(str(error)) from None
-    stem = shapes.get("conv1.0.weight", ())[:1]
-    if flavour.stem == "deep" and stem != (flavour.stem_width,):
+    stem = shapes.get("conv1.3.weight", ())[:1]
+    if flavour.stem in ("deep", "tiered") and stem != (flavour.stem_width,):
         raise WeightsError(f"the metadata declare a deep stem of width {flavour.stem_width}, the arrays have {stem}")
 
 

@@ -1,6 +1,7 @@
 """Sizes and details that make other networks of a name: held to PyTorch, saved, loaded, run by the engine, refused."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from ..support.steps import assert_parity, batch, ours, spread, theirs
 from ..support.torch_networks import TorchNetwork
 
 SMALL = {"depths": (1, 1, 1), "width": 8}
+DEEP = {"stem_width": 32, "stem_type": "deep"}  # as timm says it
+TIERED = {"stem_width": 32, "stem_type": "deep_tiered"}
 CIFAR = {"stem": "3x3", "pool": "none"}
 NETWORKS = [  # (name, options)
     ("resnet18", {**SMALL, **CIFAR}),
@@ -39,6 +42,15 @@ NETWORKS = [  # (name, options)
     ("preresnet50", {"depths": (1, 1, 1, 2), "width": 4, "output_stride": 16}),
     ("preresnet18", {**SMALL, **CIFAR, "stem_norm": False, "final_norm": False, "first_block": "as-others"}),
     ("preresnet50", {**SMALL, "final_norm": False, "first_block": "as-others"}),
+    ("resnet18", {**SMALL, "antialias": "average"}),
+    ("resnet18", {"depths": (1, 1, 1, 1), "width": 4, "antialias": "blur", "output_stride": 16}),
+    ("resnet50", {"depths": (1, 1, 2), "width": 4, "antialias": "blur", "stem": "deep", "avg_down": True}),
+    ("resnet50", {"depths": (1, 1, 2), "width": 4, "antialias": "average", "pool": "conv"}),
+    ("resnet20", {"depths": (1, 1, 1), "width": 4, "antialias": "blur", "shortcut": "B"}),
+    ("resnet18", {**SMALL, "attention": "eca", "stem": "tiered", "stem_width": 8, "avg_down": True}),
+    ("resnet50", {"depths": (1, 1, 1), "width": 64, "attention": "eca"}),
+    ("resnet50", {**SMALL, "attention": "se", "squeeze_ratio": 0.25, "pool": "conv", "stem": "deep"}),
+    ("resnet18", {**SMALL, "squeeze": True, "pool": "conv", "antialias": "blur"}),
 ]
 
 
@@ -70,7 +82,7 @@ def test_it_is_saved_loaded_and_summarised_as_it_is(name, options, tmp_path):
 @pytest.mark.parametrize("name, options", NETWORKS, ids=str)
 def test_the_engine_computes_the_same(name, options):
     model = small(name, options)
-    x = np.random.default_rng(0).standard_normal((2, 3, 32, 40), np.float32)
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 64), np.float32)
     wanted = model(x)
     np.testing.assert_allclose(optimize(model)(x), wanted, rtol=0, atol=1e-4 * abs(wanted).max())
 
@@ -122,17 +134,34 @@ def test_torchvision_s_dilations(output_stride, dilate):
         ({"output_stride": 8}, {"output_stride": 8}),
         ({"output_stride": 16, "avg_down": True}, {"output_stride": 16, "avg_down": True}),
         ({"output_stride": 8, "avg_down": True}, {"output_stride": 8, "avg_down": True}),
+        ({"antialias": "average"}, {"aa_layer": "average"}),
+        ({"antialias": "average", "stem": "deep", "avg_down": True}, {"aa_layer": "average", **DEEP, "avg_down": True}),
+        ({"antialias": "blur"}, {"aa_layer": "blur"}),
+        ({"antialias": "blur", "output_stride": 16}, {"aa_layer": "blur", "output_stride": 16}),
+        ({"antialias": "blur", "pool": "conv"}, {"aa_layer": "blur", "replace_stem_pool": True}),
+        ({"attention": "eca", "stem": "tiered"}, {"block_args": {"attn_layer": "eca"}, **TIERED}),
+        (
+            {"attention": "se", "squeeze_ratio": 0.25, "stem": "deep", "pool": "conv", "avg_down": True},
+            {"block_args": {"attn_layer": "se/4"}, **DEEP, "replace_stem_pool": True, "avg_down": True},
+        ),
     ],
     ids=str,
 )
 def test_timm_s_class_with_these_details(library, name, block, ours, timms):
     module = library("timm").models.resnet
+    if "aa_layer" in timms:
+        timms = {
+            **timms,
+            "aa_layer": {"average": oracles.torch().nn.AvgPool2d, "blur": module.BlurPool2d}[timms["aa_layer"]],
+        }
+    if timms.get("block_args") == {"attn_layer": "se/4"}:
+        timms = {**timms, "block_args": {"attn_layer": partial(module.get_attn("se"), rd_ratio=0.25)}}
     net = module.ResNet(getattr(module, block), (1, 2, 1, 2), num_classes=5, **timms)
     model = initialize(build(name, 5, depths=(1, 2, 1, 2), **ours))
     assert [(key, a.shape) for key, a in model.state_dict().items()] == [
         (key, tuple(a.shape)) for key, a in net.state_dict().items()
     ]
-    x = batch(model, 2, 70)[0][:, :, :62]
+    x = batch(model, 2, 64)[0] if "antialias" in ours else batch(model, 2, 70)[0][:, :, :62]
     assert_close(model.astype(np.float64)(x), theirs_of(net, model, x))
 
 
@@ -196,6 +225,12 @@ def assert_close(found, wanted, tolerance=1e-9):
         ("preresnet50", {"output_stride": 16, "stride_in": "last"}, "it needs stride_in='first'"),
         ("resnet18", {"final_norm": False}, "resnet18 has no place for final_norm"),
         ("preresnet18", {"first_block": "raw"}, "first_block='raw': use one of 'paper', 'as-others'"),
+        ("resnet18", {"antialias": "blurry"}, "antialias='blurry': use one of 'none', 'average', 'blur'"),
+        ("resnet18", {"antialias": "blur", "pool": "ceil"}, "antialias='blur' needs pool='padded', 'conv' or 'none'"),
+        ("resnet50", {"antialias": "blur", "stride_on": "1x1"}, "it needs stride_on='3x3'"),
+        ("resnet50", {"attention": "eca", "squeeze": True}, "squeeze=True is attention='se'"),
+        ("preresnet50", {"attention": "eca"}, "preresnet50 has no place for attention"),
+        ("plain18", {"antialias": "blur"}, "plain18 has no place for antialias"),
         ("resnet18", {"stem_norm": False}, "resnet18 has no place for stem_norm"),
     ],
 )

@@ -62,7 +62,9 @@ def test_another_dy_raises(case, backend):
 LOCAL = {
     "avg_pool2d",
     "batch_norm_eval",
+    "blur_pool2d",
     "conv2d",
+    "conv_channels",
     "global_avg_pool2d",
     "linear",
     "max_pool2d",

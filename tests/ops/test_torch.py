@@ -51,6 +51,8 @@ def in_torch(F, op, arrays, constants, static):
         "leaky_relu": lambda: F.leaky_relu(x, **s),
         "gelu": lambda: F.gelu(x),
         "silu": lambda: F.silu(x),
+        "blur_pool2d": lambda: blurred(F, x, s["stride"]),
+        "conv_channels": lambda: F.conv1d(x[:, None], rest[0], padding=rest[0].shape[2] // 2)[:, 0],
         "sigmoid": lambda: F.sigmoid(x),
         "scale_channels": lambda: x * rest[0][:, :, None, None],
         "softmax": lambda: F.softmax(x, dim=1),
@@ -60,6 +62,13 @@ def in_torch(F, op, arrays, constants, static):
         "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),
         "subsample": lambda: x[:, :, :: pair(s["stride"])[0], :: pair(s["stride"])[1]],
     }[op]()
+
+
+def blurred(F, x, stride):
+    """A grouped convolution with the binomial filter, over images with a mirrored frame."""
+    k = x.new_tensor([1.0, 2.0, 1.0]) / 4
+    x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    return F.conv2d(x, (k[:, None] * k).expand(x.shape[1], 1, 3, 3), None, stride, groups=x.shape[1])
 
 
 def torch_has(case):

@@ -161,6 +161,12 @@ CASES = [
           count_include_pad=False),
     unary("avg_pool2d", "empty batch", (0, 2, 4, 4), kernel=2, stride=2),
 
+    unary("blur_pool2d", "plain", (2, 3, 5, 4), stride=2),
+    unary("blur_pool2d", "every pixel", (2, 2, 4, 3), stride=1),
+    unary("blur_pool2d", "pair", (1, 2, 2, 7), stride=(1, 3)),
+    unary("blur_pool2d", "two pixels", (1, 2, 2, 2), stride=2),
+    unary("blur_pool2d", "empty batch", (0, 2, 4, 4), stride=2),
+
     unary("global_avg_pool2d", "plain", (2, 3, 4, 5)),
     unary("global_avg_pool2d", "one pixel", (2, 3, 1, 1)),
     unary("global_avg_pool2d", "empty batch", (0, 3, 2, 4)),
@@ -177,6 +183,10 @@ CASES = [
     unary("silu", "row", (3, 7)),
     unary("silu", "empty batch", (0, 3)),
     unary("sigmoid", "row", (3, 5)),
+    Case("conv_channels", "three", {"x": (2, 7), "w": (1, 1, 3)}, {}),
+    Case("conv_channels", "more than there are", {"x": (3, 2), "w": (1, 1, 5)}, {}),
+    Case("conv_channels", "itself", {"x": (2, 3), "w": (1, 1, 1)}, {}),
+    Case("conv_channels", "empty batch", {"x": (0, 4), "w": (1, 1, 3)}, {}),
     Case("scale_channels", "plain", {"x": (2, 3, 4, 5), "s": (2, 3)}, {}),
     unary("softmax", "plain", (3, 5), "z"),
     unary("softmax", "one class", (2, 1), "z"),

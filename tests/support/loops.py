@@ -90,6 +90,16 @@ def avg_pool2d(x, kernel, *, stride, padding=0, ceil_mode=False, count_include_p
     return y
 
 
+def blur_pool2d(x, *, stride):
+    (n, c, h, w), (sh, sw), k = x.shape, pair(stride), (0.25, 0.5, 0.25)
+    y = np.zeros((n, c, -(-h // sh), -(-w // sw)), x.dtype)
+    for a, b, p, q in np.ndindex(*y.shape):
+        rows, cols = ([abs(at) if at < i else 2 * (i - 1) - at for at in (s * o - 1, s * o, s * o + 1)]
+                      for i, s, o in ((h, sh, p), (w, sw, q)))
+        y[a, b, p, q] = sum(k[i] * k[j] * x[a, b, row, col] for i, row in enumerate(rows) for j, col in enumerate(cols))
+    return y
+
+
 def global_avg_pool2d(x):
     n, c, h, w = x.shape
     y = np.zeros((n, c), x.dtype)
@@ -177,6 +187,13 @@ def sigmoid(x):
     y = np.zeros_like(x)
     for at in np.ndindex(*x.shape):
         y[at] = 1 / (1 + math.exp(-x[at]))
+    return y
+
+
+def conv_channels(x, w):
+    y, k = np.zeros_like(x), w.shape[2]
+    for n, c in np.ndindex(*x.shape):
+        y[n, c] = sum(w[0, 0, j] * x[n, c + j - k // 2] for j in range(k) if 0 <= c + j - k // 2 < x.shape[1])
     return y
 
 

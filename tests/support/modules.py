@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from npresnet.models.squeeze import EfficientAttention, SqueezeExcite
 from npresnet.nn import (
     GELU,
     AvgPool2d,
     BatchNorm2d,
+    BlurPool2d,
     Buffer,
     Chain,
+    ChannelConv,
     Conv2d,
     GlobalAvgPool2d,
     GroupNorm,
@@ -69,6 +72,10 @@ TABLE = {  # name: (a function that makes the module, the shape of its input)
     "average pool": (lambda: AvgPool2d(2, stride=2), IMAGE),
     "average pool with options": (lambda: AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), IMAGE),
     "average pool 'same'": (lambda: AvgPool2d(3, stride=2, padding="same"), IMAGE),
+    "blur pool": (lambda: BlurPool2d(stride=2), IMAGE),
+    "conv along the channels": (lambda: ChannelConv(3), (3, 5, 1, 1)),
+    "attention": (lambda: EfficientAttention(4), IMAGE),
+    "squeeze": (lambda: SqueezeExcite(4), IMAGE),
     "subsample": (lambda: Subsample(stride=2), IMAGE),
     "zero pad": (lambda: ZeroPad2d(padding=((1, 0), (2, 3))), IMAGE),
     "zero channels": (lambda: ZeroPadChannels(before=1, after=2), IMAGE),

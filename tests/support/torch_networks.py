@@ -106,7 +106,11 @@ class TorchNetwork:
         return getattr(self.F, self.d.activation)(x, **options)
 
     def gated(self, key, x):
-        if not self.d.squeeze:
+        if self.d.attention == "eca":
+            w = self.p[f"{key}.se.conv.weight"]
+            z = self.F.conv1d(x.mean((2, 3))[:, None, :], w, padding=w.shape[2] // 2)
+            return x * self.F.sigmoid(z).mT[:, :, :, None]
+        if not self.d.squeeze and self.d.attention != "se":
             return x
         z = self.F.conv2d(x.mean((2, 3), keepdim=True), self.p[f"{key}.se.fc1.weight"], self.p[f"{key}.se.fc1.bias"])
         z = self.F.conv2d(self.F.relu(z), self.p[f"{key}.se.fc2.weight"], self.p[f"{key}.se.fc2.bias"])
@@ -116,7 +120,7 @@ class TorchNetwork:
 
     def stem(self, x):
         stride = self.d.stem_stride or (1 if self.d.stem in ("3x3", "5x5") else 2)
-        if self.d.stem == "deep":
+        if self.d.stem in ("deep", "tiered"):
             x = self.norm_relu("conv1.1", self.conv("conv1.0", x, stride))
             x = self.conv("conv1.6", self.norm_relu("conv1.4", self.conv("conv1.3", x)))
         else:
@@ -128,12 +132,28 @@ class TorchNetwork:
     def pool(self, x):
         if self.d.pool == "none":
             return x
+        aa = self.d.antialias != "none"
+        if self.d.pool == "conv":
+            x = self.conv("maxpool.0", x, 1 if aa else 2)
+            return self.norm_relu(f"maxpool.{1 + aa}", self.strided(x, 2) if aa else x)
+        if self.d.antialias == "blur":
+            x = self.F.max_pool2d(x, 3, 1, padding=1)
+        if aa:
+            return self.strided(x, 2)
         if self.d.pool == "zeros":
             return self.F.max_pool2d(self.F.pad(x, (1, 1, 1, 1)), 3, 2)
         if self.d.pool == "same":
             return self.F.max_pool2d(self.same(x, 3, 2, float("-inf")), 3, 2)
         ceil = self.d.pool == "ceil"
         return self.F.max_pool2d(x, 3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
+
+    def strided(self, x, stride):
+        """What leaves pixels out in the place of a strided convolution."""
+        if self.d.antialias == "average":
+            return self.F.avg_pool2d(x, stride)
+        k = oracles.torch().tensor([1.0, 2.0, 1.0], dtype=x.dtype) / 4
+        x = self.F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return self.F.conv2d(x, (k[:, None] * k).expand(x.shape[1], 1, 3, 3), None, stride, groups=x.shape[1])
 
     def shortcut(self, key, x, stride, out):
         conv, norm = (f"{key}.downsample.{i + self.d.avg_down}" for i in (0, 1))  # behind the pooling
@@ -154,7 +174,9 @@ class TorchNetwork:
 
     def BasicBlock(self, key, x, stride):
         first, second = self.dilations
-        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, stride, 1, first))
+        aa = self.d.antialias != "none" and (stride == 2 or first != second)
+        f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, 1 if aa else stride, 1, first))
+        f = self.strided(f, stride) if aa else f
         f = self.gated(key, self.norm(f"{key}.bn2", self.conv(f"{key}.conv2", f, 1, 1, second)))
         return self.act(f + self.shortcut(key, x, stride, f.shape[1]))
 
@@ -162,7 +184,10 @@ class TorchNetwork:
         first, second = (stride, 1) if self.d.stride_on == "1x1" else (1, stride)
         groups = self.static.get("groups", 1)
         f = self.norm_relu(f"{key}.bn1", self.conv(f"{key}.conv1", x, first))
+        aa = self.d.antialias != "none" and (stride == 2 or self.dilations[0] != self.dilations[1])
+        second = 1 if aa else second
         f = self.norm_relu(f"{key}.bn2", self.conv(f"{key}.conv2", f, second, groups, self.dilations[0]))
+        f = self.strided(f, stride) if aa else f
         f = self.norm(f"{key}.bn3", self.conv(f"{key}.conv3", f))
         f = self.gated(key, self.act(f) if self.d.relu_before_sum else f)
         return self.act(f + self.shortcut(key, x, stride, f.shape[1]))

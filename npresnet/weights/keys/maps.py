@@ -52,7 +52,7 @@ def key_map_of(arrays: Mapping[str, Any]) -> KeyMap | None:
 
 CONVOLUTION = re.compile(r"(conv1(\.[036])?|layer\d\.\d{1,4}\.(conv\d|downsample\.[01]))\.weight")
 TORCHVISION = re.compile(
-    r"(conv1(\.\d)?|bn1?|layer\d\.\d{1,4}\.(conv\d|bn\d|downsample(\.\d)?|se\.fc\d)|fc)\."
+    r"((conv1|maxpool)(\.\d)?|bn1?|layer\d\.\d{1,4}\.(conv\d|bn\d|downsample(\.\d)?|se\.(conv|fc\d))|fc)\."
     r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
 
@@ -62,13 +62,16 @@ def is_torchvision(arrays: Mapping[str, Any]) -> bool:
     convs = [key for key in arrays if CONVOLUTION.fullmatch(key) and np.ndim(arrays[key]) == 4]
     if "layer1.0.conv1.weight" not in arrays or not all(TORCHVISION.fullmatch(key) for key in arrays):
         return False
+    arrays = {key: array for key, array in arrays.items() if not key.startswith("maxpool.")}  # a convolution's
     norms = {key.removesuffix(".running_mean") for key in arrays if key.endswith(".running_mean")}
     named = {key.removesuffix(".weight") for key in convs}
     biases = {conv for conv in named if f"{conv}.bias" in arrays}
     return (
         {norm_place(conv) for conv in named} == norms
         and all(f"{norm}.{part}" in arrays for norm in norms for part in ("weight", "bias", "running_var"))
-        and all(np.shape(arrays[f"{norm_place(conv)}.weight"]) == np.shape(arrays[f"{conv}.weight"])[:1] for conv in named)
+        and all(
+            np.shape(arrays[f"{norm_place(conv)}.weight"]) == np.shape(arrays[f"{conv}.weight"])[:1] for conv in named
+        )
         and biases in (named, {"conv1"} & named, set())
         and ("fc.bias" in arrays and np.ndim(arrays["fc.weight"]) == 2 if "fc.weight" in arrays else True)
     )
