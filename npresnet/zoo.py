@@ -35,6 +35,7 @@ def create_model(
     seed: int = 0,
     in_channels: int | None = None,
     zero_init_residual: bool = False,
+    select: str | None = None,
     **options: Any,
 ) -> Classifier:
     """A model of the family by name (see ``list_models()``), in eval mode, ready to run or to train.
@@ -49,6 +50,7 @@ def create_model(
                         file says of this network or its arrays show, else torchvision's.  Sizes too: ``depths``,
                         ``width``, and for bottlenecks ``groups`` and ``base_width`` (see :func:`npresnet.models.build`)
     zero_init_residual  every block starts as its shortcut
+    select              which of several networks in the file, by a part of its name: "ema", "teacher" …
 
     Raises ValueError for an unknown name, dialect or option and for a number that cannot be, WeightsError for weights
     that do not fit.
@@ -63,7 +65,7 @@ def create_model(
     if weights is None:
         initialize(model, seed)
         return zero_last_gamma(model) if zero_init_residual else model
-    checkpoint = weights if isinstance(weights, Mapping) else read_weights(weights)
+    checkpoint = weights if isinstance(weights, Mapping) else read_weights(weights, select=select)
     found, copy = recognition_or_none(checkpoint), checkpoint is weights
     same = found if found and found.name == name else None
     if same:
@@ -93,10 +95,11 @@ def check_zero_init(model: Classifier, wanted: bool, weights: Any) -> None:
         raise ValueError(f"no branch of a {model.spec.name} ends in a batch norm; leave out zero_init_residual")
 
 
-def load_model(path: str | os.PathLike[str] | None = None) -> Classifier:
+def load_model(path: str | os.PathLike[str] | None = None, *, select: str | None = None) -> Classifier:
     """The model that a file holds, in eval mode: architecture, classes, dialect and preprocessing as the file says.
 
-    Without a path it is the network that comes with the package (see :func:`shipped`).
+    Without a path it is the network that comes with the package (see :func:`shipped`).  Of several networks in a file
+    ``select`` names one by a part of its name, as "ema" in "state_dict_ema".
 
     What is believed, in this order: the metadata that ``save_weights`` writes, a container's own configuration, the
     hash of a published file, the keys and shapes.  Where the last leave a choice the documented default is taken, and
@@ -109,7 +112,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Classifier:
     ('resnet20', 'airplane')
     """
     path = shipped() if path is None else path
-    checkpoint = read_weights(path)
+    checkpoint = read_weights(path, select=select)
     with error_context(path):  # so that the error names the file
         found = recognise(checkpoint)
         if found.changes or found.frozen:

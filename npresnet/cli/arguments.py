@@ -63,14 +63,24 @@ def add_weights_argument(parser: Any, without: str) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help=f"a checkpoint: .pth (any of PyTorch's), .safetensors, .npz or Keras's (default: {without})",
+        help=f"a checkpoint: .pth (any of PyTorch's), .safetensors, .npz, Keras's or a folder of one "
+        f"(default: {without})",
+    )
+    add_select_argument(parser)
+
+
+def add_select_argument(parser: Any) -> None:
+    """--select."""
+    parser.add_argument(
+        "--select", metavar="PART", help="which of several networks in the file, by a part of its name: ema, teacher …"
     )
 
 
-def open_model(name: str | None, weights: str | None) -> tuple[Any, dict[str, Any]]:
+def open_model(name: str | None, weights: str | None, select: str | None = None) -> tuple[Any, dict[str, Any]]:
     """The network in the checkpoint ``weights``, read as ``name`` if that is given; and what is known about it.
 
-    Without a checkpoint it is the network that comes with the package, if ``name`` does not ask for another.
+    ``select`` is a part of the name of one of several networks in it.  Without a checkpoint it is the network that
+    comes with the package, if ``name`` does not ask for another.
 
     What is known is {"model", "weights", "notes"}; the same goes to standard error, so that every guess is seen.
     """
@@ -85,7 +95,7 @@ def open_model(name: str | None, weights: str | None) -> tuple[Any, dict[str, An
             "the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
             "npresnet download resnet50, and --weights FILE"
         )
-    model = create_model(name, weights=file) if name else load_model(file)
+    model = create_model(name, weights=file, select=select) if name else load_model(file, select=select)
     spec, notes = model.spec, notes + list(model.notes)
     note(f"{spec.name} with {spec.num_classes} classes, weights from {file}", *(f"  {text}" for text in notes))
     return model, {"model": spec.name, "weights": str(file), "notes": notes}

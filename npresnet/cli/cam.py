@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)
-    model, about = open_model(args.model, args.weights)
+    model, about = open_model(args.model, args.weights, args.select)
     check_choice(model)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
     with backend_context(args.backend):

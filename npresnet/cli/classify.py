@@ -2,17 +2,18 @@
 
 Prints the most probable classes of each image: CIFAR-10's, by the network that comes with npresnet, or those of
 --weights.  A checkpoint says which network it holds; give --model where it fits several.  An image that cannot be read
-is reported, the others are classified all the same, and the exit status is then 2.
+is reported, the others are classified all the same, and the exit status is then 2.  Of a network with a single score
+the sigmoid is printed: the probability of what it was trained to detect.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..printer import say, say_json
+from ..printer import note, say, say_json
 from . import complain, one_line
 from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model, positive
-from .inference import scorer
+from .inference import probabilities, scorer
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -30,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    model, about = open_model(args.model, args.weights)
+    model, about = open_model(args.model, args.weights, args.select)
     with backend_context(args.backend):
         logits, results, failed = scorer(model, len(args.images), args.backend), [], 0
+    if model.spec.num_classes == 1:
+        note("the network has a single score: its sigmoid is the probability of what it was trained to detect")
     with progress("classifying", len(args.images)) as show:
         for done, image in enumerate(args.images, 1):
             try:
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         say_json({**about, "images": results})
     else:
         for result in results:
-            say(*as_lines(result))
+            say(*as_lines(result, "yes" if model.spec.num_classes == 1 else "class {}"))
     return failed
 
 
@@ -57,15 +60,14 @@ def predictions(model: Any, logits: Callable[[Any], Any], image: str, top: int) 
     scores = logits(preprocess(image, model))[0].astype(np.float64)
     if not np.isfinite(scores).all():
         raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
-    p = np.exp(scores - scores.max())
-    p /= p.sum()  # softmax
+    p = probabilities(scores)
     best = np.argsort(-p, kind="stable")[:top]
     names = model.classes or [None] * len(p)
     return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]
 
 
-def as_lines(result: dict[str, Any]) -> Iterator[str]:
-    """The classes of one image as text."""
+def as_lines(result: dict[str, Any], unnamed: str) -> Iterator[str]:
+    """The classes of one image as text; ``unnamed`` stands for a class without a name, with its number in it."""
     yield result["image"]
     for guess in result["predictions"]:
-        yield f"{100 * guess['probability']:6.2f} %  {guess['name'] or 'class ' + str(guess['class'])}"
+        yield f"{100 * guess['probability']:6.2f} %  {guess['name'] or unnamed.format(guess['class'])}"

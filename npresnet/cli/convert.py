@@ -15,7 +15,7 @@ width) in, scores out, N free; height and width are free, too, unless --size fix
 import argparse
 
 from ..printer import note, say
-from .arguments import open_model, parse_size, positive
+from .arguments import add_select_argument, open_model, parse_size, positive
 from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz, .pth or .onnx")
     parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
     parser.add_argument("--to", metavar="DIALECT", help="the library that will load OUT")
+    add_select_argument(parser)
     onnx = parser.add_argument_group("for OUT.onnx")
     onnx.add_argument("--fold", action="store_true", help="multiply batch norms into the convolutions before them")
     onnx.add_argument("--size", type=parse_size, metavar="HxW", help="the images' only size, such as 224 or 224x224")
@@ -46,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
     if args.fold or args.size or args.opset:
         raise ValueError("--fold, --size and --opset are for an OUT that ends in .onnx")
     if args.to:
-        model, _ = open_model(args.model, args.input)
+        model, _ = open_model(args.model, args.input, args.select)
         say(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
         return 0
     try:
-        content, _ = open_model(args.model, args.input)
+        content, _ = open_model(args.model, args.input, args.select)
         arrays = len(content.state_dict())
     except WeightsError as error:
-        content = read_weights(args.input)  # raises again where the file is the problem
+        content = read_weights(args.input, select=args.select)  # raises again where the file is the problem
         if args.model:
             raise  # what was asked for is not what it holds
         arrays = len(content)
@@ -68,7 +69,7 @@ def write_onnx(args: argparse.Namespace) -> int:
 
     if args.to:
         raise ValueError("an OUT that ends in .onnx is for no library alone; leave out --to")
-    model, _ = open_model(args.model, args.input)
+    model, _ = open_model(args.model, args.input, args.select)
     save_onnx(model, args.output, fold=args.fold, size=args.size, opset=args.opset or OPSET)
     say(f"{args.output}: {model.spec.name} as ONNX")
     return 0

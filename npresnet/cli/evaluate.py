@@ -9,7 +9,7 @@ from typing import Any
 
 from ..printer import note, say, say_json
 from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model, positive
-from .inference import scorer
+from .inference import check_choice, scorer
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from ..data.open_dataset import open_for_evaluation
 
     data = open_for_evaluation(args.data)
-    model, about = open_model(args.model, args.weights)
+    model, about = open_model(args.model, args.weights, args.select)
+    check_choice(model)
     labels, how = match_classes(data.classes, model.classes, model.spec.num_classes)
     note(
         *data.notes,

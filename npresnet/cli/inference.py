@@ -20,7 +20,7 @@ def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
 
     A line on standard error says where that compiles.
     """
-    check_choice(model)
+    check_classifier(model)
     if backend:
         return reference(model) if backend == "numpy" else engine(model, backend)
     from ..backend import without_numba
@@ -36,15 +36,30 @@ def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
     return optimize(model).logits
 
 
-def check_choice(model: Any) -> None:
-    """Raise ValueError for a model of no class, or of one: a softmax over one score is 1, whatever the image."""
+def check_classifier(model: Any) -> None:
+    """Raise ValueError for a model of no class."""
     if model.spec.num_classes == 0:
         raise ValueError("this model has no classifier; read its features with npresnet.load_model(file)(x)")
+
+
+def check_choice(model: Any) -> None:
+    """Raise ValueError for a model of no class, or of one, which chooses among none."""
+    check_classifier(model)
     if model.spec.num_classes == 1:
         raise ValueError(
-            "this model has a single score, which its softmax turns into 100 % for any image; "
-            "read the score itself with npresnet.load_model(file).logits(x)"
+            "this model has a single score and so no classes to choose among; npresnet classify prints its sigmoid, "
+            "the probability of what it was trained to detect"
         )
+
+
+def probabilities(scores: Any) -> Any:
+    """The softmax of an image's scores (K,), or the sigmoid where there is one alone: its softmax is always 1."""
+    import numpy as np
+
+    if len(scores) == 1:
+        return np.exp(-np.logaddexp(0, -scores))  # 1 / (1 + exp(−z))
+    p = np.exp(scores - scores.max())
+    return p / p.sum()
 
 
 def engine(model: Any, backend: str) -> Scorer:

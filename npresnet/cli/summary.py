@@ -1,10 +1,12 @@
 """Show a network layer by layer: kernel, input and output shapes, parameters, MACs and FLOPs, memory.
 
-Needs no weights: a model's name is enough.  With --weights FILE the checkpoint says which network it holds.  --time
-runs the network too, and shows each layer's time.
+Needs no weights: a model's name is enough.  With a checkpoint, FILE or --weights FILE, that says which network it
+holds; standard error says how that was found, and which other networks lie in the file: --select takes one of them.
+--time runs the network too, and shows each layer's time.
 """
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -15,11 +17,12 @@ EXAMPLES = """examples:
   npresnet summary resnet50
   npresnet summary resnet18 --input 32x3x160x160 --num-classes 10
   npresnet summary resnet50 --dialect keras --time
-  npresnet summary --weights resnet20-12fca82f.th --json"""
+  npresnet summary resnet20-12fca82f.th --json
+  npresnet summary checkpoint.pth --select ema"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50, or a checkpoint")
     add_weights_argument(parser, without="none; only shapes count")
     parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
     parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes, without --weights")
@@ -36,12 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..analysis.summary import summary
 
+    if args.model and is_file(args.model):
+        if args.weights:
+            raise ValueError(f"two checkpoints are named, {args.model} and {args.weights}; give one")
+        args.model, args.weights = None, args.model
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
     if args.weights and args.dialect != "torchvision":
         raise ValueError("--weights tells the dialect; leave out --dialect")
     model = (
-        open_model(args.model, args.weights)[0] if args.weights else named(args.model, args.num_classes, args.dialect)
+        open_model(args.model, args.weights, args.select)[0]
+        if args.weights
+        else named(args.model, args.num_classes, args.dialect)
     )
     table = summary(model, parse_shape(args.input) if args.input else usual_shape(model), measure=args.time)
     if sys.stdout.isatty() and not args.json:
@@ -49,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         say_report(table, args.json)
     return 0
+
+
+def is_file(name: str) -> bool:
+    """Whether it is a file or a folder, and not a model's name."""
+    from ..models import list_models
+
+    return name not in list_models() and os.path.exists(name)
 
 
 def named(name: str | None, num_classes: int | None, dialect: str) -> Any:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         import_torch()  # say what is missing before reading anything
         if args.backend == "cupy":
             raise ValueError("--weights compares on the CPU: choose --backend numpy or numba")
-        model, about = open_model(args.model, args.weights)
+        model, about = open_model(args.model, args.weights, args.select)
         with use(args.backend):
             report = verify_model(model, about["model"], args.side)
     else:

@@ -60,9 +60,9 @@ def find_state(tree: Any, select: str | None = None) -> Found:
     if not places:
         raise WeightsError(no_arrays(tree))
     notes: list[str] = []
-    path = only_place(places) if select is None else None
+    path, foreign = only_place(places) if select is None else None, set()
     if path is None:
-        path = place_of_network(places, select, notes)
+        path, foreign = place_of_network(places, select, notes)
     under = {place: holder for place, holder in places.items() if place[: len(path)] == path}
     tensors: dict[str, Tensor] = {}
     layers: dict[str, Layer] = {}
@@ -71,7 +71,9 @@ def find_state(tree: Any, select: str | None = None) -> Found:
         for key, value in holder.items():
             if isinstance(value, Placeholder):
                 raise WeightsError(f"{quoted(prefix + part_text(key))}: {value.reason}")
-            if isinstance(value, Tensor) and tensors.setdefault(prefix + key_text(key), value) is not value:
+            if not isinstance(value, Tensor) or full_name(place, key) in foreign:
+                continue
+            if tensors.setdefault(prefix + key_text(key), value) is not value:
                 raise WeightsError("two arrays have one name, once as text and once as bytes")
         layers |= {prefix + name: layer for name, layer in getattr(holder, "layers", {}).items()}
     state = places.get(path, {})
@@ -140,30 +142,47 @@ def only_place(places: Mapping[tuple[str, ...], Any]) -> tuple[str, ...] | None:
     return next(iter(places)) if len(places) == 1 else None
 
 
-def place_of_network(places: Mapping[tuple[str, ...], Any], select: str | None, notes: list[str]) -> tuple[str, ...]:
-    """The path of the innermost dictionary that holds all the arrays of the network that is chosen."""
+def place_of_network(
+    places: Mapping[tuple[str, ...], Any], select: str | None, notes: list[str]
+) -> tuple[tuple[str, ...], set[str]]:
+    """(path, names): the innermost dictionary that holds the network that is chosen, the arrays of other networks."""
     shapes, owner = {}, {}
     for path, holder in places.items():
         for key, value in holder.items():
             if isinstance(value, Tensor):
-                name = ".".join((*path, part_text(key)))
+                name = full_name(path, key)
                 shapes[name], owner[name] = value.size, path
     try:
         found = networks(shapes)
     except WeightsError:
         found = []
     if not found:
-        return fallback(places)
+        return fallback(places, select), set()
     network = choose(found, select, notes)
+    foreign = {key for other in found if other is not network for layer in other.layers for key in layer.keys.values()}
     paths = {owner[key] for layer in network.layers for key in layer.keys.values()}
     common = min(paths, key=len)
     while any(path[: len(common)] != common for path in paths):
         common = common[:-1]
-    return common
+    return common, foreign - {key for layer in network.layers for key in layer.keys.values()}
 
 
-def fallback(places: Mapping[tuple[str, ...], Any]) -> tuple[str, ...]:
-    """Where no network is known: the first place under a usual name of a wrapper, else that of the most arrays."""
+def full_name(path: tuple[str, ...], key: Any) -> str:
+    """The path and the name of an array, with dots between."""
+    return ".".join((*path, part_text(key)))
+
+
+def fallback(places: Mapping[tuple[str, ...], Any], select: str | None) -> tuple[str, ...]:
+    """Where no network is known: the only place that ``select`` names; else the first under a usual name of a wrapper;
+    else that of the most arrays."""
+    if select is not None:
+        chosen = [path for path in places if select in ".".join(path)]
+        if len(chosen) != 1:
+            raise WeightsError(
+                f"{len(chosen) or 'no'} dictionaries of arrays are called {quoted(select)}; there are "
+                + listed([".".join(path) for path in places])
+            )
+        return chosen[0]
     named = [path for path in places if path and path[-1] in WRAPPERS]
     return named[0] if named else max(places, key=lambda path: len(places[path]))
 

@@ -43,7 +43,7 @@ def with_huggingface(
         preprocessing=prepared,
         source="config",
         alternatives=(),
-        notes=(*found.notes, *notes),
+        notes=tuple(notes),
     )
 
 

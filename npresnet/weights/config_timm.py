@@ -57,6 +57,7 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
     options |= arguments(config)
     prepared, notes = preprocessing(cfg)
     if not said:
+        notes += found.notes
         notes.append(f"config.json names the architecture {shown(name)}, of which nothing else is known here")
     known = found.dialect == "torchvision" and found.name in PUBLISHED_FOR["timm"]
     return replace(
@@ -68,7 +69,7 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
         dataset="imagenet" if found.num_classes == 1000 and str(cfg.get("tag")).endswith("in1k") else None,
         source="config",
         alternatives=() if said else found.alternatives,
-        notes=(*found.notes, *notes),
+        notes=tuple(notes),
     )
 
 

@@ -29,6 +29,15 @@ def test_a_file_tells_its_network(run, weights):
     assert run("summary", "--weights", weights, "--json").out == run("summary", "resnet20", "--json").out
 
 
+def test_a_file_in_the_place_of_a_name(run, weights, tmp_path):
+    expected = run("summary", "resnet20", "--json").out
+    assert run("summary", weights, "--json").out == expected
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").write_bytes(weights.read_bytes())
+    assert run("summary", tmp_path / "run", "--json").out == expected
+    assert "two checkpoints are named" in run("summary", weights, "--weights", weights).complaint
+
+
 def test_a_terminal_gets_a_drawn_table(run, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "120")

@@ -1,5 +1,6 @@
 """A first image is answered at once; many images go through the engine; a machine without a cache only warns."""
 
+import json
 import os
 import subprocess
 import sys
@@ -93,16 +94,28 @@ def test_nowhere_to_keep_kernels_is_one_warning(weights, photo):
     assert done.returncode == 0 and "%" in done.stdout and "NUMBA_CACHE_DIR" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [["classify"], ["cam"], ["evaluate"]])
-def test_a_model_of_one_class_is_refused(run, photo, tmp_path, command):
-    """Its softmax says 100 % of every image, and it is right on all of them."""
-    file = npresnet.save_weights(create_model("resnet20", num_classes=1), tmp_path / "one.npz")
+@pytest.fixture
+def one_score(tmp_path):
+    return create_model("resnet20", num_classes=1), tmp_path / "one.npz"
+
+
+@pytest.mark.parametrize("command", ["cam", "evaluate"])
+def test_a_model_of_one_class_has_none_to_choose(run, photo, tmp_path, one_score, command):
+    npresnet.save_weights(*one_score)
     (tmp_path / "data" / "cat").mkdir(parents=True)
     (tmp_path / "data" / "cat" / "1.png").write_bytes(photo.read_bytes())
-    where = {
-        "classify": [photo],
-        "cam": [photo, "--out", tmp_path / "cam.png"],
-        "evaluate": ["--data", tmp_path / "data"],
-    }
-    status, out, err = run(*command, *where[command[0]], "--weights", file)
-    assert status == 2 and not out and "100 %" in err.splitlines()[-1] and not (tmp_path / "cam.png").exists()
+    where = {"cam": [photo, "--out", tmp_path / "cam.png"], "evaluate": ["--data", tmp_path / "data"]}
+    status, out, err = run(command, *where[command], "--weights", one_score[1])
+    assert status == 2 and not out and "a single score" in err.splitlines()[-1] and not (tmp_path / "cam.png").exists()
+
+
+@pytest.mark.parametrize("wanted", [-800.0, -9.0, 0.0, 3.0, 800.0])
+def test_a_single_score_is_read_through_a_sigmoid(run, photo, one_score, wanted):
+    model, file = one_score
+    model.fc.bias.value[:] += np.float32(wanted - model.logits(npresnet.preprocess(photo, model))[0, 0])
+    npresnet.save_weights(model, file)
+    guess = json.loads(run("classify", photo, "--weights", file, "--json").out)["images"][0]["predictions"]
+    expected = 0.5 * (1 + np.tanh(wanted / 2))
+    assert len(guess) == 1 and guess[0]["probability"] == pytest.approx(expected, abs=1e-4)
+    shown = run("classify", photo, "--weights", file)
+    assert f"{100 * guess[0]['probability']:6.2f} %  yes" in shown.out and "its sigmoid" in shown.err

@@ -30,7 +30,8 @@ def choose(found: list[Network], select: str | None = None, notes: list[str] | N
         )
     others = [name for network, name in zip(found, names) if network is not kept[0]]
     if others and notes is not None:
-        notes.append(f"took the network {quoted('.'.join(kept[0].scope))}, left {listed(others)}")
+        taken = quoted(".".join(kept[0].scope))
+        notes.append(f"took the network {taken}, left {listed(others)}; select=, or --select, takes another")
     return kept[0]
 
 
