@@ -12,6 +12,7 @@ CHOICES = {
     "shortcut": ("A", "A-appended", "B", "B-leading", "C"),
     "padding": ("explicit", "same"),
     "stem": ("7x7", "5x5", "3x3", "deep", "tiered", "pool-first", "bare"),
+    "projection_of": ("activated", "x"),
     "first_block": ("paper", "as-others"),
     "pool": ("padded", "ceil", "zeros", "same", "conv", "none"),
     "antialias": ("none", "average", "blur"),

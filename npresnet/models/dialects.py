@@ -73,13 +73,14 @@ class Dialect:
     antialias: str = "none"  # a strided 3×3 or pooling drops pixels, or it strides by "average" or "blur" behind it
     avg_down: bool = False  # a strided projection averages 2×2 pixels instead of leaving three of four out
     squeeze: bool = False  # a squeeze-and-excitation gate ends each residual branch, as with attention="se"
-    squeeze_ratio: float = 1 / 16  # of the channels, that such a gate has in the middle
+    squeeze_ratio: float = 0.0  # of the channels, that such a gate has in the middle; 0: timm's rule, about a sixteenth
     attention: str = "none"  # the gate of each residual branch: "se", or "eca", a convolution along the channels
     relu_before_sum: bool = False  # a bottleneck's branch ends in a ReLU of its own
     bare_bias: bool = False  # in pre-activation nets, convolutions that feed no batch norm have a bias
     stride_in: str = "first"  # in pre-activation nets, the block of a stage that downsamples
     output_stride: int = 32  # of the last stage behind a stem of 4; below 32 the last stages dilate instead
     first_block: str = "paper"  # in pre-activation nets: its BN and ReLU serve both paths, or it is "as-others"
+    projection_of: str = "activated"  # in pre-activation nets, what a projection reads: σ(BN(x)), or "x"
     final_norm: bool = True  # in pre-activation nets, batch norm and ReLU follow the last block
     softmax: bool = False  # the network ends in probabilities; model.logits(x) gives the scores before
     preprocessing: str = ""  # the preset its weights were trained with, where it is not the model's usual one

@@ -17,7 +17,8 @@ class PreActivation(Chain):
 
         "branch"   F only: y = x + F(σ(BN(x))), the block of [R2] Fig. 4e
         "shared"   F and the shortcut, before they split: where a bare 1×1 convolution changes the
-                   channels, and in a net's first block ([R2] appendix; other code has it as the others)
+                   channels, and in a net's first block ([R2] appendix; other code has it as the others,
+                   or lets the projection read x: projection_of="x")
         "none"     nothing, for the stem before has ended in batch norm and ReLU
 
     A stride where the channels stay, as in Keras, leaves pixels of x out.
@@ -25,7 +26,9 @@ class PreActivation(Chain):
 
     def __init__(self, dialect: Dialect, channels: int, out: int, stride: int, head: str | None):
         projects = channels != out
-        self.head = head or ("shared" if projects else "branch")
+        raw = projects and dialect.projection_of == "x"
+        head = "branch" if raw and head == "shared" else head
+        self.head = head or ("shared" if projects and not raw else "branch")
         if self.head != "none":
             self.bn1 = dialect.norm2d(channels)
         self.relu = dialect.act()

@@ -44,19 +44,18 @@ class ChannelGate(Module):
         return y, once(pullback)
 
 
-def squeezed_channels(channels: int, ratio: float = 1 / 16) -> int:
-    """The part ``ratio`` of the channels, to the nearest multiple of 8 from 8 on, as in timm."""
-    return max(8, int(channels * ratio + 4) // 8 * 8)
+def squeezed_channels(channels: int, ratio: float = 0.0) -> int:
+    """The part ``ratio`` of the channels; of 0 a sixteenth to the nearest multiple of 8 from 8 on, as in timm."""
+    return max(1, round(channels * ratio)) if ratio else max(8, int(channels / 16 + 4) // 8 * 8)
 
 
 class SqueezeExcite(ChannelGate):
     """f = W₂ σ(W₁ ·)                                                                            [SE] Eq. 2–4
 
-    Channels are squeezed to a sixteenth, or another ``ratio``, rounded to a multiple of 8 as in timm, and W₁, W₂ are
-    its 1×1 convolutions.
+    Channels are squeezed to the part ``ratio`` of them, see squeezed_channels(); W₁ and W₂ are 1×1 convolutions.
     """
 
-    def __init__(self, channels: int, ratio: float = 1 / 16):
+    def __init__(self, channels: int, ratio: float = 0.0):
         squeezed = squeezed_channels(channels, ratio)
         self.fc1 = Conv2d(channels, squeezed, 1, bias=True)
         self.relu = ReLU()

@@ -9,7 +9,7 @@ from ..formats.tensors import Tensor
 from ..formats.unpickle.record import Placeholder, Record
 from ..formats.state import Layer
 from .match.choose import choose
-from .match.network import OPTIMIZER, networks
+from .match.network import OPTIMIZER, Search
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network
@@ -146,25 +146,29 @@ def place_of_network(
     places: Mapping[tuple[str, ...], Any], select: str | None, notes: list[str]
 ) -> tuple[tuple[str, ...], set[str]]:
     """(path, names): the innermost dictionary that holds the network that is chosen, the arrays of other networks."""
-    shapes, owner = {}, {}
+    tensors, owner = {}, {}
     for path, holder in places.items():
         for key, value in holder.items():
             if isinstance(value, Tensor):
                 name = full_name(path, key)
-                shapes[name], owner[name] = value.size, path
-    try:
-        found = networks(shapes)
-    except WeightsError:
-        found = []
-    if not found:
+                tensors[name], owner[name] = value, path
+    search = Search(
+        {name: tensor.size for name, tensor in tensors.items()},
+        lambda name: (id(tensors[name].storage), tensors[name].offset),
+    )
+    if not search.found:
         return fallback(places, select), set()
-    network = choose(found, select, notes)
-    foreign = {key for other in found if other is not network for layer in other.layers for key in layer.keys.values()}
-    paths = {owner[key] for layer in network.layers for key in layer.keys.values()}
+    chosen = choose(search.found, select, notes)
+    foreign = {name for other in search.found if other is not chosen for name in search.names_under(other)}
+    try:
+        names = {key for layer in search.network(chosen).layers for key in layer.keys.values()}
+    except WeightsError:  # whoever asks for the network is told
+        names = search.names_under(chosen)
+    paths = {owner[name] for name in names}
     common = min(paths, key=len)
     while any(path[: len(common)] != common for path in paths):
         common = common[:-1]
-    return common, foreign - {key for layer in network.layers for key in layer.keys.values()}
+    return common, foreign - names
 
 
 def full_name(path: tuple[str, ...], key: Any) -> str:

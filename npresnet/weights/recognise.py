@@ -44,6 +44,7 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
     found = with_config(found, metadata, shapes)
     layers = getattr(checkpoint, "layers", {})
+    check_built(found)
     if layers:
         found = with_layers(found, layers, named.paths or {path: path for path in layers})
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
@@ -59,6 +60,15 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
         dataset=entry.dataset,
         source="catalogue",
     )
+
+
+def check_built(found: Recognition) -> None:
+    """Raise WeightsError where the options have no place in the network of that name."""
+    try:
+        flavour = details(found.name, found.dialect, **{**FAMILY[found.name].defaults, **found.options})
+        check_places(found.name, FAMILY[found.name], flavour, found.options)
+    except ValueError as error:
+        raise WeightsError(str(error)) from None
 
 
 def check_numbers(arrays: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...formats.errors import WeightsError, quoted
+from ...formats.state import Layer
 from ..match.choose import choose
-from ..match.network import Network, listed, networks
+from ..match.network import Network, Search, listed
 from ..match.translate import translate
 
 COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)
@@ -33,12 +34,12 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
 
     Raises WeightsError where a network is found of which something has no place.
     """
-    found = networks({key: np.shape(array) for key, array in arrays.items()})
-    if not found:
+    search = Search({key: np.shape(array) for key, array in arrays.items()}, lambda key: np.asarray(arrays[key]).tobytes())
+    if not search.found:
         return NamedArrays(dict(arrays), [])
     notes: list[str] = []
-    network = choose(found, None, notes)
-    check_norms(network)
+    network = search.network(choose(search.found, None, notes))
+    check_norms(network, getattr(arrays, "layers", {}))
     state, paths = translate(network, arrays)
     if any(ours != theirs for ours, theirs in paths.items()):
         notes.append(f"found the layers by their shapes and order, from {quoted(network.body.stem[0].path)} on")
@@ -50,12 +51,13 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
     return NamedArrays(state, notes, paths=paths)
 
 
-def check_norms(network: Network) -> None:
+def check_norms(network: Network, layers: Mapping[str, Layer]) -> None:
     """Raise WeightsError for batch norms without statistics, and for convolutions with neither norms nor biases."""
     if not network.norms and not any("bias" in conv.keys for conv in network.body.layers):
         raise WeightsError("its convolutions have neither norms nor biases, as no network of the family has them")
     bare = next((norm for norm in network.norms.values() if "mean" not in norm.keys), None)
-    if bare and not GROUP.search(bare.path):
+    grouped = bare and (GROUP.search(bare.path) or getattr(layers.get(bare.path), "kind", "") == "GroupNorm")
+    if bare and not grouped:
         raise WeightsError(
             f"the norm {quoted(bare.path)} has no running mean and variance: batch norms of which only the parameters "
             "were saved (save state_dict()), or group norms, whose groups no array shows (save the whole model)"

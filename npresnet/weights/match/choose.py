@@ -3,7 +3,7 @@
 import re
 
 from ...formats.errors import WeightsError, quoted
-from .network import Network
+from .network import Candidate
 
 AVERAGES = re.compile(
     r"(^|[._/])(\w*ema|ema\w*|\w*_ema\w*|teacher\w*|\w*momentum\w*|encoder_k|key_encoder|target\w*|swa\w*|averaged?\w*|"
@@ -12,25 +12,25 @@ AVERAGES = re.compile(
 )
 
 
-def choose(found: list[Network], select: str | None = None, notes: list[str] | None = None) -> Network:
+def choose(found: list[Candidate], select: str | None = None, notes: list[str] | None = None) -> Candidate:
     """The one that ``select`` names by a part of its path; else the one that is no average of others.
 
     Raises WeightsError where that leaves none or several.
     """
-    names = [".".join(network.scope) for network in found]
+    names = [candidate.name for candidate in found]
     if select is not None:
-        kept = [network for network, name in zip(found, names) if select in name]
+        kept = [candidate for candidate, name in zip(found, names) if select in name]
         if not kept:
             raise WeightsError(f"no network is called {quoted(select)}; there are {listed(names)}")
     else:
-        kept = [network for network, name in zip(found, names) if not AVERAGES.search(name)] or found
+        kept = [candidate for candidate, name in zip(found, names) if not AVERAGES.search(name)] or found
     if len(kept) > 1:
         raise WeightsError(
             f"holds {len(kept)} networks: {listed(names)}; say which with select=, a part of its name (--select NAME)"
         )
-    others = [name for network, name in zip(found, names) if network is not kept[0]]
+    others = [name for candidate, name in zip(found, names) if candidate is not kept[0]]
     if others and notes is not None:
-        taken = quoted(".".join(kept[0].scope))
+        taken = quoted(kept[0].name)
         notes.append(f"took the network {taken}, left {listed(others)}; select=, or --select, takes another")
     return kept[0]
 

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 
 ROLES = {
-    "weight": "weight weights kernel kernels gamma scale filter filters w w_0",
+    "weight": "weight weights kernel kernels gamma scale filter filters w w_0 g",
     "bias": "bias biases beta offset b b_0",
-    "mean": "running_mean moving_mean mean mean_ema.average mean_ema/average mean/EMA mean_EMA TrainedMean",
-    "var": "running_var moving_variance moving_var running_variance variance var var_ema.average var_ema/average "
+    "mean": "mu running_mean moving_mean mean mean_ema.average mean_ema/average mean/EMA mean_EMA TrainedMean",
+    "var": "sigma2 running_var moving_variance moving_var running_variance variance var var_ema.average var_ema/average "
     "variance/EMA variance_EMA TrainedVariance",
     "count": "num_batches_tracked total_ops total_params counter",
 }

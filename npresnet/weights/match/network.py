@@ -1,8 +1,8 @@
 """Finds the networks among arrays of any names: where each lies, what its layers are, what is no part of it."""
 
 import re
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
@@ -14,6 +14,7 @@ from .names import components
 from .norms import Norms, norms_of
 from .relatives import refuse_relatives
 
+NECK = re.compile(r"(^|[._/])(bottleneck|bn_?neck|neck|bnneck)([._/]|$)", re.IGNORECASE)
 FEWEST = 6  # convolutions in a network: a stem, three blocks of two; shortcuts aside
 OPTIMIZER = re.compile(
     r"(^|[./_])(optim(izer)?s?|opt_state|lr_scheduler|grad_?scaler)[./_]|exp_avg|momentum_buffer|square_avg|[/.]Adam(_1)?$|[/.]Momentum$",
@@ -43,27 +44,73 @@ class Network(NamedTuple):
         return [*self.body.layers, *self.norms.values(), *final, *gates, *self.head]
 
 
-def networks(shapes: Shapes) -> list[Network]:
-    """The networks in the arrays, none inside another, in the order of the arrays.
+class Candidate(NamedTuple):
+    """Convolutions that are the body of a network, in one reading or several, and where they lie."""
 
-    Raises WeightsError with the reason where the blocks of one are found, but some of its layers have no place.
+    scope: Scope
+    readings: list[Body]
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.scope)
+
+
+class Search:
+    """The networks among arrays of these shapes, none inside another, in the order of the arrays: ``found``.
+
+    ``identity`` of a name is equal for two names of one array; a network that is another under other names is left out.
     """
-    layers = [layer for layer in layers_of(shapes) if not OPTIMIZER.search(layer.path)]
-    refuse_relatives(layers, shapes)
-    found: list[tuple[Scope, list[Body]]] = []
-    for scope, convs in scopes(layers):
-        inner = {id(conv) for gate in gates_of(convs, layers) for conv in gate.layers}
-        readings = bodies([conv for conv in convs if id(conv) not in inner])
-        if readings:
-            found.append((scope, readings))
-    kept: list[tuple[Scope, Body]] = []
-    for scope, readings in sorted(found, key=lambda pair: (-len(pair[1][0].layers), -len(pair[0]))):
-        mine = {id(conv) for conv in readings[0].layers}
-        if all(mine.isdisjoint(map(id, other.layers)) for _, other in kept):
-            kept.append((scope, the_one(readings)))
-    position = {id(layer): i for i, layer in enumerate(layers)}
-    kept.sort(key=lambda pair: position[id(pair[1].stem[0])])
-    return [network_of(scope, body, layers, shapes, [b for _, b in kept if b is not body]) for scope, body in kept]
+
+    def __init__(self, shapes: Shapes, identity: Callable[[str], Any] = lambda key: key):
+        self.shapes = shapes
+        self.layers = layers_of({key: shape for key, shape in shapes.items() if not OPTIMIZER.search(key)})
+        found = []
+        for scope, convs in scopes(self.layers):
+            inner = {id(conv) for gate in gates_of(convs, self.layers) for conv in gate.layers}
+            readings = bodies([conv for conv in convs if id(conv) not in inner])
+            if readings:
+                found.append(Candidate(scope, readings))
+        found.sort(key=lambda candidate: (-len(candidate.readings[0].layers), -len(candidate.scope)))
+        kept: list[Candidate] = []
+        for candidate in found:
+            mine = {id(conv) for conv in candidate.readings[0].layers}
+            if all(mine.isdisjoint(map(id, other.readings[0].layers)) for other in kept):
+                kept.append(candidate)
+        position = {id(layer): i for i, layer in enumerate(self.layers)}
+        kept.sort(key=lambda candidate: position[id(candidate.readings[0].stem[0])])
+        self.found = kept if len(kept) < 2 else unlike(kept, identity)
+        if not kept:
+            refuse_relatives(self.layers, shapes)
+
+    def names_under(self, candidate: Candidate) -> set[str]:
+        """The names of all arrays where a network lies."""
+        length = len(candidate.scope)
+        return {
+            key
+            for layer in self.layers
+            if components(layer.path)[:length] == candidate.scope
+            for key in layer.keys.values()
+        }
+
+    def network(self, candidate: Candidate) -> Network:
+        """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
+        refuse_relatives([layer for layer in self.layers if within(layer, candidate.scope)], self.shapes)
+        others = [other.readings[0] for other in self.found if other is not candidate]
+        return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others)
+
+
+def unlike(candidates: list[Candidate], identity: Callable[[str], Any]) -> list[Candidate]:
+    """The candidates without those that are another one under other names."""
+    arrays = {}
+    for candidate in candidates:
+        ends = candidate.readings[0].stem[0], candidate.readings[0].blocks[-1].branch[-1]
+        arrays.setdefault(tuple(identity(conv.keys["weight"]) for conv in ends), candidate)
+    return list(arrays.values())
+
+
+def within(layer: Layer, scope: Scope) -> bool:
+    """Whether a layer's path begins with these components."""
+    return components(layer.path)[: len(scope)] == scope
 
 
 def the_one(readings: list[Body]) -> Body:
@@ -71,7 +118,7 @@ def the_one(readings: list[Body]) -> Body:
     if len(readings) > 1:
         raise WeightsError(
             f"its convolutions can be read in two ways, from {quoted(readings[0].blocks[0].branch[0].path)} on: their "
-            "names do not say which is on the shortcut; name it downsample"
+            "names do not say which is on the shortcut (name it downsample), or it is no network of the family"
         )
     return readings[0]
 
@@ -93,7 +140,7 @@ def scopes(layers: list[Layer]) -> list[tuple[Scope, list[Layer]]]:
 
 def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body]) -> Network:
     """The network around a body, of whose layers all have a place."""
-    inside = [layer for layer in layers if components(layer.path)[: len(scope)] == scope]
+    inside = [layer for layer in layers if within(layer, scope)]
     foreign = {components(other.stem[0].path)[:1] for other in others} if not scope else set()
     inside = [layer for layer in inside if components(layer.path)[:1] not in foreign or layer in body.layers]
     gates = gates_of([layer for layer in inside if layer.kind == "conv"], inside)
@@ -104,6 +151,7 @@ def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, ot
     norms, final, before = norms_of(body, [layer for layer in inside if is_trunk_norm(layer, body, head, linear)])
     network = Network(scope, body, norms, final, before, placed, head, [])
     used = {id(layer) for layer in network.layers}
+    refuse_other_ends(body, head, [layer for layer in layers if id(layer) not in used])
     refuse_unknown_parts(body, [layer for layer in inside if id(layer) not in used], shapes, scope)
     known = {key for layer in network.layers for key in layer.keys.values()}
     return network._replace(aside=[key for key in shapes if key not in known])
@@ -156,6 +204,19 @@ def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope:
         large = any(size > 1 for key in layer.keys.values() for size in shapes[key])
         if large and any(path[: len(prefix)] == prefix for prefix in blocks):
             raise WeightsError(f"{quoted(layer.path)} is no part of a block as the family has them")
+
+
+def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer]) -> None:
+    """Raise WeightsError for a convolution that makes the stem's input, and for norms beside the classifier."""
+    part = components(head[0].path)[:-1] if head else ()
+    features = body.blocks[-1].branch[-1].out
+    for layer in unused:
+        beside = part and layer.kind == "norm" and components(layer.path)[:-1] == part
+        neck = head and layer.kind == "norm" and layer.out == features and NECK.search(layer.path)
+        if beside or neck:
+            raise WeightsError(f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family")
+        if layer.kind == "conv" and layer.out == body.stem[0].channels and layer.kernel == 1 and layer.channels <= 16:
+            raise WeightsError(f"the convolution {quoted(layer.path)} stands before the network, where the family has none")
 
 
 def listed(names: Collection[str]) -> str:
