@@ -27,6 +27,8 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
     if dialect == "torchvision":
         bias = ("dialect='caffe', whose first convolution has a bias too",) * ("stem_bias" in seen)
         return replace(found, options=seen, alternatives=found.alternatives + bias)
+    if dialect == "caffe":
+        seen.setdefault("stem_bias", "conv1.bias" in shapes)
     if dialect == "keras":  # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)

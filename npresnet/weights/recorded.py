@@ -32,11 +32,13 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
         return found  # TorchScript keeps them in its program
     options = found.options | norm_options(ours) | activation_options(layers)
     options |= stride_options(ours, found) | shortcut_options(layers, options)
-    pool, change = pooling(layers, ours)
+    pool, change = pooling(found, layers, ours)
     options |= pool
     if any(layer.kind == "Softmax" for layer in layers.values()):
         options["softmax"] = True
-    found = replace(found, options=options, alternatives=(), notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)))
+    shortcuts = tuple(other for other in found.alternatives if "shortcut=" in other)  # made by functions
+    padded = any(layer.kind == "ZeroPadChannels" for layer in layers.values())
+    found = replace(found, options=options, alternatives=() if padded else shortcuts, notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)))
     changes = found.changes + change + tuple(changed_layers(found, ours))
     unsaid = [word for word, kinds in (("activation", ACTIVATIONS), ("pooling", POOLS)) if not has(layers, kinds)]
     notes = (f"the file holds no module for the {' and the '.join(unsaid)}; taken as usual",) if unsaid else ()
@@ -125,7 +127,9 @@ def shortcut_options(layers: Mapping[str, Layer], options: Mapping[str, Any]) ->
     return {"shortcut": "A-appended" if all(pad.get("before") == 0 for pad in pads) else "A"}
 
 
-def pooling(layers: Mapping[str, Layer], ours: Mapping[str, Layer]) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+def pooling(
+    found: Recognition, layers: Mapping[str, Layer], ours: Mapping[str, Layer]
+) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """(the option "pool", the changed layer) of the stem's pooling: the one that stands in no block."""
     blocks = {components(path)[:-1] for path, layer in layers.items() if layer in ours.values()} - {()}
     pools = [
@@ -136,7 +140,8 @@ def pooling(layers: Mapping[str, Layer], ours: Mapping[str, Layer]) -> tuple[dic
     pools = [layer for layer in pools if not is_global(layer)]
     if not pools:
         identity = any(layer.kind == "Identity" and path.endswith("maxpool") for path, layer in layers.items())
-        return ({"pool": "none"} if identity else {}), ()
+        usual = FAMILY[found.name].defaults.get("pool")
+        return ({"pool": "none"} if identity and usual != "none" else {}), ()
     pool = pools[0].options
     kernel, stride = side(pools[0], "kernel_size"), side(pools[0], "stride") or side(pools[0], "kernel_size")
     padding, ceil = pool.get("padding", 0), bool(pool.get("ceil_mode", False))

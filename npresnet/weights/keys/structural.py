@@ -13,6 +13,7 @@ from ..match.network import Network, Search, listed
 from ..match.translate import translate
 
 COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)
+CAFFE = re.compile(r"(^|[./])scale\d[a-z]\d*_branch")  # Caffe's layers for what its batch norms leave out
 GROUP = re.compile(r"(^|[._/])(gn|group_?norm)\d*", re.IGNORECASE)
 
 
@@ -48,7 +49,8 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
         notes.append(f"set aside what is no part of the network: {listed(aside)}")
     if not network.norms:
         notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
-    return NamedArrays(state, notes, paths=paths)
+    caffe = any(CAFFE.search(norm.keys.get("weight", "")) for norm in network.norms.values())
+    return NamedArrays(state, notes, "caffe" if caffe else "torchvision", paths)
 
 
 def check_norms(network: Network, layers: Mapping[str, Layer]) -> None:

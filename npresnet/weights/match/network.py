@@ -82,6 +82,13 @@ class Search:
         if not kept:
             refuse_relatives(self.layers, shapes)
 
+    def with_norms(self, candidate: Candidate) -> Candidate:
+        """The same, where all norms lie outside its convolutions' part of the tree in the part that has both."""
+        scope = candidate.scope
+        while scope and not any(layer.kind == "norm" and within(layer, scope) for layer in self.layers):
+            scope = scope[:-1]
+        return candidate._replace(scope=scope)
+
     def names_under(self, candidate: Candidate) -> set[str]:
         """The names of all arrays where a network lies."""
         length = len(candidate.scope)
@@ -94,8 +101,9 @@ class Search:
 
     def network(self, candidate: Candidate) -> Network:
         """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
-        refuse_relatives([layer for layer in self.layers if within(layer, candidate.scope)], self.shapes)
         others = [other.readings[0] for other in self.found if other is not candidate]
+        candidate = self.with_norms(candidate)
+        refuse_relatives([layer for layer in self.layers if within(layer, candidate.scope)], self.shapes)
         return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others)
 
 
@@ -210,7 +218,15 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer]) -> Non
     """Raise WeightsError for a convolution that makes the stem's input, and for norms beside the classifier."""
     part = components(head[0].path)[:-1] if head else ()
     features = body.blocks[-1].branch[-1].out
+    channels = body.stem[-1].out
+    missing = set()  # (input, output) channels of the shortcuts that change them without a projection
+    for block in body.blocks:
+        out = block.branch[-1].out
+        missing |= {(channels, out)} if block.projection is None and channels != out else set()
+        channels = out
     for layer in unused:
+        if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
+            raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
         beside = part and layer.kind == "norm" and components(layer.path)[:-1] == part
         neck = head and layer.kind == "norm" and layer.out == features and NECK.search(layer.path)
         if beside or neck:
