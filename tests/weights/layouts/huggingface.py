@@ -107,7 +107,7 @@ def downsample_in_bottleneck(folder):
 
 @kind("Hugging Face: hidden_act gelu", "the configuration says so")
 def gelu(folder):
-    net = resnet(act=torch.nn.GELU)
+    net = resnet(act=torch.nn.GELU, inner=torch.nn.ReLU)  # a branch keeps its ReLU, whatever hidden_act says
     return Layout(net, file=folder_of(folder, net, config({}, hidden_act="gelu")))
 
 

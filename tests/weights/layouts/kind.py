@@ -19,6 +19,7 @@ class Layout:
     file      its name, whose suffix chooses the writer; or the path of a file (or folder) that lies there already
     refusal   a regular expression for the one line of the refusal; beside a network, right logits are as good
     note      a regular expression that one of the loaded model's notes must match
+    doubt     the arrays do not tell this network from a commoner one: other logits are right where a note matches this
     features  the file holds no classifier: the pooled features are what it answers
     """
 
@@ -27,6 +28,7 @@ class Layout:
     file: str | Path = "net.pth"
     refusal: str = ""
     note: str = ""
+    doubt: str = ""
     features: bool = False
     size: int = 64
     channels: int = 3

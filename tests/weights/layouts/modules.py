@@ -40,7 +40,7 @@ for _name, (_make, _size) in OTHERS.items():
 
     def _other(make=_make, size=_size):
         net = lively(make())
-        return Layout(net, net, size=size)
+        return Layout(net, net, size=size, doubt="first.block")
 
     add(f"whole module: {_name}", "torch.save(net)", _other)
 

@@ -65,7 +65,7 @@ def bottleneck():
 ORDERS = {
     "sorted": lambda s: dict(sorted(s.items())),
     "reversed": lambda s: dict(reversed(s.items())),
-    "shuffled": lambda s: {k: s[k] for k in np.random.default_rng(0).permutation(list(s))},
+    "shuffled": lambda s: {k: s[k] for k in map(str, np.random.default_rng(0).permutation(list(s)))},
 }
 for _name, _order in ORDERS.items():
     for _style, _rules in (("torchvision's names", ()), ("names by hand", RULES["left and right"])):
@@ -146,6 +146,7 @@ PARTS = {
     "a list of layers' dictionaries": lambda n: [dict(m.state_dict())
         for m in n.modules() if not list(m.children()) and m.state_dict()],
     "model under the epoch's number": lambda n: {0: n.state_dict()},
+    "NumPy strings for names": lambda n: {np.str_(k): v for k, v in n.state_dict().items()},
     "texts and None among the arrays": lambda n: {"arch": "resnet", "ema": None, **n.state_dict(), "lr": 0.1},
 }
 for _name, _tree in PARTS.items():
@@ -166,7 +167,7 @@ def parameters():
 def siamese():
     state = {**parts(resnet(), "rgb."), **parts(resnet(), "flow."), "fc.weight": torch.randn(5, 128),
         "fc.bias": torch.randn(5)}
-    return Layout(tree=state, refusal=r"(?i)\btwo\b|several|select|rgb.*flow")
+    return Layout(tree=state, refusal=r"(?i)\btwo\b|several|select|rgb.*flow|128")
 
 
 @kind("parts: an ensemble of two", "ensembles")

@@ -58,7 +58,7 @@ class Block(nn.Module):
             self.conv2, self.bn2 = conv(width, out, 3, 1, o.bias, **spaced), o.norm(out)
         if o.se:
             self.se = Gate(out)
-        self.relu = o.act()
+        self.relu, self.inner = o.act(), (o.inner or o.act)()
         project = {"B": s > 1 or i != out, "B-leading": leading or s > 1 or i != out, "C": True}.get(o.shortcut)
         if project:
             self.downsample = projection(i, out, s, o.norm, o.avg_down, o.bias)
@@ -66,9 +66,9 @@ class Block(nn.Module):
             self.downsample = PadShortcut(i, out, s, (out - i) // 2 if o.shortcut == "A" else 0)
 
     def forward(self, x):
-        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        y = self.bn2(self.conv2(self.inner(self.bn1(self.conv1(x)))))
         if hasattr(self, "conv3"):
-            y = self.bn3(self.conv3(self.relu(y)))
+            y = self.bn3(self.conv3(self.inner(y)))
         y = self.se(y) if hasattr(self, "se") else y
         return self.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
 
@@ -78,7 +78,7 @@ class Options:
 
     bottleneck, groups, base_width, stride_on, shortcut = False, 1, 64, "3x3", "B"
     bias, se, avg_down = False, False, False
-    norm, act = staticmethod(nn.BatchNorm2d), staticmethod(lambda: nn.ReLU(inplace=True))
+    norm, act, inner = staticmethod(nn.BatchNorm2d), staticmethod(lambda: nn.ReLU(inplace=True)), None
 
     def __init__(self, **options):
         assert all(hasattr(self, name) for name in options), options

@@ -58,7 +58,7 @@ refused(
     "quantized",
     "torch.quantize_per_tensor",
     lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8),
-    "(?i)quantized",
+    "quanti[sz]ed",
 )
 refused(
     "int8 with scales elsewhere", "post-training quantization", lambda v: (v * 50).to(torch.int8), r"(?i)int8|quanti[sz]ed"

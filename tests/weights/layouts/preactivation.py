@@ -104,7 +104,7 @@ def xternalz():
 @kind("meliketoy Wide ResNet: biases, the shortcut reads x", "meliketoy/wide-resnet.pytorch")
 def meliketoy():
     net = PreNet((1, 1, 1), 16, norm="bn1", head="linear", stem=8, bias=True, stem_bias=True, reads="x")
-    return Layout(lively(net), size=32, refusal=r"(?i)shortcut|projection|bias")
+    return Layout(lively(net), size=32, doubt="projection reads x", refusal=r"(?i)shortcut|projection|bias")
 
 
 def raw_or_noted(**options):
@@ -113,7 +113,7 @@ def raw_or_noted(**options):
     common.layer1[0].reads = "shared"
     common.load_state_dict(net.state_dict())
     return Layout(
-        common, net.state_dict(), size=32, note=r"(?i)first.block", refusal=r"(?i)shortcut|projection"
+        common, net.state_dict(), size=32, note=r"(?i)projection reads x", refusal=r"(?i)shortcut|projection"
     )
 
 
@@ -152,4 +152,4 @@ def weiaicunzai_preact():
                 x = part(x)
             return self.linear(pooled(x))
 
-    return Layout(lively(Net()), size=32, refusal=r"(?i)pre-activation|last batch norm|shortcut|projection|bias")
+    return Layout(lively(Net()), size=32, doubt="projection reads x", refusal=r"(?i)pre-activation|shortcut|projection")
