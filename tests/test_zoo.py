@@ -113,3 +113,18 @@ def test_the_network_that_ships_knows_ten_classes_and_its_card_describes_the_fil
     if CARD.exists():  # an installed package leaves it behind
         card = CARD.read_text()
         assert hashlib.sha256(content).hexdigest() in card and f"{len(content):,} bytes" in card
+
+
+def test_arrays_of_group_norms_load_where_group_norms_are_asked_for():
+    """No array shows the groups, so that the file alone is refused; create_model is told."""
+    options = {"norm": "group", "norm_groups": 4, "activation": "silu"}
+    model = create_model("resnet20", num_classes=5, **options)
+    state, x = model.state_dict(), np.ones((1, 3, 8, 8), np.float32)
+    again = create_model("resnet20", weights=state, num_classes=5, **options)
+    np.testing.assert_array_equal(again(x), model(x))
+    other = create_model("resnet20", weights=state, num_classes=0, in_channels=1, **options)
+    assert other(x[:, :1]).shape == (1, 64) and len(other.notes) == 2
+    with pytest.raises(WeightsError, match="only the head differs"):
+        create_model("resnet20", weights=state, **options)
+    with pytest.raises(WeightsError, match="group norms, whose groups no array shows"):
+        create_model("resnet20", weights=state)

@@ -14,6 +14,8 @@ from ..nn.visit import Visitor
 from ..ops.check import pair
 
 NO_FLOOR = float("-inf")
+ACTIVATIONS = {nn.ReLU: "relu", nn.LeakyReLU: "leaky_relu", nn.GELU: "gelu", nn.SiLU: "silu"}
+SIMPLE = {**ACTIVATIONS, nn.MaxPool2d: "max_pool", nn.GlobalAvgPool2d: "mean"}
 
 
 @dataclass(eq=False)
@@ -23,12 +25,12 @@ class Node:
     A field that its kind does not use is None, or the default below.
     """
 
-    kind: str  # input conv affine add relu max_pool mean subsample call
-    inputs: list["Node"] = field(default_factory=list)  # a conv may read two: its image and what it adds
+    kind: str  # input conv affine group_norm add relu leaky_relu gelu silu max_pool mean subsample call
+    inputs: list["Node"] = field(default_factory=list)  # a conv, a group_norm may read two: its image, what it adds
     name: str = ""
     module: Any = None  # the layer: what a "call" runs, elsewhere the source of its statics
-    weight: Any = None  # an array; conv: (F, C/G, kh, kw); affine: the scale
-    bias: Any = None  # an array; conv, affine: the shift
+    weight: Any = None  # an array; conv: (F, C/G, kh, kw); affine, group_norm: the scale
+    bias: Any = None  # an array; conv, affine, group_norm: the shift
     floor: float = NO_FLOOR  # 0 where a ReLU follows
     pool: Any = None  # conv: the max-pool that follows, a layer
     before: int = 0  # subsample: zero channels in front
@@ -93,6 +95,8 @@ def _leaf(module) -> Node:
     if kind is nn.BatchNorm2d:
         scale = module.weight.value / np.sqrt(module.running_var.value.astype(np.float64) + module.eps)
         return Node("affine", module=module, weight=scale, bias=module.bias.value - scale * module.running_mean.value)
+    if kind is nn.GroupNorm:
+        return Node("group_norm", module=module, weight=module.weight.value, bias=module.bias.value)
     if kind is nn.Subsample:
         return Node("subsample", module=module)
     if kind is nn.ZeroPadChannels:
@@ -100,16 +104,15 @@ def _leaf(module) -> Node:
         if min(before, after) < 0:
             raise ValueError(f"channels can be added, not taken away: before={before}, after={after}")
         return Node("subsample", module=None, before=before, after=after)
-    simple = {nn.ReLU: "relu", nn.MaxPool2d: "max_pool", nn.GlobalAvgPool2d: "mean"}
-    return Node(simple.get(kind, "call"), module=module)
+    return Node(SIMPLE.get(kind, "call"), module=module)
 
 
 def fuse(nodes: list[Node]) -> list[Node]:
     """The same function in fewer steps; the nodes given are not changed.
 
         conv, batch norm    ->  conv                with a·W and a·b + shift: one affine map after another
-        conv, + shortcut    ->  conv + residual
-        any of them, ReLU   ->  the same, at least 0
+        conv, + shortcut    ->  conv + residual; a group norm likewise
+        any of them, ReLU   ->  the same, at least 0; other activations stay steps of their own
         conv, max-pool      ->  conv with pool
         subsample, channels ->  one shortcut A
 
@@ -150,13 +153,13 @@ def _absorb(first, second, nodes) -> bool:
         first.bias = first.bias * second.weight + second.bias
     elif (
         second.kind == "add"
-        and first.kind == "conv"
+        and first.kind in ("conv", "group_norm")
         and can_extend
         and len(first.inputs) == 1
         and nodes.index(second.inputs[1]) < nodes.index(first)
     ):
         first.inputs.append(second.inputs[1])
-    elif second.kind == "relu" and first.kind in ("conv", "affine", "add") and can_extend:
+    elif second.kind == "relu" and first.kind in ("conv", "affine", "group_norm", "add") and can_extend:
         first.floor = 0.0
     elif (
         second.kind == "max_pool"

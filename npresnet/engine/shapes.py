@@ -6,7 +6,9 @@ import numpy as np
 
 from ..nn import Linear
 from ..ops.window import Window, same_padding
-from .graph import Node, stride_of
+from .graph import ACTIVATIONS, Node, stride_of
+
+EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or scores
 
 
 class Image(NamedTuple):
@@ -67,11 +69,11 @@ def _image(node, x) -> Image:
 def _check(node, x, found):
     """Raise ValueError where the layer itself would: a kernel would read past the end of its images."""
     scores = node.kind == "conv" and isinstance(node.module, Linear)
-    if x.flat != scores and node.kind not in ("input", "call", "relu", "add"):  # which take either
+    if x.flat != scores and node.kind not in EITHER:
         raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
     if node.weight is not None:
         groups = getattr(node.module, "groups", 1)
-        expected = len(node.weight) if node.kind == "affine" else node.weight.shape[1] * groups
+        expected = node.weight.shape[1] * groups if node.kind == "conv" else len(node.weight)
         if expected != x.channels:
             raise ValueError(f"{node.name} expects {expected} channels; its input has {x.channels}")
     for other in node.inputs[1:]:

@@ -224,6 +224,12 @@ class Dialect:
         """This dialect with what can be said in two ways said in one."""
         return replace(self, stem_stride=self.first_stride, squeeze=self.gate_kind == "se", attention=self.gate_kind)
 
+    def unread(self) -> set[str]:
+        """The details that have no effect, for others take their place."""
+        norm = {"norm_groups"} if self.norm == "batch" else {"momentum", "unbiased"}
+        leaky = "leaky_relu" in (self.activation, self.branch_activation)
+        return norm | (set() if leaky else {"negative_slope"})
+
     def replace(self, **options: Any) -> "Dialect":
         """This dialect with some details changed."""
         known = [field.name for field in fields(self) if field.name not in ("name", "preprocessing")]

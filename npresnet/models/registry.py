@@ -166,6 +166,12 @@ def check_places(name: str, entry: Entry, flavour: Dialect, options: Mapping[str
     unread = sorted(options.keys() & entry.unread())
     if unread:
         raise ValueError(f"{name} has no place for {', '.join(unread)}; leave that out, or choose another model")
+    unread = sorted(options.keys() & flavour.unread())
+    if unread:
+        raise ValueError(
+            f"{', '.join(unread)} has no effect with norm={flavour.norm!r} and activation={flavour.activation!r}; "
+            "leave that out"
+        )
     if flavour.stem not in net.stems:
         raise ValueError(f"{name} cannot begin with the stem {flavour.stem!r}, only with {' or '.join(net.stems)}")
 

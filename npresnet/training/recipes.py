@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..data.batches import AUGMENT
-from ..nn import Module, freeze_batch_norm
+from ..nn import GroupNorm, Module, freeze_batch_norm
 from .optim import SGD, AdamW, Optimizer
 from .precision import PRECISIONS
 from .schedules import SCHEDULES, warm_up
@@ -144,8 +144,16 @@ RECIPES = {
 
 
 def freeze(model: Module, what: str) -> None:
-    """Stop training parts of a model: "nothing"; "norm", its batch norms; or "trunk", all but the last layer."""
-    if what != "nothing":
+    """Stop training parts of a model: "nothing"; "norm", its batch norms; or "trunk", all but the last layer.
+
+    Raises ValueError for "norm" where the norms are group norms.
+    """
+    groups = any(isinstance(part, GroupNorm) for part in model.modules())
+    if what == "norm" and groups:
+        raise ValueError(
+            'freeze="norm" keeps the statistics of batch norms, and this network has group norms; use freeze="nothing"'
+        )
+    if what != "nothing" and not groups:
         freeze_batch_norm(model)
     if what == "trunk":
         for name, parameter in model.named_parameters():

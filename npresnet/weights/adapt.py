@@ -12,6 +12,7 @@ from .checkpoint import Checkpoint
 from .keys.maps import torchvision_keys
 
 STEMS = ("conv1.weight", "conv1.0.weight")
+HEAD = {"fc.weight", "fc.bias"}
 
 
 def adapt(found: Mapping[str, Any], model: Classifier, *, channels: bool, classes: bool) -> Checkpoint:
@@ -20,7 +21,8 @@ def adapt(found: Mapping[str, Any], model: Classifier, *, channels: bool, classe
     ``channels`` is whether the first convolution may be changed, ``classes`` whether the head may, for the model's own
     arrays or, where it has no classifier, for none.
     """
-    arrays, notes = torchvision_keys(found)
+    other = {key for key, _ in model.named_arrays()} ^ found.keys()  # a group norm's arrays look like half a batch norm's
+    arrays, notes = (dict(found), []) if other <= HEAD else torchvision_keys(found)
     if channels:
         notes += adapt_stem(arrays, dict(model.named_arrays()))
     if classes:

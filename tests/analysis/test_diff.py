@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from npresnet.analysis.diff import diff, drawn
+from npresnet.analysis.diff import diff, drawn, layers
+from npresnet.analysis.summary import summary
 from npresnet.cli import main
 from npresnet.models import DIALECTS, Dialect, build
 from npresnet.models.dialect_meanings import MEANING
@@ -49,6 +50,18 @@ def test_every_dialect_can_be_compared(dialect):
     name = "resnet34" if dialect not in ("keras-tutorial-a",) else "resnet50"
     found = diff("torchvision", dialect, name, side=32)
     assert (found.output is None) == (dialect == "pytorch-tutorial")  # its first stage has a projection more
+
+
+def test_group_norms_and_slopes_are_named_layer_by_layer():
+    nets = [
+        build("resnet20", norm="group", norm_groups=g, activation="leaky_relu", negative_slope=a)
+        for g, a in ((2, 0.1), (4, 0.2))
+    ]
+    found = layers(*nets, *(summary(net, (1, 3, 32, 32)) for net in nets))
+    assert {(what, a, b) for _, what, a, b in found} == {("groups", "2", "4"), ("slope", "0.1", "0.2")}
+    plain = build("resnet20")
+    found = layers(plain, nets[0], *(summary(net, (1, 3, 32, 32)) for net in (plain, nets[0])))
+    assert {("layer", "batch norm", "group norm"), ("layer", "ReLU", "LeakyReLU")} <= {change[1:] for change in found}
 
 
 def test_command_line(capsys):

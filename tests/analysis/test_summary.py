@@ -8,7 +8,7 @@ import pytest
 
 from npresnet.analysis.summary import summary
 from npresnet.models import build, list_models
-from npresnet.nn import BatchNorm2d, Chain, Conv2d, MaxPool2d, Module, Residual, Sequential
+from npresnet.nn import BatchNorm2d, Chain, Conv2d, GroupNorm, MaxPool2d, Module, Residual, Sequential
 
 TORCHVISION = {  # parameters and MACs at 224x224
     "resnet18": (11689512, 1814073344),
@@ -127,6 +127,21 @@ def test_batches_scale_costs_and_nothing_else():
     one, many = (summary(build("resnet20"), (n, 3, 32, 32)) for n in (1, 64))
     assert many.macs == 64 * one.macs and many.output_bytes == 64 * one.output_bytes
     assert many.parameters == one.parameters and many.rows[0].output_shape == (64, 16, 32, 32)
+
+
+def test_group_norms_and_activations_have_their_costs():
+    plain = summary(build("resnet20"), (2, 3, 32, 32))
+    groups, smooth = (
+        summary(build("resnet20", norm="group", activation=name), (2, 3, 32, 32)) for name in ("relu", "gelu")
+    )
+    assert groups.parameters == plain.parameters and groups.macs == plain.macs and groups.buffers == 0
+    assert groups.saved_bytes == plain.saved_bytes
+    first, second = ({row.name: row for row in table.rows} for table in (groups, smooth))
+    assert first["bn1"].kind == "GroupNorm" and first["bn1"].parameters == 32 and second["relu"].kind == "GELU"
+    assert first["bn1"].saved_bytes == first["relu"].saved_bytes == 4 * 2 * 16 * 32 * 32
+    assert second["relu"].saved_bytes == second["layer1.0.conv1"].saved_bytes == 4 * 2 * 16 * 32 * 32  # what it reads
+    with pytest.raises(ValueError, match="0 cannot take 1x3x4x4: it reads 4 channels"):
+        summary(Sequential(GroupNorm(2, 4)), (1, 3, 4, 4))
 
 
 def test_frozen_parameters_are_told_apart():

@@ -99,6 +99,40 @@ def test_dialects(options):
     agrees(filled(build("resnet50", **options)), images(1, 64, 64, options.get("in_channels", 3)))
 
 
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("resnet18", {"norm": "group"}),
+        ("resnet18", {"norm": "group", "stem": "deep", "avg_down": True, "activation": "silu"}),
+        ("resnet20", {"norm": "group", "norm_groups": 1, "activation": "leaky_relu"}),
+        ("resnet20", {"norm": "group", "norm_groups": 16, "shortcut": "B"}),
+        ("preresnet18", {"norm": "group", "activation": "gelu"}),
+        ("plain20", {"activation": "leaky_relu", "negative_slope": 0.3}),
+    ],
+    ids=str,
+)
+def test_group_norms_and_activations(name, options):
+    agrees(filled(build(name, **options)), images(3, 40, 36), images(1, 33, 32))
+
+
+def test_group_norms_of_odd_channels_and_on_the_image_itself():
+    layers = nn.GroupNorm(1, 6), nn.GELU(), nn.Conv2d(6, 36, 1), nn.GroupNorm(3, 36), nn.ReLU(), nn.MaxPool2d(2, 2)
+    model = nn.Sequential(*layers, nn.GroupNorm(36, 36), nn.SiLU(), nn.GlobalAvgPool2d(), nn.LeakyReLU(), nn.GELU())
+    agrees(filled(model), images(2, 9, 11, 6))
+    with pytest.raises(ValueError, match="takes images"):
+        optimize(nn.Sequential(nn.GlobalAvgPool2d(), nn.GroupNorm(1, 3)))(images())
+
+
+def test_a_group_norm_takes_in_the_shortcut_and_the_relu():
+    nodes = fuse(lower(filled(build("resnet18", norm="group"))))
+    kinds = [node.kind for node in nodes]
+    assert kinds == ["input", "conv", "group_norm", "max_pool", *["conv", "group_norm"] * 19, "mean", "conv"]
+    assert sum(len(node.inputs) == 2 for node in nodes if node.kind == "group_norm") == 8
+    assert sum(node.floor == 0 for node in nodes if node.kind == "group_norm") == 17  # all but the projections'
+    nodes = fuse(lower(filled(build("resnet18", activation="gelu"))))
+    assert not any(node.floor == 0 for node in nodes) and [node.kind for node in nodes].count("gelu") == 17
+
+
 def test_any_batch_and_any_size_after_one_optimize():
     sizes = images(1), images(5), images(2, 33, 47), images(1, 16, 20), images(5, seed=2)
     engine = agrees(filled(build("resnet20")), *sizes)

@@ -23,7 +23,9 @@ class Maker:
         self.weights = {
             "conv": 6,
             "norm": 4,
+            "group_norm": 2,
             "relu": 4,
+            "activation": 2,
             "residual": 3,
             "max_pool": 2,
             "avg_pool": 1,
@@ -54,7 +56,7 @@ class Maker:
 
     def keeping(self, name):
         """A layer that keeps the size of an image: inside a residual."""
-        if name in ("norm", "relu", "pad_channels", "identity", "squeeze", "residual"):
+        if name in ("norm", "group_norm", "relu", "activation", "pad_channels", "identity", "squeeze", "residual"):
             return getattr(self, name)()
         return self.conv(stride=1, padding="same")
 
@@ -80,8 +82,15 @@ class Maker:
             self.channels if self.rng.random() > 0.02 else int(self.rng.choice(CHANNELS)), eps=self.pick(1e-5, 0.1)
         )
 
+    def group_norm(self):
+        groups = self.pick(*[g for g in range(1, self.channels + 1) if self.channels % g == 0])
+        return nn.GroupNorm(groups, self.channels, eps=self.pick(1e-2, 0.1))
+
     def relu(self):
         return nn.ReLU()
+
+    def activation(self):
+        return self.pick(nn.LeakyReLU(self.pick(0.01, 0.3, 0.0)), nn.GELU(), nn.SiLU())
 
     def residual(self):
         branch, shortcut = self.chain(3, keep=True), self.pick(nn.Identity(), nn.Identity(), None)

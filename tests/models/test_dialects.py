@@ -68,6 +68,17 @@ def test_a_softmax_head_keeps_its_scores():
         ("resnet50", "torchvision", {"stem": "bare"}, "cannot begin with the stem 'bare'"),
         ("resnet50", "torchvision", {"pool": "sane"}, "pool='sane': use one of 'padded'"),
         ("resnet50", "torchvision", {"colour": 1}, "unknown option"),
+        ("resnet50", "torchvision", {"norm": "layer"}, "norm='layer': use one of 'batch', 'group'"),
+        ("resnet50", "torchvision", {"activation": "tanh"}, "use one of 'relu', 'leaky_relu', 'gelu', 'silu'"),
+        (
+            "resnet20",
+            "torchvision",
+            {"norm": "group", "norm_groups": 3},
+            "norm_groups=3 does not divide the 16 channels",
+        ),
+        ("resnet20", "torchvision", {"norm": "group", "momentum": 0.2}, "momentum has no effect with norm='group'"),
+        ("resnet20", "torchvision", {"norm_groups": 4}, "norm_groups has no effect with norm='batch'"),
+        ("resnet20", "torchvision", {"negative_slope": 0.2}, "negative_slope has no effect .*activation='relu'"),
     ],
 )
 def test_refusals_name_the_cure(name, dialect, options, message):

@@ -66,6 +66,12 @@ def norm(rng):
     return op, [x, *vectors, *more.get(op, list)()], {"eps": 1e-2, **window}
 
 
+def group_norm(rng):
+    x = images(rng)
+    groups = int(rng.choice([g for g in (1, 2, 3, 4, 8, 16, 32) if x.shape[1] % g == 0]))
+    return ops.group_norm, [x, draw(rng, x.shape[1]), draw(rng, x.shape[1])], {"groups": groups, "eps": 1e-2}
+
+
 def pool(rng):
     kernel = int(rng.integers(1, 4))
     return (
@@ -77,7 +83,8 @@ def pool(rng):
 
 def small(rng):
     x = images(rng)
-    return (ops.relu, [x], {}) if rng.random() < 0.5 else (ops.add, [x, draw(rng, *x.shape)], {})
+    op = [ops.add, ops.relu, ops.leaky_relu, ops.gelu, ops.silu][rng.integers(5)]
+    return op, [x, draw(rng, *x.shape)] if op is ops.add else [x], {}
 
 
 def possible(arrays, static):
@@ -104,7 +111,7 @@ def both(rng, op, arrays, static):
 
 def off_kinks(op, arrays, static):
     """Whether rounding cannot decide which way a ReLU goes in any of the values."""
-    if "relu" not in op.__name__ or op is ops.relu:
+    if "relu" not in op.__name__ or "batch_norm" not in op.__name__:
         return True
     with use("numpy"):
         z = ops.batch_norm_train(*arrays[:3], eps=static["eps"])[0]
@@ -118,8 +125,11 @@ def network(rng):
     for _ in range(rng.integers(1, 5)):
         f, k = int(rng.choice(CHANNELS)), int(rng.choice([1, 3, 3, 5]))
         groups = int(rng.choice([g for g in (1, 1, 2, 4, 8) if c % g == f % g == 0]))
-        layers += [nn.Conv2d(c, f, k, stride=int(rng.integers(1, 3)), padding=k // 2, groups=groups), nn.BatchNorm2d(f)]
-        layers += [nn.ReLU()] * (rng.random() < 0.7)
+        norm = nn.BatchNorm2d(f) if rng.random() < 0.7 else nn.GroupNorm(int(rng.choice([1, f])), f, 0.1)
+        layers += [nn.Conv2d(c, f, k, stride=int(rng.integers(1, 3)), padding=k // 2, groups=groups), norm]
+        layers += [[nn.ReLU(), nn.ReLU(), nn.LeakyReLU(0.2), nn.GELU(), nn.SiLU()][rng.integers(5)]] * (
+            rng.random() < 0.7
+        )
         c = f
     model = nn.Sequential(*layers).eval()
     for name, parameter in model.named_parameters():
@@ -141,7 +151,7 @@ def one(seed):
             due = model(x)
         engine = optimize(model, threads=int(rng.integers(1, 4)))
         return "engine", any(differs(engine(x), due) for _ in range(2))
-    op, arrays, static = (convolution, norm, pool, small)[rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])](rng)
+    op, arrays, static = (convolution, norm, group_norm, pool, small)[rng.choice(5, p=[0.4, 0.3, 0.1, 0.1, 0.1])](rng)
     if not possible(arrays, static) or not off_kinks(op, arrays, static):
         return "skipped", False
     return op.__name__, any(differs(got, due) for got, due in both(rng, op, arrays, static))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet import load_model, read_weights, use
+from npresnet import create_model, load_model, read_weights, use
 from npresnet.data import Preprocessing
 from npresnet.training import Batches, Dataset, Recipe, Trainer, TrainingError, open_dataset, predict, recipe, split
 from npresnet.training.evaluate import as_lines, evaluate, plots
@@ -155,6 +155,27 @@ def test_frozen_parts_do_not_move():
         after = run(replace(SMALL, freeze=what)).model.state_dict()
         moved = {name for name in before if not np.array_equal(before[name], after[name])}
         assert moved == {name for name in before if moving(name)}, what
+
+
+def test_group_norms_and_other_activations_are_trained_and_saved(tmp_path):
+    def fit(out, **changes):
+        model = create_model("resnet20", num_classes=3, norm="group", activation="leaky_relu")
+        model.preprocessing = Preprocessing(8, 8)
+        trainer = Trainer(model, replace(SMALL, average=0.5, **changes), *split(drawn_source(), 0.25, 0))
+        trainer.fit(out)
+        return trainer
+
+    trainer = fit(tmp_path, epochs=3)
+    assert trainer.history[-1]["train_loss"] < trainer.history[0]["train_loss"]
+    assert_same(load_model(tmp_path / "final.safetensors").state_dict(), trainer.inference_model().state_dict())
+    assert load_model(tmp_path / "best.safetensors").spec == trainer.model.spec
+    halves = fit(None, epochs=1, precision="float16").history[-1]["train_loss"]
+    assert halves == pytest.approx(trainer.history[0]["train_loss"], rel=0.02)
+    before = create_model("resnet20", num_classes=3, norm="group").state_dict()
+    after = fit(None, epochs=1, freeze="trunk").model.state_dict()
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {"fc.weight", "fc.bias"}
+    with pytest.raises(ValueError, match='this network has group norms; use freeze="nothing"'):
+        fit(None, freeze="norm")
 
 
 def test_infinity_is_named_by_its_layer():

@@ -12,7 +12,7 @@ import pytest
 from npresnet import nn, ops, save_weights, use
 from npresnet.cli import main
 from npresnet.models import Dialect, build, list_models
-from npresnet.models.dialects import CHOICES
+from npresnet.models.dialect_rules import CHOICES
 from npresnet.verify import golden
 from npresnet.verify.fixed_weights import draw, draw_weights, project
 

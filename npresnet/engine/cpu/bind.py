@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ...kernels.cpu.conv.band import window_numbers
+from ...kernels.cpu.group_norm import WORK, block_of
 from ...kernels.cpu.program import entry_points
-from ...kernels.cpu.program.arguments import Add, Affine, MaxPool, Mean, Subsample
-from ..graph import stride_of
+from ...kernels.cpu.program.arguments import Add, Affine, GroupNorm, MaxPool, Mean, Pointwise, Subsample
+from ..graph import ACTIVATIONS, stride_of
 from ..shapes import pool_window
 from .convolutions import convolution
 from .step import Step, ceil_div, read, stored, write
@@ -18,7 +19,10 @@ def bind(node, images, n, threads, packed, zeros) -> Step:
     x, y = images[node.inputs[0]], images[node]
     if node.kind == "conv":
         return convolution(node, x, y, n, threads, packed, zeros)
+    if node.kind == "group_norm":
+        return _group_norm(node, x, y, n, threads)
     make = {
+        **dict.fromkeys(ACTIVATIONS.values(), _activation),
         "affine": _affine,
         "relu": _affine,
         "add": _add,
@@ -40,6 +44,45 @@ def _affine(node, x, y) -> Step:
         return Affine(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
 
     return Step(node, node.kind, x, y, entry_points.affine, arguments, _pixel_items(x))
+
+
+def _group_norm(node, x, y, n, threads) -> Step:
+    """Work items are blocks of channels of an image: several for each thread, unless the blocks are too narrow."""
+    size, (gamma, beta) = x.channels // node.module.groups, np.zeros((2, x.stored), np.float32)
+    gamma[: x.channels], beta[: x.channels] = node.weight, node.bias
+    block, eps = block_of(x.stored, size, n, 4 * threads), np.array([node.module.eps])
+
+    def arguments(n, x_at, y_at, residual):
+        pixels, relu = x.height * x.width, node.floor == 0
+        return GroupNorm(x_at, pixels, x.stored, block, size, gamma, beta, eps, residual, relu, y_at)
+
+    return Step(
+        node,
+        f"{node.kind} {node.module.groups}",
+        x,
+        y,
+        entry_points.group_norm,
+        arguments,
+        lambda n: n * (x.stored // block),
+        work_bytes=(WORK + 8) * block,
+    )
+
+
+def _activation(node, x, y) -> Step:
+    slope = np.array([node.module.static.get("negative_slope", 0)], np.float32)
+
+    def arguments(n, x_at, y_at, residual):
+        return Pointwise(x_at, n * x.height * x.width * x.stored, slope, y_at)
+
+    return Step(
+        node,
+        node.kind,
+        x,
+        y,
+        getattr(entry_points, node.kind),
+        arguments,
+        lambda n: ceil_div(n * x.height * x.width * x.stored, entry_points.FLOATS),
+    )
 
 
 def _add(node, x, y) -> Step:

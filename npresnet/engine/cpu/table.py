@@ -32,7 +32,7 @@ def _size(image) -> str:
 
 
 def _then(node) -> str:
-    parts = ["+ shortcut"] * (len(node.inputs) > 1 and node.kind == "conv") + ["relu"] * (node.floor == 0)
+    parts = ["+ shortcut"] * (len(node.inputs) > 1 and node.kind != "add") + ["relu"] * (node.floor == 0)
     return " ".join(parts + ["pool"] * bool(node.pool))
 
 

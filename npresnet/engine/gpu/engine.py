@@ -37,7 +37,8 @@ class GpuEngine(Engine):
     def __init__(self, model: Module):
         self.xp, self.dtype, self.tf32 = model.namespace, model.dtype, tf32_allowed()
         host: Any = to_device(model, "cpu")
-        super().__init__(model, without_pools(fuse(lower(host.astype(np.result_type(self.dtype, np.float32))))))
+        nodes = with_calls(lower(host.astype(np.result_type(self.dtype, np.float32))))
+        super().__init__(model, without_pools(fuse(nodes)))
         self.resources, self.lock = Resources(self.xp, self.dtype, self.tf32), threading.Lock()
         self._done = self.xp.cuda.Event(disable_timing=True)
 
@@ -115,6 +116,14 @@ def live_ranges(nodes: list[Node], sizes: Mapping[Node, int]) -> dict[Node, Live
         node: LiveRange(sizes[node], *ends.get(node, (number, last.get(node, number))))
         for number, node in enumerate(nodes)
     }
+
+
+def with_calls(nodes: list[Node]) -> list[Node]:
+    """The nodes, those of group norms and of activations other than ReLU as calls: on a GPU they have no launches."""
+    for node in nodes:
+        if node.kind in ("group_norm", "leaky_relu", "gelu", "silu"):
+            node.kind, node.weight, node.bias = "call", None, None
+    return nodes
 
 
 def without_pools(nodes: list[Node]) -> list[Node]:

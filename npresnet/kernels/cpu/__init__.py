@@ -10,7 +10,7 @@
     channels   passes in which each channel has its own coefficients
     pointwise  the engine's small steps
 
-    conv/op, norm, activation, pool, optimizer     what is registered with ops
+    conv/op, norm, group_norm, activation, smooth, pool, optimizer     what is registered with ops
 
 Functions for Numba alone have no annotations: a name for an array is its address (int64), ``shape`` and the like are
 tuples of int64, ``floor`` is a float32.
@@ -22,7 +22,7 @@ from .threads import prepare
 
 prepare()                                                    # before anything imports Numba
 
-from . import activation, norm, optimizer, pool  # noqa: E402
+from . import activation, group_norm, norm, optimizer, pool, smooth  # noqa: E402
 from .conv import op  # noqa: E402
 
-__all__ = ["activation", "norm", "op", "optimizer", "pool"]
+__all__ = ["activation", "group_norm", "norm", "op", "optimizer", "pool", "smooth"]

@@ -1,10 +1,10 @@
-"""ReLU and the residual sum, over memory as it lies, whatever the order of its axes."""
+"""ReLU, leaky ReLU and the residual sum, over memory as it lies, whatever the order of its axes."""
 
 import numpy as np
 from numba import njit, prange
 
 from ...backend import Array, Pullback
-from ...ops.activation import relu
+from ...ops.activation import leaky_relu, relu
 from ...ops.add import add
 from .arrays import empty_like, is_float32
 from .codegen.jit import parallel
@@ -32,6 +32,30 @@ def relu_numba(x: Array) -> tuple[Array, Pullback]:
             return np.where(y > 0, dy, np.float32(0))
         dx = empty_like(y)
         _mask(y, dy, y.size, dx)
+        return dx
+
+    return y, pullback
+
+
+def supports_leaky_relu(x, *, negative_slope=0.01) -> bool:
+    """As :func:`supports_relu`."""
+    return supports_relu(x)
+
+
+@leaky_relu.register("numba", supports_leaky_relu)
+def leaky_relu_numba(x: Array, *, negative_slope: float = 0.01) -> tuple[Array, Pullback]:
+    """Equals :func:`npresnet.ops.leaky_relu`.
+
+    Saves: y.
+    """
+    y, slope = empty_like(x), np.float32(negative_slope)
+    _leaky_relu(x, x.size, slope, y)
+
+    def pullback(dy):
+        if dy.strides != y.strides:
+            return np.where(y > 0, dy, slope * dy)
+        dx = empty_like(y)
+        _leaky_mask(y, dy, y.size, slope, dx)
         return dx
 
     return y, pullback
@@ -100,3 +124,32 @@ def _mask_part(y, dy, dx):
     for k in range(len(y)):
         g = dy[k]                                            # read in any case: a choice of two values vectorizes
         dx[k] = g if y[k] > 0 else np.float32(0)
+
+
+@parallel
+def _leaky_relu(x, n, slope, y):
+    for start in prange((n + PART - 1) // PART):
+        at, count = start * PART * 4, min(PART, n - start * PART)
+        leaky_relu_part(floats(x + at, count), slope, floats(y + at, count))
+
+
+@njit
+def leaky_relu_part(x, slope, y):
+    """y = x where x > 0, else slope·x."""
+    for k in range(len(x)):
+        v = x[k]
+        y[k] = v if v > 0 else slope * v
+
+
+@parallel
+def _leaky_mask(y, dy, n, slope, dx):
+    for start in prange((n + PART - 1) // PART):
+        at, count = start * PART * 4, min(PART, n - start * PART)
+        _leaky_mask_part(floats(y + at, count), floats(dy + at, count), slope, floats(dx + at, count))
+
+
+@njit
+def _leaky_mask_part(y, dy, slope, dx):
+    for k in range(len(y)):
+        g = dy[k]
+        dx[k] = g if y[k] > 0 else slope * g

@@ -132,6 +132,31 @@ class Affine(NamedTuple):
     y: Address
 
 
+class GroupNorm(NamedTuple):
+    """Of a group norm: blocks of ``block`` channels, groups of ``size``; ``pixels`` counts those of one image."""
+
+    x: Address
+    pixels: int
+    channels: int
+    block: int
+    size: int
+    gamma: Address
+    beta: Address
+    eps: Address  # of a float64
+    residual: Address
+    relu: bool
+    y: Address
+
+
+class Pointwise(NamedTuple):
+    """Of an activation of ``size`` floats; ``parameter`` is what the function has besides x."""
+
+    x: Address
+    size: int
+    parameter: Address
+    y: Address
+
+
 class Add(NamedTuple):
     """Of y = x + z; ``pixels`` counts those of all images."""
 

@@ -7,6 +7,7 @@ number of the work item, ``work`` the address of the thread's workspace.
 import numpy as np
 
 from .. import pointwise
+from ..activation import leaky_relu_part
 from ..codegen.jit import inlined
 from ..codegen.tile import NONE
 from ..codegen.vector import floats
@@ -14,14 +15,18 @@ from ..conv.band import band, pooled_band
 from ..conv.grouped import grouped_rows
 from ..conv.product import product_block
 from ..conv.winograd import winograd_block
+from ..group_norm import WORK, normalize_block
 from ..pool import mean, pool_rows
+from ..smooth import gelu_part, silu_part
 from .arguments import (
     Add,
     Affine,
     Convolution,
     Grouped,
+    GroupNorm,
     MaxPool,
     Mean,
+    Pointwise,
     PooledConvolution,
     Product,
     Subsample,
@@ -30,6 +35,7 @@ from .arguments import (
 )
 
 PIXELS = 128             # in one item of a step that touches every float once
+FLOATS = 8192            # in one item of an activation
 
 
 @inlined
@@ -120,6 +126,38 @@ def affine(arguments, item, work):
         at = m * c * 4
         pointwise.affine(floats(a.x + at, c), floats(a.scale, c), floats(a.shift, c), _floor(a.relu),
                          floats(a.y + at, c))
+
+
+def group_norm(arguments, item, work):
+    """A block of channels of an image, see :mod:`..group_norm`."""
+    a = read(GroupNorm, arguments)
+    blocks, c = a.channels // a.block, a.channels
+    first = item % blocks * a.block
+    at = (item // blocks * a.pixels * c + first) * 4
+    s, gap = a.residual + at if a.residual != 0 else 0, 4 * a.block
+    normalize_block(a.x + at, s, a.pixels, c * 4, a.block, a.size, a.gamma + first * 4, a.beta + first * 4, a.eps,
+                    work + WORK * a.block, gap, _floor(a.relu), a.y + at, work)
+
+
+def leaky_relu(arguments, item, work):
+    """A part of :func:`npresnet.ops.leaky_relu`."""
+    a = read(Pointwise, arguments)
+    at, count = item * FLOATS * 4, min(FLOATS, a.size - item * FLOATS)
+    leaky_relu_part(floats(a.x + at, count), floats(a.parameter, 1)[0], floats(a.y + at, count))
+
+
+def gelu(arguments, item, work):
+    """A part of :func:`npresnet.ops.gelu`."""
+    a = read(Pointwise, arguments)
+    at, count = item * FLOATS * 4, min(FLOATS, a.size - item * FLOATS)
+    gelu_part(floats(a.x + at, count), floats(a.y + at, count))
+
+
+def silu(arguments, item, work):
+    """A part of :func:`npresnet.ops.silu`."""
+    a = read(Pointwise, arguments)
+    at, count = item * FLOATS * 4, min(FLOATS, a.size - item * FLOATS)
+    silu_part(floats(a.x + at, count), floats(a.y + at, count))
 
 
 def add(arguments, item, work):
