@@ -104,10 +104,10 @@ def build(
 
     ``options`` change single details of the dialect (the fields of :class:`npresnet.models.Dialect`), and the sizes:
 
-        depths      the blocks in each of its 3 or 4 stages
-        width       the channels of the first stage, doubled from stage to stage
-        stem_channels  those of the first convolution, where they are others: 16 in Wide ResNets for CIFAR
-        groups      of a bottleneck's 3×3 convolution, ``base_width`` channels in each where the stage has 64
+        depths          the blocks in each of its stages, of which there are up to 6
+        width           the channels of the first stage, doubled from stage to stage
+        stem_channels   those of the first convolution, where they are others: 16 in Wide ResNets for CIFAR
+        groups          of a bottleneck's 3×3 convolution, ``base_width`` channels in each where the stage has 64
 
     With ``num_classes=0`` it has no classifier and gives the pooled features (N, features).
 

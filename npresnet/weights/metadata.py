@@ -135,7 +135,7 @@ def describes_a_model(fields: dict[str, Any]) -> bool:
 def is_option(value: Any) -> bool:
     """Whether it may be the value of an option: plain, or a few whole numbers, the depths of the stages."""
     if type(value) is list:
-        return len(value) <= 4 and all(type(part) is int for part in value)
+        return len(value) <= 6 and all(type(part) is int for part in value)
     return type(value) in (str, int, float, bool)
 
 

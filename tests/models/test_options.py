@@ -33,6 +33,8 @@ NETWORKS = [  # (name, options)
     ("preresnet50", {**SMALL, **CIFAR, "stem_norm": False}),
     ("preresnet110", {"depths": (1, 1, 1, 1), "width": 8}),
     ("preresnet164", {"depths": (2, 1, 1), "width": 4}),
+    ("resnet20", {"depths": (1, 1), "width": 8, "stem_channels": 4, "shortcut": "B"}),
+    ("resnet18", {"depths": (1, 1, 1, 1, 1), "width": 4, "output_stride": 16}),
     ("resnet18", {"depths": (1, 2, 2, 2), "width": 4, "output_stride": 8, "avg_down": True}),
     ("resnet50", {"depths": (1, 1, 2, 2), "width": 8, "output_stride": 16, "shortcut": "C", "avg_down": True}),
     ("resnet50", {"depths": (1, 1, 2), "width": 8, "output_stride": 8, "padding": "same", "stride_on": "1x1"}),
@@ -208,9 +210,9 @@ def assert_close(found, wanted, tolerance=1e-9):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("resnet50", {"depths": (1, 2)}, r"depths=\(1, 2\): give 3 or 4 whole numbers"),
-        ("resnet50", {"depths": (1, 2, 0)}, "give 3 or 4 whole numbers"),
-        ("resnet50", {"depths": 3}, "give 3 or 4 whole numbers"),
+        ("resnet50", {"depths": ()}, r"depths=\(\): give up to 6 whole numbers"),
+        ("resnet50", {"depths": (1, 2, 0)}, "give up to 6 whole numbers"),
+        ("resnet50", {"depths": 3}, "give up to 6 whole numbers"),
         ("resnet50", {"width": 0}, "width=0: give a whole number from 1"),
         ("resnet50", {"width": 1.5}, "width=1.5: give"),
         ("resnet50", {"groups": True}, "groups=True: give"),
