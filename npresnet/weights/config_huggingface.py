@@ -32,13 +32,13 @@ def with_huggingface(
 ) -> Recognition:
     """``found`` with what the two configurations say."""
     check_sizes(config, shapes)
-    if field(config, "downsample_in_first_stage", False):
-        raise WeightsError("says downsample_in_first_stage, a stride of 2 that no network of the family has there")
+    strided = strides_of_first_stage(config) if field(config, "downsample_in_first_stage", False) else ()
     prepared, notes = preprocessing(preprocessor)
     return replace(
         found,
         dialect="huggingface" if found.name in PUBLISHED_FOR["huggingface"] else found.dialect,
         options=dict(found.options) | details_of(config),
+        changes=(*found.changes, *strided),
         classes=class_names(field(config, "id2label", {}), found.num_classes),
         preprocessing=prepared,
         source="config",
@@ -59,6 +59,21 @@ def details_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if activation != "relu":  # behind the stem and the sums; inside the branches [C] leaves a ReLU
         options |= {"activation": activation, "branch_activation": "relu"}
     return options
+
+
+def strides_of_first_stage(config: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The layers of the first stage that stride by 2 and in the family by 1, as changes.py has them."""
+    basic = field(config, "layer_type", "bottleneck") == "basic"
+    first = "conv1" if basic or field(config, "downsample_in_bottleneck", False) else "conv2"
+    padding = {first: 0 if first == "conv1" and not basic else 1, "downsample.0": 0}
+    return tuple(
+        {
+            "path": f"layer1.0.{path}",
+            "class": "Conv2d",
+            "options": {"stride": 2, "padding": sides, "dilation": 1, "groups": 1},
+        }
+        for path, sides in padding.items()
+    )
 
 
 def check_sizes(config: Mapping[str, Any], shapes: Shapes) -> None:

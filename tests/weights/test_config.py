@@ -59,6 +59,9 @@ def timm(**fields):
         ({**NARROW, "hidden_act": "swish"}, {"width": 8, "activation": "silu", "branch_activation": "relu"}),
         ({**DEEP, "downsample_in_bottleneck": True}, {"width": 8, "depths": (1, 1, 2, 1), "stride_on": "1x1"}),
         ({**DEEP, "hidden_act": "leaky_relu"}, None),
+        ({**NARROW, "downsample_in_first_stage": True}, None),
+        ({**DEEP, "downsample_in_first_stage": True}, None),
+        ({**DEEP, "downsample_in_first_stage": True, "downsample_in_bottleneck": True}, None),
     ],
 )
 def test_transformers_networks(torch, library, tmp_path, options, expected):
@@ -90,7 +93,6 @@ def test_transformers_networks(torch, library, tmp_path, options, expected):
         ({"num_channels": 1}, "says num_channels 1, the arrays have 3"),
         ({"layer_type": "bottleneck"}, "says layer_type 'bottleneck', the arrays have 'basic'"),
         ({"id2label": {"0": "cat"}}, "says the number of labels 1, the arrays have 3"),
-        ({"downsample_in_first_stage": True}, "downsample_in_first_stage"),
         ({"depths": "many"}, "\"depths\" is a list, not 'many'"),
         ({"depths": [2, 2, None, 2]}, '"depths" is a list of whole numbers'),
         ({"id2label": ["cat", "dog", "fox"]}, '"id2label" is an object'),
