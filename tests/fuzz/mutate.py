@@ -13,6 +13,7 @@ import zipfile
 import zlib
 
 from npresnet.formats.hdf5.file import MAGIC
+from npresnet.formats.onnx import wire
 from npresnet.formats.torch.allowlist import TORCH_GLOBALS
 from tests.support import pickles
 
@@ -49,6 +50,13 @@ KEYS = (
     "0",
     f"resnet.encoder.stages.{'9' * 5000}.layers.0.shortcut.convolution.weight",
 )
+KINDS = (
+    *(b"Conv BatchNormalization Relu Add Mul Sub Gemm MatMul MaxPool Pad Slice Transpose Constant Identity If".split()),
+    *(b"pads strides perm auto_pad SAME_UPPER value axes epsilon x a b w conv bn fc".split()),
+    b"../a",
+    b"/a",
+    b"",
+)
 CODES = b"(tusaeRb02}])NQ\x81\x85\x86\x87\x88\x89\x8f\x90\x93\x94\x80.1"
 
 
@@ -80,6 +88,8 @@ def inside(data, rng, bend):
         return in_json(data, rng, bend)
     if data[:8] == MAGIC:
         return in_hdf5(data, rng)
+    if data[:1] == b"\x08":
+        return in_message(data, rng, bend)
     return bend(data)
 
 
@@ -184,6 +194,43 @@ def fragment(rng):
             lambda: rng.choice((b"I", b"L", b"F", b"S", b"V", b"g", b"p")) + str(rng.choice(NUMBERS)).encode() + b"\n",
         )
     )()
+
+
+# --- protocol buffers -----------------------------------------------------------------------------------------------
+
+
+def in_message(data, rng, bend):
+    """A field of a message, at any depth, changed, dropped, doubled or put elsewhere; the lengths are written anew."""
+    parts, at = [], 0
+    while at < len(data):
+        start = at
+        tag, at = wire.varint(memoryview(data), at)
+        if tag & 7 == wire.VARINT:
+            value, at = wire.varint(memoryview(data), at)
+        else:
+            size, at = {1: (8, at), 5: (4, at)}.get(tag & 7) or wire.varint(memoryview(data), at)
+            value, at = data[at : at + size], at + size
+        parts.append((tag, value, data[start:at]))
+    i, change = rng.randrange(len(parts)), rng.random()
+    if change < 0.75:
+        parts[i] = (0, 0, changed_field(*parts[i][:2], rng, bend))
+    elif change < 0.8:
+        parts[i] = (0, 0, changed_field(rng.randrange(256), parts[i][1], rng, bend))
+    elif change < 0.9:
+        parts.insert(rng.randrange(len(parts)), parts.pop(i))
+    else:
+        parts[i : i + 1] = [parts[i]] * rng.choice((0, 2))
+    return b"".join(part for *_, part in parts)
+
+
+def changed_field(tag, value, rng, bend):
+    if isinstance(value, int):
+        return wire.code(tag) + wire.code(rng.choice((rng.choice(NUMBERS), rng.randrange(32))) % 2**64)
+    try:
+        value = in_message(value, rng, bend) if rng.random() < 0.8 else rng.choice(KINDS)
+    except (IndexError, ValueError):  # a text, or numbers
+        value = rng.choice(KINDS) if rng.random() < 0.5 else bend(value)
+    return wire.code(tag) + (wire.code(len(value)) if tag & 7 == wire.LENGTH else b"") + value
 
 
 # --- headers of text ------------------------------------------------------------------------------------------------

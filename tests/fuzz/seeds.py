@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.support import containers, pickles
+from tests.support import containers, onnx_graphs, pickles
 
 CORPUS = Path(__file__).parent / "corpus"
 STATE = {
@@ -193,6 +193,12 @@ def weights_h5(buffer, arrays):
             file[f"layers/{layer}/vars/{counts[layer]}"] = array
 
 
+def onnx_files():
+    yield "onnx-own", onnx_graphs.own(STATE, {"npresnet": json.dumps(SPEC)})
+    for name, write in onnx_graphs.GRAPHS.items():
+        yield f"onnx-{name}", write()
+
+
 def cifar_files():
     """Archives of two images, in both versions."""
     rows, pixels = bytes(2 * 3073), np.zeros((2, 3072), np.uint8)
@@ -213,7 +219,7 @@ def image_files():
 
 def main():
     CORPUS.mkdir(exist_ok=True)
-    for files in (torch_files, tar_files, pickle_files, other_files, keras_files, cifar_files, image_files):
+    for files in (torch_files, tar_files, pickle_files, other_files, keras_files, onnx_files, cifar_files, image_files):
         for name, data in files():
             (CORPUS / name).write_bytes(data)
 

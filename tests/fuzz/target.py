@@ -117,6 +117,7 @@ READERS = {  # name: which seeds, and what reads them
     "npz": ("npz*", read),
     "hdf5": ("keras-*h5", read),
     "keras": ("keras-zip", read),
+    "onnx": ("onnx-*", read),
     "weights": ("[!ci]*", read),
     "cifar": ("cifar-*", read_cifar),
     "images": ("image-*", read_images),

@@ -122,13 +122,15 @@ class Reading:
 
     def name_gate(self, factor: str, image: str) -> None:
         """Call the two layers between an image and its factors those of a gate."""
-        name, left = factor, ["fc1", "fc2"]
-        while left and name != image and (node := self.find.maker.get(name)):
+        name, found = factor, []
+        while len(found) < 2 and name != image and (node := self.find.maker.get(name)):
             self.budget.step(1, "the graph")
             part = self.made.get(name)
-            if part is not None and part.role in ("conv", "fc"):
-                part.role = f"se.{left.pop()}"
+            if part is not None and part.role in ("conv", "fc") and part not in found:
+                found.append(part)
             name = next(iter(self.find.data(node)), image)
+        for part, role in zip(found, ("se.fc2", "se.fc1")):
+            part.role, part.place = role, found[-1]
 
     def affine(self, node: Node, before: Part | None) -> Part:
         """A Mul, Div, Add or Sub with a constant: a bias, or part of a batch norm."""
@@ -163,8 +165,9 @@ class Reading:
 def state(parts: list[Part], budget: Budget) -> State:
     """The parts' arrays and layers by name."""
     found, kept = State(kind="onnx"), kept_names(parts)
+    numbers = {id(part): i for i, part in enumerate(parts)}
     for i, part in enumerate(parts):
-        path = kept.get(i, f"{i}.{part.role}")
+        path = kept.get(i, f"{numbers[id(part.place)]}.{part.role}")
         budget.spend((256 + len(path)) * (1 + len(part.arrays)), "the network's names")
         found.layers[path] = part.layer
         found.update((f"{path}.{name}", tensor) for name, tensor in part.arrays.items())

@@ -45,6 +45,7 @@ class Part:
         self.role, self.layer, self.channels = role, layer, channels
         self.arrays = {name: tensor for name, tensor in arrays.items() if tensor is not None}
         self.names: dict[str, str] = {}
+        self.place: Part = self  # whose number it has, where it has no name
         self.dropped = False  # for another layer includes it
 
 
