@@ -13,7 +13,7 @@ from .models.registry import count
 from .nn import BatchNorm2d, initialize, zero_last_gamma
 from .weights import Recognition, WeightsError, read_weights, recognise
 from .weights.adapt import adapt
-from .weights.keys.maps import torchvision_keys
+from .weights.keys.maps import resolved, torchvision_keys
 from .weights.load import fill
 
 SHIPPED = "resnet20"  # the network whose file lies in the checkout's weights/, in an installed package's shipped/
@@ -114,6 +114,8 @@ def load_model(path: str | os.PathLike[str] | None = None, *, select: str | None
     path = shipped() if path is None else path
     checkpoint = read_weights(path, select=select)
     with error_context(path):  # so that the error names the file
+        with only_weights_errors():
+            checkpoint = resolved(checkpoint)
         found = recognise(checkpoint)
         if found.changes or found.frozen:
             model = rebuild_changed(found, checkpoint, found.dialect, found.options)

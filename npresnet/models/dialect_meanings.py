@@ -46,8 +46,8 @@ MEANING = {
     "last stages keep its size and dilate their 3×3 convolutions; the same weights fit, and give other numbers.",
     "first_block": "in a pre-activation network, whether the first block's shortcut reads what its branch reads, after "
     "batch norm and ReLU, or x itself as the other blocks' do, behind a stem of its own batch norm or none.",
-    "projection_of": "in a pre-activation network, whether a projection on the shortcut reads x, or what the branch reads "
-    "after batch norm and ReLU.  The same weights fit, and give other numbers.",
+    "projection_of": "in a pre-activation network, whether a projection on the shortcut reads x, or what the branch "
+    "reads, after batch norm and ReLU.  The same weights fit, and give other numbers.",
     "final_norm": "whether batch norm and ReLU follow the last block of a pre-activation network.",
     "softmax": "whether the network ends in probabilities.  model.logits(x) gives the scores of both.",
     "preprocessing": "how an image becomes numbers.  The wrong preprocessing costs accuracy without any error.",

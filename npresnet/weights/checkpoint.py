@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..formats.errors import WeightsError, quoted
+from ..formats.state import Layer
 from ..formats.tensors import Tensor
 from ..formats.unpickle.record import Placeholder, Record
-from ..formats.state import Layer
 from .match.choose import choose
 from .match.network import OPTIMIZER, Search
 
@@ -37,6 +37,7 @@ class Checkpoint(dict[str, Any]):
         path: Path | None = None,
     ):
         super().__init__(arrays)
+        self.named: Any = None  # its arrays under torchvision's names, where they have been found
         self.format, self.metadata, self.notes = format, dict(metadata or {}), list(notes)
         self.layers, self.sha256, self.path = dict(layers or {}), sha256, path
 
@@ -109,9 +110,7 @@ def without_copies(places: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], 
     """The places but for those whose arrays are all those of another, under other names of the dictionary."""
     seen, kept = set(), {}
     for path, holder in places.items():
-        views = frozenset(
-            (id(t.storage), t.offset, t.size) for t in holder.values() if isinstance(t, Tensor)
-        )
+        views = frozenset((id(t.storage), t.offset, t.size) for t in holder.values() if isinstance(t, Tensor))
         if views not in seen:
             kept[path] = holder
         seen.add(views)
@@ -121,7 +120,9 @@ def without_copies(places: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], 
 def parts_of(node: Any) -> Iterable[tuple[Any, Any]]:
     """(name, value) of what a list, a tuple or an object of any class holds."""
     if isinstance(node, Record):
-        yield from ((name, value) for name in ("state", "args", "kwargs", "items", "pairs") if (value := getattr(node, name)))
+        yield from (
+            (name, value) for name in ("state", "args", "kwargs", "items", "pairs") if (value := getattr(node, name))
+        )
     else:
         yield from enumerate(node)
 

@@ -12,8 +12,8 @@ from .advice import advice
 from .recognition import Recognition
 
 UNSEEN = (
-    "no array shows strides and dilation, the stem's stride and pooling, eps, the activation or padding ('same'): they are "
-    "the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
+    "no array shows strides and dilation, the stem's stride and pooling, eps, the activation or padding ('same'): they "
+    "are the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
 )
 BEFORE = "; nor whether a projection reads x (projection_of)"
 INNER = re.compile(r"layer(\d)\.\d+\.conv([12])\.weight")
@@ -37,7 +37,9 @@ def from_shapes(shapes: Shapes) -> Recognition:
     names = [name for name, entry in FAMILY.items() if (entry.structure, usual(entry, "width")) == (structure, width)]
     names = names or [most_alike(structure, width)]
     name, options, alternatives = resolve(names, shapes)
-    options |= sizes(FAMILY[name], structure, width, shapes) | stem(FAMILY[name], structure) | before(FAMILY[name], shapes)
+    options |= (
+        sizes(FAMILY[name], structure, width, shapes) | stem(FAMILY[name], structure) | before(FAMILY[name], shapes)
+    )
     preset = FAMILY[name].preprocessing
     if f"{name}:V1" in catalogue.ENTRIES:
         preset = catalogue.find(name).preprocessing
@@ -68,8 +70,8 @@ def check_stages(shapes: Shapes, structure: Structure, width: int) -> None:
     wanted = [width * structure.expansion * 2**s for s in range(len(outs))]
     if outs != wanted:
         raise WeightsError(
-            f"no network of the family has the stages {structure.depths} of {', '.join(map(str, outs))} channels: each is "
-            "twice as wide as the one before; is a block missing?"
+            f"no network of the family has the stages {structure.depths} of {', '.join(map(str, outs))} channels: each "
+            "is twice as wide as the one before; is a block missing?"
         )
     check_channels(shapes, structure, width)
     if structure.stem_kernel not in STEMS:
@@ -185,4 +187,3 @@ def unchanged(shapes: Shapes) -> bool:
     """Whether the first block has as many output as input channels."""
     last = "layer1.0.conv3.weight" if "layer1.0.conv3.weight" in shapes else "layer1.0.conv2.weight"
     return shapes[last][0] == shapes["layer1.0.conv1.weight"][1]
-

@@ -73,7 +73,7 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
 
 
 def names_of(entries: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(the arrays under the model's names, notes): as they are where these names are the model's, else torchvision's."""
+    """(the arrays under the model's names, notes): as they are where they fit the model, else torchvision's."""
     wanted = {key for key in entries if key in found or not key.endswith("num_batches_tracked")}
     of_groups = not any(key.endswith("running_mean") for key in wanted)  # whose norms recognition cannot tell
     if found.keys() == wanted and (of_groups or not any(mismatches({k: entries[k].value for k in wanted}, found))):

@@ -125,12 +125,7 @@ def read_memory(
 
 
 def checkpoint_of(
-    format: str,
-    metadata: dict[str, str],
-    state: Found,
-    budget: Budget,
-    float32: bool,
-    release: Callable[[int], None],
+    format: str, metadata: dict[str, str], state: Found, budget: Budget, float32: bool, release: Callable[[int], None]
 ) -> Checkpoint:
     """The arrays that find_state found, made one after the other; see read_memory."""
     tensors, attributes, layers, notes = state

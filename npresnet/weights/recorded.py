@@ -38,7 +38,12 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
         options["softmax"] = True
     shortcuts = tuple(other for other in found.alternatives if "shortcut=" in other)  # made by functions
     padded = any(layer.kind == "ZeroPadChannels" for layer in layers.values())
-    found = replace(found, options=options, alternatives=() if padded else shortcuts, notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)))
+    found = replace(
+        found,
+        options=options,
+        alternatives=() if padded else shortcuts,
+        notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)),
+    )
     changes = found.changes + change + tuple(changed_layers(found, ours))
     unsaid = [word for word, kinds in (("activation", ACTIVATIONS), ("pooling", POOLS)) if not has(layers, kinds)]
     notes = (f"the file holds no module for the {' and the '.join(unsaid)}; taken as usual",) if unsaid else ()
@@ -60,7 +65,9 @@ def norm_options(ours: Mapping[str, Layer]) -> dict[str, Any]:
         return {"norm": "group", "norm_groups": groups.pop(), **common(norms, "eps", 1e-5)}
     other = kinds - {"BatchNorm2d", "FrozenBatchNorm2d", "SyncBatchNorm", "BatchNormAct2d"}
     if other:
-        raise WeightsError(f"its norms are {', '.join(map(quoted, sorted(other)))}; the family has batch and group norms")
+        raise WeightsError(
+            f"its norms are {', '.join(map(quoted, sorted(other)))}; the family has batch and group norms"
+        )
     return common(norms, "eps", 1e-5) | common(norms, "momentum", 0.1)
 
 
@@ -110,13 +117,11 @@ def stride_options(ours: Mapping[str, Layer], found: Recognition) -> dict[str, A
 
 
 def stride_of(layer: Layer | None) -> int:
-    value = layer.options.get("stride", 1) if layer else 1
-    return value[0] if isinstance(value, tuple) and value else value
+    return (side(layer, "stride") or 1) if layer else 1
 
 
 def dilation_of(layer: Layer | None) -> int:
-    value = layer.options.get("dilation", 1) if layer else 1
-    return value[0] if isinstance(value, tuple) and value else value
+    return (side(layer, "dilation") or 1) if layer else 1
 
 
 def shortcut_options(layers: Mapping[str, Layer], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +151,11 @@ def pooling(
     kernel, stride = side(pools[0], "kernel_size"), side(pools[0], "stride") or side(pools[0], "kernel_size")
     padding, ceil = pool.get("padding", 0), bool(pool.get("ceil_mode", False))
     padding = "same" if padding == "same" else sides(padding)
-    known = {(3, 2, ((1, 1), (1, 1)), False): "padded", (3, 2, ((0, 0), (0, 0)), True): "ceil", (3, 2, "same", False): "same"}
+    known = {
+        (3, 2, ((1, 1), (1, 1)), False): "padded",
+        (3, 2, ((0, 0), (0, 0)), True): "ceil",
+        (3, 2, "same", False): "same",
+    }
     name = known.get((kernel, stride, padding, ceil)) if pools[0].kind == "MaxPool2d" else None
     if name:
         return {"pool": name}, ()
@@ -164,8 +173,10 @@ def is_global(layer: Layer) -> bool:
 
 
 def side(layer: Layer, name: str) -> int:
-    value = layer.options.get(name) or 0
-    return value[0] if isinstance(value, tuple) else value
+    """The number, or the first of a pair; 0 where there is none."""
+    value = layer.options.get(name)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if type(value) is int else 0
 
 
 def sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -228,13 +239,16 @@ def convolution(path: str, part: Conv2d, layer: Layer) -> list[dict[str, Any]]:
     if (pair(part.stride), pair(part.dilation), own if own == "same" else sides(own)) == (stride, dilation, theirs):
         return []
     options = {
-        "stride": shortest(stride), "padding": listed(theirs), "dilation": shortest(dilation), "groups": part.groups
+        "stride": shortest(stride),
+        "padding": listed(theirs),
+        "dilation": shortest(dilation),
+        "groups": part.groups,
     }
     return [{"path": path, "class": "Conv2d", "options": options}]
 
 
 def pair(value: Any) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def shortest(value: tuple[int, int]) -> Any:

@@ -8,10 +8,11 @@ import numpy as np
 
 from ...formats.errors import WeightsError
 from ...formats.tensors import KEY
+from ..checkpoint import Checkpoint
 from ..match.translate import norm_place
-from .structural import NamedArrays, by_structure
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
+from .structural import NamedArrays, by_structure
 
 
 class KeyMap(NamedTuple):
@@ -89,6 +90,9 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     The arrays themselves are not copied, but for some that are joined or turned.  Raises WeightsError where the blocks
     of a network are found and other layers of it have no place; what holds no network stays as it is.
     """
+    named = getattr(arrays, "named", None)
+    if named is not None:
+        return named
     unnamed = next((key for key in arrays if not isinstance(key, str)), None)
     if unnamed is not None:
         raise WeightsError(f"an array is named by a {type(unnamed).__name__}, not by a string")
@@ -110,3 +114,19 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     if KEY in getattr(arrays, "metadata", {}):  # save_weights wrote these names
         return NamedArrays(dict(arrays), [])
     return by_structure(arrays)
+
+
+def resolved(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint under torchvision's names, found once for all that follows; its arrays are not copied."""
+    named = named_arrays(checkpoint)
+    same = Checkpoint(
+        named.arrays,
+        format=checkpoint.format,
+        metadata=checkpoint.metadata,
+        notes=[*checkpoint.notes, *named.notes],
+        layers=checkpoint.layers,
+        sha256=checkpoint.sha256,
+        path=checkpoint.path,
+    )
+    same.named = named._replace(notes=[])
+    return same

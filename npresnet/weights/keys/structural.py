@@ -35,7 +35,9 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
 
     Raises WeightsError where a network is found of which something has no place.
     """
-    search = Search({key: np.shape(array) for key, array in arrays.items()}, lambda key: np.asarray(arrays[key]).tobytes())
+    search = Search(
+        {key: np.shape(array) for key, array in arrays.items()}, lambda key: np.asarray(arrays[key]).tobytes()
+    )
     if not search.found:
         return NamedArrays(dict(arrays), [])
     notes: list[str] = []

@@ -1,10 +1,10 @@
 """Reads a sequence of convolutions as a stem, residual blocks and what is left over."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from .layers import Layer
-from .names import components
 
 BRANCH = {"basic": 2, "bottleneck": 3}  # convolutions in a block's residual branch
 
@@ -68,8 +68,8 @@ def unlike(found: list[Body]) -> list[Body]:
 
 def names_agree(body: Body) -> bool:
     """Whether the branches of all blocks have convolutions of the same names."""
-    names = {tuple(components(layer.path)[-2:] for layer in block.branch) for block in body.blocks}
-    last = {tuple(components(layer.path)[-1:] for layer in block.branch) for block in body.blocks}
+    names = {tuple(layer.parts[-2:] for layer in block.branch) for block in body.blocks}
+    last = {tuple(layer.parts[-1:] for layer in block.branch) for block in body.blocks}
     return min(len(names), len(last)) == 1
 
 
@@ -86,7 +86,7 @@ def stems(convs: list[Layer]) -> Iterator[tuple[int, list[Layer]]]:
 
 def chained(convs: list[Layer]) -> bool:
     """Whether each convolution takes what the one before gives."""
-    return all(after.channels == before.out for before, after in zip(convs, convs[1:]))
+    return all(after.channels == before.out for before, after in pairwise(convs))
 
 
 def blocks_of(convs: list[Layer], channels: int, kind: str, place: int | None) -> tuple[list[Block], int]:

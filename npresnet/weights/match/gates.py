@@ -1,10 +1,10 @@
 """Finds squeeze-and-excitation gates: two small layers (squeezed, channels), (channels, squeezed) in a block."""
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from .layers import Layer
-from .names import components
 
 GATE = re.compile(r"(^|[./_])(se\w*|\w*excit\w*|\w*squeeze\w*|\w*attention\w*|gate)([./_]|$)", re.IGNORECASE)
 
@@ -23,7 +23,7 @@ def gates_of(convs: list[Layer], layers: list[Layer]) -> list[Gate]:
     dense = [layer for layer in layers if layer.kind == "linear"]
     found = []
     for row in (convs, dense):
-        for first, second in zip(row, row[1:]):
+        for first, second in pairwise(row):
             if is_gate(first, second):
                 found.append(Gate(first, second))
     return found
@@ -33,6 +33,6 @@ def is_gate(first: Layer, second: Layer) -> bool:
     """Whether two layers squeeze and excite: of one part, and the second's shape is the first's turned round."""
     turned = first.shape[:2] == second.shape[1::-1] and first.out < first.channels
     point = all(layer.kind == "linear" or layer.kernel == 1 for layer in (first, second))
-    one_part = components(first.path)[:-1] == components(second.path)[:-1]
+    one_part = first.parts[:-1] == second.parts[:-1]
     biased = all("bias" in layer.keys for layer in (first, second))
     return turned and point and one_part and (biased or bool(GATE.search(first.path)))

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from ...formats.errors import WeightsError, quoted
 from .blocks import Body
 from .layers import Layer
-from .names import components
 
 NAMES = ("fc", "linear", "classifier", "head", "last_linear", "output", "logits", "predictions", "dense", "cls", "out")
 NO_CLASSIFIER = re.compile(
@@ -14,12 +13,12 @@ NO_CLASSIFIER = re.compile(
     r"domain\w*|discriminator|rpn|roi\w*|box\w*|bbox\w*|mask\w*|fpn|rotation\w*|jigsaw|embed\w*)([./_\d]|$)",
     re.IGNORECASE,
 )
-CONTRASTIVE = re.compile(r"(^|[./_])(encoder_[qk]|online\w*|target\w*|momentum\w*|base_encoder)([./_]|$)", re.IGNORECASE)
+CONTRASTIVE = re.compile(
+    r"(^|[./_])(encoder_[qk]|online\w*|target\w*|momentum\w*|base_encoder)([./_]|$)", re.IGNORECASE
+)
 
 
-def head_of(
-    inside: list[Layer], layers: list[Layer], features: int, body: Body, gates: Collection[int]
-) -> list[Layer]:
+def head_of(inside: list[Layer], layers: list[Layer], features: int, body: Body, gates: Collection[int]) -> list[Layer]:
     """The linear layers of the classifier, from the features to the scores; none where there is no classifier.
 
     Raises WeightsError where several fit, or where one takes other features than the network gives.
@@ -51,14 +50,14 @@ def turned_right(group: list[Layer], features: int) -> None:
 
 def named(layer: Layer) -> bool:
     """Whether a part of the path is a usual name of a classifier."""
-    return any(part.lower().rstrip("0123456789_") in NAMES for part in components(layer.path))
+    return any(part.lower().rstrip("0123456789_") in NAMES for part in layer.parts)
 
 
 def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
     """The classifier among the layers that take the features; none where they begin a projection head."""
     firsts: dict[tuple[str, ...], Layer] = {}
     for layer in fitting:  # of several in one part the first
-        part = components(layer.path)[:-1] or components(layer.path)
+        part = layer.parts[:-1] or layer.parts
         firsts.setdefault(part, layer)
     heads = list(firsts.values())
     heads = best_named(heads) if len(heads) > 1 else heads
@@ -66,8 +65,8 @@ def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
         raise WeightsError(
             f"several classifiers fit: {', '.join(quoted(layer.path) for layer in heads)}; keep one of them in the file"
         )
-    part = components(heads[0].path)[:-1]
-    chain = [layer for layer in group if part and components(layer.path)[:-1] == part]
+    part = heads[0].parts[:-1]
+    chain = [layer for layer in group if part and layer.parts[:-1] == part]
     if len(chain) < 2:
         return heads
     if chain[0].out == chain[0].channels or CONTRASTIVE.search(chain[0].path):
@@ -81,7 +80,7 @@ def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
 def best_named(fitting: list[Layer]) -> list[Layer]:
     """Those with the most usual name."""
     for name in NAMES:
-        exact = [layer for layer in fitting if name in components(layer.path)[-2:]]
+        exact = [layer for layer in fitting if name in layer.parts[-2:]]
         if exact:
             return exact
     return fitting

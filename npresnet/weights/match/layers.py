@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ...models.structure import Shapes
-from .names import COLLECTION, in_order, split_role
+from .names import COLLECTION, components, in_order, split_role
 
 LAYOUTS = {"OIHW": (0, 1, 2, 3), "HWIO": (3, 2, 0, 1), "OHWI": (0, 3, 1, 2)}  # axes that make each the first
 STATISTICS = ("mean", "var")
@@ -20,6 +21,11 @@ class Layer:
     keys: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     axes: tuple[int, ...] | None = None  # the transposition that makes the weight torch's
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The components of its path."""
+        return components(self.path)
 
     @property
     def out(self) -> int:

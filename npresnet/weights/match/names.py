@@ -7,13 +7,15 @@ ROLES = {
     "weight": "weight weights kernel kernels gamma scale filter filters w w_0 g",
     "bias": "bias biases beta offset b b_0",
     "mean": "mu running_mean moving_mean mean mean_ema.average mean_ema/average mean/EMA mean_EMA TrainedMean",
-    "var": "sigma2 running_var moving_variance moving_var running_variance variance var var_ema.average var_ema/average "
-    "variance/EMA variance_EMA TrainedVariance",
+    "var": "sigma2 running_var moving_variance moving_var running_variance variance var var_ema.average "
+    "var_ema/average variance/EMA variance_EMA TrainedVariance",
     "count": "num_batches_tracked total_ops total_params counter",
 }
 WORDS = {word.lower(): role for role, words in ROLES.items() for word in words.split()}
 ROLE = re.compile(
-    r"(?:(.*?)[./:_~\\|;-]+)?(" + "|".join(re.escape(word) for word in sorted(WORDS, key=len, reverse=True)) + r")(?::\d+)?",
+    r"(?:(.*?)[./:_~\\|;-]+)?("
+    + "|".join(re.escape(word) for word in sorted(WORDS, key=len, reverse=True))
+    + r")(?::\d+)?",
     re.IGNORECASE | re.DOTALL,
 )
 SEPARATOR = re.compile(r"[./:\\|;~]+")
@@ -48,16 +50,16 @@ def masked(path: str) -> str:
 def in_order(paths: Iterable[str]) -> list[int]:
     """The positions of the paths in the order of a network: as they come, but numbered parts by their numbers.
 
-    Many files are sorted by name, so that block 10 stands before block 2.
+    Many files are sorted by name, so that block 10 stands before block 2; in some the layers of each block come in
+    another order, so that the first block's counts for all.
     """
-    ranks: dict[tuple[int, str], int] = {}
-    nodes: dict[tuple[int, str], int] = {}
+    nodes: dict[tuple[int, str], int] = {}  # (the part above, a name or "" for any number) → the part, by appearance
     keys = []
     for path in paths:
         node, key = 0, []
         for token in re.findall(r"\d{1,18}|\D+", path)[:MOST_TOKENS]:
             number = token.isdecimal()
-            key += [ranks.setdefault((node, "" if number else token), len(ranks)), int(token) if number else 0]
-            node = nodes.setdefault((node, token), len(nodes) + 1)
+            node = nodes.setdefault((node, "" if number else token), len(nodes) + 1)
+            key += [node, int(token) if number else 0]
         keys.append(key)
     return sorted(range(len(keys)), key=keys.__getitem__)

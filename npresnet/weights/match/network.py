@@ -10,11 +10,11 @@ from .blocks import Block, Body, bodies
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
 from .layers import Layer, layers_of
-from .names import components
 from .norms import Norms, norms_of
 from .relatives import refuse_relatives
 
 NECK = re.compile(r"(^|[._/])(bottleneck|bn_?neck|neck|bnneck)([._/]|$)", re.IGNORECASE)
+DIGITS = re.compile(r"\d+")
 FEWEST = 6  # convolutions in a network: a stem, three blocks of two; shortcuts aside
 OPTIMIZER = re.compile(
     r"(^|[./_])(optim(izer)?s?|opt_state|lr_scheduler|grad_?scaler)[./_]|exp_avg|momentum_buffer|square_avg|[/.]Adam(_1)?$|[/.]Momentum$",
@@ -92,12 +92,7 @@ class Search:
     def names_under(self, candidate: Candidate) -> set[str]:
         """The names of all arrays where a network lies."""
         length = len(candidate.scope)
-        return {
-            key
-            for layer in self.layers
-            if components(layer.path)[:length] == candidate.scope
-            for key in layer.keys.values()
-        }
+        return {key for layer in self.layers if layer.parts[:length] == candidate.scope for key in layer.keys.values()}
 
     def network(self, candidate: Candidate) -> Network:
         """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
@@ -118,7 +113,7 @@ def unlike(candidates: list[Candidate], identity: Callable[[str], Any]) -> list[
 
 def within(layer: Layer, scope: Scope) -> bool:
     """Whether a layer's path begins with these components."""
-    return components(layer.path)[: len(scope)] == scope
+    return layer.parts[: len(scope)] == scope
 
 
 def the_one(readings: list[Body]) -> Body:
@@ -136,7 +131,7 @@ def scopes(layers: list[Layer]) -> list[tuple[Scope, list[Layer]]]:
     under: dict[Scope, list[Layer]] = {}
     for layer in layers:
         if layer.kind == "conv":
-            path = components(layer.path)
+            path = layer.parts
             for length in range(min(len(path), 12)):
                 under.setdefault(path[:length], []).append(layer)
     found: dict[tuple[int, int], tuple[Scope, list[Layer]]] = {}
@@ -149,8 +144,8 @@ def scopes(layers: list[Layer]) -> list[tuple[Scope, list[Layer]]]:
 def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body]) -> Network:
     """The network around a body, of whose layers all have a place."""
     inside = [layer for layer in layers if within(layer, scope)]
-    foreign = {components(other.stem[0].path)[:1] for other in others} if not scope else set()
-    inside = [layer for layer in inside if components(layer.path)[:1] not in foreign or layer in body.layers]
+    foreign = {other.stem[0].parts[:1] for other in others} if not scope else set()
+    inside = [layer for layer in inside if layer.parts[:1] not in foreign or layer in body.layers]
     gates = gates_of([layer for layer in inside if layer.kind == "conv"], inside)
     placed = gates_in_blocks(gates, body, inside)
     features = body.blocks[-1].branch[-1].out
@@ -159,7 +154,7 @@ def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, ot
     norms, final, before = norms_of(body, [layer for layer in inside if is_trunk_norm(layer, body, head, linear)])
     network = Network(scope, body, norms, final, before, placed, head, [])
     used = {id(layer) for layer in network.layers}
-    refuse_other_ends(body, head, [layer for layer in layers if id(layer) not in used])
+    refuse_other_ends(body, head, [layer for layer in layers if id(layer) not in used], scope)
     refuse_unknown_parts(body, [layer for layer in inside if id(layer) not in used], shapes, scope)
     known = {key for layer in network.layers for key in layer.keys.values()}
     return network._replace(aside=[key for key in shapes if key not in known])
@@ -169,9 +164,9 @@ def is_trunk_norm(layer: Layer, body: Body, head: list[Layer], linear: list[Laye
     """Whether a norm may be of the body, and not of a head: it does not stand in one part with linear layers alone."""
     if layer.kind != "norm":
         return False
-    part = components(layer.path)[:-1]
-    heads = {components(other.path)[:-1] for other in (*head, *linear)}
-    convs = {components(conv.path)[:-1] for conv in body.layers}
+    part = layer.parts[:-1]
+    heads = {other.parts[:-1] for other in (*head, *linear)}
+    convs = {conv.parts[:-1] for conv in body.layers}
     return part in convs or part not in heads - {()}
 
 
@@ -182,7 +177,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     for number, block in enumerate(body.blocks):
         prefix = block_prefix(block)
         for gate in gates:
-            if prefix and components(gate.layers[0].path)[: len(prefix)] == prefix:
+            if prefix and gate.layers[0].parts[: len(prefix)] == prefix:
                 placed[number] = gate
     named = [gate for gate in gates if GATE.search(gate.squeeze.path)]
     if not placed and named:  # names do not say where: in the block whose convolutions stand before
@@ -197,7 +192,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
 
 def block_prefix(block: Block) -> Scope:
     """The components with which the names of a block's convolutions begin."""
-    paths = [components(layer.path) for layer in block.layers]
+    paths = [layer.parts for layer in block.layers]
     length = 0
     while all(len(path) > length + 1 and path[length] == paths[0][length] for path in paths):
         length += 1
@@ -208,15 +203,15 @@ def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope:
     """Raise WeightsError for arrays inside a block that have no place."""
     blocks = {prefix for block in body.blocks if len(prefix := block_prefix(block)) > len(scope)}
     for layer in unused:
-        path = components(layer.path)
+        path = layer.parts
         large = any(size > 1 for key in layer.keys.values() for size in shapes[key])
         if large and any(path[: len(prefix)] == prefix for prefix in blocks):
             raise WeightsError(f"{quoted(layer.path)} is no part of a block as the family has them")
 
 
-def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer]) -> None:
+def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope: Scope) -> None:
     """Raise WeightsError for a convolution that makes the stem's input, and for norms beside the classifier."""
-    part = components(head[0].path)[:-1] if head else ()
+    part = head[0].parts[:-1] if head else ()
     features = body.blocks[-1].branch[-1].out
     channels = body.stem[-1].out
     missing = set()  # (input, output) channels of the shortcuts that change them without a projection
@@ -224,15 +219,24 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer]) -> Non
         out = block.branch[-1].out
         missing |= {(channels, out)} if block.projection is None and channels != out else set()
         channels = out
+    alike = {DIGITS.sub("#", conv.path) for block in body.blocks for conv in block.layers}
     for layer in unused:
+        if layer.kind == "conv" and DIGITS.sub("#", layer.path) in alike and within(layer, scope):
+            raise WeightsError(
+                f"the convolution {quoted(layer.path)} is called like those of the blocks, and follows none of them"
+            )
         if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
             raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
-        beside = part and layer.kind == "norm" and components(layer.path)[:-1] == part
+        beside = part and layer.kind == "norm" and layer.parts[:-1] == part
         neck = head and layer.kind == "norm" and layer.out == features and NECK.search(layer.path)
         if beside or neck:
-            raise WeightsError(f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family")
+            raise WeightsError(
+                f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family"
+            )
         if layer.kind == "conv" and layer.out == body.stem[0].channels and layer.kernel == 1 and layer.channels <= 16:
-            raise WeightsError(f"the convolution {quoted(layer.path)} stands before the network, where the family has none")
+            raise WeightsError(
+                f"the convolution {quoted(layer.path)} stands before the network, where the family has none"
+            )
 
 
 def listed(names: Collection[str]) -> str:

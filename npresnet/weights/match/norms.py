@@ -5,21 +5,21 @@ from collections import defaultdict
 from ...formats.errors import WeightsError, quoted
 from .blocks import Body
 from .layers import Layer
-from .names import components, masked
+from .names import masked
 
 Norms = dict[str, Layer]  # path of a convolution → its norm
 
 
 def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
-    """Each convolution's norm where there is one: of the same name, else the n-th of the n-th in their part, else in all.
+    """Each convolution's norm where there is one: that of the same name, else the n-th of the n-th in one part, in all.
 
     A part is what has one path but for the last component.
     """
     pairs: Norms = {}
     for key in (
         lambda layer: masked(layer.path),
-        lambda layer: components(layer.path)[:-1],
-        lambda layer: components(layer.path)[:-2],
+        lambda layer: layer.parts[:-1],
+        lambda layer: layer.parts[:-2],
         lambda layer: (),
     ):
         taken = {id(norm) for norm in pairs.values()}
@@ -62,9 +62,7 @@ def before_convolutions(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | 
     named = paired(branch, norms)
     if not right_sizes(named, branch):
         rows = [(norms[skip:], branch[without:]) for skip in (0, 1) for without in (0, 1)]
-        named = next(
-            (pairs for ours, convs in rows if right_sizes(pairs := by_rank(convs, ours), branch)), {}
-        )
+        named = next((pairs for ours, convs in rows if right_sizes(pairs := by_rank(convs, ours), branch)), {})
     used = {id(norm) for norm in named.values()}
     others = [norm for norm in norms if id(norm) not in used]
     final = next((norm for norm in others[::-1] if norm.out == branch[-1].out), None)

@@ -34,4 +34,6 @@ def refuse_relatives(layers: list[Layer], shapes: Shapes) -> None:
     planar = any(layer.kind == "conv" and layer.kernel > 1 for layer in layers)
     for axes in (5, 3):
         if kernels.count(axes) >= 5 and not planar:
-            raise WeightsError(f"its convolutions have {axes - 2} dimensions (their kernels {axes} axes); images have two")
+            raise WeightsError(
+                f"its convolutions have {axes - 2} dimensions (their kernels {axes} axes); images have two"
+            )

@@ -7,10 +7,15 @@ import numpy as np
 
 from ...formats.errors import WeightsError, quoted
 from .layers import Layer
-from .names import components
 from .network import Network
 
-STATE = {"weight": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var", "count": "num_batches_tracked"}
+STATE = {
+    "weight": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+    "count": "num_batches_tracked",
+}
 EPS = 1e-5  # torch's usual one: what is added to the variance of a norm that stands for none
 
 
@@ -22,7 +27,9 @@ def translate(network: Network, arrays: Mapping[str, Any]) -> tuple[dict[str, An
     biases = {ours: arrays[layer.keys["bias"]] for ours, layer in places.items() if "bias" in layer.keys}
     norms = before(network, places) if network.before else after(network, places)
     if not network.before and norms and biases.keys() in (places.keys(), {"conv1"}):
-        state |= {f"{ours}.bias": biases.pop(ours) for ours in places if ours in biases}  # where the family has them too
+        state |= {
+            f"{ours}.bias": biases.pop(ours) for ours in places if ours in biases
+        }  # where the family has them too
     for place, (norm, conv, size) in norms.items():
         state |= norm_state(place, norm, size, biases.pop(conv, None), arrays)
         paths |= {place: norm.path} if norm else {}
@@ -76,7 +83,7 @@ def projection_name(network: Network) -> str:
         return "downsample"
     projections = [block.projection for block in network.body.blocks if block.projection]
     second = all(
-        components(conv.path)[-1] == "1" and components(network.norms[conv.path].path)[-1] == "2"
+        conv.parts[-1] == "1" and network.norms[conv.path].parts[-1] == "2"
         for conv in projections
         if conv.path in network.norms
     )
@@ -110,8 +117,12 @@ def norm_state(place: str, norm: Layer | None, size: int, bias: Any, arrays: Map
     kind = np.result_type(bias) if bias is not None else np.dtype(np.float32)
     if norm is None:
         zero, one = np.zeros(size, kind), np.ones(size, kind)
-        found = {"weight": one, "bias": zero if bias is None else bias, "running_mean": zero.copy(),
-                 "running_var": one - kind.type(EPS)}
+        found = {
+            "weight": one,
+            "bias": zero if bias is None else bias,
+            "running_mean": zero.copy(),
+            "running_var": one - kind.type(EPS),
+        }
     else:
         like = next(iter(found.values()))
         found.setdefault("weight", np.ones(size, like.dtype))
@@ -145,5 +156,3 @@ def head_state(head: list[Layer], arrays: Mapping[str, Any]) -> dict[str, Any]:
         bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
         state |= {"fc.weight": weight.reshape(weight.shape[:2]), "fc.bias": bias}
     return state
-
-
