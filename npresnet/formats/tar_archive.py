@@ -8,6 +8,7 @@ Links, devices, sparse files, repeated names, and extended headers that set a na
 from .errors import WeightsError, error_context, quoted
 from .stream import Bytes, Stream
 
+VENDORS = ("SCHILY.", "LIBARCHIVE.", "APPLE.")  # extended attributes
 HARMLESS = {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}  # of a pax header
 
 
@@ -21,6 +22,8 @@ def tar_members(data: Bytes) -> dict[str, memoryview]:
             stream.read(-size % 512)  # files are padded to whole blocks
             if kind == b"x":
                 check_pax(bytes(content))
+            elif kind == b"5":
+                continue  # a folder
             elif kind not in (b"0", b"\0"):
                 raise WeightsError(f"the member {quoted(name)} is no regular file (a link, a device, sparse …)")
             elif name in members:
@@ -52,5 +55,5 @@ def check_pax(content):
         raise WeightsError("an extended header is too large")
     for record in content.rstrip(b"\n").split(b"\n"):
         key = record.partition(b" ")[2].partition(b"=")[0].decode("utf-8")
-        if key not in HARMLESS:
+        if key not in HARMLESS and not key.startswith(VENDORS):
             raise WeightsError(f"an extended header sets {quoted(key)}, which could mislead a reader")

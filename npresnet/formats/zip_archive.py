@@ -2,8 +2,8 @@
 
 Two readers that disagree on what an archive holds are an old way to smuggle; zipfile takes the last of two members of
 one name, PyTorch the first.  So every field that exists twice must agree, members may neither repeat nor overlap, and
-each must have the size and the checksum that the directory promises.  Encryption, other methods, comments, several
-disks, bytes behind the end, absolute names and names with ".." are refused.
+each must have the size and the checksum that the directory promises.  Entries of folders are passed over.  Encryption,
+other methods, comments, several disks, bytes behind the end, absolute names and names with ".." are refused.
 
 [Z] APPNOTE.TXT 6.3.10, the sections named below
 """
@@ -42,6 +42,8 @@ class ZipArchive:
             budget.spend(1024 * count, "the directory")  # a Member and its places in two dicts
             self.members: dict[str, Member] = {}
             for member in directory(self.data[start:end], count):
+                if member.name.endswith("/") and not member.size and is_plain(member.name[:-1]):
+                    continue  # a folder
                 if not is_plain(member.name):
                     raise WeightsError(f"the member name {quoted(member.name)} is no plain relative path")
                 if member.name in self.members:

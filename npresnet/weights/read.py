@@ -1,7 +1,6 @@
 """read_weights: the arrays of a file, whichever of the containers it is."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from ..formats.limits import machine_memory
 from ..formats.memory import Memory
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
+from .catalogue import ENTRIES
 from .checkpoint import Checkpoint, Found, find_state
 from .folder import Source, source_of
-
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")  # resnet18-f37072fd.pth
-DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")  # 20240131 is more likely a date than a hash
 
 
 def read_weights(
@@ -42,8 +39,8 @@ def read_weights(
     as the arrays are made: at the peak, the file's size and its largest array (on Windows, which cannot give back
     pieces, twice the file's size); interpreting a pickle in it takes what unpickle() says.  Only regular files are
     read; "-" is standard input.
-    Nothing in the file is executed and nothing is extracted to disk.  A name that carries the start of its SHA-256,
-    as torchvision's do, is checked against the content before anything else is looked at.  Wrappers such as
+    Nothing in the file is executed and nothing is extracted to disk.  A file that has the name of one of the catalogue,
+    which carries the start of its SHA-256, is checked before anything else is looked at.  Wrappers such as
     {"state_dict": …} and prefixes such as "module." are resolved and reported in ``notes``.
 
     Raises only WeightsError.
@@ -140,10 +137,15 @@ def checkpoint_of(
 
 
 def check_name(name: str, sha256: str) -> None:
-    """Raise WeightsError for a file whose name promises another hash."""
-    found = HASH_IN_NAME.search(name)
-    if found and not DATE.fullmatch(found[1]) and not sha256.startswith(found[1]):
-        raise WeightsError(
-            f"its SHA-256 starts with {sha256[: len(found[1])]}, its name promises {found[1]}; the "
-            "file is incomplete or changed: fetch it again, or rename it if the change is yours"
-        )
+    """Raise WeightsError for a file with a published one's name ("resnet18-f37072fd (1).pth" too) and other bytes.
+
+    Other names may hold a SHA-1, a time stamp or the number of a job, and promise nothing.
+    """
+    for entry in ENTRIES.values():
+        stem = entry.file.rpartition(".")[0]
+        if name.startswith(stem) and not sha256.startswith(entry.sha256_prefix):
+            promised = stem.rpartition("-")[2]
+            raise WeightsError(
+                f"its SHA-256 starts with {sha256[: len(promised)]}, that of the published file with {promised}; the "
+                "file is incomplete or changed: fetch it again, or rename it if the change is yours"
+            )

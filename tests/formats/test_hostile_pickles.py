@@ -176,7 +176,6 @@ REFUSED_PROGRAMS = {
     "itself for ever": PROTO2 + b"}q\0" + text("state_dict") + b"h\0s.",
     "wrapped for ever": PROTO2 + (b"}" + text("state_dict")) * 50 + b"}" + b"s" * 50 + b".",
     "one name in two spellings": b"\x80\x03}" + text("a") + tensor() + b"sC\1a" + tensor() + b"s.",
-    "an array named by a number": program({3: tensor()}),
     "an array named by bad bytes": b"\x80\x03}C\2\xff\xfe" + tensor() + b"s.",
 }
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..errors import WeightsError, error_context, quoted
 from ..stream import Budget, Stream, non_negative
-from ..tar_archive import tar_members
 from ..tensors import MAX_DIMENSIONS, Storage, Tensor
 from ..unpickle.record import Record
 from ..unpickle.unpickle import unpickle
@@ -18,9 +17,8 @@ from .allowlist import CURE, dtype_of
 from .modules import with_states
 
 
-def read_torch_tar(data: memoryview, budget: Budget, allow: Mapping[str, Any]) -> Any:
+def read_torch_tar(members: Mapping[str, memoryview], budget: Budget, allow: Mapping[str, Any]) -> Any:
     """The pickled object; it refers to tensors and storages of the other two members by integers as persistent ids."""
-    members = tar_members(data)
     for name in ("pickle", "storages", "tensors"):
         if name not in members:
             raise WeightsError(f"a tar archive without the member {name!r} is no checkpoint")

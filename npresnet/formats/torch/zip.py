@@ -10,6 +10,7 @@ Several pickles, storages that are absent, of another length or declared in two 
 from collections.abc import Mapping
 from typing import Any
 
+from ..archive import listed
 from ..errors import WeightsError, error_context, quoted
 from ..state import State
 from ..stream import Budget
@@ -24,7 +25,7 @@ def read_torch_zip(archive: ZipArchive, allow: Mapping[str, Any], budget: Budget
     """The pickled object, its tensors not yet read."""
     stem = find_stem(archive.names())
     tree = with_states(read_pickle(archive, stem, "data", allow, budget), budget)
-    if isinstance(tree, State) and not tree and f"{stem}/constants.pkl" in archive:
+    if isinstance(tree, State) and not tree and f"{stem}constants.pkl" in archive:
         constants = read_pickle(archive, stem, "constants", allow, budget)
         values = constants if type(constants) is tuple else ()
         tree.update((str(i), value) for i, value in enumerate(values) if isinstance(value, Tensor))
@@ -36,7 +37,7 @@ def read_pickle(archive: ZipArchive, stem: str, name: str, allow: Mapping[str, A
 
     Persistent id: ("storage", type, key, location, count); the count is of bytes for an UntypedStorage.
     """
-    byteorder = find_byteorder(archive, f"{stem}/byteorder")
+    byteorder = find_byteorder(archive, f"{stem}byteorder")
     storages: dict[str, Storage] = {}
 
     def persistent_load(pid):
@@ -46,13 +47,13 @@ def read_pickle(archive: ZipArchive, stem: str, name: str, allow: Mapping[str, A
         dtype = dtype_of(kind)
         if key not in storages:
             with error_context(f"storage {quoted(key)}"):
-                storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}/{name}/{key}"))
+                storages[key] = Storage(dtype, numel, byteorder).fill(archive.read(f"{stem}{name}/{key}"))
         if (storages[key].dtype, storages[key].numel) != (dtype, numel) or type(numel) is not int:
             raise WeightsError(f"the storage {quoted(key)} is declared in two ways")
         return storages[key]
 
     return unpickle(
-        archive.read(f"{stem}/{name}.pkl"),
+        archive.read(f"{stem}{name}.pkl"),
         globals=allow,
         persistent_load=persistent_load,
         cure=CURE,
@@ -62,11 +63,11 @@ def read_pickle(archive: ZipArchive, stem: str, name: str, allow: Mapping[str, A
 
 
 def find_stem(names: list[str]) -> str:
-    """The folder that everything lies in, of any name ("archive", or the file's own)."""
-    pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+    """The folder that everything lies in, of any name ("archive/", the file's own), in others or "" where unpacked."""
+    pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise WeightsError(f"a checkpoint holds one data.pkl in one folder, this archive {len(pickles)}")
-    return pickles[0].removesuffix("/data.pkl")
+        raise WeightsError(f"the archive holds several checkpoints, {listed(pickles)}; pack one of these folders alone")
+    return pickles[0].removesuffix("data.pkl")
 
 
 def find_byteorder(archive: ZipArchive, name: str) -> str:
