@@ -40,7 +40,7 @@ for _name, (_make, _size) in OTHERS.items():
 
     def _other(make=_make, size=_size):
         net = lively(make())
-        return Layout(net, net, size=size, doubt="first.block")
+        return Layout(net, net, size=size, doubt="first.block|reads x")
 
     add(f"whole module: {_name}", "torch.save(net)", _other)
 
@@ -84,7 +84,7 @@ def traced(folder):
 def traced_v1(folder):
     net = resnet(bottleneck=True, stride_on="1x1")
     torch.jit.trace(net, torch.zeros(1, 3, 64, 64), check_trace=False).save(folder / "traced.pt")
-    return Layout(net, file=folder / "traced.pt", refusal="(?i)stride")
+    return Layout(net, file=folder / "traced.pt", doubt="1x1")
 
 
 @kind("exported program", "torch.export.save", slow=True)

@@ -58,7 +58,7 @@ VARIANTS = {
 }
 
 
-def enter(name, pair, note, source):
+def enter(name, pair, note, source, doubt=""):
     """Two kinds: the state dict, computed as the commonest and noted; the whole module, right."""
 
     def state():
@@ -67,7 +67,7 @@ def enter(name, pair, note, source):
 
     def whole():
         net, _ = pair()
-        return Layout(net, net, size=net.size)
+        return Layout(net, net, size=net.size, doubt=doubt)
 
     add(f"no trace, state dict: {name}", source, state)
     add(f"no trace, whole module: {name}", f"{source}; torch.save(net)", whole)
@@ -97,4 +97,5 @@ enter(
     lambda: twins(cifar, {"shortcut": "A"}, {"shortcut": "A-appended"}),
     "A-appended",
     "fb.resnet.torch",
+    doubt="A-appended",
 )
