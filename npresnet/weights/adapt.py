@@ -21,10 +21,8 @@ def adapt(found: Mapping[str, Any], model: Classifier, *, channels: bool, classe
     ``channels`` is whether the first convolution may be changed, ``classes`` whether the head may, for the model's own
     arrays or, where it has no classifier, for none.
     """
-    other = {
-        key for key, _ in model.named_arrays()
-    } ^ found.keys()  # a group norm's arrays look like half a batch norm's
-    arrays, notes = (dict(found), []) if other <= HEAD else torchvision_keys(found)
+    other = {key for key, _ in model.named_arrays()} ^ found.keys()
+    arrays, notes = (dict(found), []) if other <= HEAD else torchvision_keys(found)  # which knows no group norms
     if channels:
         notes += adapt_stem(arrays, dict(model.named_arrays()))
     if classes:
