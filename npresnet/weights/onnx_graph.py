@@ -184,9 +184,26 @@ class Graph(Visitor):
         pads = self.numbers(f"{name}.pads", 0, 0, top, left, 0, 0, bottom, right)
         return self.node("Pad", (x.name, pads), name, x)
 
-    def SqueezeExcite(self, module, x, name):
+    def BlurPool2d(self, module, x, name):
+        """A convolution of each channel by itself, over images with a mirrored frame."""
+        pads = self.numbers(f"{name}.pads", 0, 0, 1, 1, 0, 0, 1, 1)
+        framed = self.node("Pad", (x.name, pads), f"{name}.framed", x, mode="reflect")
+        row = np.array([1, 2, 1], self.model.dtype.newbyteorder("<")) / 4
+        filters = np.repeat((row[:, None] * row)[None, None], x.channels, axis=0)
+        w = self.node("Constant", (), f"{name}.filters", Value("", 0), value=filters).name
+        return self.node("Conv", (framed.name, w), name, x, group=x.channels, **windowed(3, module.static["stride"]))
+
+    def ChannelConv(self, module, x, name):
+        """The channels as the pixels of one row."""
+        k = module.weight.value.shape[2]
+        row = self.node("Reshape", (x.name, self.numbers(f"{name}.row", 0, 1, -1)), f"{name}.in_a_row", x)
+        inputs = (row.name, *self.weights(module, name, "weight"))
+        y = self.node("Conv", inputs, f"{name}.along", x, kernel_shape=(k,), pads=(k // 2, k // 2))
+        return self.node("Reshape", (y.name, self.numbers(f"{name}.back", 0, -1, 1, 1)), name, x)
+
+    def ChannelGate(self, module, x, name):
         mean = self.node("GlobalAveragePool", (x.name,), f"{name}.mean", x)
-        z = self.visit(nn.Sequential(module.fc1, module.relu, module.fc2), mean, name)
+        z = self.visit(module.excite(), mean, name)
         gate = self.node("Sigmoid", (z.name,), f"{name}.gate", z)
         return self.node("Mul", (x.name, gate.name), name, x)
 

@@ -9,6 +9,7 @@ import pytest
 from npresnet import WeightsError, load_model, optimize, read_weights, save_weights, summary, use
 from npresnet.models import Spec, build
 from npresnet.nn import initialize
+from npresnet.verify.torch_model import torch_results
 
 from ..support import oracles
 from ..support.steps import assert_parity, batch, ours, spread, theirs
@@ -79,6 +80,17 @@ def test_it_is_saved_loaded_and_summarised_as_it_is(name, options, tmp_path):
     table = summary(model, (1, 3, 32, 32))
     assert table.parameters == sum(p.value.size for p in model.parameters()) and table.rows[-1].output_shape == (1, 5)
     assert table.options == options and all(key in str(table).splitlines()[0] for key in options)
+
+
+@pytest.mark.parametrize(
+    "name, options", [row for row in NETWORKS if row[1].keys() & {"antialias", "attention"}], ids=str
+)
+def test_npresnet_s_own_comparison_with_torch_knows_every_layer(name, options):
+    model = small(name, options).astype(np.float64)
+    x, labels = batch(model, 2, 32)
+    found = torch_results(model, x, labels, training=False)
+    assert_close(model(x), found["logits: eval"])
+    assert {f"gradient: eval {key}" for key, _ in model.named_parameters()} <= found.keys()
 
 
 @pytest.mark.parametrize("name, options", NETWORKS, ids=str)

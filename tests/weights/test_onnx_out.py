@@ -39,6 +39,13 @@ VARIANTS = {  # name → the network, its dialect and the details that are chang
     "dilated": ("resnet50", {"output_stride": 8, "avg_down": True}),
     "a CIFAR stem": ("resnet18", {"stem": "3x3", "pool": "none"}),
     "pre-activation as others": ("preresnet18", {"first_block": "as-others", "final_norm": False, "stem_norm": False}),
+    "antialiased by averages": ("resnet50", {"antialias": "average", "stem": "deep", "avg_down": True}),
+    "antialiased by a blur": ("resnet18", {"antialias": "blur", "output_stride": 16}),
+    "ECA": ("resnet50", {"attention": "eca", "stem": "tiered", "avg_down": True}),
+    "ResNet-RS": (
+        "resnet50",
+        {"stem": "deep", "pool": "conv", "avg_down": True, "squeeze": True, "squeeze_ratio": 0.25},
+    ),
     "no classifier": ("resnet18", {"num_classes": 0}),
 }
 
@@ -84,7 +91,7 @@ def test_every_detail_of_a_dialect_runs_elsewhere_and_loads_back(tmp_path, name,
     model = small(name, **options)
     model.classes = ["a", "b", "ç", "d", "e"] if model.spec.num_classes else None
     path = save_onnx(model, tmp_path / "net.onnx", fold=fold)
-    x = images(shape=(options.get("in_channels", 3), 47, 64))
+    x = images(shape=(options.get("in_channels", 3), 64 if "antialias" in options else 47, 64))
     assert_same(model, path, x)
     again = load_model(path)
     assert (again.spec, again.preprocessing) == (model.spec, model.preprocessing)
