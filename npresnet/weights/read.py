@@ -49,6 +49,8 @@ def read_weights(
     Raises only WeightsError.
     """
     path = checked_path(path)
+    if select is not None and (not isinstance(select, str) or not select):
+        raise WeightsError(f"select is a part of a network's name, such as 'ema', not {quoted(select)}")
     with error_context(path):
         source = source_of(path)
         if source.places:
@@ -97,8 +99,8 @@ def read_shards(
             tree |= part
 
     def release(address: int) -> None:
-        for memory in memories:
-            memory.release(address)
+        for memory in memories:  # of those that lie below the address, all
+            memory.release(min(address, memory.start + len(memory.view)))
 
     state = find_state(tree, select)
     del tree, part
@@ -125,12 +127,7 @@ def read_memory(
 
 
 def checkpoint_of(
-    format: str,
-    metadata: dict[str, str],
-    state: Found,
-    budget: Budget,
-    float32: bool,
-    release: Callable[[int], None],
+    format: str, metadata: dict[str, str], state: Found, budget: Budget, float32: bool, release: Callable[[int], None]
 ) -> Checkpoint:
     """The arrays that find_state found, made one after the other; see read_memory."""
     tensors, attributes, layers, notes = state
