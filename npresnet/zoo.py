@@ -62,6 +62,8 @@ def create_model(
     asked, seed = "torchvision" if dialect is None else dialect, count("seed", seed, least=0)
     model = build(name, num_classes, in_channels=3 if in_channels is None else in_channels, dialect=asked, **options)
     check_zero_init(model, zero_init_residual, weights)
+    if select is not None and (weights is None or isinstance(weights, Mapping)):
+        raise ValueError("select chooses among the networks in a file; give that as weights")
     if weights is None:
         initialize(model, seed)
         return zero_last_gamma(model) if zero_init_residual else model

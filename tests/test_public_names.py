@@ -84,6 +84,9 @@ def cases():
     )
     for bad in (*NOT_A_PATH, "", "no such file.npz", "a\0b", ".", {1: np.ones(2)}):
         yield "create_model", create({"weights": bad}), WeightsError
+    for bad in (3, "", ["ema"], b"ema"):
+        yield "load_model", lambda model, bad=bad: npresnet.load_model(select=bad), WeightsError
+        yield "create_model", create({"select": bad}), ValueError
     for bad in (*NOT_A_PATH, {}, "", "no such file.npz", "a\0b", "."):
         yield "load_model", lambda model, bad=bad: npresnet.load_model(bad), WeightsError
         yield "read_weights", lambda model, bad=bad: npresnet.read_weights(bad), WeightsError

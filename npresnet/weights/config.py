@@ -27,6 +27,12 @@ def with_config(found: Recognition, metadata: Mapping[str, str], shapes: Shapes)
     return found
 
 
+def says_group_norms(metadata: Mapping[str, str]) -> bool:
+    """Whether a configuration names a network with group norms, which hold no statistics."""
+    name = parsed(metadata, "config.json").get("architecture")
+    return type(name) is str and name.split(".")[0].endswith("_gn")
+
+
 def parsed(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
     """The fields of a configuration; none where there is none, or where it is another program's."""
     text = metadata.get(name)

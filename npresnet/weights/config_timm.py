@@ -13,7 +13,7 @@ from ..formats.errors import WeightsError
 from ..models.dialects import ACTIVATIONS
 from ..models.published import PUBLISHED_FOR
 from ..models.structure import Shapes, measure
-from .config_fields import agree, class_names, field, shown
+from .config_fields import agree, class_names, field, numbers, shown
 from .recognition import Recognition
 
 if TYPE_CHECKING:
@@ -35,8 +35,14 @@ DEPTHS = {  # layers: blocks in each stage
     200: (3, 24, 36, 3),
     269: (3, 30, 48, 8),
 }
+SHOWN = ("layers", "cardinality", "base_width", "stem_type", "stem_width", "avg_down", "replace_stem_pool")  # by arrays
 HARMLESS = ("in_chans", "num_classes", "drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last", "pretrained")
-ARGUMENTS = {"act_layer": "activation", "output_stride": "output_stride"}  # of the builder: our option
+ARGUMENTS: dict[str, tuple[str, dict[Any, Any]]] = {  # the builder's: our option, and our value for each
+    "act_layer": ("activation", {name: name for name in ACTIVATIONS} | {"swish": "silu"}),
+    "output_stride": ("output_stride", {8: 8, 16: 16, 32: 32}),
+    "global_pool": ("global_pool", {"avg": "avg"}),
+}
+USUAL = {"activation": "relu", "output_stride": 32, "global_pool": "avg"}
 
 
 def is_timm(config: Mapping[str, Any]) -> bool:
@@ -52,8 +58,8 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
     said = NAME.fullmatch(name)
     options = dict(found.options)
     if said:
-        check_name(said, shapes)
-        options |= options_of(said)
+        check_name(said, config, shapes)
+        options |= {"aa": {"antialias": "average"}, "blur": {"antialias": "blur"}}.get(said["pool"], {})
     options |= arguments(config)
     prepared, notes = preprocessing(cfg)
     if not said:
@@ -73,35 +79,31 @@ def with_timm(found: Recognition, config: Mapping[str, Any], shapes: Shapes) -> 
     )
 
 
-def check_name(said: re.Match[str], shapes: Shapes) -> None:
+def check_name(said: re.Match[str], config: Mapping[str, Any], shapes: Shapes) -> None:
     """Raise WeightsError unless the arrays are of the architecture with that name."""
-    blocks, real = DEPTHS.get(int(said["depth"])), measure(shapes)[0].depths
-    if blocks and said["pool"] != "rs":
-        agree(f"{said.string}, of the blocks", blocks, real)
-    deep = said["stem"] != "" or "_v1c" in said.string
+    asked = numbers(field(config, "model_args", {}), "layers", ())
+    blocks = asked or (DEPTHS.get(int(said["depth"])) if said["pool"] != "rs" else None)
+    if blocks:
+        agree(f"{said.string}, of the blocks", blocks, measure(shapes)[0].depths)
+    deep = said["stem"] or said["pool"] == "rs" or re.search("_v1[cdes]", said.string)
     agree("a stem of", 3 if deep else 1, 3 if "conv1.6.weight" in shapes else 1)
-
-
-def options_of(said: re.Match[str]) -> dict[str, Any]:
-    """The details that the name says and no array shows."""
-    if said["pool"] in ("aa", "blur"):
-        raise WeightsError(f"names {said.string}, whose anti-aliased pooling is not built")
-    return {}
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options for which the builder's arguments stand.  Raises WeightsError for others that change the scores."""
     given = {"global_pool": field(config, "global_pool", "avg"), **field(config, "model_args", {})}
-    given = {name: value for name, value in given.items() if name not in HARMLESS and value not in (None, False)}
-    options = {ARGUMENTS[name]: value for name, value in given.items() if name in ARGUMENTS}
-    others = [f"{name}={shown(value)}" for name, value in given.items() if name not in ("global_pool", *ARGUMENTS)]
-    if given.get("global_pool", "avg") != "avg":
-        others.append(f"global_pool={shown(given['global_pool'])}")
-    if options.get("activation", "relu") not in ACTIVATIONS or options.get("output_stride", 32) not in (8, 16, 32):
-        others += [f"{name}={shown(value)}" for name, value in options.items()]
+    options, others = {}, []
+    for name, value in given.items():
+        option, values = ARGUMENTS.get(name, (name, {}))
+        if value in (None, False) or name in HARMLESS + SHOWN:
+            continue
+        if type(value) in (str, int) and value in values:
+            options[option] = values[value]
+        else:
+            others.append(f"{name}={shown(value)}")
     if others:
         raise WeightsError(f"builds the network with {', '.join(others[:4])}, which is not built here")
-    return {name: value for name, value in options.items() if value not in ("relu", 32)}
+    return {name: value for name, value in options.items() if USUAL.get(name) != value}
 
 
 def classes(config: Mapping[str, Any], cfg: Mapping[str, Any], count: int) -> tuple[str, ...] | None:

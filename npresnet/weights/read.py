@@ -46,6 +46,8 @@ def read_weights(
     Raises only WeightsError.
     """
     path = checked_path(path)
+    if select is not None and (not isinstance(select, str) or not select):
+        raise WeightsError(f"select is a part of a network's name, such as 'ema', not {quoted(select)}")
     with error_context(path):
         source = source_of(path)
         if source.places:
@@ -94,8 +96,8 @@ def read_shards(
             tree |= part
 
     def release(address: int) -> None:
-        for memory in memories:
-            memory.release(address)
+        for memory in memories:  # of those that lie below the address, all
+            memory.release(min(address, memory.start + len(memory.view)))
 
     state = find_state(tree, select)
     del tree, part

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...formats.errors import WeightsError, quoted
 from ...formats.state import Layer
+from ..config import says_group_norms
 from ..match.choose import choose
 from ..match.network import Network, Search, listed
 from ..match.translate import translate
@@ -42,7 +43,7 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
         return NamedArrays(dict(arrays), [])
     notes: list[str] = []
     network = search.network(choose(search.found, None, notes))
-    check_norms(network, getattr(arrays, "layers", {}))
+    check_norms(network, getattr(arrays, "layers", {}), says_group_norms(getattr(arrays, "metadata", {})))
     state, paths = translate(network, arrays)
     if any(ours != theirs for ours, theirs in paths.items()):
         notes.append(f"found the layers by their shapes and order, from {quoted(network.body.stem[0].path)} on")
@@ -55,13 +56,16 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
     return NamedArrays(state, notes, "caffe" if caffe else "torchvision", paths)
 
 
-def check_norms(network: Network, layers: Mapping[str, Layer]) -> None:
-    """Raise WeightsError for batch norms without statistics, and for convolutions with neither norms nor biases."""
+def check_norms(network: Network, layers: Mapping[str, Layer], said: bool) -> None:
+    """Raise WeightsError for batch norms without statistics, and for convolutions with neither norms nor biases.
+
+    ``said``: whether a configuration says that they are group norms, which have none.
+    """
     if not network.norms and not any("bias" in conv.keys for conv in network.body.layers):
         raise WeightsError("its convolutions have neither norms nor biases, as no network of the family has them")
     bare = next((norm for norm in network.norms.values() if "mean" not in norm.keys), None)
     grouped = bare and (GROUP.search(bare.path) or getattr(layers.get(bare.path), "kind", "") == "GroupNorm")
-    if bare and not grouped:
+    if bare and not grouped and not said:
         raise WeightsError(
             f"the norm {quoted(bare.path)} has no running mean and variance: batch norms of which only the parameters "
             "were saved (save state_dict()), or group norms, whose groups no array shows (save the whole model)"
