@@ -16,6 +16,7 @@ from ..tensors import DTYPES, TORCH_NAMES, Storage, Tensor, itemsize
 from .record import Record
 from .stack_machine import Buildable
 
+TEXT = re.compile(r"[<>=|]?U\d{1,6}")
 PLAIN = re.compile(r"[<>=|]?([biufc]\d{1,2})")
 
 
@@ -73,7 +74,9 @@ def raw(data: Any, size: int) -> bytes:
 
 
 def scalar(dtype: Any, data: Any = None) -> Any:
-    """numpy.float64(…) and its like as Python's numbers."""
+    """numpy.float64(…) and its like as Python's numbers, numpy.str_(…) as a text."""
+    if isinstance(dtype, NumpyDtype) and TEXT.fullmatch(str(dtype.args[0])) and type(data) is bytes:
+        return data.decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
     tensor = tensor_of(data, dtype, (), False)
     if tensor is None or tensor.storage.data is None:
         return Record("numpy.scalar", (dtype, data))

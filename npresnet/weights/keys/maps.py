@@ -9,6 +9,7 @@ import numpy as np
 from ...formats.errors import WeightsError
 from ...formats.tensors import KEY
 from ..checkpoint import Checkpoint
+from ..pairs import merge_pairs
 from ..match.translate import norm_place
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
@@ -51,6 +52,7 @@ def key_map_of(arrays: Mapping[str, Any]) -> KeyMap | None:
     return next((key_map for key_map in KEY_MAPS if key_map.applies(arrays.keys())), None)
 
 
+KNOWN = ("format", "metadata", "notes", "layers", "sha256", "path")
 CONVOLUTION = re.compile(r"(conv1(\.[036])?|layer\d\.\d{1,4}\.(conv\d|downsample\.[01]))\.weight")
 TORCHVISION = re.compile(
     r"((conv1|maxpool)(\.\d)?|bn1?|layer\d\.\d{1,4}\.(conv\d|bn\d|downsample(\.\d)?|se\.(conv|fc\d))|fc)\."
@@ -96,6 +98,10 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     unnamed = next((key for key in arrays if not isinstance(key, str)), None)
     if unnamed is not None:
         raise WeightsError(f"an array is named by a {type(unnamed).__name__}, not by a string")
+    merged, merging = merge_pairs(arrays)
+    if merging:
+        named = named_arrays(like(arrays, merged))
+        return named._replace(notes=[*merging, *named.notes])
     if is_torchvision(arrays):
         return NamedArrays(dict(arrays), [])
     key_map = key_map_of(arrays)
@@ -119,14 +125,13 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
 def resolved(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint under torchvision's names, found once for all that follows; its arrays are not copied."""
     named = named_arrays(checkpoint)
-    same = Checkpoint(
-        named.arrays,
-        format=checkpoint.format,
-        metadata=checkpoint.metadata,
-        notes=[*checkpoint.notes, *named.notes],
-        layers=checkpoint.layers,
-        sha256=checkpoint.sha256,
-        path=checkpoint.path,
-    )
+    same = like(checkpoint, named.arrays)
+    same.notes += named.notes
     same.named = named._replace(notes=[])
     return same
+
+
+def like(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> Checkpoint:
+    """A checkpoint of other arrays, of which all else is known that is known of ``arrays``."""
+    known = {name: getattr(arrays, name) for name in KNOWN if hasattr(arrays, name)}
+    return Checkpoint(others, **known)

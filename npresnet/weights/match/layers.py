@@ -21,6 +21,7 @@ class Layer:
     keys: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     axes: tuple[int, ...] | None = None  # the transposition that makes the weight torch's
+    position: int = 0  # in the order of the network, as far as the names and the file tell it
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
@@ -58,6 +59,8 @@ def layers_of(shapes: Shapes) -> list[Layer]:
     paths = list(grouped)
     layers = [made(paths[i], grouped[paths[i]], shapes) for i in order]
     set_layout(layers)
+    for i, layer in enumerate(layers):
+        layer.position = i
     return with_halves_joined(layers)
 
 

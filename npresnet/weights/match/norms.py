@@ -1,5 +1,6 @@
 """Finds the norm of each convolution: by its name, by its place beside the convolution, by its size."""
 
+import re
 from collections import defaultdict
 
 from ...formats.errors import WeightsError, quoted
@@ -10,17 +11,25 @@ from .names import masked
 Norms = dict[str, Layer]  # path of a convolution → its norm
 
 
-def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
-    """Each convolution's norm where there is one: that of the same name, else the n-th of the n-th in one part, in all.
+WORD = re.compile(r"[A-Za-z]+(?=\d*$)")  # the last word of a path
+END = re.compile(r"[._/]?[A-Za-z]*\d*$")  # and what stands around it
 
-    A part is what has one path but for the last component.
+
+def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
+    """Each convolution's norm where there is one: that of the same name, else the n-th of the n-th in one part.
+
+    A part is what has one path but for its end, or at last all.  A norm has the output or the input channels of its
+    convolution.  In a large part the n-th are only paired where convolutions and norms take turns, or all of one kind
+    come first.
     """
     pairs: Norms = {}
-    for key in (
-        lambda layer: masked(layer.path),
-        lambda layer: layer.parts[:-1],
-        lambda layer: layer.parts[:-2],
-        lambda layer: (),
+    for key, strict in (
+        (lambda layer: masked(layer.path), False),
+        (lambda layer: WORD.sub("#", layer.path), False),
+        (lambda layer: layer.parts[:-1], False),
+        (lambda layer: END.sub("", layer.path), False),
+        (lambda layer: layer.parts[:-2], True),
+        (lambda layer: (), True),
     ):
         taken = {id(norm) for norm in pairs.values()}
         ours, theirs = defaultdict(list), defaultdict(list)
@@ -31,9 +40,19 @@ def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
             if id(norm) not in taken:
                 theirs[key(norm)].append(norm)
         for name, group in ours.items():
-            if len(group) == len(theirs[name]):
-                pairs |= {conv.path: norm for conv, norm in zip(group, theirs[name])}
+            rows = sorted(group, key=lambda layer: layer.position), theirs[name]
+            strict = strict or not name  # all layers are one part where no name has any
+            if len(group) == len(theirs[name]) and fit(*rows, strict):
+                pairs |= {conv.path: norm for conv, norm in zip(*rows)}
     return pairs
+
+
+def fit(convs: list[Layer], norms: list[Layer], strict: bool) -> bool:
+    """Whether the n-th norm may be that of the n-th convolution: by its size, and, if strict, by the order of all."""
+    order = "".join(kind for _, kind in sorted([(c.position, "c") for c in convs] + [(n.position, "n") for n in norms]))
+    half = len(convs)
+    turns = order in ("cn" * half, "nc" * half, "c" * half + "n" * half, "n" * half + "c" * half)
+    return (turns or not strict) and all(norm.out in (conv.out, conv.channels) for conv, norm in zip(convs, norms))
 
 
 def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]:
@@ -42,7 +61,10 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
     After its convolution a norm has the convolution's output channels, before it (pre-activation) its input channels.
     Raises WeightsError where some norms are of neither kind.
     """
-    pairs = paired(list(body.layers), norms)
+    pairs = stem_norms(body, norms)
+    taken = {id(norm) for norm in pairs.values()}
+    convs = [conv for conv in body.layers if conv.path not in pairs]
+    pairs |= paired(convs, [norm for norm in norms if id(norm) not in taken])
     if len(pairs) == len(norms) and all(pairs[conv.path].out == conv.out for conv in body.layers if conv.path in pairs):
         return pairs, None, False
     before = before_convolutions(body, norms)
@@ -51,6 +73,20 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
         other = next((norm.path for norm in norms if id(norm) not in used), norms[0].path)
         raise WeightsError(f"the norm {quoted(other)} belongs to no convolution of a network of the family")
     return *before, True
+
+
+def stem_norms(body: Body, norms: list[Layer]) -> Norms:
+    """The norms of a deep stem: those beside its convolutions, and for the last one that may stand elsewhere."""
+    if len(body.stem) == 1:
+        return {}
+    part = body.stem[0].parts[:-1]
+    beside = [norm for norm in norms if part and norm.parts[:-1] == part]
+    blocks = {conv.parts[:-1] for block in body.blocks for conv in block.layers}
+    outside = [n for n in norms if n not in beside and n.out == body.stem[-1].out and n.parts[:-1] not in blocks - {()}]
+    outside = [norm for norm in outside if len(norm.parts) <= len(part)] or outside
+    if len(beside) == 2 and outside:
+        beside = [*beside, outside[0]]
+    return by_rank(list(body.stem), beside) if len(beside) == 3 else {}
 
 
 def before_convolutions(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None] | None:
