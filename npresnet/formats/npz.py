@@ -23,7 +23,8 @@ HEADER = re.compile(
     r"\{'descr': '([<>|=])([A-Za-z])(\d{0,9})', 'fortran_order': (True|False), "
     r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
 )
-NAMES = {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
+BFLOAT16 = "V2"  # NumPy has no such dtype; the package ml_dtypes writes two bytes without a meaning
+NAMES = {BFLOAT16: "bfloat16"} | {np.dtype(code).str[1:]: name for name, code in DTYPES.items() if name != "bfloat16"}
 LENGTHS = {(1, 0): "<H", (2, 0): "<L", (3, 0): "<L"}  # version → how the header's length is stored
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .errors import WeightsError, error_context, quoted
 from .stream import Budget, Bytes, Stream, non_negative, parse_json
 from .tensors import MAX_DIMENSIONS, TORCH_NAMES, Storage, Tensor, itemsize
+from .unpickle.record import Placeholder
 
 MAX_HEADER = 100_000_000
 DTYPES = {
@@ -32,11 +33,14 @@ DTYPES = {
     "U16": "uint16",
     "U8": "uint8",
     "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
 }
 NAMES = {name: code for code, name in DTYPES.items()}
 
 
-def read_safetensors(data: Bytes, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(data: Bytes, budget: Budget) -> tuple[dict[str, Tensor | Placeholder], dict[str, str]]:
     """(name → Tensor in the header's order, metadata)"""
     stream = Stream(data)
     size = stream.unpack("<Q")[0]
@@ -107,9 +111,12 @@ def span(name: str, entry: Any) -> tuple[int, int]:
     return begin, end
 
 
-def tensor(entry: dict[str, Any], data: memoryview) -> Tensor:
-    if type(entry["dtype"]) is not str or entry["dtype"] not in DTYPES:
-        raise WeightsError(f"the dtype {quoted(entry['dtype'])} is not read; save it as F32, F16 or BF16")
+def tensor(entry: dict[str, Any], data: memoryview) -> Tensor | Placeholder:
+    if type(entry["dtype"]) is not str:
+        raise WeightsError("a dtype must be a text")
+    if entry["dtype"] not in DTYPES:
+        why = f"the dtype {quoted(entry['dtype'])} is not read; save it as F32, F16 or BF16"
+        return Placeholder("safetensors", why)
     dtype = DTYPES[entry["dtype"]]
     shape = tuple(non_negative(n, "a size") for n in entry["shape"])
     if len(shape) > MAX_DIMENSIONS or math.prod(shape) * itemsize(dtype) != len(data):

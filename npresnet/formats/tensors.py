@@ -131,9 +131,7 @@ class Tensor(Buildable):
     def array(self, budget: Budget, float32: bool = False) -> np.ndarray:
         """A fresh array of the machine's own byte order, in C order, float16 widened to float32 where asked."""
         if self.dtype not in DTYPES:
-            raise WeightsError(
-                f"a tensor of {self.dtype} is not read; convert it to float32 (or dequantize it) and save again"
-            )
+            raise WeightsError(f"a tensor of {self.dtype} is not read; convert it to float32 and save again")
         widen = self.dtype == "bfloat16" or (float32 and self.dtype in HALVES)
         bytes_out = 4 if widen else itemsize(self.dtype)
         budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {quoted(str(self.size))}")

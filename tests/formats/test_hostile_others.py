@@ -100,7 +100,6 @@ TAR = {
     "a hard link": old(members=[("link", b"", b"1")]),
     "a device": old(members=[("dev", b"", b"3")]),
     "a fifo": old(members=[("fifo", b"", b"6")]),
-    "a folder": old(members=[("folder", b"", b"5")]),
     "sparse": old(members=[("sparse", b"", b"S")]),
     "a long name": old(members=[("././@LongLink", b"x" * 200, b"L")]),
     "a global header": old(members=[("pax", b"14 size=9999\n", b"g")]),
@@ -318,6 +317,6 @@ def test_an_empty_file_a_folder_and_nothing_at_all(refused, tmp_path):
     from npresnet.weights import WeightsError, read_weights
 
     assert "empty" in refused(b"")
-    for path, words in ((tmp_path, "directory"), (tmp_path / "none.pth", "no such file")):
+    for path, words in ((tmp_path, "this folder holds no file of weights"), (tmp_path / "none.pth", "no such file")):
         with pytest.raises(WeightsError, match=words):
             read_weights(path)

@@ -241,6 +241,14 @@ UNREADABLE = {  # a call → what the message must say where it is needed
     "nested": (call("torch._utils _rebuild_nested_tensor", tensor()), "to_padded_tensor"),
     "meta": (call("torch._utils _rebuild_meta_tensor_no_storage", 0, (1,), (1,), False), "no data"),
     "a class of its own": (call("torch._utils _rebuild_wrapper_subclass", 0, 0), "a plain one"),
+    "a dtype that is not known": (
+        call(f"{REBUILD}_v3", storage(), 0, (1,), (1,), False, ORDERED, glob("torch complex32")),
+        "'complex32' is not read",
+    ),
+    "float8": (
+        call(f"{REBUILD}_v3", storage(), 0, (1,), (1,), False, ORDERED, glob("torch float8_e5m2")),
+        "float8_e5m2 is not read",
+    ),
     "conjugate": (call(f"{REBUILD}_v2", storage(), 0, (1,), (1,), False, ORDERED, {"conj": True}), "resolve_conj"),
 }
 

@@ -322,3 +322,20 @@ def test_safetensors_whose_header_has_any_length_is_no_pickle(tmp_path, padding)
     path = tmp_path / "file.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + np.float32(7).tobytes())
     assert read_weights(path)["w"] == 7
+
+
+@pytest.mark.parametrize("code", ["F8_E4M3", "F8_E5M2", "F4"])
+def test_float8_in_safetensors_is_told_apart(code, tmp_path):
+    header = json.dumps({"w": {"dtype": code, "shape": [4], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(WeightsError, match=r"'w': .*(float8_e|'F4').* is not read"):
+        read_weights(path)
+
+
+def test_bfloat16_in_npz_is_widened(tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes gives NumPy bfloat16")
+    wanted = RNG.standard_normal((2, 3)).astype(ml_dtypes.bfloat16)
+    path = tmp_path / "w.npz"
+    np.savez(path, w=wanted, f=np.asfortranarray(wanted))
+    same(read_weights(path), {"w": wanted.astype(np.float32), "f": wanted.astype(np.float32)})

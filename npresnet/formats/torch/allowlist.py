@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import WeightsError, quoted
 from ..tensors import DTYPES, Storage, Tensor
 from ..unpickle.numpy_objects import NUMPY_GLOBALS
-from ..unpickle.record import Placeholder, Unreadable
+from ..unpickle.record import Placeholder, Record, Unreadable
 from ..unpickle.stack_machine import Dict, checked_key
 
 CURE = "where the file was made, keep only the arrays: torch.save(model.state_dict(), path)"
@@ -59,13 +59,15 @@ def dtype_of(storage_type: Any) -> str:
 
 def rebuild_tensor(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
     if metadata:
-        return Placeholder("torch.Tensor", (), CONJUGATE)
+        return Placeholder("torch.Tensor", CONJUGATE)
     return Tensor(storage, offset, size, stride)
 
 
 def rebuild_typed_tensor(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None):
     if metadata:
-        return Placeholder("torch.Tensor", (), CONJUGATE)
+        return Placeholder("torch.Tensor", CONJUGATE)
+    if type(dtype) is Record and dtype.args is None:
+        return Placeholder("torch.Tensor", f"a tensor of {quoted(dtype.kind)} is not read; convert it to float32")
     return Tensor(storage, offset, size, stride, dtype_of(dtype))
 
 
@@ -91,7 +93,7 @@ def subclass(function, kind, args=(), state=None):
     for known in (rebuild_tensor, rebuild_typed_tensor, parameter):
         if getattr(function, "call", None) is known and type(args) is tuple:
             return known(*args)
-    return Placeholder("torch.Tensor", (), WRAPPER)
+    return Placeholder("torch.Tensor", WRAPPER)
 
 
 def sequence(items=(), *rest):

@@ -42,8 +42,8 @@ class Placeholder(Record):
 
     __slots__ = ("reason",)
 
-    def __init__(self, name: str, args: tuple[Any, ...] | None, reason: str):
-        super().__init__(name, args)
+    def __init__(self, name: str, reason: str):
+        super().__init__(name, ())
         self.reason = reason
 
 

@@ -186,7 +186,7 @@ class Machine:
             self.pay_for(a)
         with error_context(target.name):
             entry = target.call
-            self.push(Placeholder(target.name, args, entry) if isinstance(entry, Unreadable) else entry(*args))
+            self.push(Placeholder(target.name, entry) if isinstance(entry, Unreadable) else entry(*args))
 
     def pay_for(self, a: Any) -> None:
         """Pay for one argument of a call, which may be copied."""
