@@ -64,9 +64,10 @@ def pytorchcv_bottleneck():
 
 @kind("Cadene's SE-ResNet: layer0, se_module, pooling that rounds up", "Cadene/pretrained-models.pytorch")
 def cadene_se():
-    net = resnet(bottleneck=True, se=True)
+    net = resnet(bottleneck=True, se=True, stride_on="1x1")
+    net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
     rules = ((r"^(conv1|bn1)", r"layer0.\1"), (r"\.se\.", ".se_module."), (r"^fc", "last_linear"))
-    return Layout(net, renamed(net.state_dict(), *rules), note="1x1")
+    return Layout(net, renamed(net.state_dict(), *rules), doubt="1x1")
 
 
 @kind("OpenMMLab classifier", "mmpretrain: backbone, head.fc, meta")

@@ -66,6 +66,50 @@ def sequential_head():
     return Layout(net, net)
 
 
+def edited(name, edit, words, **options):
+    """A whole module with a change that the family lacks, or has as an option: right, or refused."""
+
+    def make():
+        net = resnet(**options)
+        edit(net)
+        return Layout(lively(net), net, refusal=words)
+
+    add(f"whole module: {name}", "fine-tuning scripts", make)
+
+
+def pooled_stage(net):
+    net.layer3 = nn.Sequential(nn.MaxPool2d(2, 2), *net.layer3)
+
+
+edited("maximum for the mean before the head", lambda n: setattr(n, "avgpool", nn.AdaptiveMaxPool2d(1)), r"(?i)pool")
+edited("a pooling inside a stage", pooled_stage, r"(?i)pool")
+edited("reflecting padding", lambda n: setattr(n, "conv1", nn.Conv2d(3, 8, 7, 2, 3, bias=False,
+    padding_mode="reflect")), "reflect")
+edited("pooling 2x2", lambda n: setattr(n, "maxpool", nn.MaxPool2d(2, 2)), r"(?i)pool")
+edited("pooling 3x3 without padding", lambda n: setattr(n, "maxpool", nn.MaxPool2d(3, 2)), r"(?i)pool")
+edited("dropout between stages", lambda n: setattr(n, "layer4", nn.Sequential(*n.layer4, nn.Dropout2d())),
+    "(?i)dropout")
+edited("ELU", lambda n: None, r"ELU", act=nn.ELU)
+edited("PReLU", lambda n: None, r"(?i)PReLU|'relu'", act=nn.PReLU)
+edited("GELU by tanh", lambda n: None, r"tanh", act=lambda: nn.GELU("tanh"))
+edited("instance norms", lambda n: None, r"InstanceNorm", norm=lambda c: nn.InstanceNorm2d(c, affine=True,
+    track_running_stats=True))
+edited("group norm of one group", lambda n: None, r"(?i)group", norm=lambda c: nn.GroupNorm(1, c))
+edited("averaging shortcuts, last stage dilated", lambda n: None, r"(?i)shortcut|dilat|pool", avg_down=True,
+    bottleneck=True,
+       strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
+edited("averaging shortcuts, last stage without stride", lambda n: None, r"(?i)shortcut|stride|pool", avg_down=True,
+       strides=(1, 2, 2, 1))
+
+
+@kind("whole module: head ends in a softmax", "fine-tuning scripts")
+def softmax():
+    net, whole = resnet(), resnet()
+    whole.load_state_dict(net.state_dict())
+    whole.fc = nn.Sequential(whole.fc, nn.Softmax(1))
+    return Layout(net, whole)  # logits() gives the scores before it
+
+
 @kind("whole module: head replaced by Identity", "feature extractors")
 def identity_head():
     net = resnet()

@@ -61,6 +61,6 @@ refused(
     "quanti[sz]ed",
 )
 refused(
-    "int8 with scales elsewhere", "post-training quantization", lambda v: (v * 50).to(torch.int8), r"(?i)int8|quanti[sz]ed"
+    "int8 with scales elsewhere", "post-training quantization", lambda v: (v * 50).to(torch.int8), "int8|quanti[sz]ed"
 )
 refused("complex", "spectral methods", lambda v: v.to(torch.complex64), r"(?i)complex")
