@@ -20,7 +20,12 @@ def drawn_source(n=48, side=SIDE, classes=3, seed=0):
 
 
 def small_model(seed=0, classes=3, side=SIDE):
-    model = create_model("resnet20", num_classes=classes, seed=seed)
+    """A CIFAR network of one block in each stage."""
+    return cifar_model(seed, classes, side, depths=(1, 1, 1))
+
+
+def cifar_model(seed=0, classes=3, side=SIDE, **options):
+    model = create_model("resnet20", num_classes=classes, seed=seed, **options)
     model.preprocessing = Preprocessing(side, side)
     return model
 

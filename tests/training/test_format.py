@@ -9,7 +9,7 @@ from npresnet import use
 from npresnet.training import Recipe, Trainer, read_checkpoint, restore
 from npresnet.training.checkpoint import FILE, save_checkpoint
 
-from ..support.drawn import drawn_source, small_model
+from ..support.drawn import cifar_model, drawn_source
 
 RECIPES = {
     "sgd": Recipe(epochs=3, batch_size=16, lr=0.05),
@@ -30,7 +30,7 @@ def reference():
 
 
 def fresh(recipe):
-    return Trainer(small_model(), recipe, drawn_source(), about={"note": "kept", "seed": None})
+    return Trainer(cifar_model(), recipe, drawn_source(), about={"note": "kept", "seed": None})
 
 
 def drawn(arrays, rng):

@@ -8,7 +8,7 @@ from npresnet.training import Trainer, recipe
 from npresnet.training.run import Totals
 
 from ..support import torch_training
-from ..support.drawn import drawn_source, small_model
+from ..support.drawn import cifar_model, drawn_source
 
 FAST = recipe("fast-cifar", epochs=5, batch_size=12, label_smoothing=0.1, clip=2.0)
 PAPER = recipe("paper-cifar", epochs=5, batch_size=12)
@@ -31,7 +31,7 @@ def trained(model, chosen, backend="numpy"):
 
 @pytest.mark.parametrize("chosen", [FAST, PAPER], ids=["fast-cifar", "paper-cifar"])
 def test_twenty_steps_in_float64_are_pytorchs(chosen):
-    model = small_model(side=16).astype(np.float64)
+    model = cifar_model(side=16).astype(np.float64)
     net = torch_training.twin_of(model)
     ours, batches, rates = trained(model, chosen)
     np.testing.assert_allclose(ours, torch_training.losses(net, chosen, batches, rates), rtol=1e-10)
@@ -43,7 +43,7 @@ def test_twenty_steps_in_float64_are_pytorchs(chosen):
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_twenty_steps_in_float32_stay_as_close_to_float64_as_pytorchs(backend):
-    model, exact = small_model(side=16), small_model(side=16).astype(np.float64)
+    model, exact = cifar_model(side=16), cifar_model(side=16).astype(np.float64)
     net = torch_training.twin_of(model)
     ours, batches, rates = trained(model, PAPER, backend)
     theirs = np.array(torch_training.losses(net, PAPER, batches, rates))

@@ -154,6 +154,8 @@ def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
 
 # --- the command line, killed -----------------------------------------------------------------------------------------
 
+LONG, SHORT = 12, 5  # epochs: of a run that is killed at any moment, and of one that is stopped after its first
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
@@ -165,7 +167,7 @@ def images(tmp_path_factory):
     return root
 
 
-def command(out, images, *more):
+def command(out, images, epochs, *more):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     argv = [
         sys.executable,
@@ -180,7 +182,7 @@ def command(out, images, *more):
         "--model",
         "resnet20",
         "--epochs",
-        "12",
+        str(epochs),
         "--batch-size",
         "6",
         "--held-out",
@@ -193,11 +195,10 @@ def command(out, images, *more):
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(images, tmp_path_factory):
+def uninterrupted(out, images, epochs):
     """(its files, the seconds until the first step, the seconds it took)"""
-    out, started = tmp_path_factory.mktemp("whole"), time.monotonic()
-    process = command(out, images)
+    started = time.monotonic()
+    process = command(out, images, epochs)
     while not (out / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.005)
     ready = time.monotonic() - started
@@ -206,11 +207,10 @@ def uninterrupted(images, tmp_path_factory):
     return files(out), ready, time.monotonic() - started
 
 
-def killed_until_done(out, images, uninterrupted, kills, seed):
-    _, ready, whole = uninterrupted
+def killed_until_done(out, images, ready, whole, kills, seed):
     moments, happened = random.Random(seed), 0
     for _ in range(kills):
-        process = command(out, images, "--resume")
+        process = command(out, images, LONG, "--resume")
         try:
             process.communicate(timeout=moments.uniform(0.7 * ready, ready + 0.15 * (whole - ready)))
         except subprocess.TimeoutExpired:
@@ -221,29 +221,36 @@ def killed_until_done(out, images, uninterrupted, kills, seed):
             assert read_weights(path)  # whole, whenever the kill came
         if (out / "metrics.jsonl").exists():
             assert all(json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
-    process = command(out, images, "--resume")
+    process = command(out, images, LONG, "--resume")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return happened
 
 
 @pytest.mark.slow
-def test_kill_9_at_twenty_random_moments(images, uninterrupted, tmp_path):
-    happened = killed_until_done(tmp_path, images, uninterrupted, kills=20, seed=0)
+def test_kill_9_at_twenty_random_moments(images, tmp_path_factory, tmp_path):
+    due, ready, whole = uninterrupted(tmp_path_factory.mktemp("whole"), images, LONG)
+    happened = killed_until_done(tmp_path, images, ready, whole, kills=20, seed=0)
     assert happened >= 15
-    assert_equal(uninterrupted[0], files(tmp_path))
+    assert_equal(due, files(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def short(images, tmp_path_factory):
+    """What a short run leaves that nobody disturbs."""
+    return uninterrupted(tmp_path_factory.mktemp("short"), images, SHORT)[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, images, uninterrupted, tmp_path):
-    process = command(tmp_path, images)
+def test_signals_write_a_checkpoint_and_say_how_to_go_on(number, images, short, tmp_path):
+    process = command(tmp_path, images, SHORT)
     while not (tmp_path / "best.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number and "--resume" in err and "Traceback" not in err
-    again = command(tmp_path, images, "--resume")
+    again = command(tmp_path, images, SHORT, "--resume")
     _, err = again.communicate(timeout=300)
     assert again.returncode == 0 and "resuming after epoch" in err
-    assert_equal(uninterrupted[0], files(tmp_path))
+    assert_equal(short, files(tmp_path))

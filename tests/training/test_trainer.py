@@ -181,12 +181,12 @@ def test_group_norms_and_other_activations_are_trained_and_saved(tmp_path):
 def test_infinity_is_named_by_its_layer():
     trainer = Trainer(small_model(), SMALL, drawn_source())
     batch = next(trainer.batches.epoch(0))
-    parameter = dict(trainer.model.train().named_arrays())["layer2.1.conv1.weight"]
+    parameter = dict(trainer.model.train().named_arrays())["layer2.0.conv1.weight"]
     parameter.value = np.full_like(parameter.value, 1e38)
-    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"output of layer2\.1\.\w+ is not finite"):
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"output of layer2\.0\.\w+ is not finite"):
         trainer.update(batch)
     parameter.value = np.full_like(parameter.value, np.nan)
-    with pytest.raises(TrainingError, match=r"layer2\.1\.conv1\.weight holds values"):
+    with pytest.raises(TrainingError, match=r"layer2\.0\.conv1\.weight holds values"):
         trainer.update(batch)
     broken = batch._replace(x=np.where(batch.x > 0, np.float32(np.inf), batch.x))
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match="the images hold"):

@@ -40,25 +40,46 @@ compiler = shutil.which("g++") or shutil.which("clang++")
 def build(code, options, header="simt.h", barriers=None):
     """The library of a CUDA source; ``barriers`` are the kernels whose threads must run as fibers."""
     barriers = with_barriers() if barriers is None else barriers
+    macros = [f"#define {option[2:].replace('=', ' ')}\n" for option in options if option.startswith("-D")]
     exports = [f"\nEXPORT({name}, {str(name in barriers).lower()})" for name in KERNEL.findall(code)]
-    return ctypes.CDLL(str(compiled(f'#include "{header}"\n' + code + "".join(exports), options)))
+    source = "".join([f'#include "{header}"\n', *macros, code, *exports])  # macros would change a compiled header
+    return ctypes.CDLL(str(compiled(source, [option for option in options if not option.startswith("-D")])))
 
 
 def compiled(source, options):
     """Where the shared library of C++ lies: in the temporary directory, for the next run too."""
     flags = (*FLAGS, *options, f"-I{HOST}")
-    parts = [source, *flags, *(path.read_text() for path in sorted(HOST.glob("*.h")))]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    library = _kept(".so", source, *flags)
+    if not library.exists():
+        _compile(library, (f"-I{_precompiled()}", *flags, "-"), source)
+    return library
+
+
+def _precompiled():
+    """A directory with simt.h as g++ has read it, which takes a third of most kernels' time."""
+    flags = ("c++-header" if flag == "c++" else flag for flag in FLAGS if flag != "-shared")
+    header = _kept("", "simt.h") / "simt.h.gch"
+    if not header.exists():
+        header.parent.mkdir(exist_ok=True)
+        _compile(header, (*flags, str(HOST / "simt.h")))
+    return header.parent
+
+
+def _kept(suffix, *parts):
+    """The path, in a directory that only this user reads, of what is made from these parts and the headers."""
+    parts = (compiler, *parts, *FLAGS, *(path.read_text() for path in sorted(HOST.glob("*.h"))))
     folder = Path(tempfile.gettempdir()) / f"npresnet-kernels-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    library = folder / f"{key}.so"
-    if not library.exists():
-        fresh = folder / f"{key}.{os.getpid()}.so"
-        done = subprocess.run([compiler, *flags, "-o", str(fresh), "-"], input=source, text=True, capture_output=True)
-        if done.returncode:
-            raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
-        fresh.replace(library)
-    return library
+    return folder / (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24] + suffix)
+
+
+def _compile(target, arguments, source=None):
+    """Write the whole file or none."""
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    done = subprocess.run([compiler, "-o", str(fresh), *arguments], input=source, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{compiler} cannot compile the kernels for the host:\n{done.stderr[:4000]}")
+    fresh.replace(target)
 
 
 def defined(options) -> list:
