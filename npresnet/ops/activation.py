@@ -75,8 +75,6 @@ def silu(x: Array) -> tuple[Array, Pullback]:
     Shapes: any.
     Saves: x; s is computed again, for it would be one more array.
     """
-    namespace_for(x=x)
-
     def pullback(dy):
         s, _ = sigmoid(_wide(x))
         return (dy * (s * (1 + x * (1 - s)))).astype(x.dtype, copy=False)
