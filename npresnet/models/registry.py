@@ -42,10 +42,14 @@ class Entry:
         return sum({**self.build.keywords, **sizes}["depths"])
 
     def weights(self, sizes: Mapping[str, Any] = {}) -> int:
-        """About how many weights its convolutions have: 18 w² in a block of w channels, or more where it is wider."""
+        """About how many weights its convolutions have: 18 w² in a block of w channels, or more where it is wider.
+
+        The stem of w channels may have a second convolution, of 9 w², in the place of its pooling.
+        """
         given = {"width": 64, "groups": 1, "base_width": 64, **self.build.keywords, **sizes}
         wider = 1 + given["groups"] * given["base_width"] // 64
-        return sum(18 * depth * (given["width"] * 2**i * wider) ** 2 for i, depth in enumerate(given["depths"]))
+        blocks = sum(18 * depth * (given["width"] * 2**i * wider) ** 2 for i, depth in enumerate(given["depths"]))
+        return blocks + 9 * given.get("stem_channels", given["width"]) ** 2
 
 
 def _imagenet(net, block, depths, **options):

@@ -45,6 +45,7 @@ NETWORKS = [  # (name, options)
     ("preresnet50", {"depths": (1, 1, 1, 2), "width": 4, "output_stride": 16}),
     ("preresnet18", {**SMALL, **CIFAR, "stem_norm": False, "final_norm": False, "first_block": "as-others"}),
     ("preresnet50", {**SMALL, "final_norm": False, "first_block": "as-others"}),
+    ("preresnet50", {**SMALL, "stem_norm": False, "projection_of": "x"}),
     ("resnet18", {**SMALL, "antialias": "average"}),
     ("resnet18", {"depths": (1, 1, 1, 1), "width": 4, "antialias": "blur", "output_stride": 16}),
     ("resnet50", {"depths": (1, 1, 2), "width": 4, "antialias": "blur", "stem": "deep", "avg_down": True}),
@@ -54,6 +55,7 @@ NETWORKS = [  # (name, options)
     ("resnet50", {"depths": (1, 1, 1), "width": 64, "attention": "eca"}),
     ("resnet50", {**SMALL, "attention": "se", "squeeze_ratio": 0.25, "pool": "conv", "stem": "deep"}),
     ("resnet18", {**SMALL, "squeeze": True, "pool": "conv", "antialias": "blur"}),
+    ("resnet50", {**SMALL, "branch_activation": "leaky_relu", "activation": "silu"}),
 ]
 
 
@@ -267,6 +269,11 @@ def test_lists_and_numpys_numbers_are_taken_and_kept_as_plain_ones():
         {"width": 500, "depths": [1, 1, 1]},
         {"groups": 65536},
         {"base_width": 65536},
+        {"stem_channels": 65536, "pool": "conv"},
+        {"stem_width": 65536, "stem": "deep"},
+        {"squeeze_ratio": 2.0, "squeeze": True},
+        {"output_stride": 4},
+        {"antialias": ["blur"]},
         {"depths": [1, 1, 1], "width": 10**15},
         {"depths": [[1], 1, 1]},
         {"depths": [1] * 10**5},

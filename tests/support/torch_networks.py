@@ -99,11 +99,13 @@ class TorchNetwork:
         return self.F.batch_norm(x, mean, var, weight, bias, True, self.d.momentum, self.d.eps)
 
     def norm_relu(self, key, x):
-        return self.act(self.norm(key, x))
+        inside = key.startswith("layer") and self.d.branch_activation != "same"
+        return self.act(self.norm(key, x), self.d.branch_activation if inside else self.d.activation)
 
-    def act(self, x):
-        options = {"negative_slope": self.d.negative_slope} if self.d.activation == "leaky_relu" else {}
-        return getattr(self.F, self.d.activation)(x, **options)
+    def act(self, x, kind=None):
+        kind = kind or self.d.activation
+        options = {"negative_slope": self.d.negative_slope} if kind == "leaky_relu" else {}
+        return getattr(self.F, kind)(x, **options)
 
     def gated(self, key, x):
         if self.d.attention == "eca":
@@ -196,7 +198,7 @@ class TorchNetwork:
         """What the branch reads, and the shortcut's value."""
         h = self.norm_relu(f"{key}.bn1", x) if f"{key}.bn1.weight" in self.p else x
         if f"{key}.downsample.weight" in self.p:
-            return h, self.conv(f"{key}.downsample", h, stride)
+            return h, self.conv(f"{key}.downsample", x if self.d.projection_of == "x" else h, stride)
         shared = key == "layer1.0" and self.d.first_block == "paper"  # a net's first block
         return h, (h if shared else x)[:, :, ::stride, ::stride]
 
