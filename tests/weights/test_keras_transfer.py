@@ -7,7 +7,7 @@ import pytest
 
 from npresnet import WeightsError
 from npresnet.models import build
-from npresnet.weights import export_weights, read_weights, recognise
+from npresnet.weights import Checkpoint, export_weights, read_weights, recognise
 from npresnet.weights.keys.keras_config import check_keras_layers
 
 pytest.importorskip("h5py")
@@ -29,7 +29,7 @@ def test_the_dense_layer_is_the_classifier(arrays, name):
 def test_a_head_of_two_dense_layers(arrays):
     more = {"dense_1/kernel": np.zeros((3, 2), np.float32), "dense_1/bias": np.zeros(2, np.float32)}
     with pytest.raises(WeightsError, match="2 dense layers, 'predictions', 'dense_1'; one is read, the classifier"):
-        recognise({**arrays, **more})
+        recognise(Checkpoint({**arrays, **more}, format="keras h5"))
 
 
 def sequential(*layers):
