@@ -158,7 +158,7 @@ def resolve_dialect(found: Recognition, dialect: str | None, options: dict[str, 
     if not recorded and found.dialect == "torchvision":  # keys without a mark of their own
         return dialect, options
     defaults = FAMILY[found.name].defaults
-    theirs = details(found.name, found.dialect, **{**defaults, **found.options})
+    theirs = details(found.name, found.dialect, **{**defaults, **found.options}).in_one_word()
     other = theirs.differs(details(found.name, dialect, **{**defaults, **options}))
     if not recorded:
         other = [field for field in other if field not in asked]

@@ -10,6 +10,7 @@ from ..models import details
 from ..models.published import PUBLISHED_FOR
 from ..models.squeeze import squeezed_channels
 from ..models.structure import Shapes
+from .keys.keras_config import check_keras_layers
 from .recognition import Recognition
 
 
@@ -29,6 +30,8 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
         return replace(found, options=seen, alternatives=found.alternatives + bias)
     if dialect == "caffe":
         seen.setdefault("stem_bias", "conv1.bias" in shapes)
+    if dialect == "keras" and metadata.get(CONFIG):
+        check_keras_layers(metadata[CONFIG])
     if dialect == "keras":  # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)

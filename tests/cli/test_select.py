@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import npresnet
-from npresnet.models import build
 
 ONE = {"model": 3, "model_ema": 4}  # name: classes
 TWO = {"left": 3, "right": 4}  # which none of the names puts before the other
@@ -17,7 +16,11 @@ def write(request, tmp_path):
     """write(names) → the path of a file with a network of each name, one dictionary each or all in one."""
 
     def write(names):
-        states = {name: build("resnet20", classes, width=4).state_dict() for name, classes in names.items()}
+        nets = {
+            name: npresnet.create_model("resnet20", num_classes=classes, width=4, seed=classes)
+            for name, classes in names.items()
+        }
+        states = {name: net.state_dict() for name, net in nets.items()}
         if request.param == "flat":
             flat = {f"{name}.{key}": array for name, state in states.items() for key, array in state.items()}
             return npresnet.save_weights(flat, tmp_path / "net.safetensors")

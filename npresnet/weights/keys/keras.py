@@ -35,10 +35,9 @@ def from_keras(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays under torchvision's names and in its layout, as views.  Raises WeightsError for other layers."""
     layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
     if any(last(layer) == "conv1_conv" for layer in layers):
-        names = {
-            layer: applications_name(last(layer), v2=any(last(name) == "post_bn" for name in layers))
-            for layer in layers
-        }
+        v2 = any(last(name) == "post_bn" for name in layers)
+        dense = classifier(arrays, layers)
+        names = {layer: "fc" if layer == dense else applications_name(last(layer), v2) for layer in layers}
     else:
         names = names_by_order(arrays, layers)
     state = {}
@@ -50,6 +49,15 @@ def from_keras(arrays: Mapping[str, Any]) -> dict[str, Any]:
     if "fc.weight" not in state:
         raise WeightsError("a Keras model without its classifier (include_top=False); save it with include_top=True")
     return state
+
+
+def classifier(arrays: Mapping[str, Any], layers: Iterable[str]) -> str | None:
+    """The only dense layer, whatever its name; None where there is none.  Raises WeightsError for several."""
+    dense = [layer for layer in layers if rank(arrays, layer) == 2]
+    if len(dense) > 1:
+        names = ", ".join(quoted(last(layer)) for layer in dense[:4])
+        raise WeightsError(f"behind its ResNet stand {len(dense)} dense layers, {names}; one is read, the classifier")
+    return dense[0] if dense else None
 
 
 def keras_dialect(arrays: Mapping[str, Any]) -> str:

@@ -1,0 +1,58 @@
+"""Keras's ResNet50 under a new head, the commonest fine-tune: its dense layer is the classifier, whatever its name."""
+
+import json
+
+import numpy as np
+import pytest
+
+from npresnet import WeightsError
+from npresnet.models import build
+from npresnet.weights import Checkpoint, export_weights, read_weights, recognise
+from npresnet.weights.keys.keras_config import check_keras_layers
+
+pytest.importorskip("h5py")
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keras") / "net.h5"
+    export_weights(build("resnet50", 3, dialect="keras"), path, "keras")
+    return dict(read_weights(path))
+
+
+@pytest.mark.parametrize("name", ["dense", "dense_7", "flowers", "sequential/dense"])
+def test_the_dense_layer_is_the_classifier(arrays, name):
+    found = recognise({key.replace("predictions", name): array for key, array in arrays.items()})
+    assert (found.name, found.num_classes, found.dialect) == ("resnet50", 3, "keras")
+
+
+def test_a_head_of_two_dense_layers(arrays):
+    more = {"dense_1/kernel": np.zeros((3, 2), np.float32), "dense_1/bias": np.zeros(2, np.float32)}
+    with pytest.raises(WeightsError, match="2 dense layers, 'predictions', 'dense_1'; one is read, the classifier"):
+        recognise(Checkpoint({**arrays, **more}, format="keras h5"))
+
+
+def sequential(*layers):
+    inside = {"class_name": "Functional", "config": {"name": "resnet50", "layers": [layer("Conv2D"), layer("Add")]}}
+    return json.dumps({"class_name": "Sequential", "config": {"layers": [inside, *layers]}})
+
+
+def layer(kind):
+    return {"class_name": kind, "config": {"name": kind.lower()}}
+
+
+@pytest.mark.parametrize("kind", ["GlobalAveragePooling2D", "Dropout", "RandomFlip", "Dense", "Flatten"])
+def test_layers_that_change_no_score(kind):
+    check_keras_layers(sequential(layer(kind)))
+
+
+@pytest.mark.parametrize("kind", ["GlobalMaxPooling2D", "Rescaling", "Normalization", "Lambda", "TFOpLambda"])
+def test_layers_that_a_resnet_has_not(kind):
+    for config in (sequential(layer(kind)), sequential({"class_name": "Model", "config": {"layers": [layer(kind)]}})):
+        with pytest.raises(WeightsError, match=rf"its layer '{kind.lower()}' is a '{kind}', which no ResNet"):
+            check_keras_layers(config)
+
+
+@pytest.mark.parametrize("config", ["3", "[]", "{}", '{"config": {"layers": [3, {}, {"class_name": 1}]}}'])
+def test_a_configuration_of_no_model(config):
+    check_keras_layers(config)
