@@ -45,6 +45,7 @@ class Part:
         self.role, self.layer, self.channels = role, layer, channels
         self.arrays = {name: tensor for name, tensor in arrays.items() if tensor is not None}
         self.names: dict[str, str] = {}
+        self.reads: list[Part | None] = []  # the parts whose outputs it reads; None for the images
         self.place: Part = self  # whose number it has, where it has no name
         self.dropped = False  # for another layer includes it
 
@@ -65,6 +66,16 @@ def norm(find: Resolver, node: Node) -> Part:
     arrays = {role: array(find, node, i, 1) for i, role in enumerate(ROLES, 1)}
     layer = Layer("BatchNorm2d", {"eps": node.attributes.get("epsilon", 1e-5)})
     return named(node, Part("norm", layer, arrays["weight"].size[0], **arrays))
+
+
+def group_norm(find: Resolver, node: Node) -> Part:
+    """Each group as one channel of an image that is reshaped before and after; the channels' factors come behind it."""
+    scale, shift = (array(find, node, i, 1) for i in (1, 2))
+    for tensor, value in ((scale, 1), (shift, 0)):
+        if (tensor.array(find.budget) != value).any():
+            raise refuse(node, "scales what it norms, which is no group norm")
+    eps = node.attributes.get("epsilon", 1e-5)
+    return Part("norm", Layer("GroupNorm", {"num_groups": scale.size[0], "eps": eps}))
 
 
 def gemm(find: Resolver, node: Node) -> Part:
@@ -180,6 +191,7 @@ Reader = Callable[[Resolver, Node], Part]
 READERS: dict[str, Reader] = {
     "Conv": conv,
     "BatchNormalization": norm,
+    "InstanceNormalization": group_norm,
     "Gemm": gemm,
     "MatMul": matmul,
     "Clip": clip,
