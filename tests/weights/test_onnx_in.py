@@ -17,10 +17,7 @@ from .test_onnx_out import VARIANTS, small
 onnx = pytest.importorskip("onnx")
 
 REFUSED = {  # so far
-    "keras-tutorial-b, folded": "belongs to no convolution",
-    "group norm": "no running mean",
-    "SiLU": "no running mean",
-    "GELU": "Erf",
+    "keras-tutorial-b, folded": "belongs to no convolution"
 }
 
 
@@ -184,7 +181,13 @@ def padded_shortcuts(torch):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "build, exporter", [(pre_activation, "script"), (pre_activation, "unfolded"), (padded_shortcuts, "dynamo")]
+    "build, exporter",
+    [
+        (pre_activation, "script"),
+        (pre_activation, "unfolded"),
+        (padded_shortcuts, "script"),
+        (padded_shortcuts, "dynamo"),
+    ],
 )
 def test_networks_of_cifar_code(torch, tmp_path, build, exporter):
     model = lively(torch, build(torch))

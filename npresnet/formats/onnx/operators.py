@@ -162,7 +162,7 @@ def reduce_mean(find: Resolver, node: Node) -> Part:
 def pad(find: Resolver, node: Node) -> Part:
     """Zeros around images, or more channels of zeros."""
     pads, value = find.numbers(node, 1, "pads"), find.numbers(node, 2, "value")
-    plain = node.attributes.get("mode", "constant") == "constant" and (len(node.inputs) < 3 or value is not None)
+    plain = node.attributes.get("mode", "constant") == "constant" and (value is not None or not any(node.inputs[2:3]))
     if not plain or any(value or ()) or pads is None or len(pads) != 8 or min(pads) < 0 or pads[0] or pads[4]:
         raise refuse(node, "is not of zeros around images, or of channels of zeros")
     _, before, top, left, _, after, bottom, right = pads

@@ -12,13 +12,13 @@ from ..errors import WeightsError, quoted
 from ..stream import Budget
 from ..tensors import Storage, Tensor
 from .graph import Graph, Node
+from .small import FEW, evaluated
 
 STANDARD = ("", "ai.onnx")
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Cast", "CastLike", "Dropout", "Transpose", *RESHAPING)
 SUMS = ("Add", "Sub", "Mul", "Div", "Sum", "Concat", "Max", "Min")  # all that they read may be data
 LAYERS = ("Conv", "Gemm", "MatMul")
-FEW = 64  # integers in an argument such as pads
 
 
 class Resolver:
@@ -61,8 +61,9 @@ class Resolver:
         if node.kind == "Constant":
             return self.literal(node)
         tensor = self.constant(node, 0)
-        if tensor is None or node.kind not in PASSING:
-            return None
+        few = evaluated(node, [self.constants.get(name) for name in node.inputs if name], self.budget)
+        if few is not None or tensor is None or node.kind not in PASSING:
+            return few
         if node.kind == "Transpose":
             order = node.attributes.get("perm") or tuple(range(len(tensor.size)))[::-1]
             if sorted(order) != list(range(len(tensor.size))):
