@@ -19,7 +19,7 @@ from ..models import Spec, rebuild
 from ..models.classifier import Classifier
 from ..weights import WeightsError, read_weights, save_weights
 from ..weights.metadata import model_metadata, parse_metadata
-from ..weights.save import portable
+from ..weights.portable import portable
 from .recipes import ADDED_LATER
 from .run import Run, Totals
 from .state import DIGEST, TRAINING, Checkpoint, Groups, State, contradictions, digest, misfits, parse_state

@@ -12,6 +12,7 @@ from ..formats.errors import WeightsError, only_weights_errors, printable
 from ..nn import Module
 from .checkpoint import Checkpoint
 from .keys.maps import torchvision_keys
+from .keys.placement import placed
 from .read import read_weights
 from .recognise import recognise
 
@@ -78,7 +79,8 @@ def names_of(entries: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict
     of_groups = not any(key.endswith("running_mean") for key in wanted)  # whose norms recognition cannot tell
     if found.keys() == wanted and (of_groups or not any(mismatches({k: entries[k].value for k in wanted}, found))):
         return dict(found), []
-    return torchvision_keys(found)
+    arrays, notes = torchvision_keys(found)
+    return placed(arrays, wanted), notes
 
 
 def convert(array: Any, wanted: Array, copy: bool = True) -> Array:

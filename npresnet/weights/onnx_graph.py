@@ -12,7 +12,7 @@ from ..formats.errors import WeightsError
 from ..formats.onnx.write import Node, Sizes
 from ..nn.visit import Visitor
 from ..ops.check import IntOrPair, padding, pair
-from .save import portable
+from .portable import portable
 
 
 class Value(NamedTuple):

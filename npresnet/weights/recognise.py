@@ -17,6 +17,7 @@ from . import catalogue
 from .config import with_config
 from .dialect_of_shapes import in_dialect
 from .from_shapes import from_shapes
+from .graph_check import held_to_graph
 from .keys.maps import named_arrays
 from .metadata import CHANGED, parse_metadata
 from .recognition import Recognition
@@ -46,7 +47,11 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     layers = getattr(checkpoint, "layers", {})
     check_built(found)
     if layers:
-        found = with_layers(found, layers, named.paths or {path: path for path in layers})
+        paths = named.paths or {path: path for path in layers}
+        found = with_layers(found, layers, paths)
+        if getattr(checkpoint, "format", "") == "onnx":
+            ours = {place: layers[path] for place, path in paths.items() if path in layers}
+            found = held_to_graph(found, layers, ours, shapes)
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != found.name:
         return found

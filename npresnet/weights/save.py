@@ -9,10 +9,11 @@ import numpy as np
 
 from ..formats.atomic import atomic_write
 from ..formats.containers import WRITERS
-from ..formats.errors import WeightsError, checked_path, error_context, printable, quoted
-from ..formats.tensors import KEY, MAX_DIMENSIONS, TORCH_NAMES
+from ..formats.errors import WeightsError, checked_path, error_context, quoted
+from ..formats.tensors import KEY
 from ..nn import Module
 from .metadata import model_metadata, parse_metadata
+from .portable import portable
 from .recognise import from_metadata
 
 STRINGS = "metadata must be a mapping from strings to strings"
@@ -78,16 +79,3 @@ def checked_metadata(model: Module, arrays: Mapping[str, Any]) -> dict[str, str]
 def is_text(value: object) -> bool:
     """Whether it can be encoded; other objects than texts are refused elsewhere."""
     return type(value) is not str or value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
-
-
-def portable(name: object, value: Any) -> np.ndarray:
-    """The array on the CPU, in C order, little-endian."""
-    try:
-        array = np.asarray(value.get() if hasattr(value, "get") else value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{quoted(name)} is no array: {printable(error)}") from None
-    if type(name) is not str or array.dtype.newbyteorder("=") not in TORCH_NAMES:
-        raise WeightsError(f"{name!r} is an array of {array.dtype}; only named arrays of numbers are written")
-    if array.ndim > MAX_DIMENSIONS:
-        raise WeightsError(f"{name!r} has {array.ndim} dimensions; up to {MAX_DIMENSIONS} are written")
-    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)

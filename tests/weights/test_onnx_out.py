@@ -24,7 +24,7 @@ VARIANTS = {  # name → the network, its dialect and the details that are chang
     "keras-tutorial-a": ("resnet50", {"dialect": "keras-tutorial-a"}),
     "keras-tutorial-b": ("resnet18", {"dialect": "keras-tutorial-b"}),
     "pytorch-tutorial": ("resnet34", {"dialect": "pytorch-tutorial"}),
-    "everything of timm's": ("resnet18", {"stem": "deep", "avg_down": True, "squeeze": True}),
+    "everything of timm's": ("resnet18", {"stem": "deep", "avg_down": True, "squeeze": True, "width": 16}),
     "shortcut A": ("resnet18", {"shortcut": "A"}),
     "shortcut A, appended": ("resnet20", {"shortcut": "A-appended"}),
     "shortcut C": ("resnet20", {"shortcut": "C"}),
@@ -75,7 +75,7 @@ def small(name, num_classes=5, **options):
     """The network's first blocks of each stage; narrow ones, unless its groups need their channels."""
     entry = FAMILY[name]
     sizes = {"depths": (1,) * len(entry.structure.depths)} | ({} if entry.structure.groups > 1 else {"width": 8})
-    return lively(create_model(name, num_classes=num_classes, **sizes, **options))
+    return lively(create_model(name, num_classes=num_classes, **{**sizes, **options}))
 
 
 @pytest.mark.parametrize("fold", [False, True], ids=["kept", "folded"])

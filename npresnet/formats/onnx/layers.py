@@ -4,12 +4,14 @@
     BatchNormalization, Mul and Add  BatchNorm2d; of factors and terms alone with mean 0, variance 1 and eps 0
     Gemm, MatMul, an Add behind it   Linear, the weight (outputs, inputs)
     MaxPool, AveragePool             MaxPool2d, AvgPool2d; over the whole image AdaptiveAvgPool2d
-    Relu, Softmax, Sigmoid, …        ReLU, Softmax, Sigmoid, …;  x · Sigmoid(x) is SiLU
+    InstanceNormalization            GroupNorm, of a Mul and an Add behind it the weight and the bias
+    Relu, Softmax, Sigmoid, …        ReLU, Softmax, Sigmoid, …;  x · Sigmoid(x) is SiLU, Erf in its company GELU
     Add of two values                Add
     Mul by a Sigmoid                 Mul; the layers on the way to the factor are called "se.fc1" and "se.fc2"
 
 The arrays keep the file's names where they are those of PyTorch's layers ("layer1.0.conv1.weight"); else a layer is
-called by its place and kind, "12.conv".  Any other operator on the way to the output is refused.
+called by its place and kind, "12.conv".  Where a layer reads others than the one before it, its option "reads" has
+their paths, "" for the images.  Any other operator on the way to the output is refused.
 """
 
 import numpy as np
@@ -36,7 +38,30 @@ def state_of(graph: Graph, budget: Budget) -> State:
     parts = [part for part in reading.parts if not part.dropped]
     if not any(part.layer.kind == "Conv2d" for part in parts):
         raise WeightsError("its output comes from no convolution, so that it is no ResNet's")
-    return state(parts, budget)
+    return state(unfolded(parts), budget)
+
+
+def unfolded(parts: list[Part]) -> list[Part]:
+    """The parts with a norm again behind each convolution into which an exporter has multiplied one.
+
+    They are seen where other norms are left, as in pre-activation networks: its convolution has a bias, and an
+    activation behind it.  Where none is left, the network is one without norms.
+    """
+    eps = next((part.layer.options["eps"] for part in parts if part.layer.kind == "BatchNorm2d"), None)
+    if eps is None:
+        return parts
+    found: list[Part] = []
+    for part, after in zip(parts, [*parts[1:], None]):
+        found.append(part)
+        if part.role == "conv" and "bias" in part.arrays and after is not None and after.role == "act":
+            ones = np.ones(part.channels)
+            arrays = {"weight": ones, "running_mean": 0 * ones, "running_var": (1 - eps) * ones}
+            norm = Part("norm", Layer("BatchNorm2d", {"eps": eps}), part.channels)
+            norm.reads = [part]
+            after.reads = [norm if read is part else read for read in after.reads]
+            norm.arrays = {role: as_tensor(array) for role, array in arrays.items()} | {"bias": part.arrays.pop("bias")}
+            found.append(norm)
+    return found
 
 
 class Scale(Part):
@@ -80,7 +105,9 @@ class Reading:
         else:
             raise refuse(node, "is in no ResNet that is read here")
 
-    def append(self, part: Part, before: Part | None) -> Part:
+    def append(self, part: Part, *reads: Part | None) -> Part:
+        """The part, which reads these and now is the last."""
+        before, part.reads = reads[0], list(reads)
         added = sum(part.layer.options.get(side, 0) for side in ("before", "after"))  # channels of zeros
         if not part.channels and before is not None and before.channels:
             part.channels = before.channels + added
@@ -92,12 +119,15 @@ class Reading:
         if before is None:
             return part
         kinds, options = (before.layer.kind, part.layer.kind), part.layer.options
-        pads = four_sides(options.get("padding"))
-        if kinds == ("ZeroPad2d", "Conv2d") and pads and self.find.uses[read] == 1:
+        pads = four_sides(options["padding"]) if kinds == ("ZeroPad2d", "Conv2d") else ()
+        if pads and self.find.uses[read] == 1:
             left, right, top, bottom = before.layer.options["padding"]
             pads = tuple(a + b for a, b in zip(pads, (top, left, bottom, right)))
             window = (options[name] for name in ("kernel_size", "stride", "dilation"))
             options["padding"], before.dropped = padding(pads, *window), True
+        if kinds == ("Subsample", "Subsample"):  # rows, then columns
+            strides = zip(before.layer.options["stride"], options["stride"])
+            options["stride"], before.dropped = tuple(a * b for a, b in strides), True
         if kinds == ("AvgPool2d", "Linear") and before.channels == options["in_features"]:
             before.layer = Layer("AdaptiveAvgPool2d", {"output_size": (1, 1)})
         return part
@@ -108,7 +138,7 @@ class Reading:
         """The sum of two paths, or an image times what a gate makes of it."""
         origins = [self.find.origin(name) for name in data]
         if node.kind in ("Add", "Sum") and len(data) == 2:
-            return self.append(Part("add", Layer("Add", {})), self.made.get(data[0]))
+            return self.append(Part("add", Layer("Add", {})), *map(self.made.get, data))
         for one, other in (origins, origins[::-1]) if node.kind == "Mul" else ():
             maker = self.find.maker.get(one)
             if maker is None or maker.kind not in GATES:
@@ -117,7 +147,7 @@ class Reading:
                 self.made[one].dropped = True
                 return self.append(Part("act", Layer(GATES[maker.kind], {})), self.made.get(other))
             self.name_gate(one, other)
-            return self.append(Part("mul", Layer("Mul", {})), self.made.get(other))
+            return self.append(Part("mul", Layer("Mul", {})), self.made.get(other), self.made.get(one))
         raise refuse(node, "joins two paths as no ResNet does that is read here")
 
     def name_gate(self, factor: str, image: str) -> None:
@@ -150,11 +180,15 @@ class Reading:
             return before
         if before.layer.kind == "Linear":
             raise refuse(node, "changes the classifier's scores")
+        role = {"Mul": "weight", "Add": "bias"}.get(node.kind, "")
+        if alone and before.layer.kind == "GroupNorm" and role not in before.arrays and tensor.size[0] > 1:
+            before.arrays[role], before.names[role] = tensor, node.inputs[index]
+            return before
         self.budget.spend(64 * before.channels, "a batch norm")
         scale = before
         if not alone or not isinstance(scale, Scale):
             scale = Scale(before.channels)
-            self.append(scale, None)
+            self.append(scale, before)
         scale.then(node.kind, np.broadcast_to(tensor.array(self.budget).astype(np.float64), before.channels))
         return scale
 
@@ -166,12 +200,22 @@ def state(parts: list[Part], budget: Budget) -> State:
     """The parts' arrays and layers by name."""
     found, kept = State(kind="onnx"), kept_names(parts)
     numbers = {id(part): i for i, part in enumerate(parts)}
-    for i, part in enumerate(parts):
-        path = kept.get(i, f"{numbers[id(part.place)]}.{part.role}")
-        budget.spend((256 + len(path)) * (1 + len(part.arrays)), "the network's names")
+    paths = [kept.get(i, f"{numbers[id(part.place)]}.{part.role}") for i, part in enumerate(parts)]
+    for i, (path, part) in enumerate(zip(paths, parts)):
+        budget.spend((256 + len(path)) * (2 + len(part.arrays)), "the network's names")
+        reads = [numbers.get(id(standing(read)), -1) for read in part.reads]
+        if reads != [i - 1]:
+            part.layer.options["reads"] = tuple(paths[n] if n >= 0 else "" for n in reads)
         found.layers[path] = part.layer
         found.update((f"{path}.{name}", tensor) for name, tensor in part.arrays.items())
     return found
+
+
+def standing(part: Part | None) -> Part | None:
+    """The part, or what stands for it where it was dropped: what it reads."""
+    while part is not None and part.dropped:
+        part = part.reads[0]
+    return part
 
 
 def kept_names(parts: list[Part]) -> dict[int, str]:

@@ -45,6 +45,7 @@ class Part:
         self.role, self.layer, self.channels = role, layer, channels
         self.arrays = {name: tensor for name, tensor in arrays.items() if tensor is not None}
         self.names: dict[str, str] = {}
+        self.reads: list[Part | None] = []  # the parts whose outputs it reads; None for the images
         self.place: Part = self  # whose number it has, where it has no name
         self.dropped = False  # for another layer includes it
 
@@ -65,6 +66,16 @@ def norm(find: Resolver, node: Node) -> Part:
     arrays = {role: array(find, node, i, 1) for i, role in enumerate(ROLES, 1)}
     layer = Layer("BatchNorm2d", {"eps": node.attributes.get("epsilon", 1e-5)})
     return named(node, Part("norm", layer, arrays["weight"].size[0], **arrays))
+
+
+def group_norm(find: Resolver, node: Node) -> Part:
+    """Each group as one channel of an image that is reshaped before and after; the channels' factors come behind it."""
+    scale, shift = (array(find, node, i, 1) for i in (1, 2))
+    for tensor, value in ((scale, 1), (shift, 0)):
+        if (tensor.array(find.budget) != value).any():
+            raise refuse(node, "scales what it norms, which is no group norm")
+    eps = node.attributes.get("epsilon", 1e-5)
+    return Part("norm", Layer("GroupNorm", {"num_groups": scale.size[0], "eps": eps}))
 
 
 def gemm(find: Resolver, node: Node) -> Part:
@@ -151,7 +162,7 @@ def reduce_mean(find: Resolver, node: Node) -> Part:
 def pad(find: Resolver, node: Node) -> Part:
     """Zeros around images, or more channels of zeros."""
     pads, value = find.numbers(node, 1, "pads"), find.numbers(node, 2, "value")
-    plain = node.attributes.get("mode", "constant") == "constant" and (len(node.inputs) < 3 or value is not None)
+    plain = node.attributes.get("mode", "constant") == "constant" and (value is not None or not any(node.inputs[2:3]))
     if not plain or any(value or ()) or pads is None or len(pads) != 8 or min(pads) < 0 or pads[0] or pads[4]:
         raise refuse(node, "is not of zeros around images, or of channels of zeros")
     _, before, top, left, _, after, bottom, right = pads
@@ -180,6 +191,7 @@ Reader = Callable[[Resolver, Node], Part]
 READERS: dict[str, Reader] = {
     "Conv": conv,
     "BatchNormalization": norm,
+    "InstanceNormalization": group_norm,
     "Gemm": gemm,
     "MatMul": matmul,
     "Clip": clip,

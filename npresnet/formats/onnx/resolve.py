@@ -11,14 +11,16 @@ from typing import Any
 from ..errors import WeightsError, quoted
 from ..stream import Budget
 from ..tensors import Storage, Tensor
+from .gelu import Forms
 from .graph import Graph, Node
+from .small import FEW, evaluated
 
 STANDARD = ("", "ai.onnx")
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Cast", "CastLike", "Dropout", "Transpose", *RESHAPING)
 SUMS = ("Add", "Sub", "Mul", "Div", "Sum", "Concat", "Max", "Min")  # all that they read may be data
+FORMS = ("Add", "Mul", "Div", "Erf")  # of which GELU is made
 LAYERS = ("Conv", "Gemm", "MatMul")
-FEW = 64  # integers in an argument such as pads
 
 
 class Resolver:
@@ -29,6 +31,7 @@ class Resolver:
         self.maker: dict[str, Node] = {}
         self.constants: dict[str, Tensor] = dict(graph.arrays)
         self.depth: dict[str, int] = {}
+        self.forms = Forms(budget)
         self.awaited: set[str] = set()  # what was read, and not made yet: an input, or else an error
         self.uses = Counter(name for node in graph.nodes for name in node.inputs)
         self.uses.update(graph.outputs)
@@ -49,6 +52,12 @@ class Resolver:
             self.depth[name] += node.kind in LAYERS
         if found is not None and node.outputs:
             self.constants[node.outputs[0]] = found
+            return
+        constant = next((self.constants[name] for name in node.inputs if name in self.constants), None)
+        image = self.forms.gelu(node, self.data(node), constant) if node.kind in FORMS else ""
+        if image:
+            self.maker[node.outputs[0]] = Node("Gelu", "", node.name, [image], node.outputs)
+            self.depth[node.outputs[0]] = self.depth_of(image)
 
     # -- constants ---------------------------------------------------------------------------------------------------
 
@@ -61,8 +70,9 @@ class Resolver:
         if node.kind == "Constant":
             return self.literal(node)
         tensor = self.constant(node, 0)
-        if tensor is None or node.kind not in PASSING:
-            return None
+        few = evaluated(node, [self.constants.get(name) for name in node.inputs if name], self.budget)
+        if few is not None or tensor is None or node.kind not in PASSING:
+            return few
         if node.kind == "Transpose":
             order = node.attributes.get("perm") or tuple(range(len(tensor.size)))[::-1]
             if sorted(order) != list(range(len(tensor.size))):

@@ -14,8 +14,10 @@ def window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
         raise refuse(node, "has no padding of four sides")
     if auto not in ("NOTSET", "VALID", "SAME_UPPER"):
         raise refuse(node, f"is padded as {quoted(auto)}; of ResNets only SAME_UPPER is known")
-    found = "same" if auto == "SAME_UPPER" else padding(pads, kernel, stride, dilation)
-    return {"stride": stride, "padding": found, "dilation": dilation}
+    if auto == "SAME_UPPER" and any(s > 1 and k > 1 for s, k in zip(stride, kernel)):
+        return {"stride": stride, "padding": "same", "dilation": dilation}  # as the image's size is
+    pads = same(kernel, stride, dilation) if auto == "SAME_UPPER" else pads
+    return {"stride": stride, "padding": padding(pads, kernel, stride, dilation), "dilation": dilation}
 
 
 def padding(pads: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
@@ -23,9 +25,13 @@ def padding(pads: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, .
     top, left, bottom, right = pads
     if (top, left) == (bottom, right):
         return top, left
-    total = [max(0, d * (k - 1) + 1 - s) for k, s, d in zip(kernel, stride, dilation)]
-    same = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
-    return "same" if pads == same else ((top, bottom), (left, right))
+    return "same" if pads == same(kernel, stride, dilation) else ((top, bottom), (left, right))
+
+
+def same(kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """TensorFlow's (top, left, bottom, right) for an image whose size the stride divides."""
+    height, width = (max(0, d * (k - 1) + 1 - s) for k, s, d in zip(kernel, stride, dilation))
+    return height // 2, width // 2, height - height // 2, width - width // 2
 
 
 def four_sides(padding: Any) -> tuple[int, ...]:
