@@ -5,14 +5,14 @@ network; what is left is a list of changed layers (models/changes.py).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..formats.errors import WeightsError, quoted
 from ..formats.state import Layer
 from ..models import FAMILY, build
-from ..nn import BatchNorm2d, Conv2d, Module
+from ..nn import AvgPool2d, BatchNorm2d, Conv2d, Module
 from .from_shapes import UNSEEN
 from .match.names import components
 from .recognition import Recognition
@@ -44,7 +44,7 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
         alternatives=() if padded else shortcuts,
         notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)),
     )
-    changes = found.changes + change + tuple(changed_layers(found, ours))
+    changes = found.changes + change + tuple(changed_layers(found, ours, layers, paths))
     unsaid = [word for word, kinds in (("activation", ACTIVATIONS), ("pooling", POOLS)) if not has(layers, kinds)]
     notes = (f"the file holds no module for the {' and the '.join(unsaid)}; taken as usual",) if unsaid else ()
     return replace(found, changes=changes, notes=found.notes + notes)
@@ -142,7 +142,11 @@ def pooling(
         for path, layer in layers.items()
         if layer.kind in POOLS and components(path)[:-1] not in blocks and side(layer, "kernel_size") != 1
     ]
+    other = next((layer.kind for layer in layers.values() if layer.kind == "AdaptiveMaxPool2d"), None)
     pools = [layer for layer in pools if not is_global(layer)]
+    if other or len(pools) > 1:
+        what = f"a {other}" if other else f"{len(pools)} poolings, one of them behind the stem"
+        raise WeightsError(f"it has {what}; the family pools in its stem and takes the mean before the classifier")
     if not pools:
         identity = any(layer.kind == "Identity" and path.endswith("maxpool") for path, layer in layers.items())
         usual = FAMILY[found.name].defaults.get("pool")
@@ -196,11 +200,13 @@ def listed(padding: Any) -> Any:
     return [[top, bottom], [left, right]]
 
 
-def changed_layers(found: Recognition, ours: Mapping[str, Layer]) -> list[dict[str, Any]]:
+def changed_layers(
+    found: Recognition, ours: Mapping[str, Layer], layers: Mapping[str, Layer], paths: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The convolutions and batch norms that the options do not make as the file has them."""
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
     parts = parts_by_path(model)
-    entries = []
+    entries = list(averaging(ours, layers, paths, parts))
     for path, layer in ours.items():
         part = parts.get(path)
         if isinstance(part, Conv2d) and layer.kind == "Conv2d":
@@ -211,6 +217,33 @@ def changed_layers(found: Recognition, ours: Mapping[str, Layer]) -> list[dict[s
                 options = {"eps": float(eps), "momentum": part.momentum, "unbiased": part.unbiased, "frozen": False}
                 entries.append({"path": path, "class": "BatchNorm2d", "options": options})
     return entries
+
+
+def averaging(
+    ours: Mapping[str, Layer], layers: Mapping[str, Layer], paths: Mapping[str, str], parts: Mapping[str, Module]
+) -> Iterator[dict[str, Any]]:
+    """The poolings of shortcuts that are other than the options make them."""
+    for path in ours:
+        theirs = layers.get(paths[path].removesuffix("1") + "0") if path.endswith("downsample.1") else None
+        part = parts.get(path.removesuffix("1") + "0")
+        if theirs is None or theirs.kind not in ("AvgPool2d", "Identity") or isinstance(part, Conv2d):
+            continue
+        place = path.removesuffix("1") + "0"
+        if theirs.kind == "Identity":
+            yield {"path": place, "class": "Identity", "options": {}}
+            continue
+        kernel = side(theirs, "kernel_size")
+        options = {
+            "kernel": kernel,
+            "stride": side(theirs, "stride") or kernel,
+            "padding": listed(sides(theirs.options.get("padding", 0))),
+            "ceil_mode": bool(theirs.options.get("ceil_mode", False)),
+            "count_include_pad": bool(theirs.options.get("count_include_pad", True)),
+        }
+        if not isinstance(part, AvgPool2d) or any(
+            part.static.get(name, options[name]) != options[name] for name in options
+        ):
+            yield {"path": place, "class": "AvgPool2d", "options": options}
 
 
 def parts_by_path(model: Module, prefix: str = "") -> dict[str, Module]:

@@ -75,7 +75,8 @@ def raw(data: Any, size: int) -> bytes:
 
 def scalar(dtype: Any, data: Any = None) -> Any:
     """numpy.float64(…) and its like as Python's numbers, numpy.str_(…) as a text."""
-    if isinstance(dtype, NumpyDtype) and TEXT.fullmatch(str(dtype.args[0])) and type(data) is bytes:
+    code = dtype.args[0] if isinstance(dtype, NumpyDtype) and dtype.args else None
+    if type(code) is str and TEXT.fullmatch(code) and type(data) is bytes:
         return data.decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
     tensor = tensor_of(data, dtype, (), False)
     if tensor is None or tensor.storage.data is None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from ...formats.errors import WeightsError
 from ...formats.tensors import KEY
+from ...models.structure import BLOCK
 from ..checkpoint import Checkpoint
-from ..pairs import merge_pairs
 from ..match.translate import norm_place
+from ..pairs import merge_pairs
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
 from .structural import NamedArrays, by_structure
@@ -66,6 +67,9 @@ def is_torchvision(arrays: Mapping[str, Any]) -> bool:
     if "layer1.0.conv1.weight" not in arrays or not all(TORCHVISION.fullmatch(key) for key in arrays):
         return False
     arrays = {key: array for key, array in arrays.items() if not key.startswith("maxpool.")}  # a convolution's
+    blocks = {(int(found[1]), int(found[2])) for key in arrays if (found := BLOCK.match(key))}
+    if any(number and (stage, number - 1) not in blocks for stage, number in blocks):
+        return False  # other layers stand between the blocks
     norms = {key.removesuffix(".running_mean") for key in arrays if key.endswith(".running_mean")}
     named = {key.removesuffix(".weight") for key in convs}
     biases = {conv for conv in named if f"{conv}.bias" in arrays}
