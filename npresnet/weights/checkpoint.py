@@ -11,6 +11,7 @@ from ..formats.unpickle.record import Placeholder, Record
 from .match.choose import choose
 from .match.network import OPTIMIZER, Search
 
+MOST_LEVELS = 64
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network
 
@@ -90,19 +91,22 @@ def find_state(tree: Any, select: str | None = None) -> Found:
 
 
 def holders(tree: Any) -> dict[tuple[str, ...], Any]:
-    """path → a dictionary that holds arrays itself, wherever it stands; each is visited once, and nothing recurses."""
+    """path → a dictionary that holds arrays itself, wherever it stands; each is visited once, and nothing recurses.
+
+    Deeper than 64 levels nothing is looked for: paths of any length would take memory that grows with their square.
+    """
     found: dict[tuple[str, ...], Any] = {}
     seen, waiting = set(), [((), tree)]
     while waiting:
         path, node = waiting.pop()
-        if id(node) in seen:
+        if id(node) in seen or len(path) > MOST_LEVELS:
             continue
         seen.add(id(node))
         items = node if isinstance(node, dict) else dict(parts_of(node))
         if any(isinstance(value, (Tensor, Placeholder)) for value in items.values()):
             found[path] = items
-        inner = [(path + (part_text(key),), value) for key, value in items.items() if not isinstance(value, Tensor)]
-        waiting += [pair for pair in inner[::-1] if isinstance(pair[1], (dict, list, tuple, Record))]
+        inner = [(key, value) for key, value in items.items() if isinstance(value, (dict, list, tuple, Record))]
+        waiting += [(path + (part_text(key),), value) for key, value in inner[::-1] if id(value) not in seen]
     return without_copies(found)
 
 

@@ -121,6 +121,47 @@ def pickle_files():
         yield f"torch-zip-opcodes-{i}", pickles.pth(b"\x80\4" + program + pickles.program({"w": pickles.tensor()})[2:])
 
 
+def record_files():
+    """Objects of any class beside arrays, and networks as pickled modules and as TorchScript has them."""
+    parts = {"_parameters": {"w": pickles.tensor()}, "_buffers": {}, "_modules": {}, "stride": (2, 2)}
+    made = pickles.glob("my Net") + b")\x81" + pickles.value({**parts, "_modules": {"a": pickles.text("b")}}) + b"b"
+    script = pickles.glob("__torch__.my Net") + b")\x81" + pickles.value({"w": pickles.tensor(), "training": False})
+    number = (
+        pickles.call("numpy dtype", "f4", False, True) + pickles.value((3, "<", None, None, None, -1, -1, 0)) + b"b"
+    )
+    number = pickles.glob("numpy.core.multiarray scalar") + number + b"C\4\0\0\x80\x3f\x86R"
+    beside = pickles.call("my.module Thing", 1, "a") + b"(K\1K\2e" + pickles.value("k") + b"Ns"
+    yield "torch-zip-module", pickles.pth(pickles.program({"model": made, "args": beside}))
+    yield "torch-zip-script", pickles.pth(pickles.PROTO2 + script + b"b.")
+    yield (
+        "torch-zip-records",
+        pickles.pth(pickles.program({"state_dict": {"w": pickles.tensor()}, "x": beside, "n": number})),
+    )
+    yield "pickle-arrays", pickle.dumps({"weights": dict(STATE), "note": "a"}, 4)
+    yield "pickle-protocol-2", pickle.dumps({"w": np.ones(3, ">f4"), "n": np.float64(1.5)}, 2)
+
+
+def archive_files():
+    """A checkpoint in gzip, zip and tar, torch.export's archive, and what MXNet and flax write."""
+    whole = pickles.pth(pickles.program({"w": pickles.tensor()}))
+    sizes = {"sizes": [{"as_int": 2}, {"as_int": 2}], "strides": [{"as_int": 2}, {"as_int": 1}]}
+    meta = {"dtype": 7, "storage_offset": {"as_int": 0}, **sizes}
+    table = json.dumps({"config": {"w": {"path_name": "0", "use_pickle": False, "tensor_meta": meta}}}).encode()
+    weights = "e/data/weights/"
+    yield "archive-gzip", gzip.compress(whole, mtime=0)
+    yield "archive-zip", pickles.raw_zip([("run/w.pth", whole), ("run/README.md", b"x")])
+    yield "archive-tar", pickles.tar([("run/w.pth", whole)])
+    yield (
+        "archive-export",
+        pickles.raw_zip([(weights + "model_weights_config.json", table), (weights + "0", bytes(16))]),
+    )
+    array = struct.pack("<IiI2q3i", 0xF993FAC9, 0, 2, 1, 2, 1, 0, 0) + np.ones(2, "<f4").tobytes()
+    yield "mxnet", struct.pack("<3Q", 0x112, 0, 1) + array + struct.pack("<2Q", 1, 5) + b"arg:w"
+    content = b"\x93\x92\1\2\xa7float32\xc4\x08" + np.ones(2, "<f4").tobytes()
+    leaf = b"\xc7" + bytes([len(content)]) + b"\1" + content
+    yield "msgpack", b"\x82\xa4step\xcd\1\0\xa6params\x81\xa1a\x81\xa6kernel" + leaf
+
+
 def other_files():
     yield "npz", buffered(np.savez, **STATE, npresnet=np.array(json.dumps(SPEC)))
     yield (
@@ -219,7 +260,18 @@ def image_files():
 
 def main():
     CORPUS.mkdir(exist_ok=True)
-    for files in (torch_files, tar_files, pickle_files, other_files, keras_files, onnx_files, cifar_files, image_files):
+    for files in (
+        torch_files,
+        tar_files,
+        pickle_files,
+        record_files,
+        archive_files,
+        other_files,
+        keras_files,
+        onnx_files,
+        cifar_files,
+        image_files,
+    ):
         for name, data in files():
             (CORPUS / name).write_bytes(data)
 
