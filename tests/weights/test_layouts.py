@@ -20,7 +20,7 @@ def parameters():
         yield pytest.param(name, marks=marks, id=name)
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", list(parameters()))
 def test_a_file_of_this_kind_gives_its_writer_s_answer(name, tmp_path):
     result(KINDS[name], tmp_path)
 

@@ -205,7 +205,7 @@ def first_stride_module():
     return Layout(net, net, refusal=r"(?i)stride")
 
 
-@kind("ResNet-152's depths under names by hand", "networks by hand")
+@kind("ResNet-152's depths under names by hand", "networks by hand", slow=True)
 def deep():
     net = lively(Net(depths=(3, 8, 36, 3), bottleneck=True, width=4), gain=0.3)
     return Layout(net, renamed(net.state_dict(), ("layer", "stage_"), ("downsample", "shortcut"), ("fc", "head")),

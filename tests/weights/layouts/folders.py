@@ -3,11 +3,13 @@
 import bz2
 import json
 import lzma
+import struct
 
 import numpy as np
 import torch
 
 from .containers import as_numpy, filed, saved, tarred, zipped
+from .foreign import arrays, gluon_name
 from .kind import Layout, kind
 from .nets import resnet
 
@@ -80,8 +82,6 @@ filed("a tar of a folder, weights two folders down", "releases", "net.tar.gz",
 filed("7-Zip", "releases", "net.7z", lambda s: b"7z\xbc\xaf\x27\x1c" + bytes(64),
     refusal=r"(?i)7-?zip|7z|unpack|not a file of weights")
 filed("RAR", "releases", "net.rar", lambda s: b"Rar!\x1a\7\1\0" + bytes(64), refusal=r"(?i)rar|not a file of weights")
-filed("MXNet's .params", "apache/mxnet", "net.params", lambda s: (0x112).to_bytes(8, "little") + bytes(64),
-    refusal="(?i)mxnet")
 filed("JSON of nested lists", "tensorflow.js-like exports", "net.json",
       lambda s: json.dumps({k: v.tolist() for k,
           v in list(s.items())[:3]}).encode(), refusal=r"(?i)JSON|not a file of weights")
@@ -91,12 +91,28 @@ filed("zeros", "a sparse file of a broken download", "net.pth", lambda s: bytes(
     refusal=r"(?i)zero|not a file of weights")
 
 
-@kind("MATLAB's .mat", "scipy.io.savemat")
+@kind("MATLAB's .mat", "scipy.io.savemat", slow=True)
 def mat(folder):
     from scipy.io import savemat
 
     savemat(folder / "net.mat", {f"a{i}": v for i, v in enumerate(as_numpy(resnet().state_dict()).values())})
     return Layout(file=folder / "net.mat", refusal="(?i)matlab|\\.mat")
+
+
+def mxnet(tree) -> bytes:
+    """An MXNet file of arrays: magic, count, arrays (magic, dense, shape, device, float32, data), names."""
+    out = struct.pack("<QQQ", 0x112, 0, len(tree))
+    for value in tree.values():
+        out += struct.pack(f"<IiI{value.ndim}qiii", 0xF993FAC9, 0, value.ndim, *value.shape, 1, 0, 0) + value.tobytes()
+    names = [f"{'aux' if 'running' in key else 'arg'}:{key}".encode() for key in tree]
+    return out + struct.pack("<Q", len(names)) + b"".join(struct.pack("<Q", len(name)) + name for name in names)
+
+
+@kind("MXNet's .params", "apache/mxnet: export")
+def params(folder):
+    net = resnet(depths=(2, 2, 1, 1))
+    (folder / "net-0000.params").write_bytes(mxnet(arrays(net, gluon_name)))
+    return Layout(net, file=folder / "net-0000.params")
 
 
 @kind("HDF5 written by h5py, a dataset for each name", "h5py scripts")

@@ -145,10 +145,11 @@ def timm_folder(folder):
 
 
 class Averaging(Net):
-    """timm's resnetaa: each strided convolution has stride 1, and its ReLU is followed by average pooling."""
+    """timm's resnetaa: each strided convolution has stride 1, and average pooling follows; the stem pools so too."""
 
     def __init__(self, **options):
         super().__init__(**options)
+        self.maxpool = torch.nn.AvgPool2d(2)
         for stage in (self.layer2, self.layer3, self.layer4):
             stage[0].conv1.stride, stage[0].forward = (1, 1), self.block(stage[0])
 

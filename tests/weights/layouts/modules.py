@@ -51,7 +51,7 @@ def half_module():
     return Layout(net.float(), net)
 
 
-@kind("whole module: legacy pickle", "torch.save before 1.6")
+@kind("whole module: legacy pickle", "torch.save before 1.6", slow=True)
 def legacy_module(folder):
     net = resnet()
     torch.save(net, folder / "old.pth", _use_new_zipfile_serialization=False)
@@ -124,7 +124,7 @@ def traced(folder):
     return Layout(net, file=folder / "traced.pt")
 
 
-@kind("TorchScript, traced, strides on the 1x1", "torch.jit.trace(net, x).save")
+@kind("TorchScript, traced, strides on the 1x1", "torch.jit.trace(net, x).save", slow=True)
 def traced_v1(folder):
     net = resnet(bottleneck=True, stride_on="1x1")
     torch.jit.trace(net, torch.zeros(1, 3, 64, 64), check_trace=False).save(folder / "traced.pt")

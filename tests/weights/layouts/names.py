@@ -31,6 +31,8 @@ RULES = {
     "branch.0 … branch.4, identity": ((r"\.conv(\d)", lambda m: f".branch.{3 * int(m[1]) - 3}"),
                                       (r"\.bn(\d)", lambda m: f".branch.{3 * int(m[1]) - 2}"), ("downsample",
                                           "identity")),
+    "convolutions in a branch, norms beside it": ((r"\.conv(\d)\.", r".branch.\1.conv."),),
+    "norms in a branch, w1 beside it": ((r"\.conv(\d)\.", r".w\1."), (r"\.bn(\d)\.", r".branch.\1.norm.")),
     "left and right": ((r"(\d)\.conv(\d)", lambda m: f"{m[1]}.left.{3 * int(m[2]) - 3}"),
                        (r"(\d)\.bn(\d)", lambda m: f"{m[1]}.left.{3 * int(m[2]) - 2}"), ("downsample", "right")),
     "1-based blocks": ((r"^layer(\d)\.(\d)", lambda m: f"layer{m[1]}.{int(m[2]) + 1}"),),

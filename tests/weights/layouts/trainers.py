@@ -96,7 +96,7 @@ of("callbacks as objects", "trainers with plug-ins", lambda s: {"model": s, "cal
 of(
     "a long log beside the weights",
     "scripts",
-    lambda s: {"log": [{"step": i, "loss": i / 7} for i in range(3000)], "net": s},
+    lambda s: {"log": [{"step": i, "loss": i / 7} for i in range(1000)], "net": s},
 )
 of("MMEngine", "open-mmlab/mmengine",
    lambda s: {"meta": {"cfg": "model = dict(...)", "epoch": 1}, "state_dict": s, "message_hub": Callback(),
