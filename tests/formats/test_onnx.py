@@ -245,6 +245,7 @@ HOSTILE = {
     "an array made again": (graph([("Conv", "x w", "w", window(3))]), "made twice"),
     "control flow": (graph([CONV, ("If", "1", "y", {})]), "control flow"),
     "an unknown operator": (graph([CONV, ("NonMaxSuppression", "1", "y", {})]), "in no ResNet"),
+    "an operator of two lines": (graph([CONV, ("a\n\2b", "1", "y", {})]), r"a\?\?b \('y'\) is in no ResNet"),
     "a product of two images": (graph([CONV, ("Mul", "1 1", "y", {})]), "joins two paths"),
     "a difference of two": (graph([CONV, ("Sub", "1 1", "y", {})]), "joins two paths"),
     "images that are normalised": (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import WeightsError, quoted
+from ..errors import WeightsError, printable, quoted
 from .graph import Node
 
 
@@ -51,4 +51,4 @@ def pair(node: Node, name: str, usual: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def refuse(node: Node, why: str) -> WeightsError:
-    return WeightsError(f"{node.kind} ({quoted(node.name or ', '.join(node.outputs))}) {why}")
+    return WeightsError(f"{printable(node.kind, 60)} ({quoted(node.name or ', '.join(node.outputs))}) {why}")
