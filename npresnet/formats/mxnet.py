@@ -30,7 +30,7 @@ def read_mxnet(data: memoryview, budget: Budget) -> dict[str, Tensor]:
         names = [bytes(stream.read(stream.unpack("<Q")[0])).decode("utf-8") for _ in range(count)]
     names = [name.removeprefix("arg:").removeprefix("aux:") for name in names]
     if len(set(names)) != count or stream.position != len(data):
-        raise WeightsError("the names are not one for each array; the file is damaged")
+        raise WeightsError("a file of MXNet's whose names are not one for each array; it is damaged")
     return dict(zip(names, tensors))
 
 

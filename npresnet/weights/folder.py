@@ -92,7 +92,8 @@ def only_file(folder: Path, names: list[str]) -> Source:
         raise WeightsError(f"this folder holds {len(weights)} files of weights: {listed(weights)}; name one of them")
     inside = [name for name in names if (folder / name).is_dir()]
     raise WeightsError(
-        "this folder holds no file of weights" + (f"; it has the folders {listed(inside)}" if inside else "")
+        "this folder holds no file of weights"
+        + (f"; it has the folders {listed(inside)}: give the file that lies in one" if inside else "")
     )
 
 

@@ -12,8 +12,8 @@ from .advice import advice
 from .recognition import Recognition
 
 UNSEEN = (
-    "no array shows strides and dilation, the stem's stride and pooling, eps, the activation or padding ('same'): they "
-    "are the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
+    "no array shows strides and dilation, the stem's stride and pooling, antialiasing, eps, the activation or padding "
+    "('same'): they are the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
 )
 BEFORE = "; nor whether a projection reads x (projection_of)"
 INNER = re.compile(r"layer(\d)\.\d+\.conv([12])\.weight")

@@ -7,6 +7,7 @@ network; what is left is a list of changed layers (models/changes.py).
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ..formats.errors import WeightsError, quoted
@@ -201,7 +202,10 @@ def listed(padding: Any) -> Any:
 
 
 def changed_layers(
-    found: Recognition, ours: Mapping[str, Layer], layers: Mapping[str, Layer], paths: Mapping[str, str]
+    found: Recognition,
+    ours: Mapping[str, Layer],
+    layers: Mapping[str, Layer] = MappingProxyType({}),
+    paths: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """The convolutions and batch norms that the options do not make as the file has them."""
     model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
@@ -224,7 +228,7 @@ def averaging(
 ) -> Iterator[dict[str, Any]]:
     """The poolings of shortcuts that are other than the options make them."""
     for path in ours:
-        theirs = layers.get(paths[path].removesuffix("1") + "0") if path.endswith("downsample.1") else None
+        theirs = layers.get(paths.get(path, path).removesuffix("1") + "0") if path.endswith("downsample.1") else None
         part = parts.get(path.removesuffix("1") + "0")
         if theirs is None or theirs.kind not in ("AvgPool2d", "Identity") or isinstance(part, Conv2d):
             continue
@@ -240,9 +244,8 @@ def averaging(
             "ceil_mode": bool(theirs.options.get("ceil_mode", False)),
             "count_include_pad": bool(theirs.options.get("count_include_pad", True)),
         }
-        if not isinstance(part, AvgPool2d) or any(
-            part.static.get(name, options[name]) != options[name] for name in options
-        ):
+        own = part.static if isinstance(part, AvgPool2d) else {}
+        if not own or any(own.get(name, value) != value for name, value in options.items()):
             yield {"path": place, "class": "AvgPool2d", "options": options}
 
 
