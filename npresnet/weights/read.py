@@ -27,8 +27,9 @@ def read_weights(
 ) -> Checkpoint:
     """The arrays in a .pth (zip, legacy, tar), .safetensors, .npz, .onnx or Keras file, recognised by its content.
 
-    Pickled modules and arrays, TorchScript, torch.export, MXNet's .params and flax's .msgpack are read too, and gzip, zip
-    or tar around any of them.  A folder stands for the file of weights in it, or for the shards that an index lists; see folder.py.
+    Pickled modules and arrays, TorchScript, torch.export, MXNet's .params and flax's .msgpack are read too, and gzip,
+    zip or tar around any of them.  A folder stands for the file of weights in it, or for the shards that an index
+    lists; see folder.py.
 
     float32    widen float16 to float32; bfloat16, for which NumPy has no dtype, is always widened
     max_bytes  the bound on what is allocated for arrays and inflated data: 16 MiB plus four times the file by default

@@ -140,3 +140,12 @@ def is_branch(convs: tuple[Layer, ...], kind: str, channels: int) -> bool:
 
 def is_projection(conv: Layer, channels: int, out: int) -> bool:
     return conv.kernel == 1 and (conv.channels, conv.out) == (channels, out)
+
+
+def block_prefix(block: Block) -> tuple[str, ...]:
+    """The components with which the names of a block's convolutions begin."""
+    paths = [layer.parts for layer in block.layers]
+    length = 0
+    while all(len(path) > length + 1 and path[length] == paths[0][length] for path in paths):
+        length += 1
+    return paths[0][:length]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
-from .blocks import Block, Body, bodies
+from .blocks import Body, block_prefix, bodies
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
 from .layers import Layer, layers_of
@@ -188,15 +188,6 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     if placed and len(placed) != len(body.blocks):
         raise WeightsError(f"{len(placed)} of its {len(body.blocks)} blocks have a gate (squeeze and excitation)")
     return placed
-
-
-def block_prefix(block: Block) -> Scope:
-    """The components with which the names of a block's convolutions begin."""
-    paths = [layer.parts for layer in block.layers]
-    length = 0
-    while all(len(path) > length + 1 and path[length] == paths[0][length] for path in paths):
-        length += 1
-    return paths[0][:length]
 
 
 def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope: Scope) -> None:

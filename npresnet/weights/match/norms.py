@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 
 from ...formats.errors import WeightsError, quoted
-from .blocks import Body
+from .blocks import Body, block_prefix
 from .layers import Layer
 from .names import masked
 
@@ -65,6 +65,7 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
     taken = {id(norm) for norm in pairs.values()}
     convs = [conv for conv in body.layers if conv.path not in pairs]
     pairs |= paired(convs, [norm for norm in norms if id(norm) not in taken])
+    pairs |= paired_in_blocks(body, norms, pairs)
     if len(pairs) == len(norms) and all(pairs[conv.path].out == conv.out for conv in body.layers if conv.path in pairs):
         return pairs, None, False
     before = before_convolutions(body, norms)
@@ -73,6 +74,28 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
         other = next((norm.path for norm in norms if id(norm) not in used), norms[0].path)
         raise WeightsError(f"the norm {quoted(other)} belongs to no convolution of a network of the family")
     return *before, True
+
+
+def paired_in_blocks(body: Body, norms: list[Layer], pairs: Norms) -> Norms:
+    """The norms of blocks in which none of the convolutions has one yet, the n-th that of the n-th.
+
+    That of the shortcut's projection is the one whose name no block without a projection has.
+    """
+    taken, found = {id(norm) for norm in pairs.values()}, {}
+    inside = []
+    for block in body.blocks:
+        prefix = block_prefix(block)
+        own = [norm for norm in norms if prefix and norm.parts[: len(prefix)] == prefix and id(norm) not in taken]
+        inside.append((block, len(prefix), own))
+    usual = {norm.parts[length:] for block, length, own in inside if not block.projection for norm in own}
+    for block, length, own in inside:
+        if len(own) != len(block.layers) or any(conv.path in pairs for conv in block.layers):
+            continue
+        other = [norm for norm in own if norm.parts[length:] not in usual] if block.projection else []
+        branch = [norm for norm in own if norm not in other]
+        if len(other) == (block.projection is not None) and fit(list(block.branch), branch, strict=False):
+            found |= by_rank([*block.branch, *([block.projection] if block.projection else [])], branch + other)
+    return found
 
 
 def stem_norms(body: Body, norms: list[Layer]) -> Norms:
