@@ -142,10 +142,17 @@ def is_projection(conv: Layer, channels: int, out: int) -> bool:
     return conv.kernel == 1 and (conv.channels, conv.out) == (channels, out)
 
 
-def block_prefix(block: Block) -> tuple[str, ...]:
-    """The components with which the names of a block's convolutions begin."""
-    paths = [layer.parts for layer in block.layers]
-    length = 0
-    while all(len(path) > length + 1 and path[length] == paths[0][length] for path in paths):
-        length += 1
-    return paths[0][:length]
+def block_prefixes(body: Body) -> list[tuple[str, ...]]:
+    """For each block the fewest components with which its convolutions' names begin, and no others'; () for none."""
+    owners: dict[tuple[str, ...], set[int]] = {}
+    for number, block in enumerate(body.blocks):
+        for conv in block.layers:
+            for length in range(1, len(conv.parts)):
+                owners.setdefault(conv.parts[:length], set()).add(number)
+    found = []
+    for number, block in enumerate(body.blocks):
+        parts = block.branch[0].parts
+        prefixes = (parts[:length] for length in range(1, len(parts)))
+        own = (p for p in prefixes if owners[p] == {number} and all(c.parts[: len(p)] == p for c in block.layers))
+        found.append(next(own, ()))
+    return found

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
-from .blocks import Body, block_prefix, bodies
+from .blocks import Body, block_prefixes, bodies
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
 from .layers import Layer, layers_of
@@ -174,8 +174,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     """The number of a block → the gate that stands in it; raises WeightsError unless all blocks have one, or none."""
     position = {id(layer): i for i, layer in enumerate(layers)}
     placed: dict[int, Gate] = {}
-    for number, block in enumerate(body.blocks):
-        prefix = block_prefix(block)
+    for number, prefix in enumerate(block_prefixes(body)):
         for gate in gates:
             if prefix and gate.layers[0].parts[: len(prefix)] == prefix:
                 placed[number] = gate
@@ -192,7 +191,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
 
 def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope: Scope) -> None:
     """Raise WeightsError for arrays inside a block that have no place."""
-    blocks = {prefix for block in body.blocks if len(prefix := block_prefix(block)) > len(scope)}
+    blocks = {prefix for prefix in block_prefixes(body) if len(prefix) > len(scope)}
     for layer in unused:
         path = layer.parts
         large = any(size > 1 for key in layer.keys.values() for size in shapes[key])

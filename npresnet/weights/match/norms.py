@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 
 from ...formats.errors import WeightsError, quoted
-from .blocks import Body, block_prefix
+from .blocks import Body, block_prefixes
 from .layers import Layer
 from .names import masked
 
@@ -77,24 +77,23 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
 
 
 def paired_in_blocks(body: Body, norms: list[Layer], pairs: Norms) -> Norms:
-    """The norms of blocks in which none of the convolutions has one yet, the n-th that of the n-th.
+    """The norms of those convolutions in each block that have none yet, the n-th that of the n-th.
 
     That of the shortcut's projection is the one whose name no block without a projection has.
     """
     taken, found = {id(norm) for norm in pairs.values()}, {}
     inside = []
-    for block in body.blocks:
-        prefix = block_prefix(block)
+    for block, prefix in zip(body.blocks, block_prefixes(body)):
         own = [norm for norm in norms if prefix and norm.parts[: len(prefix)] == prefix and id(norm) not in taken]
         inside.append((block, len(prefix), own))
     usual = {norm.parts[length:] for block, length, own in inside if not block.projection for norm in own}
     for block, length, own in inside:
-        if len(own) != len(block.layers) or any(conv.path in pairs for conv in block.layers):
-            continue
-        other = [norm for norm in own if norm.parts[length:] not in usual] if block.projection else []
+        bare = [conv for conv in block.branch if conv.path not in pairs]
+        shortcut = [conv for conv in (block.projection,) if conv and conv.path not in pairs]
+        other = [norm for norm in own if norm.parts[length:] not in usual] if shortcut else []
         branch = [norm for norm in own if norm not in other]
-        if len(other) == (block.projection is not None) and fit(list(block.branch), branch, strict=False):
-            found |= by_rank([*block.branch, *([block.projection] if block.projection else [])], branch + other)
+        if (len(bare), len(shortcut)) == (len(branch), len(other)) and fit(bare, branch, strict=False):
+            found |= by_rank([*bare, *shortcut], branch + other)
     return found
 
 
