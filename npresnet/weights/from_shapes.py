@@ -15,7 +15,7 @@ UNSEEN = (
     "no array shows strides and dilation, the stem's stride and pooling, antialiasing, eps, the activation or padding "
     "('same'): they are the usual ones; options of create_model choose others, and npresnet diff says what is at stake"
 )
-BEFORE = "; nor whether a projection reads x (projection_of)"
+BEFORE = "; nor whether a projection reads x, and the first block's shortcut too (projection_of, first_block)"
 INNER = re.compile(r"layer(\d)\.\d+\.conv([12])\.weight")
 STEMS = {3: "3x3", 5: "5x5", 7: "7x7"}
 

@@ -46,9 +46,11 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
         notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)),
     )
     changes = found.changes + change + tuple(changed_layers(found, ours, layers, paths))
+    inside = ("what a projection and the first block's shortcut read is in its program: projection_of, first_block",)
+    before = inside if FAMILY[found.name].structure.before and "Add" not in {x.kind for x in layers.values()} else ()
     unsaid = [word for word, kinds in (("activation", ACTIVATIONS), ("pooling", POOLS)) if not has(layers, kinds)]
     notes = (f"the file holds no module for the {' and the '.join(unsaid)}; taken as usual",) if unsaid else ()
-    return replace(found, changes=changes, notes=found.notes + notes)
+    return replace(found, changes=changes, notes=found.notes + notes + before)
 
 
 def has(layers: Mapping[str, Layer], kinds: Any) -> bool:

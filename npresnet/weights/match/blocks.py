@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from ...formats.errors import WeightsError
 from .layers import Layer
 
 BRANCH = {"basic": 2, "bottleneck": 3}  # convolutions in a block's residual branch
@@ -40,14 +41,25 @@ class Body(NamedTuple):
         return stages
 
 
-def bodies(convs: list[Layer]) -> list[Body]:
+class Effort:
+    """The blocks that may still be looked for; a file can be made so that there is no end of them."""
+
+    left = 1_000_000
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise WeightsError("its convolutions follow one another in more ways than can be tried: no network's do")
+
+
+def bodies(convs: list[Layer], effort: Effort) -> list[Body]:
     """The readings of all the convolutions, but for some behind the last block, that take in the most of them."""
     found: list[Body] = []
     for start, stem in stems(convs):
         others = convs[:start] + convs[start + len(stem) :]
         for kind in BRANCH:
             for place in (None, *range(BRANCH[kind] + 1)):
-                blocks, count = blocks_of(others, stem[-1].out, kind, place)
+                blocks, count = blocks_of(others, stem[-1].out, kind, place, effort)
                 if len(blocks) >= 3:
                     found.append(Body(kind, tuple(stem), tuple(blocks), tuple(others[count:])))
         if start == 0 and len(stem) == 1 and any(not body.rest for body in found):
@@ -89,10 +101,13 @@ def chained(convs: list[Layer]) -> bool:
     return all(after.channels == before.out for before, after in pairwise(convs))
 
 
-def blocks_of(convs: list[Layer], channels: int, kind: str, place: int | None) -> tuple[list[Block], int]:
+def blocks_of(
+    convs: list[Layer], channels: int, kind: str, place: int | None, effort: Effort
+) -> tuple[list[Block], int]:
     """(blocks, convolutions in them) from the start on; ``place`` is where a projection stands among the others."""
     blocks, position = [], 0
     while True:
+        effort.spend()
         block = block_at(convs, position, channels, kind, place)
         if block is None:
             return blocks, position

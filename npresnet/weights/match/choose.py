@@ -3,6 +3,7 @@
 import re
 
 from ...formats.errors import WeightsError, quoted
+from .names import tail
 from .network import Candidate
 
 AVERAGES = re.compile(
@@ -23,7 +24,7 @@ def choose(found: list[Candidate], select: str | None = None, notes: list[str] |
         if not kept:
             raise WeightsError(f"no network is called {quoted(select)}; there are {listed(names)}")
     else:
-        kept = [candidate for candidate, name in zip(found, names) if not AVERAGES.search(name)] or found
+        kept = [candidate for candidate, name in zip(found, names) if not AVERAGES.search(tail(name))] or found
     if len(kept) > 1:
         raise WeightsError(
             f"holds {len(kept)} networks: {listed(names)}; say which with select=, a part of its name (--select NAME)"

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .layers import Layer
+from .names import tail
 
 GATE = re.compile(r"(^|[./_])(se\w*|\w*excit\w*|\w*squeeze\w*|\w*attention\w*|gate)([./_]|$)", re.IGNORECASE)
 
@@ -35,4 +36,4 @@ def is_gate(first: Layer, second: Layer) -> bool:
     point = all(layer.kind == "linear" or layer.kernel == 1 for layer in (first, second))
     one_part = first.parts[:-1] == second.parts[:-1]
     biased = all("bias" in layer.keys for layer in (first, second))
-    return turned and point and one_part and (biased or bool(GATE.search(first.path)))
+    return turned and point and one_part and (biased or bool(GATE.search(tail(first.path))))

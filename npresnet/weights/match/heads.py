@@ -6,6 +6,7 @@ from collections.abc import Collection
 from ...formats.errors import WeightsError, quoted
 from .blocks import Body
 from .layers import Layer
+from .names import tail
 
 NAMES = ("fc", "linear", "classifier", "head", "last_linear", "output", "logits", "predictions", "dense", "cls", "out")
 NO_CLASSIFIER = re.compile(
@@ -29,11 +30,13 @@ def head_of(inside: list[Layer], layers: list[Layer], features: int, body: Body,
     ours = [layer for layer in linear if id(layer) in set(map(id, inside))]
     for group in (ours, linear):
         turned_right(group, features)
-        fitting = [layer for layer in group if layer.channels == features and not NO_CLASSIFIER.search(layer.path)]
+        fitting = [
+            layer for layer in group if layer.channels == features and not NO_CLASSIFIER.search(tail(layer.path))
+        ]
         if fitting:
             return chosen(fitting, group)
     other = next((layer for layer in linear if layer.channels == 2 * features or named(layer)), None)
-    if other and other.channels % features == 0 and not NO_CLASSIFIER.search(other.path):
+    if other and other.channels % features == 0 and not NO_CLASSIFIER.search(tail(other.path)):
         raise WeightsError(
             f"the classifier {quoted(other.path)} takes {other.channels} numbers and the network gives {features}: "
             "it pools in another way (the mean beside the maximum, or all pixels), which the family does not"
@@ -69,7 +72,7 @@ def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
     chain = [layer for layer in group if part and layer.parts[:-1] == part]
     if len(chain) < 2:
         return heads
-    if chain[0].out == chain[0].channels or CONTRASTIVE.search(chain[0].path):
+    if chain[0].out == chain[0].channels or CONTRASTIVE.search(tail(chain[0].path)):
         return []
     raise WeightsError(
         f"the head has {len(chain)} linear layers, {quoted(chain[0].path)} … {quoted(chain[-1].path)}, and what stands "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...models.structure import Shapes
-from .names import COLLECTION, components, in_order, split_role
+from .names import components, in_order, split_role, without_collection
 
 LAYOUTS = {"OIHW": (0, 1, 2, 3), "HWIO": (3, 2, 0, 1), "OHWI": (0, 3, 1, 2)}  # axes that make each the first
 STATISTICS = ("mean", "var")
@@ -44,7 +44,7 @@ class Layer:
 
 def layers_of(shapes: Shapes) -> list[Layer]:
     """The layers in the order of a network.  A layer with a weight of one axis alone is a norm."""
-    named = [(key, *split_role(COLLECTION.sub(r"\1", key))) for key in shapes]
+    named = [(key, *split_role(without_collection(key))) for key in shapes]
     unsaid = [entry for entry in named if entry[2] == ""]
     if any(len(shapes[key]) == 4 for key, _, _ in unsaid):
         said = [entry for entry in named if entry[2]]

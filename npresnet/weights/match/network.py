@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
-from .blocks import Body, block_prefixes, bodies
+from .blocks import Body, Effort, block_prefixes, bodies
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
 from .layers import Layer, layers_of
+from .names import tail
 from .norms import Norms, norms_of
 from .relatives import refuse_relatives
 
 NECK = re.compile(r"(^|[._/])(bottleneck|bn_?neck|neck|bnneck)([._/]|$)", re.IGNORECASE)
 DIGITS = re.compile(r"\d+")
+MOST_ARRAYS = 2**16  # that a file may hold: the deepest network has 7,000
 FEWEST = 6  # convolutions in a network: a stem, three blocks of two; shortcuts aside
 OPTIMIZER = re.compile(
     r"(^|[./_])(optim(izer)?s?|opt_state|lr_scheduler|grad_?scaler)[./_]|exp_avg|momentum_buffer|square_avg|[/.]Adam(_1)?$|[/.]Momentum$",
@@ -62,20 +64,24 @@ class Search:
     """
 
     def __init__(self, shapes: Shapes, identity: Callable[[str], Any] = lambda key: key):
-        self.shapes = shapes
+        if len(shapes) > MOST_ARRAYS:
+            raise WeightsError(f"holds {len(shapes):,} arrays; no network of the family has more than {MOST_ARRAYS:,}")
+        self.shapes, effort = shapes, Effort()
         self.layers = layers_of({key: shape for key, shape in shapes.items() if not OPTIMIZER.search(key)})
         found = []
         for scope, convs in scopes(self.layers):
             inner = {id(conv) for gate in gates_of(convs, self.layers) for conv in gate.layers}
-            readings = bodies([conv for conv in convs if id(conv) not in inner])
+            readings = bodies([conv for conv in convs if id(conv) not in inner], effort)
             if readings:
                 found.append(Candidate(scope, readings))
         found.sort(key=lambda candidate: (-len(candidate.readings[0].layers), -len(candidate.scope)))
         kept: list[Candidate] = []
+        taken: set[int] = set()
         for candidate in found:
             mine = {id(conv) for conv in candidate.readings[0].layers}
-            if all(mine.isdisjoint(map(id, other.readings[0].layers)) for other in kept):
+            if taken.isdisjoint(mine):
                 kept.append(candidate)
+                taken |= mine
         position = {id(layer): i for i, layer in enumerate(self.layers)}
         kept.sort(key=lambda candidate: position[id(candidate.readings[0].stem[0])])
         self.found = kept if len(kept) < 2 else unlike(kept, identity)
@@ -178,7 +184,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
         for gate in gates:
             if prefix and gate.layers[0].parts[: len(prefix)] == prefix:
                 placed[number] = gate
-    named = [gate for gate in gates if GATE.search(gate.squeeze.path)]
+    named = [gate for gate in gates if GATE.search(tail(gate.squeeze.path))]
     if not placed and named:  # names do not say where: in the block whose convolutions stand before
         ends = [min(position[id(layer)] for layer in block.layers) for block in body.blocks]
         for gate in named:
@@ -218,7 +224,7 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope:
         if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
             raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
         beside = part and layer.kind == "norm" and layer.parts[:-1] == part
-        neck = head and layer.kind == "norm" and layer.out == features and NECK.search(layer.path)
+        neck = head and layer.kind == "norm" and layer.out == features and NECK.search(tail(layer.path))
         if beside or neck:
             raise WeightsError(
                 f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family"

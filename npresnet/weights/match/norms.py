@@ -1,18 +1,13 @@
 """Finds the norm of each convolution: by its name, by its place beside the convolution, by its size."""
 
-import re
 from collections import defaultdict
 
 from ...formats.errors import WeightsError, quoted
 from .blocks import Body, block_prefixes
 from .layers import Layer
-from .names import masked
+from .names import masked, without_end, without_last_word
 
 Norms = dict[str, Layer]  # path of a convolution → its norm
-
-
-WORD = re.compile(r"[A-Za-z]+(?=\d*$)")  # the last word of a path
-END = re.compile(r"[._/]?[A-Za-z]*\d*$")  # and what stands around it
 
 
 def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
@@ -25,9 +20,9 @@ def paired(convs: list[Layer], norms: list[Layer]) -> Norms:
     pairs: Norms = {}
     for key, strict in (
         (lambda layer: masked(layer.path), False),
-        (lambda layer: WORD.sub("#", layer.path), False),
+        (lambda layer: without_last_word(layer.path), False),
         (lambda layer: layer.parts[:-1], False),
-        (lambda layer: END.sub("", layer.path), False),
+        (lambda layer: without_end(layer.path), False),
         (lambda layer: layer.parts[:-2], True),
         (lambda layer: (), True),
     ):

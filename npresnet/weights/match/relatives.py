@@ -5,7 +5,7 @@ import re
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
 from .layers import Layer
-from .names import split_role
+from .names import split_role, tail
 
 RELATIVES = {  # what the network is → a part of a layer's path
     "Res2Net": r"\.\d+\.convs\.\d+$",
@@ -28,7 +28,7 @@ def refuse_relatives(layers: list[Layer], shapes: Shapes) -> None:
     keys = [key for layer in layers for key in layer.keys.values() if shapes[key] != ()]
     for path in dict.fromkeys(split_role(key)[0] for key in keys):
         for name, pattern in RELATIVES.items():
-            if re.search(pattern, path):
+            if re.search(pattern, tail(path)):
                 raise WeightsError(f"this is {name}, and not of the family: it holds {quoted(path)}")
     kernels = [len(shape) for shape in shapes.values()]
     planar = any(layer.kind == "conv" and layer.kernel > 1 for layer in layers)
