@@ -64,7 +64,7 @@ def cases():
     for bad in (
         {"width": 0},
         {"groups": 3},
-        {"depths": (1,)},
+        {"depths": ()},
         {"shortcut": None},
         {"shortcut": ["A"]},
         {"pool": "mean"},

@@ -15,6 +15,7 @@ a 3×3 kernel pads (0, 1) and not (1, 1), so that the same weights see a shifted
 """
 
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from ..nn import (
@@ -235,5 +236,10 @@ class Dialect:
         known = [field.name for field in fields(self) if field.name not in ("name", "preprocessing")]
         unknown = sorted(options.keys() - set(known))
         if unknown:
-            raise ValueError(f"unknown option(s) {', '.join(unknown)}; known: {', '.join((*known, *SIZES))}")
+            close = [name for given in unknown for name in get_close_matches(given, (*known, *SIZES), n=3)]
+            meant = f"did you mean {' or '.join(dict.fromkeys(close))}? " if close else ""
+            raise ValueError(
+                f"unknown option(s) {', '.join(unknown)}; {meant}Known are the fields of npresnet.models.Dialect and the "
+                f"sizes {', '.join(SIZES)}"
+            )
         return replace(self, **options)

@@ -139,7 +139,8 @@ def part_text(key: Any) -> str:
 def no_arrays(tree: Any) -> str:
     if isinstance(tree, dict):
         return f"holds no arrays; its keys are {listed(tree)}; save model.state_dict()"
-    return f"holds {quoted(tree)}, not a dictionary of arrays; save model.state_dict()"
+    what = f"an object of {quoted(tree.name)}" if isinstance(tree, Record) else quoted(tree)
+    return f"holds {what}, not a dictionary of arrays; save model.state_dict()"
 
 
 def only_place(places: Mapping[tuple[str, ...], Any]) -> tuple[str, ...] | None:

@@ -33,6 +33,8 @@ def from_shapes(shapes: Shapes) -> Recognition:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(advice(shapes)) from error
+    if in_channels < 1:
+        raise WeightsError("no network has 0 input channels")
     check_stages(shapes, structure, width)
     names = [name for name, entry in FAMILY.items() if (entry.structure, usual(entry, "width")) == (structure, width)]
     names = names or [most_alike(structure, width)]

@@ -14,6 +14,7 @@ from ..models.registry import check_places
 from ..models.spec import tupled
 from ..models.structure import Shapes
 from . import catalogue
+from .advice import advice
 from .config import with_config
 from .dialect_of_shapes import in_dialect
 from .from_shapes import from_shapes
@@ -41,6 +42,8 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     text = metadata.get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)
+    if not named.known:
+        raise WeightsError(advice(shapes))
     check_numbers(named.arrays)
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
     found = with_config(found, metadata, shapes)

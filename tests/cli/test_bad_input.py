@@ -51,7 +51,7 @@ def png_header(width, height):
     "damage, message",
     [
         (lambda path, good: path / "nowhere.pth", "no such file"),
-        (lambda path, good: path, "directory"),
+        (lambda path, good: path, "holds no file of weights"),
         (lambda path, good: written(path / "a.pth", b""), "empty"),
         (lambda path, good: written(path / "a.pth", b"<html>not found</html>"), "web page"),
         (lambda path, good: written(path / "a.safetensors", good.read_bytes()[:-1000]), "a.safetensors"),
@@ -62,7 +62,7 @@ def png_header(width, height):
         ),
         (lambda path, good: torch_zip(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
         (lambda path, good: written(path / "a.pth", pickle.dumps(Hostile(path / "ran"), 2)), "system"),
-        (lambda path, good: written(path / "resnet20-00000000.safetensors", good.read_bytes()), "SHA-256"),
+        (lambda path, good: written(path / "resnet18-f37072fd.pth", good.read_bytes()), "SHA-256"),
     ],
     ids=[
         "missing",

@@ -181,8 +181,7 @@ def test_wrappers_and_prefixes_are_resolved_and_reported(wrapper, tmp_path):
     path.write_bytes(pth(program({wrapper: {"state_dict": state}})))
     found = read_weights(path)
     assert list(found) == ["a", "b"] and found.notes == [
-        f"took the arrays under {wrapper!r}",
-        "took the arrays under 'state_dict'",
+        f"took the arrays under '{wrapper}.state_dict'",
         "left out what is no array: 'module._orig_mod.n'",
         "dropped the prefix 'module.' from 2 keys",
         "dropped the prefix '_orig_mod.' from 2 keys",

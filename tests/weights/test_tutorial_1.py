@@ -15,7 +15,7 @@ A = DIALECTS["keras-tutorial-a"]
 
 def conv_block(filters, shortcut, downsample):
     """The tutorial's ConvBlock: a 1×1 convolution on the shortcut, else a 3×3 'same'; no bias; a batch norm."""
-    return Sequential(A.conv(64, filters, 1 if shortcut else 3, 2 if downsample else 1), A.norm(filters))
+    return Sequential(A.conv(64, filters, 1 if shortcut else 3, 2 if downsample else 1), A.norm2d(filters))
 
 
 @pytest.mark.parametrize("shortcut", [False, True])

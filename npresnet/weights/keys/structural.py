@@ -10,6 +10,7 @@ from ...formats.errors import WeightsError, quoted
 from ...formats.state import Layer
 from ..config import says_group_norms
 from ..match.choose import choose
+from ..match.names import tail
 from ..match.network import Network, Search, listed
 from ..match.translate import translate
 
@@ -23,12 +24,14 @@ class NamedArrays(NamedTuple):
 
     dialect   the one that the names mean
     paths     our path of a layer → the file's, where the layers were found by structure
+    known     whether they are those of a network
     """
 
     arrays: dict[str, Any]
     notes: list[str]
     dialect: str = "torchvision"
     paths: Mapping[str, str] = {}
+    known: bool = True
 
 
 def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
@@ -40,19 +43,19 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
         {key: np.shape(array) for key, array in arrays.items()}, lambda key: np.asarray(arrays[key]).tobytes()
     )
     if not search.found:
-        return NamedArrays(dict(arrays), [])
+        return NamedArrays(dict(arrays), [], known=False)
     notes: list[str] = []
     network = search.network(choose(search.found, None, notes))
     check_norms(network, getattr(arrays, "layers", {}), says_group_norms(getattr(arrays, "metadata", {})))
     state, paths = translate(network, arrays)
     if any(ours != theirs for ours, theirs in paths.items()):
         notes.append(f"found the layers by their shapes and order, from {quoted(network.body.stem[0].path)} on")
-    aside = [key for key in network.aside if np.size(arrays[key]) > 1 or not COUNTER.search(key)]
+    aside = [key for key in network.aside if np.size(arrays[key]) > 1 or not COUNTER.search(tail(key))]
     if aside:
         notes.append(f"set aside what is no part of the network: {listed(aside)}")
     if not network.norms:
         notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
-    caffe = any(CAFFE.search(norm.keys.get("weight", "")) for norm in network.norms.values())
+    caffe = any(CAFFE.search(tail(norm.keys.get("weight", ""))) for norm in network.norms.values())
     return NamedArrays(state, notes, "caffe" if caffe else "torchvision", paths)
 
 
@@ -64,7 +67,7 @@ def check_norms(network: Network, layers: Mapping[str, Layer], said: bool) -> No
     if not network.norms and not any("bias" in conv.keys for conv in network.body.layers):
         raise WeightsError("its convolutions have neither norms nor biases, as no network of the family has them")
     bare = next((norm for norm in network.norms.values() if "mean" not in norm.keys), None)
-    grouped = bare and (GROUP.search(bare.path) or getattr(layers.get(bare.path), "kind", "") == "GroupNorm")
+    grouped = bare and (GROUP.search(tail(bare.path)) or getattr(layers.get(bare.path), "kind", "") == "GroupNorm")
     if bare and not grouped and not said:
         raise WeightsError(
             f"the norm {quoted(bare.path)} has no running mean and variance: batch norms of which only the parameters "
