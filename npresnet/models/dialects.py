@@ -239,7 +239,7 @@ class Dialect:
             close = [name for given in unknown for name in get_close_matches(given, (*known, *SIZES), n=3)]
             meant = f"did you mean {' or '.join(dict.fromkeys(close))}? " if close else ""
             raise ValueError(
-                f"unknown option(s) {', '.join(unknown)}; {meant}Known are the fields of npresnet.models.Dialect and the "
-                f"sizes {', '.join(SIZES)}"
+                f"unknown option(s) {', '.join(unknown)}; {meant}Known are the fields of npresnet.models.Dialect and "
+                f"the sizes {', '.join(SIZES)}"
             )
         return replace(self, **options)

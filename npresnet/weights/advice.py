@@ -10,7 +10,14 @@ def advice(shapes: Shapes) -> str:
     """Why the arrays are those of no ResNet."""
     layers = layers_of(shapes)
     convs = {masked(layer.path) for layer in layers if layer.kind == "conv"}
-    alone = [layer.path for layer in layers if layer.kind == "norm" and masked(layer.path) not in convs]
+    parts = {layer.parts[:-1] for layer in layers if layer.kind == "conv"}
+    alone = [
+        layer.path
+        for layer in layers
+        if layer.kind == "norm"
+        and masked(layer.path) not in convs
+        and not (layer.parts and layer.parts[-1].isdecimal() and layer.parts[:-1] in parts)
+    ]
     norms = sum(layer.kind == "norm" for layer in layers)
     first = ", ".join(quoted(key, 60) for key in list(shapes)[:3])
     if not convs:

@@ -289,7 +289,11 @@ def test_a_spec_rebuilds_its_model():
             for kind in ("A", "A-appended")
         ],
         ("resnet18", {"stride_on": "5x5"}, "stride_on='5x5': use one of '3x3', '1x1'"),
-        ("resnet18", {"widht": 3, "depht": 2}, r"unknown option\(s\) depht, widht; known: stride_on"),
+        (
+            "resnet18",
+            {"widht": 3, "depht": 2},
+            r"unknown option\(s\) depht, widht; did you mean depths or width\? Known",
+        ),
     ],
 )
 def test_bad_names_and_options_say_what_is_possible(name, options, message):
