@@ -157,7 +157,9 @@ def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, ot
     features = body.blocks[-1].branch[-1].out
     head = head_of(inside, layers, features, body, [id(part) for gate in gates for part in gate.layers])
     linear = [layer for layer in inside if layer.kind == "linear"]
-    norms, final, before = norms_of(body, [layer for layer in inside if is_trunk_norm(layer, body, head, linear)])
+    trunk = [layer for layer in inside if is_trunk_norm(layer, body, head, linear)]
+    counted = [norm for norm in trunk if "mean" in norm.keys]  # where some have statistics, a vector without is no norm
+    norms, final, before = norms_of(body, counted or trunk)
     network = Network(scope, body, norms, final, before, placed, head, [])
     used = {id(layer) for layer in network.layers}
     refuse_other_ends(body, head, [layer for layer in layers if id(layer) not in used], scope)
