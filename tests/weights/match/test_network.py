@@ -41,7 +41,7 @@ def test_each_array_finds_its_place_whatever_the_prefix_and_the_order(label, ord
     ours = arrays_of(name, **options)
     keys = {"as it is": list, "sorted": sorted, "reversed": lambda keys: list(keys)[::-1]}[order](ours)
     theirs = {f"some.prefix.{key}": ours[key] for key in keys}
-    search, (network,) = found_in(theirs)
+    _, (network,) = found_in(theirs)
     state, paths = translate(network, theirs)
     assert state.keys() == ours.keys()
     assert all(np.array_equal(state[key], ours[key]) for key in ours)
@@ -88,12 +88,15 @@ def test_one_network_under_two_names_is_one():
         ({"layer1.0.extra.weight": np.ones((4, 4))}, "'layer1.0.extra' is no part of a block"),
         ({"layer1.0.convs.0.weight": np.ones((4, 4, 3, 3))}, "Res2Net"),
         (
-            {"fc.1.weight": np.ones((5, 16)), "head.weight": np.ones((5, 16)), "fc.weight": None},
+            {"age.weight": np.ones((5, 16)), "sex.weight": np.ones((2, 16)), "fc.weight": None},
             "several classifiers fit",
         ),
         ({"fc.weight": np.ones((5, 32))}, "takes 32 numbers and the network gives 16"),
         ({"to_rgb.weight": np.ones((3, 1, 1, 1))}, "stands before the network"),
-        ({"lost.weight": np.ones((8, 4, 1, 1)), "layer2.0.downsample": None}, "fits a shortcut"),
+        (
+            {"lost.weight": np.ones((8, 4, 1, 1)), "layer2.0.downsample": None, "layer3.0.downsample": None},
+            "fits a shortcut",
+        ),
     ],
 )
 def test_what_has_no_place_is_named(change, words):
