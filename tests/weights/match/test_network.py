@@ -88,7 +88,7 @@ def test_one_network_under_two_names_is_one():
         ({"layer1.0.extra.weight": np.ones((4, 4))}, "'layer1.0.extra' is no part of a block"),
         ({"layer1.0.convs.0.weight": np.ones((4, 4, 3, 3))}, "Res2Net"),
         (
-            {"age.weight": np.ones((5, 16)), "sex.weight": np.ones((2, 16)), "fc.weight": None},
+            {"age.weight": np.ones((5, 16)), "b.weight": np.ones((2, 16)), "fc.weight": None},
             "several classifiers fit",
         ),
         ({"fc.weight": np.ones((5, 32))}, "takes 32 numbers and the network gives 16"),
