@@ -13,7 +13,8 @@ from ..formats.memory import Memory
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
 from .catalogue import ENTRIES
-from .checkpoint import Checkpoint, Found, find_state
+from .checkpoint import Checkpoint
+from .find_state import Found, find_state
 from .folder import Source, source_of
 
 

@@ -17,6 +17,7 @@ from ..nn import AvgPool2d, BatchNorm2d, Conv2d, Module
 from .from_shapes import UNSEEN
 from .match.names import components
 from .recognition import Recognition
+from .recorded_windows import dilation_of, listed, pair, shortest, side, sides, stride_of
 
 ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "GELU": "gelu", "SiLU": "silu", "Swish": "silu"}
 OTHER_ACTIVATIONS = ("PReLU", "ELU", "CELU", "SELU", "ReLU6", "Mish", "Hardswish", "Softplus", "RReLU", "FReLU", "ACON")
@@ -119,14 +120,6 @@ def stride_options(ours: Mapping[str, Layer], found: Recognition) -> dict[str, A
     return options
 
 
-def stride_of(layer: Layer | None) -> int:
-    return (side(layer, "stride") or 1) if layer else 1
-
-
-def dilation_of(layer: Layer | None) -> int:
-    return (side(layer, "dilation") or 1) if layer else 1
-
-
 def shortcut_options(layers: Mapping[str, Layer], options: Mapping[str, Any]) -> dict[str, Any]:
     """Where shortcuts append zero channels, at the end or on both sides."""
     pads = [layer.options for layer in layers.values() if layer.kind == "ZeroPadChannels"]
@@ -178,30 +171,6 @@ def pooling(
 def is_global(layer: Layer) -> bool:
     """Whether an average pooling is so large, or so far behind, that it is the one before the classifier."""
     return layer.kind == "AvgPool2d" and side(layer, "kernel_size") >= 4
-
-
-def side(layer: Layer, name: str) -> int:
-    """The number, or the first of a pair; 0 where there is none."""
-    value = layer.options.get(name)
-    value = value[0] if isinstance(value, tuple) and value else value
-    return value if type(value) is int else 0
-
-
-def sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((top, bottom), (left, right)) of an int, a pair or pairs."""
-    vertical, horizontal = padding if isinstance(padding, tuple) else (padding, padding)
-    pairs = [side if isinstance(side, tuple) else (side, side) for side in (vertical, horizontal)]
-    return pairs[0], pairs[1]
-
-
-def listed(padding: Any) -> Any:
-    """The shortest form of a padding, with lists for tuples."""
-    if padding == "same":
-        return padding
-    (top, bottom), (left, right) = padding
-    if top == bottom and left == right:
-        return top if top == left else [top, left]
-    return [[top, bottom], [left, right]]
 
 
 def changed_layers(
@@ -284,11 +253,3 @@ def convolution(path: str, part: Conv2d, layer: Layer) -> list[dict[str, Any]]:
         "groups": part.groups,
     }
     return [{"path": path, "class": "Conv2d", "options": options}]
-
-
-def pair(value: Any) -> tuple[int, int]:
-    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
-
-
-def shortest(value: tuple[int, int]) -> Any:
-    return value[0] if value[0] == value[1] else list(value)

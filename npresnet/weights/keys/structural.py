@@ -11,7 +11,8 @@ from ...formats.state import Layer
 from ..config import says_group_norms
 from ..match.choose import choose
 from ..match.names import tail
-from ..match.network import Network, Search, listed
+from ..match.network import Network, listed
+from ..match.search import Search
 from ..match.translate import translate
 
 COUNTER = re.compile(r"num_batches_tracked|n_averaged|total_(ops|params)|step|epoch|version", re.IGNORECASE)

@@ -4,7 +4,7 @@ import re
 
 from ...formats.errors import WeightsError, quoted
 from .names import tail
-from .network import Candidate
+from .search import Candidate
 
 AVERAGES = re.compile(
     r"(^|[._/])(\w*ema|ema\w*|\w*_ema\w*|teacher\w*|\w*momentum\w*|encoder_k|key_encoder|target\w*|swa\w*|averaged?\w*|"

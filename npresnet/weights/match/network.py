@@ -1,27 +1,17 @@
-"""Finds the networks among arrays of any names: where each lies, what its layers are, what is no part of it."""
+"""The network around a body: its norms, gates and classifier, and what is no part of it."""
 
-import re
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple
 
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
-from .blocks import Body, Effort, block_prefixes, bodies
+from .blocks import Body, block_prefixes
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
-from .layers import Layer, layers_of
+from .layers import Layer
 from .names import tail
 from .norms import Norms, norms_of
-from .relatives import refuse_relatives
-
-NECK = re.compile(r"(^|[._/])(bottleneck|bn_?neck|neck|bnneck)([._/]|$)", re.IGNORECASE)
-DIGITS = re.compile(r"\d+")
-MOST_ARRAYS = 2**16  # that a file may hold: the deepest network has 7,000
-FEWEST = 6  # convolutions in a network: a stem, three blocks of two; shortcuts aside
-OPTIMIZER = re.compile(
-    r"(^|[./_])(optim(izer)?s?|opt_state|lr_scheduler|grad_?scaler)[./_]|exp_avg|momentum_buffer|square_avg|[/.]Adam(_1)?$|[/.]Momentum$",
-    re.IGNORECASE,
-)
+from .refusals import refuse_other_ends, refuse_unknown_parts
 
 Scope = tuple[str, ...]
 
@@ -44,107 +34,6 @@ class Network(NamedTuple):
         gates = [layer for gate in self.gates.values() for layer in gate.layers]
         final = [self.final] if self.final else []
         return [*self.body.layers, *self.norms.values(), *final, *gates, *self.head]
-
-
-class Candidate(NamedTuple):
-    """Convolutions that are the body of a network, in one reading or several, and where they lie."""
-
-    scope: Scope
-    readings: list[Body]
-
-    @property
-    def name(self) -> str:
-        return ".".join(self.scope)
-
-
-class Search:
-    """The networks among arrays of these shapes, none inside another, in the order of the arrays: ``found``.
-
-    ``identity`` of a name is equal for two names of one array; a network that is another under other names is left out.
-    """
-
-    def __init__(self, shapes: Shapes, identity: Callable[[str], Any] = lambda key: key):
-        if len(shapes) > MOST_ARRAYS:
-            raise WeightsError(f"holds {len(shapes):,} arrays; no network of the family has more than {MOST_ARRAYS:,}")
-        self.shapes, effort = shapes, Effort()
-        self.layers = layers_of({key: shape for key, shape in shapes.items() if not OPTIMIZER.search(key)})
-        found = []
-        for scope, convs in scopes(self.layers):
-            inner = {id(conv) for gate in gates_of(convs, self.layers) for conv in gate.layers}
-            readings = bodies([conv for conv in convs if id(conv) not in inner], effort)
-            if readings:
-                found.append(Candidate(scope, readings))
-        found.sort(key=lambda candidate: (-len(candidate.readings[0].layers), -len(candidate.scope)))
-        kept: list[Candidate] = []
-        taken: set[int] = set()
-        for candidate in found:
-            mine = {id(conv) for conv in candidate.readings[0].layers}
-            if taken.isdisjoint(mine):
-                kept.append(candidate)
-                taken |= mine
-        position = {id(layer): i for i, layer in enumerate(self.layers)}
-        kept.sort(key=lambda candidate: position[id(candidate.readings[0].stem[0])])
-        self.found = kept if len(kept) < 2 else unlike(kept, identity)
-        if not kept:
-            refuse_relatives(self.layers, shapes)
-
-    def with_norms(self, candidate: Candidate) -> Candidate:
-        """The same, where all norms lie outside its convolutions' part of the tree in the part that has both."""
-        scope = candidate.scope
-        while scope and not any(layer.kind == "norm" and within(layer, scope) for layer in self.layers):
-            scope = scope[:-1]
-        return candidate._replace(scope=scope)
-
-    def names_under(self, candidate: Candidate) -> set[str]:
-        """The names of all arrays where a network lies."""
-        length = len(candidate.scope)
-        return {key for layer in self.layers if layer.parts[:length] == candidate.scope for key in layer.keys.values()}
-
-    def network(self, candidate: Candidate) -> Network:
-        """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
-        others = [other.readings[0] for other in self.found if other is not candidate]
-        candidate = self.with_norms(candidate)
-        refuse_relatives([layer for layer in self.layers if within(layer, candidate.scope)], self.shapes)
-        return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others)
-
-
-def unlike(candidates: list[Candidate], identity: Callable[[str], Any]) -> list[Candidate]:
-    """The candidates without those that are another one under other names."""
-    arrays = {}
-    for candidate in candidates:
-        ends = candidate.readings[0].stem[0], candidate.readings[0].blocks[-1].branch[-1]
-        arrays.setdefault(tuple(identity(conv.keys["weight"]) for conv in ends), candidate)
-    return list(arrays.values())
-
-
-def within(layer: Layer, scope: Scope) -> bool:
-    """Whether a layer's path begins with these components."""
-    return layer.parts[: len(scope)] == scope
-
-
-def the_one(readings: list[Body]) -> Body:
-    """The only reading of the convolutions; raises WeightsError where there are two."""
-    if len(readings) > 1:
-        raise WeightsError(
-            f"its convolutions can be read in two ways, from {quoted(readings[0].blocks[0].branch[0].path)} on: their "
-            "names do not say which is on the shortcut (name it downsample), or it is no network of the family"
-        )
-    return readings[0]
-
-
-def scopes(layers: list[Layer]) -> list[tuple[Scope, list[Layer]]]:
-    """(components, the convolutions under them), only the longest of those that hold the same."""
-    under: dict[Scope, list[Layer]] = {}
-    for layer in layers:
-        if layer.kind == "conv":
-            path = layer.parts
-            for length in range(min(len(path), 12)):
-                under.setdefault(path[:length], []).append(layer)
-    found: dict[tuple[int, int], tuple[Scope, list[Layer]]] = {}
-    for scope, convs in sorted(under.items(), key=lambda item: len(item[0])):
-        if len(convs) >= FEWEST:
-            found[id(convs[0]), len(convs)] = (scope, convs)
-    return list(found.values())
 
 
 def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body]) -> Network:
@@ -197,44 +86,9 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     return placed
 
 
-def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope: Scope) -> None:
-    """Raise WeightsError for arrays inside a block that have no place."""
-    blocks = {prefix for prefix in block_prefixes(body) if len(prefix) > len(scope)}
-    for layer in unused:
-        path = layer.parts
-        large = any(size > 1 for key in layer.keys.values() for size in shapes[key])
-        if large and any(path[: len(prefix)] == prefix for prefix in blocks):
-            raise WeightsError(f"{quoted(layer.path)} is no part of a block as the family has them")
-
-
-def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope: Scope) -> None:
-    """Raise WeightsError for a convolution that makes the stem's input, and for norms beside the classifier."""
-    part = head[0].parts[:-1] if head else ()
-    features = body.blocks[-1].branch[-1].out
-    channels = body.stem[-1].out
-    missing = set()  # (input, output) channels of the shortcuts that change them without a projection
-    for block in body.blocks:
-        out = block.branch[-1].out
-        missing |= {(channels, out)} if block.projection is None and channels != out else set()
-        channels = out
-    alike = {DIGITS.sub("#", conv.path) for block in body.blocks for conv in block.layers}
-    for layer in unused:
-        if layer.kind == "conv" and DIGITS.sub("#", layer.path) in alike and within(layer, scope):
-            raise WeightsError(
-                f"the convolution {quoted(layer.path)} is called like those of the blocks, and follows none of them"
-            )
-        if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
-            raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
-        beside = part and layer.kind == "norm" and layer.parts[:-1] == part
-        neck = head and layer.kind == "norm" and layer.out == features and NECK.search(tail(layer.path))
-        if beside or neck:
-            raise WeightsError(
-                f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family"
-            )
-        if layer.kind == "conv" and layer.out == body.stem[0].channels and layer.kernel == 1 and layer.channels <= 16:
-            raise WeightsError(
-                f"the convolution {quoted(layer.path)} stands before the network, where the family has none"
-            )
+def within(layer: Layer, scope: Scope) -> bool:
+    """Whether a layer's path begins with these components."""
+    return layer.parts[: len(scope)] == scope
 
 
 def listed(names: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from npresnet.models import build
 from npresnet.weights import WeightsError
 from npresnet.weights.match.choose import choose
-from npresnet.weights.match.network import MOST_ARRAYS, Search
+from npresnet.weights.match.search import MOST_ARRAYS, Search
 from npresnet.weights.match.translate import translate
 
 
@@ -87,10 +87,7 @@ def test_one_network_under_two_names_is_one():
     [
         ({"layer1.0.extra.weight": np.ones((4, 4))}, "'layer1.0.extra' is no part of a block"),
         ({"layer1.0.convs.0.weight": np.ones((4, 4, 3, 3))}, "Res2Net"),
-        (
-            {"age.weight": np.ones((5, 16)), "b.weight": np.ones((2, 16)), "fc.weight": None},
-            "several classifiers fit",
-        ),
+        ({"age.weight": np.ones((5, 16)), "b.weight": np.ones((2, 16)), "fc.weight": None}, "several classifiers fit"),
         ({"fc.weight": np.ones((5, 32))}, "takes 32 numbers and the network gives 16"),
         ({"to_rgb.weight": np.ones((3, 1, 1, 1))}, "stands before the network"),
         (
