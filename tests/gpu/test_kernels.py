@@ -49,6 +49,12 @@ REFERENCES = {
     "zero_pad2d",
     "zero_pad_channels",
     "subsample",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "group_norm",
+    "blur_pool2d",
+    "conv_channels",
     "batch_norm_relu_conv2d",
 }  # the last runs through the kernels of its parts
 WITH_KERNELS = [case for case in CASES + LARGER if case.op not in REFERENCES]

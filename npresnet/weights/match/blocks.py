@@ -31,6 +31,12 @@ class Body(NamedTuple):
     def layers(self) -> tuple[Layer, ...]:
         return self.stem + tuple(layer for block in self.blocks for layer in block.layers)
 
+    @property
+    def doubles(self) -> bool:
+        """Whether there are stages, each twice as wide as the one before."""
+        outs = [stage[0].branch[-1].out for stage in self.stages()]
+        return len(outs) > 1 and all(after == 2 * before for before, after in pairwise(outs))
+
     def stages(self) -> list[list[Block]]:
         """The blocks by their output channels."""
         stages: list[list[Block]] = []

@@ -60,7 +60,9 @@ class Search:
                 taken |= mine
         position = {id(layer): i for i, layer in enumerate(self.layers)}
         kept.sort(key=lambda candidate: position[id(candidate.readings[0].stem[0])])
-        self.found = kept if len(kept) < 2 else unlike(kept, identity)
+        if len(kept) > 1:  # parts of other networks are chains of blocks too
+            kept = unlike([candidate for candidate in kept if candidate.readings[0].doubles], identity)
+        self.found = kept
         if not kept:
             refuse_relatives(self.layers, shapes)
 

@@ -75,6 +75,13 @@ def test_two_networks_of_equal_right_are_listed():
         choose(search.found)
 
 
+def test_a_chain_of_blocks_whose_stages_do_not_double_is_no_network_beside_one_that_is():
+    arrays = arrays_of("resnet18", depths=(1, 1, 1))
+    chain = {f"part.{i}.conv{j}.weight": np.ones((16, 16 if i or j else 3, 3, 3)) for i in range(4) for j in range(2)}
+    search = Search({key: array.shape for key, array in (chain | {f"net.{k}": a for k, a in arrays.items()}).items()})
+    assert [candidate.name for candidate in search.found] == ["net"]
+
+
 def test_one_network_under_two_names_is_one():
     arrays = arrays_of("resnet18", depths=(1, 1, 1))
     both = {f"{name}.{key}": array for name in ("a", "b") for key, array in arrays.items()}
