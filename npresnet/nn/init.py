@@ -32,8 +32,8 @@ def initialize(model: Model, seed: int = 0) -> Model:
             for part in filter(None, (module.weight, module.bias)):
                 part.value = rng.uniform(-bound, bound, part.value.shape).astype(np.float32)
         elif isinstance(module, ChannelConv):
-            shape = module.weight.value.shape
-            module.weight.value = rng.uniform(-(shape[2] ** -0.5), shape[2] ** -0.5, shape).astype(np.float32)
+            bound = module.weight.value.size**-0.5
+            module.weight.value = rng.uniform(-bound, bound, module.weight.value.shape).astype(np.float32)
     return model
 
 

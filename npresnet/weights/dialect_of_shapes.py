@@ -41,6 +41,8 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
         usual = details(found.name, dialect)
     except ValueError as error:
         raise WeightsError(str(error)) from None
+    if not usual.normed_stem:  # a bare stem has none anyway
+        seen.pop("stem_norm", None)
     options = {field: value for field, value in seen.items() if getattr(usual, field, None) != value}
     alternatives = found.alternatives if dialect in ("timm", "huggingface", "pytorch-tutorial") else ()
     return replace(found, dialect=dialect, options=options, preprocessing=None, alternatives=alternatives)

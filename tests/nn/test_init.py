@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from npresnet.nn import BatchNorm2d, Conv2d, GroupNorm, Linear, Module, ReLU, Sequential, initialize, zero_last_gamma
+from npresnet.nn import (
+    BatchNorm2d,
+    ChannelConv,
+    Conv2d,
+    GroupNorm,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+    initialize,
+    zero_last_gamma,
+)
 
 
 def net():
@@ -100,3 +111,11 @@ def test_zero_last_gamma_touches_the_last_norm_of_each_block_alone():
 def test_every_weight_of_a_model_is_drawn(seed):
     state = initialize(net(), seed).state_dict()
     assert all(a.std() > 0 for key, a in state.items() if key.endswith("weight") and a.ndim > 1)
+
+
+def test_the_weights_of_a_channel_convolution_are_uniform_within_their_bound():
+    model = initialize(Sequential(*(ChannelConv(5) for _ in range(400))), 3)
+    drawn = np.concatenate([array.ravel() for array in model.state_dict().values()])
+    bound = 5**-0.5
+    assert drawn.dtype == np.float32 and abs(drawn).max() <= bound
+    assert drawn.min() < -0.99 * bound and drawn.max() > 0.99 * bound and abs(drawn.mean()) < 0.05 * bound

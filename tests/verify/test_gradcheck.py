@@ -458,7 +458,8 @@ def test_command_says_no(monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_whole_resnet152_in_train_mode():
     model = nn.initialize(build("resnet152"), 0).train()
-    report = gradcheck(model, normal(2, 3, 64, 64), np.array([1, 2]))
+    x = np.random.default_rng(7).standard_normal((2, 3, 64, 64))  # of its own: elsewhere it may lie at a kink
+    report = gradcheck(model, x, np.array([1, 2]))
     assert report, report.conclusion()
     assert len(report.rows) > 900
 
