@@ -36,9 +36,9 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope:
         channels = out
     alike = {DIGITS.sub("#", conv.path) for block in body.blocks for conv in block.layers}
     for layer in unused:
-        if layer.kind == "conv" and DIGITS.sub("#", layer.path) in alike and layer.parts[: len(scope)] == scope:
+        if DIGITS.sub("#", layer.path) in alike and layer.parts[: len(scope)] == scope:
             raise WeightsError(
-                f"the convolution {quoted(layer.path)} is called like those of the blocks, and follows none of them"
+                f"{quoted(layer.path)} is called like the convolutions of the blocks, and follows none of them"
             )
         if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
             raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
