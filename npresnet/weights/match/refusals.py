@@ -5,6 +5,7 @@ import re
 from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
 from .blocks import Body, block_prefixes
+from .heads import NAMES
 from .layers import Layer
 from .names import tail
 
@@ -42,6 +43,8 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope:
             )
         if layer.kind == "conv" and layer.kernel == 1 and layer.shape[1::-1] in missing:
             raise WeightsError(f"the convolution {quoted(layer.path)} fits a shortcut, but its name does not say which")
+        if not head and layer.kind == "norm" and layer.parts[-1:] and layer.parts[-1] in NAMES:
+            raise WeightsError(f"the classifier {quoted(layer.path)} is a vector, not a matrix")
         beside = part and layer.kind == "norm" and layer.parts[:-1] == part
         neck = head and layer.kind == "norm" and layer.out == features and NECK.search(tail(layer.path))
         if beside or neck:
