@@ -11,6 +11,8 @@ from .names import components, in_order, split_role, without_collection
 LAYOUTS = {"OIHW": (0, 1, 2, 3), "HWIO": (3, 2, 0, 1), "OHWI": (0, 3, 1, 2)}  # axes that make each the first
 STATISTICS = ("mean", "var")
 
+Scope = tuple[str, ...]  # the components with which paths begin
+
 
 @dataclass
 class Layer:
@@ -27,6 +29,10 @@ class Layer:
     def parts(self) -> tuple[str, ...]:
         """The components of its path."""
         return components(self.path)
+
+    def within(self, scope: Scope) -> bool:
+        """Whether its path begins with these components."""
+        return self.parts[: len(scope)] == scope
 
     @property
     def out(self) -> int:

@@ -8,12 +8,10 @@ from ...models.structure import Shapes
 from .blocks import Body, block_prefixes
 from .gates import GATE, Gate, gates_of
 from .heads import head_of
-from .layers import Layer
+from .layers import Layer, Scope
 from .names import tail
 from .norms import Norms, norms_of
 from .refusals import refuse_other_ends, refuse_unknown_parts
-
-Scope = tuple[str, ...]
 
 
 class Network(NamedTuple):
@@ -38,7 +36,7 @@ class Network(NamedTuple):
 
 def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body]) -> Network:
     """The network around a body, of whose layers all have a place."""
-    inside = [layer for layer in layers if within(layer, scope)]
+    inside = [layer for layer in layers if layer.within(scope)]
     foreign = {other.stem[0].parts[:1] for other in others} if not scope else set()
     inside = [layer for layer in inside if layer.parts[:1] not in foreign or layer in body.layers]
     gates = gates_of([layer for layer in inside if layer.kind == "conv"], inside)
@@ -73,7 +71,7 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     placed: dict[int, Gate] = {}
     for number, prefix in enumerate(block_prefixes(body)):
         for gate in gates:
-            if prefix and gate.layers[0].parts[: len(prefix)] == prefix:
+            if prefix and gate.squeeze.within(prefix):
                 placed[number] = gate
     named = [gate for gate in gates if GATE.search(tail(gate.squeeze.path))]
     if not placed and named:  # names do not say where: in the block whose convolutions stand before
@@ -84,11 +82,6 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     if placed and len(placed) != len(body.blocks):
         raise WeightsError(f"{len(placed)} of its {len(body.blocks)} blocks have a gate (squeeze and excitation)")
     return placed
-
-
-def within(layer: Layer, scope: Scope) -> bool:
-    """Whether a layer's path begins with these components."""
-    return layer.parts[: len(scope)] == scope
 
 
 def listed(names: Collection[str]) -> str:

@@ -79,7 +79,7 @@ def paired_in_blocks(body: Body, norms: list[Layer], pairs: Norms) -> Norms:
     taken, found = {id(norm) for norm in pairs.values()}, {}
     inside = []
     for block, prefix in zip(body.blocks, block_prefixes(body)):
-        own = [norm for norm in norms if prefix and norm.parts[: len(prefix)] == prefix and id(norm) not in taken]
+        own = [norm for norm in norms if prefix and norm.within(prefix) and id(norm) not in taken]
         inside.append((block, len(prefix), own))
     usual = {norm.parts[length:] for block, length, own in inside if not block.projection for norm in own}
     for block, length, own in inside:

@@ -6,22 +6,19 @@ from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
 from .blocks import Body, block_prefixes
 from .heads import NAMES
-from .layers import Layer
+from .layers import Layer, Scope
 from .names import tail
 
 NECK = re.compile(r"(^|[._/])(bottleneck|bn_?neck|neck|bnneck)([._/]|$)", re.IGNORECASE)
 DIGITS = re.compile(r"\d+")
-
-Scope = tuple[str, ...]
 
 
 def refuse_unknown_parts(body: Body, unused: list[Layer], shapes: Shapes, scope: Scope) -> None:
     """Raise WeightsError for arrays inside a block that have no place."""
     blocks = {prefix for prefix in block_prefixes(body) if len(prefix) > len(scope)}
     for layer in unused:
-        path = layer.parts
         large = any(size > 1 for key in layer.keys.values() for size in shapes[key])
-        if large and any(path[: len(prefix)] == prefix for prefix in blocks):
+        if large and any(layer.within(prefix) for prefix in blocks):
             raise WeightsError(f"{quoted(layer.path)} is no part of a block as the family has them")
 
 
@@ -37,7 +34,7 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope:
         channels = out
     alike = {DIGITS.sub("#", conv.path) for block in body.blocks for conv in block.layers}
     for layer in unused:
-        if DIGITS.sub("#", layer.path) in alike and layer.parts[: len(scope)] == scope:
+        if DIGITS.sub("#", layer.path) in alike and layer.within(scope):
             raise WeightsError(
                 f"{quoted(layer.path)} is called like the convolutions of the blocks, and follows none of them"
             )

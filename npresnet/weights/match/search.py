@@ -8,8 +8,8 @@ from ...formats.errors import WeightsError, quoted
 from ...models.structure import Shapes
 from .blocks import Body, Effort, bodies
 from .gates import gates_of
-from .layers import Layer, layers_of
-from .network import Network, network_of, within
+from .layers import Layer, Scope, layers_of
+from .network import Network, network_of
 from .relatives import refuse_relatives
 
 MOST_ARRAYS = 2**16  # that a file may hold: the deepest network has 7,000
@@ -18,8 +18,6 @@ OPTIMIZER = re.compile(
     r"(^|[./_])(optim(izer)?s?|opt_state|lr_scheduler|grad_?scaler)[./_]|exp_avg|momentum_buffer|square_avg|[/.]Adam(_1)?$|[/.]Momentum$",
     re.IGNORECASE,
 )
-
-Scope = tuple[str, ...]
 
 
 class Candidate(NamedTuple):
@@ -69,20 +67,19 @@ class Search:
     def with_norms(self, candidate: Candidate) -> Candidate:
         """The same, where all norms lie outside its convolutions' part of the tree in the part that has both."""
         scope = candidate.scope
-        while scope and not any(layer.kind == "norm" and within(layer, scope) for layer in self.layers):
+        while scope and not any(layer.kind == "norm" and layer.within(scope) for layer in self.layers):
             scope = scope[:-1]
         return candidate._replace(scope=scope)
 
     def names_under(self, candidate: Candidate) -> set[str]:
         """The names of all arrays where a network lies."""
-        length = len(candidate.scope)
-        return {key for layer in self.layers if layer.parts[:length] == candidate.scope for key in layer.keys.values()}
+        return {key for layer in self.layers if layer.within(candidate.scope) for key in layer.keys.values()}
 
     def network(self, candidate: Candidate) -> Network:
         """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
         others = [other.readings[0] for other in self.found if other is not candidate]
         candidate = self.with_norms(candidate)
-        refuse_relatives([layer for layer in self.layers if within(layer, candidate.scope)], self.shapes)
+        refuse_relatives([layer for layer in self.layers if layer.within(candidate.scope)], self.shapes)
         return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others)
 
 
