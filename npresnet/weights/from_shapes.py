@@ -66,7 +66,7 @@ def classes_of(shapes: Shapes, features: int) -> int:
 
 
 def check_stages(shapes: Shapes, structure: Structure, width: int) -> None:
-    """Raise WeightsError unless each stage is twice as wide as the one before, and there are three or four."""
+    """Raise WeightsError unless each stage is twice as wide as the one before, and the stem one of the family's."""
     last = "conv3" if structure.expansion == 4 else "conv2"
     outs = [shapes.get(f"layer{s}.0.{last}.weight", (0,))[0] for s in range(1, len(structure.depths) + 1)]
     wanted = [width * structure.expansion * 2**s for s in range(len(outs))]

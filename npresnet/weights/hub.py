@@ -19,7 +19,6 @@ from ..formats.stream import parse_json
 from .checkpoint import listed
 from .folder import CONFIGS, INDICES, SUFFIXES, WHOLE, read_text, weight_map
 
-PREFIX = "hf:"
 NAME = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 CHUNK = 2**20
 REASONS = {  # the library's exception: what to do

@@ -33,7 +33,7 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
     if not any(layer.kind == "Conv2d" and "stride" in layer.options for layer in ours.values()):
         return found  # TorchScript keeps them in its program
     options = found.options | norm_options(ours) | activation_options(layers)
-    options |= stride_options(ours, found) | shortcut_options(layers, options)
+    options |= stride_options(ours, found) | shortcut_options(layers)
     pool, change = pooling(found, layers, ours)
     options |= pool
     if any(layer.kind == "Softmax" for layer in layers.values()):
@@ -120,7 +120,7 @@ def stride_options(ours: Mapping[str, Layer], found: Recognition) -> dict[str, A
     return options
 
 
-def shortcut_options(layers: Mapping[str, Layer], options: Mapping[str, Any]) -> dict[str, Any]:
+def shortcut_options(layers: Mapping[str, Layer]) -> dict[str, Any]:
     """Where shortcuts append zero channels, at the end or on both sides."""
     pads = [layer.options for layer in layers.values() if layer.kind == "ZeroPadChannels"]
     if not pads:
