@@ -6,9 +6,11 @@ Subcommands import what they need when they run, so that ``npresnet --help`` is 
 """
 
 import argparse
+import difflib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -87,12 +89,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str]) -> int:
     """Parse the arguments and run the subcommand."""
+    command = next((word for word in argv if not word.startswith("-")), "")
     try:
-        args = parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
+        if command and command not in COMMANDS:
+            Parser("npresnet").error(
+                f"no command {command!r}{nearest(command, COMMANDS) or '; they are ' + ', '.join(COMMANDS)}"
+            )
+        args, unknown = parser(command).parse_known_args(argv)
+        if unknown:
+            Parser(f"npresnet {command}").error(unknown_words(command, unknown))
     except SystemExit as stop:  # --help, --version, bad usage
         return int(stop.code or 0)
     refuse_empty(args)
     return args.run(args)
+
+
+def unknown_words(command: str, words: Sequence[str]) -> str:
+    """What is wrong with words of the command line that no option or argument takes."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+    if option is None:
+        return f"takes no further argument, such as {words[0]!r}"
+    return f"no option {option}{nearest(option, options_of(command))}"
+
+
+def options_of(command: str) -> list[str]:
+    """The options that a subcommand's usage shows."""
+    shown = Parser(f"npresnet {command}")
+    import_module(f"{__name__}.{command}").add_arguments(shown)
+    return re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown.format_usage())
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The question whether the known word that is most like ``word`` was meant, or nothing where none is like it."""
+    found = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def refuse_empty(args: argparse.Namespace) -> None:

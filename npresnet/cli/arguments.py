@@ -41,6 +41,23 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def add_alias(parser: Any, old: str, option: argparse.Action) -> None:
+    """Accept ``old``, the name of an ``option`` in an earlier version, which no help text shows any more."""
+    parser.add_argument(
+        old,
+        dest=option.dest,
+        type=option.type,
+        choices=option.choices,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
+
+
+def add_json_argument(parser: Any) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
 def usual_shape(model: Any) -> tuple[int, int, int, int]:
     """The shape of one image as the model's preprocessing makes it."""
     from ..data import preprocessing_of

@@ -162,7 +162,7 @@ def test_images_whose_channels_the_network_does_not_read(run, photo, tmp_path):
     "argv, message",
     [
         ([], "COMMAND"),
-        (["draw"], "invalid choice"),
+        (["draw"], "no command 'draw'; they are classify, "),
         (["classify"], "IMAGE"),
         (["classify", "a.png", "--model", "resnet50"], "--weights FILE, or fetch one: npresnet download resnet50"),
         (["classify", "a.png", "--model", "preresnet50"], "--weights FILE; none are published for it"),
