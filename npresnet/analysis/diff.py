@@ -1,6 +1,6 @@
 """How two dialects of one network differ: in their details, layer by layer, and in their scores."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -55,10 +55,13 @@ class Difference:
         }
 
 
-def diff(a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int = 0) -> Difference:
+def diff(
+    a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int = 0, show: Callable[[int], None] | None = None
+) -> Difference:
     """Compare the dialects ``a`` and ``b`` of ``model``, on one random image of ``side`` pixels with random weights.
 
     The scores are computed in float64: an eps of 1.001e-5 for 1e-5 moves them by less than float32 rounds.
+    ``show(n)`` is called when n differing details are measured.
 
     Raises ValueError where a dialect or model is unknown, or one was never published for the other.
     """
@@ -74,6 +77,8 @@ def diff(a: str, b: str, model: str = "resnet50", *, side: int = 64, seed: int =
             va, vb = first.preprocessing, second.preprocessing
         if va != vb:
             found.append(Detail(field, va, vb, MEANING[field], effect(model, a, field, vb, weights, x, scores)))
+            if show:
+                show(len(found))
     shape = (1, 3, 224, 224)
     tables = summary(first, shape), summary(second, shape)
     return Difference(

@@ -28,29 +28,33 @@ def bench(
     batch: int = 8,
     mode: str = "infer",
     against: Sequence[str] = LIBRARIES[:2],
-    size: int = 224,
+    size: tuple[int, int] = (224, 224),
     threads: int | None = None,
     rounds: int = 9,
     calls: int = 2,
+    show: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Time ``model`` against the libraries named: ``rounds`` turns of ``calls`` timed calls each.
 
     ``mode`` is "infer", or "train" for steps of SGD; ``threads`` None means all cores.
+    ``show(n, of)`` is called after each of the turns.
     """
     check_names(against, mode)
     threads = threads or cores()
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, model.spec.in_channels, size, size)).astype(np.float32)
+    x = rng.standard_normal((batch, model.spec.in_channels, *size)).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, batch)
     ours = Inference(model, x, threads) if mode == "infer" else training(model, x, labels, threads)
     others, left_out = other_runs(model, x, labels, mode, against, threads)
     runs = {"npresnet": ours, **others}
     check(runs)
     entries = [Entry(name) for name in runs]
-    for _ in range(rounds):
-        for entry in entries:
-            sleep(REST)
-            entry.times += timed(runs[entry.name], calls)
+    for turn in range(rounds * len(entries)):
+        entry = entries[turn % len(entries)]
+        sleep(REST)
+        entry.times += timed(runs[entry.name], calls)
+        if show:
+            show(turn + 1, rounds * len(entries))
     return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out)
 
 

@@ -23,7 +23,7 @@ def bench_gpu(
     model: Classifier,
     batch: int = 64,
     mode: str = "infer",
-    size: int = 224,
+    size: tuple[int, int] = (224, 224),
     precision: str = "float32",
     rounds: int = 9,
     calls: int = 10,
@@ -33,7 +33,7 @@ def bench_gpu(
     if precision not in BOUNDS or mode not in MODES or (mode == "train" and precision == "float16"):
         raise ValueError(f"no {mode!r} in {precision!r} here: infer in {', '.join(BOUNDS)}; train in float32, tf32")
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, model.spec.in_channels, size, size)).astype(np.float32)
+    x = rng.standard_normal((batch, model.spec.in_channels, *size)).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, batch)
     make = inference if mode == "infer" else training
     runs, left_out = {"npresnet": make(model, x, labels, precision)}, {}

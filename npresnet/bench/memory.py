@@ -55,7 +55,7 @@ class Peaks:
         return "\n".join([head, *text_lines(rows, right=range(1, 4)), *left_out_lines(self.left_out)])
 
 
-def peaks(name: str, batch: int, mode: str, against: Sequence[str], size: int, threads: int) -> Peaks:
+def peaks(name: str, batch: int, mode: str, against: Sequence[str], size: tuple[int, int], threads: int) -> Peaks:
     """Measure the network ``name`` here and the libraries named."""
     cpu.check_names(against, mode)
     entries, left_out = {}, {}
@@ -96,7 +96,7 @@ def _child(job):
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """One library's peak and its transformed weights in bytes, measured in this process, a child of :func:`peaks`."""
     model, rng = create_model(job["model"]), np.random.default_rng(0)
-    x = rng.standard_normal((job["batch"], model.spec.in_channels, job["size"], job["size"])).astype(np.float32)
+    x = rng.standard_normal((job["batch"], model.spec.in_channels, *job["size"])).astype(np.float32)
     labels = rng.integers(0, model.spec.num_classes, job["batch"])
     if job["library"] == "export":
         return {"file": libraries.onnx_file(model, x, job["folder"])}

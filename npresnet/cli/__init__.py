@@ -24,6 +24,7 @@ from ..printer import escaped, note
 COMMANDS = (
     "classify",
     "evaluate",
+    "models",
     "summary",
     "diff",
     "convert",

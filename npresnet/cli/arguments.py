@@ -58,12 +58,33 @@ def add_json_argument(parser: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def usual_shape(model: Any) -> tuple[int, int, int, int]:
-    """The shape of one image as the model's preprocessing makes it."""
+def usual_size(model: Any) -> tuple[int, int]:
+    """The height and width that the model's preprocessing makes."""
     from ..data import preprocessing_of
 
     side = preprocessing_of(model).crop or 224
-    return 1, model.spec.in_channels, side, side
+    return side, side
+
+
+def add_input_arguments(parser: Any, batch: int) -> None:
+    """--batch and --size, the shape of an input."""
+    parser.add_argument(
+        "--batch", type=positive, default=batch, metavar="N", help=f"images in the input (default: {batch})"
+    )
+    add_size_argument(parser)
+    parser.add_argument("--input", help=argparse.SUPPRESS)  # NxCxHxW, as earlier versions had it
+
+
+def add_size_argument(parser: Any, what: str = "height and width of the images, such as 224 or 224x320") -> None:
+    """--size."""
+    parser.add_argument("--size", type=parse_size, metavar="HxW", help=f"{what} (default: the network's usual size)")
+
+
+def input_shape(args: argparse.Namespace, model: Any) -> tuple[int, ...]:
+    """The shape of an input of --batch images of --size."""
+    if args.input:
+        return parse_shape(args.input)
+    return args.batch, model.spec.in_channels, *(args.size or usual_size(model))
 
 
 # --- --model and --weights --------------------------------------------------------------------------------------------
@@ -73,6 +94,13 @@ def add_model_arguments(parser: Any, without: str = "the network that comes with
     """--model and --weights; ``without`` says what runs where no weights are given."""
     parser.add_argument("--model", metavar="NAME", help="the network's name, where the checkpoint does not say it")
     add_weights_argument(parser, without)
+
+
+def only_model(positional: str | None, option: str | None) -> str:
+    """The model's name, given as an argument or by --model."""
+    if (positional is None) == (option is None):
+        raise ValueError(f"two models are named, {positional} and {option}; give one" if option else "name a model")
+    return positional or option or ""
 
 
 def add_weights_argument(parser: Any, without: str) -> None:
@@ -93,14 +121,26 @@ def add_select_argument(parser: Any) -> None:
     )
 
 
-def open_model(name: str | None, weights: str | None, select: str | None = None) -> tuple[Any, dict[str, Any]]:
+def add_classes_argument(parser: Any, without: str = "the checkpoint's; ImageNet's for 1000 classes") -> None:
+    """--classes; ``without`` says which names there are where it is not given."""
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help=f"the names of the classes: a text file with one a line, or JSON (default: {without})",
+    )
+
+
+def open_model(
+    name: str | None, weights: str | None, select: str | None = None, classes: str | None = None
+) -> tuple[Any, dict[str, Any]]:
     """The network in the checkpoint ``weights``, read as ``name`` if that is given; and what is known about it.
 
     ``select`` is a part of the name of one of several networks in it.  Without a checkpoint it is the network that
-    comes with the package, if ``name`` does not ask for another.
+    comes with the package, if ``name`` does not ask for another.  ``classes`` is a file with the names of its classes.
 
     What is known is {"model", "weights", "notes"}; the same goes to standard error, so that every guess is seen.
     """
+    from ..data.labels import read_class_names
     from ..zoo import SHIPPED, create_model, load_model, shipped
 
     if weights is None and name not in (None, SHIPPED):
@@ -113,6 +153,8 @@ def open_model(name: str | None, weights: str | None, select: str | None = None)
             "npresnet download resnet50, and --weights FILE"
         )
     model = create_model(name, weights=file, select=select) if name else load_model(file, select=select)
+    if classes is not None:
+        model.classes = read_class_names(classes, model.spec.num_classes)
     spec, notes = model.spec, notes + list(model.notes)
     note(f"{spec.name} with {spec.num_classes} classes, weights from {file}", *(f"  {text}" for text in notes))
     return model, {"model": spec.name, "weights": str(file), "notes": notes}
@@ -125,6 +167,17 @@ def published(name: str) -> str:
 
     find(name)  # raises for an unknown name, with the nearest ones
     return f", or fetch one: npresnet download {name}" if f"{name}:V1" in ENTRIES else "; none are published for it"
+
+
+def assume_classes(model: Any) -> bool:
+    """Give a network of 1000 classes without names those of ImageNet, with a line that says so."""
+    from ..data import class_names
+
+    if model.classes or model.spec.num_classes != 1000:
+        return False
+    model.classes = class_names("imagenet")
+    note("  the checkpoint names no classes: ImageNet's are assumed; --classes FILE gives others")
+    return True
 
 
 # --- --backend --------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ at random: speed does not depend on them.
 
 import argparse
 
-from ..printer import say_report
-from .arguments import add_backend_argument, backend_context, positive, usual_shape
+from ..printer import note, say_report
+from .arguments import add_backend_argument, add_size_argument, backend_context, positive, usual_size
+from .progress import progress
 
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
@@ -34,18 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=positive, default=9, metavar="N", help="measurements of each library (default: 9)"
     )
-    parser.add_argument(
-        "--size",
-        type=positive,
-        metavar="PIXELS",
-        help="height and width of the images (default: the network's usual size)",
-    )
+    add_size_argument(parser)
     add_backend_argument(parser, "the engine on the CPU")
     parser.add_argument(
         "--precision",
         choices=("float32", "tf32", "float16"),
         default="float32",
-        help="of every library, on a GPU (default: float32, without TF32)",
+        help="of every library; all but float32 on a GPU alone (default: float32, without TF32)",
     )
     parser.add_argument(
         "--memory",
@@ -60,9 +56,14 @@ def run(args: argparse.Namespace) -> int:
     from ..bench.memory import peaks
     from ..zoo import create_model
 
+    if args.precision != "float32" and args.backend != "cupy":
+        raise ValueError(
+            f"--precision {args.precision} needs --backend cupy: on a CPU all libraries are timed in float32, since "
+            "a CPU converts 16-bit numbers to 32 bits before it computes"
+        )
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
-    size = args.size or usual_shape(model)[2]
+    size = args.size or usual_size(model)
     with backend_context(args.backend):
         if args.backend == "cupy":
             from ..bench.gpu import bench_gpu
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         elif args.memory:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())
         else:
-            report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds)
+            note("preparing each library: exporting, compiling, comparing their outputs")
+            with progress("measuring", unit="turns") as show:
+                report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds, show=show)
     say_report(report, args.json)
     return 0

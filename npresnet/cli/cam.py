@@ -9,7 +9,15 @@ import io
 from typing import Any
 
 from ..printer import say, say_json
-from .arguments import add_backend_argument, add_model_arguments, backend_context, on_backend, open_model
+from .arguments import (
+    add_backend_argument,
+    add_classes_argument,
+    add_model_arguments,
+    assume_classes,
+    backend_context,
+    on_backend,
+    open_model,
+)
 from .inference import check_choice
 from .output import add_force_argument, check_output
 
@@ -22,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an image file in any common format")
     parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
     add_model_arguments(parser)
+    add_classes_argument(parser)
     parser.add_argument(
         "--class", dest="label", metavar="NAME", help="a class, by its name or number (default: the most probable one)"
     )
@@ -40,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     kind = format_of(args.out)
     check_output(args.out, args.image, args.weights or shipped(), force=args.force)
-    model, about = open_model(args.model, args.weights, args.select)
+    model, about = open_model(args.model, args.weights, args.select, args.classes)
+    assume_classes(model)
     check_choice(model)
     x, after = preprocess(args.image, model), args.after or last_stage(model)
     with backend_context(args.backend):

@@ -12,7 +12,15 @@ from typing import Any
 
 from ..printer import note, say, say_json
 from . import complain, one_line
-from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model, positive
+from .arguments import (
+    add_backend_argument,
+    add_classes_argument,
+    add_model_arguments,
+    assume_classes,
+    backend_context,
+    open_model,
+    positive,
+)
 from .inference import probabilities, scorer
 from .progress import progress
 
@@ -25,13 +33,15 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file in any common format")
     add_model_arguments(parser)
+    add_classes_argument(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
-    model, about = open_model(args.model, args.weights, args.select)
+    model, about = open_model(args.model, args.weights, args.select, args.classes)
+    assume_classes(model)
     with backend_context(args.backend):
         logits, results, failed = scorer(model, len(args.images), args.backend), [], 0
     if model.spec.num_classes == 1:

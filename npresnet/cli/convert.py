@@ -15,7 +15,7 @@ width) in, scores out, N free; height and width are free, too, unless --size fix
 import argparse
 
 from ..printer import note, say
-from .arguments import add_select_argument, open_model, parse_size, positive
+from .arguments import add_classes_argument, add_select_argument, open_model, parse_size, positive
 from .output import add_force_argument, check_output
 
 EXAMPLES = """examples:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
     parser.add_argument("--to", metavar="DIALECT", help="the library that will load OUT")
     add_select_argument(parser)
+    add_classes_argument(parser, "what IN says")
     onnx = parser.add_argument_group("for OUT.onnx")
     onnx.add_argument("--fold", action="store_true", help="multiply batch norms into the convolutions before them")
     onnx.add_argument("--size", type=parse_size, metavar="HxW", help="the images' only size, such as 224 or 224x224")
@@ -47,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
     if args.fold or args.size or args.opset:
         raise ValueError("--fold, --size and --opset are for an OUT that ends in .onnx")
     if args.to:
-        model, _ = open_model(args.model, args.input, args.select)
+        model, _ = open_model(args.model, args.input, args.select, args.classes)
         say(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")
         return 0
     try:
-        content, _ = open_model(args.model, args.input, args.select)
+        content, _ = open_model(args.model, args.input, args.select, args.classes)
         arrays = len(content.state_dict())
     except WeightsError as error:
         content = read_weights(args.input, select=args.select)  # raises again where the file is the problem
@@ -69,7 +70,7 @@ def write_onnx(args: argparse.Namespace) -> int:
 
     if args.to:
         raise ValueError("an OUT that ends in .onnx is for no library alone; leave out --to")
-    model, _ = open_model(args.model, args.input, args.select)
+    model, _ = open_model(args.model, args.input, args.select, args.classes)
     save_onnx(model, args.output, fold=args.fold, size=args.size, opset=args.opset or OPSET)
     say(f"{args.output}: {model.spec.name} as ONNX")
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 from ..printer import say, say_json
 from ..tables import text_lines
 from .arguments import add_backend_argument, cpu_context
+from .progress import progress
 
 EXAMPLES = """examples:
   npresnet diff keras torchvision
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..analysis.diff import diff
 
-    with cpu_context("diff", args.backend):
-        found = diff(args.a, args.b, args.model)
+    with cpu_context("diff", args.backend), progress("comparing", unit="details") as show:
+        found = diff(args.a, args.b, args.model, show=show)
     if args.json:
         say_json(found.to_dict())
     else:

@@ -13,20 +13,21 @@ import sys
 
 from ..printer import note, say, say_json
 from ..tables import text_lines
-from .arguments import open_model
+from .arguments import add_alias, open_model
 from .output import check_output
 from .progress import progress
 
 EXAMPLES = """examples:
   npresnet download                          list the published weights
-  npresnet download resnet50:V2 --to models  (resnet50 alone means V1)
+  npresnet download resnet50:V2 --out models  (resnet50 alone means V1)
   npresnet download hf:timm/resnet50.a1_in1k
-  npresnet download hf:microsoft/resnet-50@main --to models"""
+  npresnet download hf:microsoft/resnet-50@main --out models"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the weights to fetch; without a name they are listed")
-    parser.add_argument("--to", default=".", metavar="DIR", help="the folder to write into (default: this one)")
+    out = parser.add_argument("--out", default=".", metavar="DIR", help="the folder to write into (default: this one)")
+    add_alias(parser, "--to", out)
     parser.add_argument("--mirror", metavar="URL", help="fetch from this address instead")
     parser.add_argument("--force", action="store_true", help="replace a file of that name with other bytes")
     parser.add_argument("--json", action="store_true", help="list as JSON")
@@ -38,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
     from ..weights import download, find
 
     if args.name.startswith("hf:"):
-        return fetch_from_hub(args.name, args.to, args.mirror, args.force)
-    check_target(args.name, args.to, args.force)
+        return fetch_from_hub(args.name, args.out, args.mirror, args.force)
+    check_target(args.name, args.out, args.force)
     with progress(args.name, unit="bytes") as show:
-        path = download(args.name, args.to, show, base_url=args.mirror)
+        path = download(args.name, args.out, show, base_url=args.mirror)
     say(path)
     if not find(args.name).sha256:
         note(

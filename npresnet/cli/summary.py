@@ -11,20 +11,20 @@ import sys
 from typing import Any
 
 from ..printer import draw, escaped, say, say_report
-from .arguments import add_weights_argument, open_model, parse_shape, positive, usual_shape
+from .arguments import add_input_arguments, add_model_arguments, input_shape, only_model, open_model, positive
 
 EXAMPLES = """examples:
   npresnet summary resnet50
-  npresnet summary resnet18 --input 32x3x160x160 --num-classes 10
+  npresnet summary resnet18 --batch 32 --size 160 --num-classes 10
   npresnet summary resnet50 --dialect keras --time
   npresnet summary resnet20-12fca82f.th --json
   npresnet summary checkpoint.pth --select ema"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, such as resnet50, or a checkpoint")
-    add_weights_argument(parser, without="none; only shapes count")
-    parser.add_argument("--input", metavar="NxCxHxW", help="the input's shape (default: one image of the usual size)")
+    parser.add_argument("what", nargs="?", metavar="MODEL", help="a model's name, such as resnet50, or a checkpoint")
+    add_model_arguments(parser, without="none; only shapes count")
+    add_input_arguments(parser, batch=1)
     parser.add_argument("--num-classes", type=positive, metavar="K", help="number of classes, without --weights")
     parser.add_argument(
         "--dialect",
@@ -39,10 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..analysis.summary import summary
 
-    if args.model and is_file(args.model):
+    if args.what and is_file(args.what):
         if args.weights:
-            raise ValueError(f"two checkpoints are named, {args.model} and {args.weights}; give one")
-        args.model, args.weights = None, args.model
+            raise ValueError(f"two checkpoints are named, {args.what} and {args.weights}; give one")
+        args.weights = args.what
+    elif args.what:
+        args.model = only_model(args.what, args.model)
     if args.weights and args.num_classes:
         raise ValueError("--weights tells the number of classes; leave out --num-classes")
     if args.weights and args.dialect != "torchvision":
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if args.weights
         else named(args.model, args.num_classes, args.dialect)
     )
-    table = summary(model, parse_shape(args.input) if args.input else usual_shape(model), measure=args.time)
+    table = summary(model, input_shape(args, model), measure=args.time)
     if sys.stdout.isatty() and not args.json:
         show(table)
     else:

@@ -8,7 +8,8 @@ statistics of your own checkpoint.  Exit status 1 where anything differs by more
 import argparse
 
 from ..printer import say_report
-from .arguments import BACKENDS, add_model_arguments, open_model, positive
+from .arguments import BACKENDS, add_alias, add_model_arguments, open_model, parse_size
+from .progress import progress
 
 EXAMPLES = """examples:
   npresnet verify
@@ -28,13 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="only the stored cases of this name, such as conv2d*"
     )
-    parser.add_argument(
-        "--side",
-        type=positive,
-        default=64,
-        metavar="S",
+    size = parser.add_argument(
+        "--size",
+        type=parse_size,
+        default=(64, 64),
+        metavar="HxW",
         help="with --weights: height and width of the images (default: 64)",
     )
+    add_alias(parser, "--side", size)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -52,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("--weights compares on the CPU: choose --backend numpy or numba")
         model, about = open_model(args.model, args.weights, args.select)
         with use(args.backend):
-            report = verify_model(model, about["model"], args.side)
+            report = verify_model(model, about["model"], args.size)
     else:
-        report = verify(args.backend, args.only)
+        with progress("verifying", unit="comparisons") as show:
+            report = verify(args.backend, args.only, show=show)
         if not report.rows:
             raise ValueError(f'no case is called {args.only!r}; --only "*" lists them all')
     say_report(report, args.json)

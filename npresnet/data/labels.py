@@ -1,5 +1,7 @@
 """Class names of the datasets that published weights were trained on, and how class folders are matched with them."""
 
+import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,6 +14,7 @@ from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
 NUMBER, WORDNET = re.compile(r"[0-9]{1,9}"), re.compile(r"n[0-9]{8}")  # a class folder's name
+LARGEST = 10**6  # bytes of a file of class names
 DATASETS = ("imagenet", "cifar10", "cifar100")
 
 
@@ -24,6 +27,38 @@ def class_names(dataset: str) -> tuple[str, ...]:
     if dataset not in DATASETS:
         raise ValueError(f"no class names for {dataset!r}; there are names for {', '.join(DATASETS)}")
     return tuple((FOLDER / f"{dataset}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def read_class_names(path: str | os.PathLike[str], count: int) -> tuple[str, ...]:
+    """The ``count`` class names in a file: one a line, or in JSON a list, or {number: name or [WordNet's name, name]}.
+
+    Raises ImageError where they are not so many, or the file is neither.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LARGEST + 1).decode("utf-8-sig", errors="replace")
+    if len(content) > LARGEST:
+        raise ImageError(f"{path}: is no list of class names; it has more than {LARGEST:,} bytes")
+    if content.lstrip()[:1] in ("[", "{"):
+        names = names_in_json(path, content)
+    else:
+        names = [line.strip() for line in content.splitlines() if line.strip()]
+    if len(names) != count:
+        raise ImageError(f"{path}: {len(names)} class names for a network of {count} classes")
+    return tuple(names)
+
+
+def names_in_json(path: str | os.PathLike[str], text: str) -> list[str]:
+    """The class names in a JSON list, or in an object {"0": name, …}; of a list of names the last."""
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict):
+            value = [value[str(k)] for k in range(len(value))]
+        names = [name[-1] if isinstance(name, list) else name for name in value]
+        if all(isinstance(name, str) for name in names):
+            return names
+    except (ValueError, KeyError, IndexError, RecursionError):
+        pass
+    raise ImageError(f"{path}: class names in JSON are a list, or an object whose keys are 0, 1, 2 …")
 
 
 def match_classes(folders: Sequence[str], classes: Sequence[str] | None, num_classes: int) -> tuple[Array, str]:

@@ -10,7 +10,7 @@ tests/scripts/make_golden.py writes the packs, and a test there writes them agai
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -66,9 +66,17 @@ class Verification(Table):
         )
 
 
-def verify(backend: str = "numpy", only: str = "*", dtypes: Sequence[str] = ("float64", "float32")) -> Verification:
-    """Replay the packs on "numpy", "numba" or "cupy"; ``only`` is a pattern for the names of the cases."""
-    rows = []
+def verify(
+    backend: str = "numpy",
+    only: str = "*",
+    dtypes: Sequence[str] = ("float64", "float32"),
+    show: Callable[[int], None] | None = None,
+) -> Verification:
+    """Replay the packs on "numpy", "numba" or "cupy"; ``only`` is a pattern for the names of the cases.
+
+    ``show(n)`` is called when n comparisons are made.
+    """
+    rows: list[Row] = []
     with use(backend) if backend != "cupy" else nullcontext():
         device = "cuda" if backend == "cupy" else "cpu"
         for pack, replay, bounds in (("ops", replay_op, OP_BOUNDS), ("networks", replay_network, NETWORK_BOUNDS)):
@@ -77,6 +85,8 @@ def verify(backend: str = "numpy", only: str = "*", dtypes: Sequence[str] = ("fl
                     if fnmatch(case["name"], only) and dtype in case["dtypes"]:
                         found = replay(case, expected, np.dtype(dtype), device)
                         rows += compared(case, found, expected, dtype, bounds[dtype])
+                        if show:
+                            show(len(rows))
     return Verification(f"npresnet on {backend} against PyTorch's stored results", tuple(rows))
 
 
@@ -126,14 +136,14 @@ def largest(a: Array) -> float:
     return float(np.abs(a).max(initial=0))
 
 
-def verify_model(model: Classifier, name: str, side: int = 64, batch: int = 2) -> Verification:
+def verify_model(model: Classifier, name: str, size: tuple[int, int] = (64, 64), batch: int = 2) -> Verification:
     """Compare a model, its weights included, with PyTorch itself, in float64, in train and in eval mode."""
     from .torch_model import torch_results
 
     model = model.astype(np.float64)
     rows: list[Row] = []
     classes, channels = model.spec.num_classes, model.spec.in_channels
-    x, labels = draw("images", (batch, channels, side, side)) * 1.7, np.arange(batch) % classes
+    x, labels = draw("images", (batch, channels, *size)) * 1.7, np.arange(batch) % classes
     for mode in ("train", "eval"):
         expected = torch_results(model, x, labels, mode == "train")
         found = step(model.copy().train(mode == "train"), x, labels, mode)

@@ -59,7 +59,12 @@ class GradReport(Table):
 
 
 def gradcheck(
-    fn: Callable[..., Any], *arrays: Array, seed: int = 0, tolerance: float = TOLERANCE, layers: str = "*"
+    fn: Callable[..., Any],
+    *arrays: Array,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    layers: str = "*",
+    show: Callable[[int], None] | None = None,
 ) -> GradReport:
     """Check the gradient of every argument of ``fn``; of every trainable parameter too, where it is a Module.
 
@@ -67,7 +72,8 @@ def gradcheck(
     to float64 copies: the module, its running statistics and the arrays stay as they are.  Integer arrays are
     constants; beside a Module's input they are the labels of the loss that is then checked too.
 
-    ``layers`` is a pattern for the names of a Module's layers, such as ``"layer1.*"``.  An entry without a derivative,
+    ``layers`` is a pattern for the names of a Module's layers, such as ``"layer1.*"``.  ``show(n)`` is called when n of
+    them are checked.  An entry without a derivative,
     such as ReLU's at 0, is left out and counted.  A value or a slope that is not finite is wrong.
 
     Raises: TypeError where ``fn`` returns no pullback or does not stay in float64; ValueError where the pullback does
@@ -90,7 +96,7 @@ def gradcheck(
     rng = np.random.default_rng(seed)
     if isinstance(fn, Module):
         title = getattr(getattr(fn, "spec", None), "name", type(fn).__name__)
-        rows = NetCheck(fn, rng, tolerance, layers).run(*at)
+        rows = NetCheck(fn, rng, tolerance, layers, show).run(*at)
     else:
         title = getattr(getattr(fn, "func", fn), "__name__", type(fn).__name__)  # a partial's function
         rows = Adjoint(fn, at, rng, tolerance, kind=title).rows(argument_names(fn, len(at)))

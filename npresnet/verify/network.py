@@ -31,8 +31,16 @@ WHOLE_NET_TOLERANCE = 1e-3
 class NetCheck(Visitor):
     """Goes through a network once, forward, and checks each layer and sum whose name fits the pattern ``layers``."""
 
-    def __init__(self, model: Module, rng: np.random.Generator, tolerance: float, layers: str):
+    def __init__(
+        self,
+        model: Module,
+        rng: np.random.Generator,
+        tolerance: float,
+        layers: str,
+        show: Callable[[int], None] | None = None,
+    ):
         super().__init__(model.astype(np.float64))
+        self.show, self.checked = show, 0
         self.rng, self.tolerance, self.layers = rng, tolerance, layers
         self.rows: list[Row] = []
 
@@ -63,6 +71,9 @@ class NetCheck(Visitor):
             fn, values, names = as_function(module)
             layer = Adjoint(fn, [x, *values], self.rng, self.tolerance, name, type(module).__name__)
             self.rows += layer.rows(["x", *names])
+            self.checked += 1
+            if self.show:
+                self.show(self.checked)
         return module(x)
 
     def whole_net(self, x: Array) -> None:

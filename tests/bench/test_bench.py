@@ -44,13 +44,13 @@ def test_group_norms_and_activations_in_torch_are_ours(options):
 
 def test_training_steps_start_from_the_same_loss():
     pytest.importorskip("torch")
-    report = bench(create_model("resnet20"), 4, "train", ("torch", "onnxruntime"), size=32, rounds=1)
+    report = bench(create_model("resnet20"), 4, "train", ("torch", "onnxruntime"), size=(32, 32), rounds=1)
     assert len(report.entries) == 3 and report.left_out == {"onnxruntime": "it does not train"}
 
 
 def test_a_library_that_is_not_installed_is_left_out_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    report = bench(create_model("resnet20"), 1, "infer", ("openvino",), size=32, rounds=1)
+    report = bench(create_model("resnet20"), 1, "infer", ("openvino",), size=(32, 32), rounds=1)
     assert [entry.name for entry in report.entries] == ["npresnet"] and "openvino" in report.left_out
     assert "left out: openvino (not available" in str(report)
 

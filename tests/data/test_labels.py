@@ -1,11 +1,13 @@
 """Class names, and how the folders of a dataset find theirs."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 
 from npresnet.data import ImageError, class_names, match_classes
+from npresnet.data.labels import read_class_names
 
 
 def test_imagenet_names_are_torchvisions():
@@ -79,3 +81,32 @@ def test_matching(folders, classes, number, expected, how):
 def test_no_match_is_refused_rather_than_guessed(folders, classes, number):
     with pytest.raises(ImageError, match="rename"):
         match_classes(folders, classes, number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a cat\ndog\n\n  Löwe \n",
+        "\ufeffa cat\r\ndog\r\nLöwe",
+        json.dumps(["a cat", "dog", "Löwe"]),
+        json.dumps({"0": "a cat", "2": "Löwe", "1": "dog"}),
+        json.dumps({"0": ["n02121808", "a cat"], "1": ["n02084071", "dog"], "2": ["n02129165", "Löwe"]}),
+    ],
+)
+def test_class_names_of_a_file(tmp_path, text):
+    path = tmp_path / "names"
+    path.write_text(text, encoding="utf-8")
+    assert read_class_names(path, 3) == ("a cat", "dog", "Löwe")
+    with pytest.raises(ImageError, match="3 class names for a network of 4"):
+        read_class_names(path, 4)
+
+
+@pytest.mark.parametrize("text", ["[", '{"0": 1}', '{"1": "a"}', "[[]]", "[1, 2]", "[" * 100_000])
+def test_a_file_without_class_names_is_refused(tmp_path, text):
+    path = tmp_path / "names.json"
+    path.write_text(text)
+    with pytest.raises(ImageError, match="class names in JSON"):
+        read_class_names(path, 1)
+    path.write_text("x\n" * 10**6)
+    with pytest.raises(ImageError, match="more than"):
+        read_class_names(path, 1)

@@ -15,7 +15,7 @@ from ..support.commands import run  # noqa: F401
 
 @pytest.mark.parametrize("mode, precision", [("infer", "float32"), ("infer", "float16"), ("train", "tf32")])
 def test_a_report(cupy, mode, precision):
-    report = bench_gpu(create_model("resnet20", depths=(1, 1, 1)), 2, mode, 8, precision, rounds=1, calls=2)
+    report = bench_gpu(create_model("resnet20", depths=(1, 1, 1)), 2, mode, (8, 8), precision, rounds=1, calls=2)
     assert report.entries[0].name == "npresnet" and len(report.entries[0].times) == 2
     assert mode in str(report) and json.dumps(report.to_dict())
 

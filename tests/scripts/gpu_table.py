@@ -40,7 +40,7 @@ def main(path, rows=ROWS):
 
 def measured(name, batch, mode, precision, side) -> dict:
     """A row, printed: both times, and how inference goes about its convolutions, or the memory that a step takes."""
-    report = bench_gpu(create_model(name), batch, mode, side, precision)
+    report = bench_gpu(create_model(name), batch, mode, (side, side), precision)
     print(report)
     more = plan(name, batch, side, precision) if mode == "infer" else peak_memory(name, batch, side, precision)
     print(*[f"{key}: {value}" for key, value in more.items()], sep="\n")

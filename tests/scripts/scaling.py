@@ -13,7 +13,7 @@ import numpy as np
 
 from npresnet import create_model, optimize
 from npresnet.bench.cpu import cores
-from npresnet.cli.arguments import usual_shape
+from npresnet.cli.arguments import usual_size
 
 PRODUCT = """
 import sys, numpy as np
@@ -62,7 +62,7 @@ def medians(runs, rounds):
 
 def main(name="resnet18", rounds=9):
     model, threads, rng = create_model(name), cores(), np.random.default_rng(0)
-    images = rng.standard_normal((128, *usual_shape(model)[1:])).astype(np.float32)
+    images = rng.standard_normal((128, model.spec.in_channels, *usual_size(model))).astype(np.float32)
     one, all_, product_one, product_all = medians(
         [engine(model, images[:8], 1), engine(model, images[:8], threads), product(1), product(threads)], rounds
     )
