@@ -31,6 +31,7 @@ COMMANDS = (
     "train",
     "gradcheck",
     "verify",
+    "features",
     "cam",
     "bench",
 )
