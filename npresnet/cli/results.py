@@ -93,8 +93,8 @@ class Results:
 
     def end(self, **more: Any) -> None:
         """Write the JSON object, if that is wanted."""
-        if self.kind == "json" and self.finish:
-            say_json({**self.finish(self.kept), **more}, to=self.stream)
+        if self.kind == "json" and self.finish and (whole := self.finish(self.kept)):
+            say_json({**whole, **more}, to=self.stream)
 
 
 def comma_separated(rows: Iterable[Sequence[Any]]) -> str:

@@ -83,6 +83,7 @@ class Stream:
 
         self.source, self.args, self.load = ImageSource(args.images), args, load or preprocessed
         self.count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
+        self.workers = args.workers or min(4, os.cpu_count() or 1)
         self.status = self.done = 0
         note(*self.source.notes)
 
@@ -99,21 +100,29 @@ class Stream:
             try:
                 return Prepared(item.name, *self.load(item.open(), model))
             except (ValueError, OSError, MemoryError) as error:
-                text = one_line(error)
-                return Prepared(item.name, error=text if text.startswith(item.name) else f"{item.name}: {text}")
+                return Prepared(item.name, error=reason(error, item.name))
 
-        workers = self.args.workers or min(4, os.cpu_count() or 1)
         items = islice(self.source, self.args.limit)
-        for image in prefetch(prepared, items, workers, max(DEPTH, 2 * (self.args.batch or 0))):
+        for image in prefetch(prepared, items, self.workers, max(DEPTH, 2 * (self.args.batch or 0))):
             self.done += 1
             if image.error:
                 self.fail(image.error)
             else:
                 yield image
 
+    def known_names(self) -> list[str]:
+        """The names of the images, or none where only standard input will tell."""
+        return [] if self.count is None else [item.name for item in islice(self.source, self.args.limit)]
+
     def fail(self, message: str) -> None:
         """Report an image that has no result."""
         self.status = complain(message, 2)
+
+
+def reason(error: BaseException, *names: str) -> str:
+    """An error in one line that begins with one of ``names``, else with the first."""
+    text = one_line(error)
+    return text if text.startswith(names) else f"{names[0]}: {text}"
 
 
 def preprocessed(source: Any, model: Any) -> tuple[Any, Any]:
