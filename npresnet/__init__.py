@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time each name is loaded when it is first used
     from .analysis.cam import grad_cam as grad_cam
+    from .analysis.features import features as features
     from .analysis.summary import summary as summary
     from .backend import array_namespace as array_namespace
     from .backend import to_device as to_device
@@ -33,6 +34,7 @@ _HOME = {
     "WeightsError": "weights",
     "array_namespace": "backend",
     "create_model": "zoo",
+    "features": "analysis.features",
     "freeze_batch_norm": "nn",
     "grad_cam": "analysis.cam",
     "gradcheck": "verify.gradcheck",

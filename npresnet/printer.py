@@ -24,9 +24,9 @@ def note(*lines):
     say(*lines, to=sys.stderr)
 
 
-def say_json(value, indent: int | None = 2):
+def say_json(value, indent: int | None = 2, to=None):
     """Print a value as JSON in ASCII, whose own escapes a program undoes; on one line where ``indent`` is None."""
-    print(json.dumps(value, indent=indent))
+    print(json.dumps(value, indent=indent), file=to or sys.stdout)
 
 
 def say_report(report, as_json):

@@ -100,6 +100,7 @@ def cases():
         yield "freeze_batch_norm", lambda model, bad=bad: npresnet.freeze_batch_norm(bad), TypeError
         yield "summary", lambda model, bad=bad: npresnet.summary(bad), TypeError
         yield "grad_cam", lambda model, bad=bad: npresnet.grad_cam(bad, X, [1]), TypeError
+        yield "features", lambda model, bad=bad: npresnet.features(bad, X), TypeError
         yield "optimize", lambda model, bad=bad: npresnet.optimize(bad), TypeError
         yield "gradcheck", lambda model, bad=bad: npresnet.gradcheck(bad, X), TypeError
     for bad in (3, None, ("nope",), (3,), ""):
@@ -124,6 +125,10 @@ def cases():
         yield "grad_cam", lambda model, bad=bad: npresnet.grad_cam(model, X, bad), ValueError
     for bad in ("nope", 3, "fc", ""):
         yield "grad_cam", lambda model, bad=bad: npresnet.grad_cam(model, X, [1], after=bad), ValueError
+    for bad in ("nope", 3, ""):
+        yield "features", lambda model, bad=bad: npresnet.features(model, X, bad), ValueError
+    for bad in (None, 3, [], np.zeros((4, 4, 3))):
+        yield "features", lambda model, bad=bad: npresnet.features(model, bad), ValueError
     yield "gradcheck", lambda model: npresnet.gradcheck(model), TypeError
     yield "optimize", lambda model: npresnet.optimize(model, threads=0), ValueError
     for bad in (224, None, (3, 32, 32), (0, 3, 32, 32), (1, 3, -1, 32), (1, 3, 32.5, 32), "1x3x32x32", (1, 5, 32, 32)):

@@ -5,13 +5,14 @@
 [ZF] Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, arXiv:1311.2901
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array, array_namespace
 from ..models.registry import count
-from ..nn import Module
+from ..nn import Chain, Module, Sequential
 from ..nn.module import needs_module
 from .features import feature_gradients, one_hot, tapped
 
@@ -39,8 +40,43 @@ def grad_cam(model: Module, x: Array, classes: Any, after: str | None = None) ->
     a, da = (list(calls.values())[-1] for calls in (values, grads))
     if a.ndim != 4:
         raise ValueError(f"Grad-CAM needs feature maps; {after} gives {a.shape}")
+    return heat_maps(a, da)
+
+
+def heat_maps(a: Array, da: Array) -> Array:
+    """Grad-CAM's maps from features and the score's gradients there.
+
+    Shapes: a, da (N, K, h, w) → (N, h, w).
+    """
     alpha = da.mean(axis=(2, 3))  # α  (N, K)
     return array_namespace(a).maximum((alpha[:, :, None, None] * a).sum(axis=1), 0)
+
+
+def head_after(model: Module, after: str) -> Module | None:
+    """A copy of what follows the layer on the way to the scores, nothing of it trainable.
+
+    None for a layer inside another, such as layer1.0, or one that the scores do not need.
+    """
+    chain = model.scoring().layers() if isinstance(model, Chain) else ()
+    layer = model.children().get(after)
+    places = [k for k, part in enumerate(chain) if part is layer]
+    if layer is None or not places:
+        return None
+    head = Sequential(*chain[places[-1] + 1 :]).copy()
+    for parameter in head.parameters():
+        parameter.trainable = False
+    return head
+
+
+def grad_cam_of(a: Array, head: Module, choose: Callable[[Array], Any]) -> tuple[Array, Array, Any]:
+    """(heat maps, scores, classes): Grad-CAM from the features alone, for the classes ``choose(scores)``.
+
+    ``head`` is what makes scores of the features, see :func:`head_after`.
+    Shapes: a (N, K, h, w) → (N, h, w), (N, classes), (N,).
+    """
+    scores, pullback = head.vjp(a)
+    classes = choose(scores)
+    return heat_maps(a, pullback(one_hot(scores, classes))), scores, classes
 
 
 def last_stage(model: Module) -> str:

@@ -1,12 +1,12 @@
 """Values and gradients inside a network, read without hooks: by a copy of the model with taps around its layers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..backend import Array, Pullback, array_namespace
-from ..nn import Module
+from ..nn import GlobalAvgPool2d, Module
 from ..nn.compose import record
 from ..nn.module import needs_module
 
@@ -46,15 +46,53 @@ class Tap(Module):
         return self.inner.after_scores
 
 
-def features(model: Module, x: Array, layers: str | Sequence[str]) -> dict[str, Array]:
-    """The output of each named layer for the input x, by name: ``features(model, x, ["layer3.5.conv2"])``.
+@overload
+def features(model: Any, images: Any, after: str | None = None) -> Array: ...
+@overload
+def features(model: Any, images: Any, after: Sequence[str]) -> dict[str, Array]: ...
+def features(model: Any, images: Any, after: str | Sequence[str] | None = None) -> Array | dict[str, Array]:
+    """The pooled features (N, C) of images, which the classifier reads; or the output of the layer called ``after``.
 
-    One name may stand alone.  A layer that runs several times, as a block's ``relu``, gives ``relu``, ``relu_1``, …
+    model    a model, or its engine, which is faster and knows the outputs of blocks
+    images   arrays of floats (N, C, H, W) as the model takes them, or whatever :func:`preprocess` takes, such as a path
+    after    None; a name, such as "layer3" (of a layer that runs several times its last output); or a list of names:
+             {name: output}, where a layer that runs several times gives ``relu``, ``relu_1``, …
+
     Raises ValueError for a name that the model does not have, or of a layer that its scores do not need.
+
+        >>> import numpy as np, npresnet
+        >>> model = npresnet.create_model("resnet20")
+        >>> npresnet.features(model, np.zeros((2, 3, 32, 32), np.float32)).shape
+        (2, 64)
     """
+    if not isinstance(model, Module) and hasattr(model, "features"):  # an engine
+        return model.features(network_input(images, model), after)
+    needs_module(model, "features")
+    layers = pooling(model) if after is None else after
     copy, taps = tapped(model, layers)
-    copy.logits(x)
-    return named(taps, "values")
+    x = network_input(images, model)
+    if getattr(getattr(model, "spec", None), "num_classes", None) == 0:
+        copy(x)  # there are no scores
+    else:
+        copy.logits(x)
+    return list(named(taps, "values").values())[-1] if isinstance(layers, str) else named(taps, "values")
+
+
+def network_input(images: Any, model: Any) -> Array:
+    """Arrays of floats (N, C, H, W) themselves, anything else by :func:`preprocess`."""
+    if getattr(images, "ndim", 0) == 4 and images.dtype.kind == "f":
+        return images
+    from ..data import preprocess
+
+    return preprocess(images, model)
+
+
+def pooling(model: Module) -> str:
+    """The name of the layer whose output is pooled over the image: the last of the model's own, not inside a block."""
+    names = [name for name, part in model.children().items() if type(part) is GlobalAvgPool2d]
+    if not names:
+        raise ValueError(f"a {type(model).__name__} does not pool its features: name the layer to read, after=NAME")
+    return names[-1]
 
 
 def feature_gradients(

@@ -17,9 +17,9 @@ def seen(source: Any, model_or_preset: Any) -> Image.Image:
     image, preprocessing = read_image(source), preprocessing_of(model_or_preset)
     if preprocessing.crop is None:
         return image
-    small = preprocessing.resized(image)
-    scale = np.array(image.size) / small.size
-    corner = np.array([round((length - preprocessing.crop) / 2.0) for length in small.size])
+    small = preprocessing.resized_size(image) or image.size
+    scale = np.array(image.size) / small
+    corner = np.array([round((length - preprocessing.crop) / 2.0) for length in small])
     left, top, right, bottom = np.concatenate([corner * scale, (corner + preprocessing.crop) * scale]).tolist()
     return image.crop((round(left), round(top), round(right), round(bottom)))
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "train",
     "gradcheck",
     "verify",
+    "features",
     "cam",
     "bench",
 )

@@ -2,13 +2,17 @@
 
 Writes the part of the image that the network sees, at the image's own resolution, overlaid with a map that is light
 where the features after a layer raise the class's score.  The class is the most probable one, or the one of --class.
+
+Of several images, --out names a folder: each map is called after its image, and none replaces a file.
 """
 
 import argparse
 import io
+import os
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from ..printer import say, say_json
 from .arguments import (
     add_backend_argument,
     add_classes_argument,
@@ -18,17 +22,26 @@ from .arguments import (
     on_backend,
     open_model,
 )
-from .inference import check_choice
+from .inference import Network, check_choice, probabilities
 from .output import add_force_argument, check_output
+from .results import Result, results, shown
+from .stream import Stream, add_image_arguments, reason, set_size
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
-  npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out dog.png --class "golden retriever" --after layer3"""
+  npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out dog.png --class "golden retriever" --after layer3
+  npresnet cam photos/ --weights resnet50-11ad3fa6.pth --out maps/"""
+
+COLUMNS = ("image", "out", "class", "name", "probability")
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+BATCH = 4  # images whose gradients are computed together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="an image file in any common format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the image to write: .png, .jpg or .webp")
+    add_image_arguments(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="PATH", help="the image to write: .png, .jpg or .webp; or a folder"
+    )
     add_model_arguments(parser)
     add_classes_argument(parser)
     parser.add_argument(
@@ -37,53 +50,185 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="LAYER", help="the layer whose output is used (default: the last stage)")
     add_backend_argument(parser)
     add_force_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group.add_argument("--jsonl", action="store_true", help="print a JSON object for each image, as it comes")
+    group.add_argument("--csv", action="store_true", help="print comma-separated values, as they come")
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..analysis.cam import grad_cam, last_stage
-    from ..analysis.overlay import overlay, seen
-    from ..backend import to_device
-    from ..data import preprocess
-    from ..zoo import shipped
+    from ..analysis.cam import last_stage
+    from ..data.prefetch import prefetch
 
-    kind = format_of(args.out)
-    check_output(args.out, args.image, args.weights or shipped(), force=args.force)
+    targets = Targets(args)
+    stream = Stream(args, load)
+    targets.check(stream)
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     assume_classes(model)
     check_choice(model)
-    x, after = preprocess(args.image, model), args.after or last_stage(model)
-    with backend_context(args.backend):
-        there, x = on_backend(args.backend, model, x)
-        scores = to_device(there.logits(x)[0], "cpu")
-        label = class_of(args.label, model) if args.label else int(scores.argmax())
-        heat = to_device(grad_cam(there, x, [label], after=after)[0], "cpu")
-    guess = probability(scores, label)
-    write(overlay(seen(args.image, model), heat), args.out, kind)
-    name = model.classes[label] if model.classes else None
-    report = {
-        **about,
-        "image": args.image,
-        "out": args.out,
-        "after": after,
-        "class": label,
-        "name": name,
-        "probability": guess,
+    set_size(model, args.size)
+    after = args.after or last_stage(model)
+    label = class_of(args.label, model) if args.label else None
+    explainer = explainer_of(model, after, label, args.backend, stream.count)
+    about = {**about, "after": after}
+    printed = argparse.Namespace(**{**vars(args), "out": None})
+    how = (lambda result: as_lines(result, after)), COLUMNS, lambda result: [list(result.values())]
+    finish = (
+        (lambda kept: {**about, "images": kept})
+        if targets.folder
+        else lambda kept: {**about, **kept[0]} if kept else {}
+    )
+    explained = ((targets.next(image.name), image, row) for image, row in stream.through(explainer, model))
+    with results(printed, *how, finish) as written, shown(printed, "explaining", stream.count) as show:
+        for result in prefetch(partial(drawn, targets, model), explained, stream.workers):
+            if isinstance(result, str):
+                stream.fail(result)
+            else:
+                written.add(result)
+            show(stream.done)
+    return stream.status
+
+
+class Targets:
+    """Which file each map is written to: --out itself, or one in the folder --out, called after the image."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.out, self.args, self.used = args.out, args, set()
+        self.folder = os.path.isdir(args.out) or not os.path.basename(args.out) or not os.path.splitext(args.out)[1]
+        self.kind = "PNG" if self.folder else format_of(args.out)
+
+    def check(self, stream: Stream) -> None:
+        """Raise, before any work, where a map cannot or must not be written."""
+        from ..zoo import shipped
+
+        inputs = *self.args.images, self.args.weights or shipped()
+        if not self.folder:
+            if (stream.count or 1) > 1:
+                raise ValueError(
+                    f"{self.out} is one file for {stream.count} images: give a folder, such as --out maps/"
+                )
+            return check_output(self.out, *inputs, force=self.args.force)
+        if not os.path.isdir(self.out):
+            return check_output(self.out.rstrip("/"), *inputs)
+        for name in stream.known_names():
+            check_output(self.path(name), *inputs, force=self.args.force)
+        self.used.clear()
+
+    def next(self, name: str) -> str:
+        """The file for the map of an image; its folder exists then."""
+        if self.folder:
+            os.makedirs(self.out, exist_ok=True)
+        return self.path(name)
+
+    def path(self, name: str) -> str:
+        """A path that no image before had."""
+        if not self.folder:
+            return self.out
+        stem = os.path.splitext(os.path.basename(name))[0] if name != "-" else "standard-input"
+        path, number = os.path.join(self.out, f"{stem}.png"), 1
+        while path in self.used:
+            number += 1
+            path = os.path.join(self.out, f"{stem}-{number}.png")
+        self.used.add(path)
+        return path
+
+
+class ByHead:
+    """Rows (heat map, scores, class) for batches of images, from the features after a layer and the head behind it."""
+
+    def __init__(self, network: Network, head: Any, label: int | None):
+        self.network, self.head, self.label, self.batch = network, head, label, network.batch
+
+    def __call__(self, x: Any) -> Iterator[tuple[Any, ...]]:
+        from ..analysis.cam import grad_cam_of
+        from ..backend import use
+
+        a = self.network(x)
+        if a.ndim != 4:
+            raise ValueError(f"Grad-CAM needs feature maps; the layer gives {a.shape[1:]} for an image")
+        with use("numpy"):
+            return zip(*grad_cam_of(a, self.head, partial(chosen, self.label)))
+
+
+class ByGradients:
+    """The same for a layer inside others: the whole network runs, and back to the layer."""
+
+    def __init__(self, model: Any, after: str, label: int | None, backend: str | None):
+        (self.model,), self.after, self.label, self.backend = on_backend(backend, model), after, label, backend
+
+    def batch(self, x: Any, wanted: int | None = None) -> int:
+        return wanted or BATCH
+
+    def __call__(self, x: Any) -> Iterator[tuple[Any, ...]]:
+        from ..analysis.cam import grad_cam
+        from ..backend import to_device
+
+        with backend_context(self.backend or "numpy"):
+            (x,) = on_backend(self.backend, x)
+            scores = to_device(self.model.logits(x), "cpu")
+            labels = chosen(self.label, scores)
+            return zip(to_device(grad_cam(self.model, x, labels, after=self.after), "cpu"), scores, labels)
+
+
+def explainer_of(model: Any, after: str, label: int | None, backend: str | None, images: int | None) -> Any:
+    """What computes the maps of a model after a layer."""
+    from ..analysis.cam import head_after
+    from ..analysis.features import features
+
+    with backend_context(backend):
+        head = head_after(model, after)
+        if head is None:
+            return ByGradients(model, after, label, backend)
+        return ByHead(Network(model, lambda network, x: features(network, x, after), images, backend), head, label)
+
+
+def chosen(label: int | None, scores: Any) -> Any:
+    """The class to explain for each row of scores (N, K): the given one, or the most probable."""
+    import numpy as np
+
+    return scores.argmax(axis=1) if label is None else np.full(len(scores), label)
+
+
+def load(source: Any, model: Any) -> tuple[Any, Any]:
+    """The network's input, and the part of the image that it shows."""
+    from ..analysis.overlay import seen
+    from ..data import preprocess, read_image
+
+    image = read_image(source)
+    return preprocess(image, model)[0], seen(image, model)
+
+
+def drawn(targets: Targets, model: Any, explained: tuple[str, Any, tuple[Any, ...]]) -> Result | str:
+    """Write one map; returns what was found, or why nothing could be written."""
+    from ..analysis.overlay import overlay
+
+    path, image, (heat, scores, label) = explained
+    try:
+        check_output(path, image.name, force=targets.args.force)
+        write(overlay(image.more, heat), path, targets.kind)
+    except (ValueError, OSError, MemoryError) as error:
+        return reason(error, image.name, path)
+    return {
+        "image": image.name,
+        "out": path,
+        "class": int(label),
+        "name": model.classes[label] if model.classes else None,
+        "probability": float(probabilities(scores)[label]),
     }
-    if args.json:
-        say_json(report)
-    else:
-        say(f"{args.out}: the evidence after {after} for {name or f'class {label}'} ({100 * guess:.2f} %)")
-    return 0
+
+
+def as_lines(result: Result, after: str) -> Iterator[str]:
+    """What was written, as text."""
+    shown_class = result["name"] or f"class {result['class']}"
+    yield f"{result['out']}: the evidence after {after} for {shown_class} ({100 * result['probability']:.2f} %)"
 
 
 def format_of(path: str) -> str:
     """Pillow's name for the format of a file with this suffix."""
-    formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     suffix = path[path.rfind(".") :].lower()
-    if suffix not in formats:
+    if suffix not in FORMATS:
         raise ValueError(f"{path}: the image to write is called .png, .jpg or .webp")
-    return formats[suffix]
+    return FORMATS[suffix]
 
 
 def class_of(label: str, model: Any) -> int:
@@ -99,15 +244,6 @@ def class_of(label: str, model: Any) -> int:
             f"no class {label!r}: give one of the model's {names}, or a number below {model.spec.num_classes}"
         )
     return known.index(simplified(label))
-
-
-def probability(scores: Any, label: int) -> float:
-    """The softmax of the scores (K,) at class ``label``."""
-    import numpy as np
-
-    from ..ops import softmax
-
-    return float(softmax(scores[None].astype(np.float64))[0][0, label])
 
 
 def write(image: Any, path: str, kind: str) -> None:

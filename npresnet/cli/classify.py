@@ -4,14 +4,15 @@ Prints the most probable classes of each image: CIFAR-10's, by the network that 
 --weights.  A checkpoint says which network it holds; give --model where it fits several.  An image that cannot be read
 is reported, the others are classified all the same, and the exit status is then 2.  Of a network with a single score
 the sigmoid is printed: the probability of what it was trained to detect.
+
+Each result is printed as soon as it is there; Ctrl-C leaves those that are done.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from ..printer import note, say, say_json
-from . import complain, one_line
+from ..printer import note
 from .arguments import (
     add_backend_argument,
     add_classes_argument,
@@ -21,63 +22,72 @@ from .arguments import (
     open_model,
     positive,
 )
-from .inference import probabilities, scorer
-from .progress import progress
+from .inference import Network, check_classifier, probabilities
+from .results import Result, add_result_arguments, check_results, results, shown
+from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
   npresnet classify cat.jpg
-  npresnet classify cat.jpg --weights resnet50-11ad3fa6.pth
-  npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json"""
+  npresnet classify photos/ --weights resnet50-11ad3fa6.pth --csv
+  npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json
+  find . -name '*.jpg' | npresnet classify - --out classes.jsonl"""
+
+COLUMNS = ("image", "rank", "class", "name", "probability")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file in any common format")
+    add_image_arguments(parser)
     add_model_arguments(parser)
     add_classes_argument(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_result_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    check_results(args, *args.images, args.weights)
+    stream = Stream(args)
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     assume_classes(model)
-    with backend_context(args.backend):
-        logits, results, failed = scorer(model, len(args.images), args.backend), [], 0
-    if model.spec.num_classes == 1:
+    check_classifier(model)
+    set_size(model, args.size)
+    single = model.spec.num_classes == 1
+    if single:
         note("the network has a single score: its sigmoid is the probability of what it was trained to detect")
-    with progress("classifying", len(args.images)) as show:
-        for done, image in enumerate(args.images, 1):
-            try:
-                results.append({"image": image, "predictions": predictions(model, logits, image, args.top)})
-            except (ValueError, OSError, MemoryError) as error:
-                failed = complain(one_line(error), 2)
-            show(done)
-    if args.json:
-        say_json({**about, "images": results})
-    else:
-        for result in results:
-            say(*as_lines(result, "yes" if model.spec.num_classes == 1 else "class {}"))
-    return failed
+    unnamed = "yes" if single else "class {}"
+    how = (lambda result: as_lines(result, unnamed)), COLUMNS, as_rows, lambda kept: {**about, "images": kept}
+    with backend_context(args.backend):
+        network = Network(model, images=stream.count, backend=args.backend)
+    with results(args, *how) as written, shown(args, "classifying", stream.count) as show:
+        for image, scores in stream.through(network, model):
+            if found := predictions(model, scores, args.top):
+                written.add({"image": image.name, "predictions": found})
+            else:
+                stream.fail(f"{image.name}: the scores are not finite numbers; are these weights damaged?")
+            show(stream.done)
+    return stream.status
 
 
-def predictions(model: Any, logits: Callable[[Any], Any], image: str, top: int) -> list[dict[str, Any]]:
-    """The ``top`` most probable classes of one image, best first; ``logits(x)`` are the model's scores."""
+def predictions(model: Any, scores: Any, top: int) -> list[dict[str, Any]]:
+    """The ``top`` most probable classes of scores (K,), best first; none where the scores are not finite."""
     import numpy as np
 
-    from ..data import preprocess
-
-    scores = logits(preprocess(image, model))[0].astype(np.float64)
     if not np.isfinite(scores).all():
-        raise ValueError(f"{image}: the scores are not finite numbers; are these weights damaged?")
+        return []
     p = probabilities(scores)
     best = np.argsort(-p, kind="stable")[:top]
     names = model.classes or [None] * len(p)
     return [{"class": int(k), "name": names[k], "probability": float(p[k])} for k in best]
 
 
-def as_lines(result: dict[str, Any], unnamed: str) -> Iterator[str]:
+def as_lines(result: Result, unnamed: str) -> Iterator[str]:
     """The classes of one image as text; ``unnamed`` stands for a class without a name, with its number in it."""
     yield result["image"]
     for guess in result["predictions"]:
         yield f"{100 * guess['probability']:6.2f} %  {guess['name'] or unnamed.format(guess['class'])}"
+
+
+def as_rows(result: Result) -> Iterator[tuple[Any, ...]]:
+    """The classes of one image as rows of :data:`COLUMNS`."""
+    for rank, guess in enumerate(result["predictions"], 1):
+        yield result["image"], rank, guess["class"], guess["name"], guess["probability"]

@@ -2,14 +2,18 @@
 
 The dataset is a folder of class folders, a zip of one (test/cat/0001.jpg), or CIFAR's archive as it is published.
 Its classes are matched with the network's by name, by number or in sorted order; standard error says how.
+
+--jsonl, --csv and --out tell what was predicted for each image, as it comes.  Ctrl-C prints the figures of the images
+that are done, marked as interrupted.
 """
 
 import argparse
+import os
+from contextlib import nullcontext
 from typing import Any
 
 from ..printer import note, say, say_json
 from .arguments import (
-    add_alias,
     add_backend_argument,
     add_classes_argument,
     add_model_arguments,
@@ -17,15 +21,22 @@ from .arguments import (
     backend_context,
     open_model,
     positive,
+    usual_size,
 )
-from .inference import check_choice, scorer
+from .inference import Network, check_choice, probabilities
+from .output import add_force_argument
 from .progress import progress
+from .results import check_results, results
+from .stream import add_batch_argument, add_size_argument, set_size
 
 EXAMPLES = """examples:
   npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th
-  npresnet evaluate --data imagenet/val --weights resnet50-11ad3fa6.pth --batch 32 --limit 1000 --json
+  npresnet evaluate --data imagenet/val --weights resnet50-11ad3fa6.pth --limit 1000 --json
+  npresnet evaluate --data photos --weights resnet50-11ad3fa6.pth --out predictions.csv
 
 --json prints an object with right, total, top1 and top5 (fractions of 1)."""
+
+COLUMNS = ("image", "class", "predicted", "probability", "right")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,40 +48,113 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_arguments(parser)
     add_classes_argument(parser)
-    batch = parser.add_argument(
-        "--batch", type=positive, default=64, metavar="N", help="images in a batch (default: 64)"
-    )
-    add_alias(parser, "--batch-size", batch)
     parser.add_argument("--limit", type=positive, metavar="N", help="only N images, evenly spaced over the dataset")
+    add_size_argument(parser)
+    add_batch_argument(parser)
     add_backend_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group.add_argument("--jsonl", action="store_true", help="print a JSON object for each image, as it comes")
+    group.add_argument("--csv", action="store_true", help="print a line of comma-separated values for each image")
+    parser.add_argument("--out", metavar="FILE", help="write what was predicted for each image: .jsonl or .csv")
+    add_force_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..data.open_dataset import open_for_evaluation
 
+    check_predictions(args)
     data = open_for_evaluation(args.data)
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     check_choice(model)
+    set_size(model, args.size)
     labels, how = matched(data.classes, model)
     note(
         *data.notes,
         f"class folders are matched {how}: {', '.join(data.classes[:10])}" + ", …" * (len(data.classes) > 10),
     )
+    found = Found(args, {**about, "matched": how})
+    try:
+        count(args, data, model, labels, found)
+    except KeyboardInterrupt:
+        found.report(interrupted=True)
+        raise
+    found.report()
+    return 0
+
+
+class Found:
+    """What has been counted so far, and how it is told."""
+
+    def __init__(self, args: argparse.Namespace, about: dict[str, Any]):
+        self.args, self.about, self.total, self.right, self.right5 = args, about, 0, 0, 0
+
+    def add(self, ranks: Any) -> None:
+        """Count a batch."""
+        self.total += len(ranks)
+        self.right, self.right5 = self.right + int((ranks < 1).sum()), self.right5 + int((ranks < 5).sum())
+
+    def report(self, **more: Any) -> None:
+        """Print the figures: on standard error where standard output holds a line for each image."""
+        if not self.total:
+            return
+        top1, top5 = self.right / self.total, self.right5 / self.total
+        if self.args.json:
+            say_json({"right": self.right, "total": self.total, "top1": top1, "top5": top5, **self.about, **more})
+            return
+        tell = note if self.args.jsonl or self.args.csv else say
+        begin = "interrupted: " if more else ""
+        tell(f"{begin}right on {self.right} of {self.total}: top-1 {100 * top1:.2f} %, top-5 {100 * top5:.2f} %")
+
+
+def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found) -> None:
+    """Run the network over the dataset and add up what it finds."""
+    from ..data.folder import in_batches
+
     wanted = min(len(data), args.limit or len(data))
     with backend_context(args.backend):
-        logits, total, right, right5 = scorer(model, wanted, args.backend), 0, 0, 0
-    with progress("evaluating", wanted) as show:
-        for x, folders in data.batches(model, args.batch, limit=args.limit):
-            ranks = rank(logits(x), labels[folders])
-            total, right, right5 = total + len(ranks), right + int((ranks < 1).sum()), right5 + int((ranks < 5).sum())
-            show(total)
-    if args.json:
-        result = {"right": right, "total": total, "top1": right / total, "top5": right5 / total}
-        say_json({**result, **about, "matched": how})
-    else:
-        say(f"right on {right} of {total}: top-1 {100 * right / total:.2f} %, top-5 {100 * right5 / total:.2f} %")
-    return 0
+        network = Network(model, images=wanted, backend=args.backend)
+    size = args.batch or network.largest(*usual_size(model))
+    parts = in_batches(len(data), size, args.limit)
+    with predictions(args) as written, progress("evaluating", wanted) as show:
+        for part, (x, folders) in zip(parts, data.batches(model, size, limit=args.limit)):
+            scores, truth = network(x), labels[folders]
+            found.add(rank(scores, truth))
+            for k in range(len(part) if written else 0):
+                written.add(prediction(data, model, part[k], scores[k], int(truth[k])))
+            show(found.total)
+
+
+def prediction(data: Any, model: Any, number: int, scores: Any, truth: int) -> dict[str, Any]:
+    """What was predicted for image ``number`` of the dataset."""
+    name = data.numbers[number]
+    best, names = int(scores.argmax()), model.classes or range(model.spec.num_classes)
+    return {
+        "image": os.path.join(data.folder.path, data.folder.names[name]) if data.folder else int(name),
+        "class": names[truth],
+        "predicted": names[best],
+        "probability": float(probabilities(scores)[best]),
+        "right": best == truth,
+    }
+
+
+def check_predictions(args: argparse.Namespace) -> None:
+    """Raise, before any work, where --out cannot be written."""
+    if args.out and os.path.splitext(args.out)[1].lower() not in (".jsonl", ".csv"):
+        raise ValueError(f"{args.out}: predictions are written to a file called .jsonl or .csv")
+    check_results(each_image(args), args.data, args.weights)
+
+
+def each_image(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments without --json, which is about the figures."""
+    return argparse.Namespace(**{**vars(args), "json": False})
+
+
+def predictions(args: argparse.Namespace) -> Any:
+    """A context with the :class:`Results` that take what was predicted for each image; None where none are wanted."""
+    if not (args.out or args.jsonl or args.csv):
+        return nullcontext()
+    return results(each_image(args), list, COLUMNS, lambda result: [list(result.values())])
 
 
 def matched(folders: Any, model: Any) -> tuple[Any, str]:

@@ -1,45 +1,150 @@
-"""Which code computes the scores: the reference for a few images, the engine for many.
+"""Which code computes: the model itself for a little work, its engine for much.
 
-The reference starts at once.  The engine is five to fifty times as fast for each image, but it first rearranges the
-weights, and compiles its kernels where this machine has never done so.
+The model itself starts at once.  The engine takes a third to a tenth of the time for each image, but it first loads
+Numba and rearranges the weights, and compiles its kernels where this machine has never done so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
 from ..printer import note
 from .arguments import on_backend
 
-MANY, MANY_UNCOMPILED = 24, 256  # numbers of images from which on the engine takes less time, start included
+# CPU seconds, roughly: they decide, they promise nothing
+MODEL, ENGINE = 0.065, 0.02  # for a billion multiply-accumulates
+MODEL_IMAGE = 0.002  # and for each image, in the calls of many small layers
+START, COMPILE = 1.5, 15.0  # the engine's first batch, where its kernels are compiled, and where they are not
 
-Scorer = Callable[[Any], Any]  # x (N, C, H, W) float32 → scores (N, K), both NumPy's
+GPU_BATCH = 64
+
+Ask = Callable[[Any, Any], Any]  # (a model or its engine, x (N, C, H, W) float32) → an array of N rows
 
 
-def scorer(model: Any, images: int, backend: str | None = None) -> Scorer:
-    """The function that computes the scores of ``model``: on ``backend``, else whichever is faster for so many images.
+def logits(network: Any, x: Any) -> Any:
+    """The scores (N, K)."""
+    return network.logits(x)
 
-    A line on standard error says where that compiles.
+
+class Network:
+    """``ask(model, x)``, by the model itself or its engine, whichever costs less for the images that are left.
+
+    images   how many there are; None where that is not known: as many are expected as have come
+    backend  what computes, where a person has chosen it
+
+    Where the kernels are to be compiled, the model answers the first batch, and a line says what is waited for.
     """
-    check_classifier(model)
-    if backend:
-        return reference(model) if backend == "numpy" else engine(model, backend)
+
+    def __init__(self, model: Any, ask: Ask = logits, images: int | None = None, backend: str | None = None):
+        self.model, self.ask, self.images, self.backend, self.done = model, ask, images, backend, 0
+        self.fast: Callable[[Any], Any] | None = None
+        self.start = float("inf") if backend == "numpy" else None  # seconds until the engine runs, found out late
+        self.saved: dict[tuple[int, ...], float] = {}
+        if backend and backend != "numpy":
+            self.fast = partial(ask_engine, engine(model, backend), ask, backend)
+
+    def batch(self, x: Any, wanted: int | None = None) -> int:
+        """How many images such as x (C, H, W) to compute together: one while the model itself does."""
+        if self.fast is None and not self.pays(x):
+            return 1
+        return wanted or self.largest(*x.shape[1:])
+
+    def largest(self, height: int, width: int) -> int:
+        """How many images of this size the engine takes through the network together."""
+        from ..engine.shapes import batch_limit
+
+        return GPU_BATCH if self.backend == "cupy" else batch_limit(height, width)
+
+    def __call__(self, x: Any) -> Any:
+        """The rows for images x (N, C, H, W)."""
+        if self.fast is None and self.pays(x[0]):
+            self.fast = partial(ask_engine, engine(self.model, "numba"), self.ask, "numba")
+        y = self.fast(x) if self.fast else self.by_model(x)
+        self.done += len(x)
+        return y
+
+    def by_model(self, x: Any) -> Any:
+        """On NumPy: importing the compiler would take longer than an image does."""
+        from ..backend import use
+
+        with use("numpy"):
+            return self.ask(self.model, x)
+
+    def pays(self, x: Any) -> bool:
+        """Whether the engine is the cheaper way for the images that are left, the next one being x (C, H, W)."""
+        if x.shape not in self.saved:
+            self.saved[x.shape] = saved_seconds(self.model, x.shape)
+        saved = self.saved[x.shape] * (self.done if self.images is None else self.images - self.done)
+        if saved <= START:
+            return False
+        if self.start is None:
+            self.start = start_seconds()
+        return saved > self.start and (self.start == START or self.done > 0)
+
+
+def start_seconds() -> float:
+    """What the engine's first batch costs on this machine."""
     from ..backend import without_numba
+    from ..engine import compiled
 
-    if images < MANY or without_numba():
-        return reference(model)
-    from ..engine import compiled, optimize
+    if without_numba():
+        return float("inf")
+    return START if compiled() else START + COMPILE
 
-    if not compiled() and images < MANY_UNCOMPILED:
-        return reference(model)
-    if not compiled():
-        note("compiling the kernels for this machine: about 15 seconds, once")
-    return optimize(model).logits
+
+def saved_seconds(model: Any, shape: tuple[int, ...]) -> float:
+    """How much less time the engine takes than the model itself for an image of ``shape`` (C, H, W)."""
+    from ..analysis.walk import tree_rows
+
+    billions = sum(row.macs for row in tree_rows(model, (1, *shape))) / 1e9
+    return MODEL_IMAGE + (MODEL - ENGINE) * billions
+
+
+def engine(model: Any, backend: str) -> Any:
+    """The engine on the CPU or on a GPU."""
+    from ..engine import optimize
+
+    (there,) = on_backend(backend, model)
+    return optimize(there)
+
+
+def ask_engine(network: Any, ask: Ask, backend: str, x: Any) -> Any:
+    """``ask`` for NumPy's x, in NumPy's arrays, wherever the engine is."""
+    from ..backend import to_device
+
+    if backend == "cupy":
+        return to_device(ask(network, *on_backend(backend, x)), "cpu")
+    with compiling_is_told():
+        return ask(network, x)
+
+
+@cache
+def tell_of_compiling() -> None:
+    """Print what is waited for."""
+    note("compiling kernels for this machine: up to 20 seconds, once")
+
+
+@contextmanager
+def compiling_is_told() -> Iterator[None]:
+    """Print a line, once in a process, when Numba compiles a kernel that this machine does not have yet."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            tell_of_compiling()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 def check_classifier(model: Any) -> None:
     """Raise ValueError for a model of no class."""
     if model.spec.num_classes == 0:
-        raise ValueError("this model has no classifier; read its features with npresnet.load_model(file)(x)")
+        raise ValueError("this model has no classifier; read its features with npresnet features")
 
 
 def check_choice(model: Any) -> None:
@@ -56,28 +161,8 @@ def probabilities(scores: Any) -> Any:
     """The softmax of an image's scores (K,), or the sigmoid where there is one alone: its softmax is always 1."""
     import numpy as np
 
+    scores = scores.astype(np.float64)
     if len(scores) == 1:
         return np.exp(-np.logaddexp(0, -scores))  # 1 / (1 + exp(−z))
     p = np.exp(scores - scores.max())
     return p / p.sum()
-
-
-def engine(model: Any, backend: str) -> Scorer:
-    """The engine on the CPU or on a GPU."""
-    from ..backend import to_device
-    from ..engine import optimize
-
-    (there,) = on_backend(backend, model)
-    optimized = optimize(there)
-    return lambda x: to_device(optimized.logits(*on_backend(backend, x)), "cpu")
-
-
-def reference(model: Any) -> Scorer:
-    """The model itself on NumPy: importing the compiler would take longer than an image does."""
-    from ..backend import use
-
-    def run(x):
-        with use("numpy"):
-            return model.logits(x)
-
-    return run

@@ -146,7 +146,7 @@ def open_zip(path: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise ImageError(f"{path}: neither a folder nor a zip of class folders ({error})") from None
+        raise ImageError(f"{path}: neither a folder nor a zip of images ({error})") from None
 
 
 def read_member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:

@@ -151,6 +151,18 @@ def from_fields(values: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"not the fields of a preprocessing: {values} ({error})") from None
 
 
+def check_channels(preprocessing: Preprocessing, model_or_preset: object) -> None:
+    """Raise ValueError for a model whose input has another number of channels than ``preprocessing`` makes."""
+    made = len(preprocessing.mean)
+    channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", made)
+    if channels != made:
+        grey = ", or set its preprocessing to one of a single mean and std, for grey images" if channels == 1 else ""
+        raise ValueError(
+            f"images become {made} channel(s) here, but this model's in_channels is {channels}: make its "
+            f"input, float32 of shape (N, {channels}, H, W), yourself{grey}"
+        )
+
+
 def preprocess(images: ImageLike | Sequence[ImageLike], model_or_preset: object = "imagenet-v1") -> Array:
     """Images as a network's input, (N, 3, H, W) float32; (N, 1, H, W) where its preprocessing has a single mean.
 
@@ -164,14 +176,7 @@ def preprocess(images: ImageLike | Sequence[ImageLike], model_or_preset: object 
     number of channels.
     """
     preprocessing = preprocessing_of(model_or_preset)
-    made = len(preprocessing.mean)
-    channels = getattr(getattr(model_or_preset, "spec", None), "in_channels", made)
-    if channels != made:
-        grey = ", or set its preprocessing to one of a single mean and std, for grey images" if channels == 1 else ""
-        raise ValueError(
-            f"images become {made} channel(s) here, but this model's in_channels is {channels}: make its "
-            f"input, float32 of shape (N, {channels}, H, W), yourself{grey}"
-        )
+    check_channels(preprocessing, model_or_preset)
     many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
     arrays = [preprocessing(image) for image in cast(Sequence[ImageLike], images if many else [images])]
     if not arrays:

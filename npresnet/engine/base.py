@@ -23,6 +23,8 @@ class Engine(ABC):
     def __init__(self, model: Module, nodes: list[Node]):
         self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
         self.nodes = nodes
+        self.layers = {name for name, _ in model.named_modules() if name}
+        self.preprocessing: Any = getattr(model, "preprocessing", None)
         self.has_classifier = getattr(getattr(model, "spec", None), "num_classes", None) != 0
         self.in_channels: int | None = getattr(getattr(model, "spec", None), "in_channels", None)
         self.plan: Any = None
@@ -39,29 +41,55 @@ class Engine(ABC):
             raise ValueError(NO_CLASSIFIER)
         return self.before_softmax(x)
 
+    def features(self, x: Array, after: str | None = None) -> Array:
+        """The pooled features (N, C) of images x; or the output of the layer called ``after``, such as "layer3.0".
+
+        Nothing behind that layer is computed.  Raises ValueError for a layer that the model does not have, or whose
+        output no step computes, since the layers that follow are fused with it.
+        """
+        return self.computed(x, self.steps_to(after))
+
     def before_softmax(self, x: Array) -> Array:
         """What the steps make of x."""
+        return self.computed(x, self.nodes)
+
+    def steps_to(self, after: str | None) -> list[Node]:
+        """The steps up to the layer's output, or without a name up to the pooled features."""
+        found = [node.kind == "mean" if after is None else after in node.names for node in self.nodes]
+        if any(found):
+            return self.nodes[: len(found) - found[::-1].index(True)]
+        if after is None:
+            raise ValueError("this model does not pool its features: name the layer whose output to read, after=NAME")
+        if after in self.layers:
+            raise ValueError(
+                f"the engine joins {after} with the layers that follow it; read its block's output, or ask the model"
+            )
+        raise ValueError(f"no layer {after}; the engine reads the outputs of blocks, such as layer1 and layer1.0")
+
+    def computed(self, x: Array, nodes: list[Node]) -> Array:
+        """What these first steps make of x."""
         x = self.checked(x)
         if len(x) == 0:
-            return self.before_softmax(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype))[:0]
+            return self.computed(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype), nodes)[:0]
         with self.lock:
-            return self.run(x)
+            return self.run(x, nodes)
 
-    def plan_for(self, shape: tuple[int, ...]) -> Any:
+    def plan_for(self, shape: tuple[int, ...], nodes: list[Node]) -> Any:
         """The plan for inputs of ``shape``, which is now the last used."""
-        plan = self.plans.pop(shape, None)  # to put it in again as the last
+        key = shape if len(nodes) == len(self.nodes) else (*shape, len(nodes))
+        plan = self.plans.pop(key, None)  # to put it in again as the last
         while len(self.plans) >= self.KEPT:
             del self.plans[next(iter(self.plans))]
-        self.plan = self.plans[shape] = plan or self.make_plan(shape)
+        self.plan = self.plans[key] = plan or self.make_plan(shape, nodes)
         return self.plan
 
     @abstractmethod
-    def make_plan(self, shape: tuple[int, ...]) -> Any:
-        """A new plan for inputs of ``shape``."""
+    def make_plan(self, shape: tuple[int, ...], nodes: list[Node]) -> Any:
+        """A new plan of these steps for inputs of ``shape``."""
 
     @abstractmethod
-    def run(self, x: Array) -> Array:
-        """The scores of images that :meth:`checked` returned, one call at a time."""
+    def run(self, x: Array, nodes: list[Node]) -> Array:
+        """What the steps make of images that :meth:`checked` returned, one call at a time."""
 
     def checked(self, x: Array) -> Array:
         """x, where its shape is that of images for this model; ValueError elsewhere."""

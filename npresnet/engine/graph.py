@@ -35,12 +35,15 @@ class Node:
     pool: Any = None  # conv: the max-pool that follows, a layer
     before: int = 0  # subsample: zero channels in front
     after: int = 0
+    names: tuple[str, ...] = ()  # the modules whose output, in their last run, is this step's result
 
 
 def lower(model: nn.Module) -> list[Node]:
     """The model's steps, each after those it reads."""
     lowering = Lowering(model)
     lowering.visit(model, lowering.nodes[0])
+    for name, node in lowering.results.items():
+        node.names = (*node.names, name)
     return _channels_last(lowering.nodes)
 
 
@@ -65,11 +68,16 @@ class Lowering(Visitor):
     def __init__(self, model: nn.Module):
         super().__init__(model)
         self.nodes = [Node("input", name="input")]
+        self.results: dict[str, Node] = {}  # of each module by its name, in its last run
 
     def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
         if vars(module).keys() & {"vjp", "op"}:  # set on this instance: it may compute anything
-            return self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
-        return super().visit(module, x, around)
+            node = self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
+        else:
+            node = super().visit(module, x, around)
+        if name := self.names.get(id(module)):
+            self.results[name] = node
+        return node
 
     def residual(self, module: nn.Residual, x: Node, name: str) -> Node:
         shortcut = self.visit(module.shortcut, x, name)  # first: the branch's last step may add it
@@ -124,6 +132,7 @@ def fuse(nodes: list[Node]) -> list[Node]:
         first = node.inputs[0] if node.inputs else None
         if first is None or sum(first in other.inputs for other in nodes) > 1 or not _absorb(first, node, nodes):
             continue
+        first.names = node.names
         nodes.remove(node)
         for other in nodes:
             other.inputs = [first if read is node else read for read in other.inputs]

@@ -8,6 +8,7 @@ from ..nn import Linear
 from ..ops.window import Window, same_padding
 from .graph import ACTIVATIONS, Node, stride_of
 
+BATCH = 8  # large images that a CPU takes through the whole net together
 EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or scores
 
 
@@ -30,6 +31,11 @@ class Image(NamedTuple):
     def nbytes(self) -> int:
         """Bytes in a CPU's memory."""
         return self.height * self.width * self.stored * 4
+
+
+def batch_limit(height: int, width: int) -> int:
+    """Images that go through the net together: BATCH large ones, or the number of small ones with as many pixels."""
+    return max(BATCH, BATCH * 64 * 64 // (height * width) * 4)
 
 
 def images(nodes: list[Node], channels: int, height: int, width: int) -> dict[Node, Image]:

@@ -66,7 +66,19 @@ def test_an_unknown_layer_is_named(model, x):
 
 
 def test_one_layer_by_its_name_alone(model, x):
-    np.testing.assert_array_equal(features(model, x, "layer1")["layer1"], features(model, x, ["layer1"])["layer1"])
+    np.testing.assert_array_equal(features(model, x, "layer1"), features(model, x, ["layer1"])["layer1"])
+    runs = features(model, x, ["layer2.1.relu"])
+    np.testing.assert_array_equal(features(model, x, "layer2.1.relu"), runs["layer2.1.relu_1"])  # the last
+
+
+def test_without_a_name_they_are_what_the_classifier_reads(model, x):
+    found = features(model, x)
+    assert found.shape == (2, 64)
+    np.testing.assert_array_equal(found, features(model, x, ["avgpool"])["avgpool"])
+    bare = npresnet.create_model("resnet20", num_classes=0, seed=1)
+    np.testing.assert_array_equal(features(bare, x.astype(np.float32)), bare(x.astype(np.float32)))
+    with pytest.raises(ValueError, match="does not pool its features"):
+        features(Sequential(), x)
 
 
 def test_a_layer_that_the_scores_do_not_need_is_named():
@@ -142,7 +154,7 @@ def test_occlusion_refuses_what_it_cannot_do(model, x, classes, options, message
         occlusion(model, x[0], classes)
 
 
-@pytest.mark.parametrize("layers", [None, 3, [3], [None, "layer1"]])
+@pytest.mark.parametrize("layers", [3, [3], [None, "layer1"]])
 def test_layers_are_given_by_their_names(model, x, layers):
     with pytest.raises(ValueError, match="layers are given by their names"):
         features(model, x, layers)

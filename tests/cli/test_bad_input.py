@@ -183,8 +183,8 @@ def test_images_whose_channels_the_network_does_not_read(run, photo, tmp_path):
         (["download", "resnet51"], "no published weights"),
     ],
 )
-def test_usage(run, argv, message):
-    result = run(*argv)
+def test_usage(run, photo, argv, message):
+    result = run(*(photo if word == "a.png" else word for word in argv))
     assert result.status == 2 and result.out == "" and message in result.complaint and len(result.complaint) < 700
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ pytest.importorskip("numba")
 
 import npresnet.engine
 from npresnet import create_model
-from npresnet.cli.inference import MANY, MANY_UNCOMPILED, scorer
-from npresnet.engine import Engine, optimize
+from npresnet.cli import inference
+from npresnet.cli.inference import COMPILE, START, Network
+from npresnet.engine import optimize
 
 
 def python(*arguments, **environment):
@@ -28,34 +30,65 @@ def python(*arguments, **environment):
     )
 
 
-def by_engine(run):
-    return isinstance(getattr(run, "__self__", None), Engine)
+X = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
 
 
-def test_the_road_depends_on_how_many_images_there_are(monkeypatch, capsys):
-    model = create_model("resnet20")
-    monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
-    assert [by_engine(scorer(model, n)) for n in (1, MANY - 1, MANY)] == [False, False, True]
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(npresnet.engine, "compiled", lambda: False)
-    assert not by_engine(scorer(model, MANY_UNCOMPILED - 1)) and capsys.readouterr().err == ""
-    assert by_engine(scorer(model, MANY_UNCOMPILED)) and "compiling" in capsys.readouterr().err
+def network(images, seconds, compiled, monkeypatch, **options):
+    """A Network whose engine saves so many seconds for each image."""
+    monkeypatch.setattr(inference, "saved_seconds", lambda model, shape: seconds)
+    monkeypatch.setattr(npresnet.engine, "compiled", lambda: compiled)
+    return Network(create_model("resnet20"), images=images, **options)
 
 
-def test_without_numba_there_is_one_road(monkeypatch):
+@pytest.mark.parametrize(
+    "images, seconds, compiled, batches",
+    [
+        (4, 0.1, True, [False, False]),  # too little to save
+        (4, START, True, [True, True]),
+        (4, START, False, [False, False]),  # not worth compiling for
+        (4, START + COMPILE, False, [False, True]),  # first a result, then the compiler
+        (None, START, True, [False, True]),  # as many are expected as have come
+        (None, START, False, [False, False]),
+    ],
+)
+def test_the_cheaper_way_is_taken(monkeypatch, images, seconds, compiled, batches):
+    run, found = network(images, seconds, compiled, monkeypatch), []
+    monkeypatch.setattr(inference, "engine", lambda model, backend: SimpleNamespace(logits=model.logits))
+    for _ in batches:
+        assert run.batch(X[0]) == (1 if run.fast is None and not run.pays(X[0]) else 128)
+        run(X)
+        found.append(run.fast is not None)
+    assert found == batches
+
+
+def test_the_saving_follows_the_networks_cost():
+    small, large = (inference.saved_seconds(create_model(name), (3, 224, 224)) for name in ("resnet18", "resnet50"))
+    assert large > 2 * small > 20 * inference.saved_seconds(create_model("resnet20"), X.shape[1:])
+
+
+def test_without_numba_there_is_one_way(monkeypatch):
+    run = network(10**6, 1.0, True, monkeypatch)
     monkeypatch.setattr("npresnet.backend.without_numba", lambda: "numba is not installed")
-    assert not by_engine(scorer(create_model("resnet20"), 10**6))
+    run(X)
+    assert run.fast is None and run.batch(X[0]) == 1
 
 
 @pytest.mark.parametrize("softmax", [False, True])
-def test_both_roads_give_the_scores_before_a_softmax(monkeypatch, softmax):
-    monkeypatch.setattr(npresnet.engine, "compiled", lambda: True)
+def test_both_ways_give_the_scores_before_a_softmax(monkeypatch, softmax):
     model = create_model("resnet20", softmax=softmax)
-    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
-    wanted = model.logits(x)
-    for n in (1, MANY):
-        np.testing.assert_allclose(scorer(model, n)(x), wanted, atol=1e-4 * abs(wanted).max())
-    np.testing.assert_allclose(optimize(model)(x), model(x), atol=1e-4 * abs(model(x)).max())
+    wanted = model.logits(X)
+    for backend in (None, "numba"):
+        np.testing.assert_allclose(Network(model, images=1, backend=backend)(X), wanted, atol=1e-4 * abs(wanted).max())
+    np.testing.assert_allclose(optimize(model)(X), model(X), atol=1e-4 * abs(model(X)).max())
+
+
+def test_who_waits_for_the_compiler_is_told():
+    code = (
+        "from numba import njit; from npresnet.cli.inference import compiling_is_told\n"
+        "for add in (lambda x: x + 1, lambda x: x + 2):\n"
+        "    with compiling_is_told(): njit(add)(1)"
+    )
+    assert python("-c", code).stderr.splitlines() == ["compiling kernels for this machine: up to 20 seconds, once"]
 
 
 def test_one_image_loads_no_compiler(weights, photo):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npresnet import nn, optimize, to_device, use
+from npresnet import features, nn, optimize, to_device, use
 from npresnet.backend import tf32
 from npresnet.nn import initialize
 
@@ -34,6 +34,17 @@ def test_the_engines_logits_are_the_modules(cupy, name, options, side):
             due = model.astype(np.float64)(x.astype(np.float64))
         laws.assert_close(engine(cupy.asarray(x)).get(), due.astype(np.float32), 2e-5)
     assert engine.plan.graph is not None and "captured" in str(engine.plan) and "relu" in str(engine.plan)
+
+
+@pytest.mark.parametrize("after", [None, "maxpool", "layer1.0", "layer4"])
+def test_the_engines_features_are_the_modules(cupy, after):
+    model, x = drawn("resnet18"), np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    engine = optimize(to_device(model, "cuda"))
+    with use("numpy"):
+        due, logits = features(model, x, after), model(x)
+    for _ in range(2):
+        laws.assert_close(engine.features(cupy.asarray(x), after).get(), due, 2e-5)
+        laws.assert_close(engine(cupy.asarray(x)).get(), logits, 2e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "tf32"])

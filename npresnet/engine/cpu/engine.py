@@ -16,8 +16,9 @@ from ...kernels.cpu.threads import default_threads
 from ...nn import Module
 from ..base import Engine
 from ..graph import Node, fuse, lower
+from ..shapes import batch_limit
 from .buffers import Buffers
-from .plan import Plan, batch_limit
+from .plan import Plan
 
 
 class CpuEngine(Engine):
@@ -41,13 +42,13 @@ class CpuEngine(Engine):
         channels = [max(node.weight.shape[:2]) for node in nodes if node.kind == "conv" and node.weight is not None]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
 
-    def run(self, x: Array) -> Array:
-        limit = batch_limit(self.nodes, x.shape[1:])
-        results = [self._run_part(part) for part in np.array_split(x, -(-len(x) // limit))]
+    def run(self, x: Array, nodes: list[Node]) -> Array:
+        limit = batch_limit(*x.shape[2:])
+        results = [self._run_part(part, nodes) for part in np.array_split(x, -(-len(x) // limit))]
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def _run_part(self, x):
-        plan = self.plan_for(x.shape)
+    def _run_part(self, x, nodes):
+        plan = self.plan_for(x.shape, nodes)
         buffers, self._buffers = self._buffers, None
         needed = plan.arena_bytes, plan.work_bytes * self.threads
         buffers = buffers.grown(needed) if buffers else Buffers(needed)
@@ -55,8 +56,8 @@ class CpuEngine(Engine):
         self._buffers = buffers
         return y
 
-    def make_plan(self, shape: tuple[int, ...]) -> Plan:
-        return Plan(self.nodes, shape[0], shape[1:], self.threads, self._packed_weights, self._zeros)
+    def make_plan(self, shape: tuple[int, ...], nodes: list[Node]) -> Plan:
+        return Plan(nodes, shape[0], shape[1:], self.threads, self._packed_weights, self._zeros)
 
     def _packed_weights(self, node: Node, key: str, make: Callable[[], Any]) -> Any:
         """A step's weights as an algorithm reads them, packed once."""

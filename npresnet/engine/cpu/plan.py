@@ -19,7 +19,6 @@ from .table import table
 Segments = list[tuple[int, list[Step]]]  # (images at a time, steps)
 
 CACHE = 8 * 2**20  # bytes of activations that stay in the last cache
-BATCH = 8  # large images that go through the whole net together
 
 
 class Plan:
@@ -90,12 +89,6 @@ class Plan:
 
 def _input_bytes(image) -> int:
     return image.channels * image.height * image.width * 4
-
-
-def batch_limit(nodes: list[Node], image_shape: tuple[int, ...]) -> int:
-    """Images that go through the net together: BATCH large ones, or the number of small ones with as many pixels."""
-    pixels = image_shape[1] * image_shape[2]
-    return max(BATCH, BATCH * 64 * 64 // pixels * 4)
 
 
 def segments(nodes: list[Node], images: dict[Node, Image], n: int) -> list[tuple[int, list[Node]]]:

@@ -49,11 +49,11 @@ class GpuEngine(Engine):
             raise TypeError(f"this model takes images in {self.dtype}, not in {x.dtype}")
         return super().checked(x)
 
-    def make_plan(self, shape: tuple[int, ...]) -> "GpuPlan":
-        return GpuPlan(self.resources, self.nodes, shape)
+    def make_plan(self, shape: tuple[int, ...], nodes: list[Node]) -> "GpuPlan":
+        return GpuPlan(self.resources, nodes, shape)
 
-    def run(self, x: Array) -> Array:
-        plan = self.plan_for(x.shape)
+    def run(self, x: Array, nodes: list[Node]) -> Array:
+        plan = self.plan_for(x.shape, nodes)
         stream = self.xp.cuda.get_current_stream()
         stream.wait_event(self._done)  # another stream may still use the buffers
         y = plan.run(x)
@@ -132,8 +132,8 @@ def without_pools(nodes: list[Node]) -> list[Node]:
     for node in nodes:
         found.append(node)
         if node.pool:
-            pool = Node("max_pool", [node], f"{node.name} pool", node.pool)
-            node.pool = None
+            pool = Node("max_pool", [node], f"{node.name} pool", node.pool, names=node.names)
+            node.pool, node.names = None, ()
             for other in nodes:
                 other.inputs = [pool if read is node else read for read in other.inputs]
             found.append(pool)

@@ -1,0 +1,154 @@
+"""Images on their way through a network: read in threads ahead of their use, in batches, in order."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ..printer import note
+from . import complain, one_line
+from .arguments import add_alias, positive
+
+DEPTH = 16  # images that are read in advance
+
+
+class Prepared(NamedTuple):
+    """An image as the network takes it (C, H, W), or the reason why it cannot be read."""
+
+    name: str
+    x: Any = None
+    more: Any = None  # what else ``load`` made of it
+    error: str | None = None
+
+
+def add_image_arguments(parser: Any) -> None:
+    """The images, and how they are read."""
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image file; a folder, with all in it; a zip; a quoted pattern, such as 'photos/*.jpg'; "
+        "or - for standard input: one image, or names of files, one a line",
+    )
+    add_stream_arguments(parser)
+
+
+def add_stream_arguments(parser: Any) -> None:
+    """--limit, --size, --batch, --workers."""
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
+    add_size_argument(parser)
+    add_batch_argument(parser)
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="threads that read images (default: one a core, at most 4)"
+    )
+
+
+def add_size_argument(parser: Any) -> None:
+    """--size."""
+    parser.add_argument("--size", type=positive, metavar="S", help="the side that images are cropped to")
+
+
+def add_batch_argument(parser: Any) -> None:
+    """--batch."""
+    option = parser.add_argument(
+        "--batch", type=positive, metavar="N", help="images in a batch (default: what suits the network)"
+    )
+    add_alias(parser, "--batch-size", option)
+
+
+def set_size(model: Any, side: int | None) -> None:
+    """Let the model's preprocessing crop to ``side``, and resize in proportion; ValueError where it fits no model."""
+    from dataclasses import replace
+
+    from ..data import preprocessing_of
+    from ..data.preprocessing import check_channels
+
+    check_channels(preprocessing_of(model), model)
+    if side:
+        old = preprocessing_of(model)
+        ratio = (old.resize or side) / (old.crop or old.resize or side)
+        model.preprocessing = replace(old, crop=side, resize=round(side * ratio))
+
+
+class Stream:
+    """The images that a command was given, through :class:`Network`: iterate over (image, its row).
+
+    What cannot be read is reported in a line each, and ``status`` is 2 then.  ``load(source)`` gives (x, more) instead
+    of (preprocessed, None).
+    """
+
+    def __init__(self, args: argparse.Namespace, load: Callable[[Any, Any], tuple[Any, Any]] | None = None):
+        from ..data.image_source import ImageSource
+
+        self.source, self.args, self.load = ImageSource(args.images), args, load or preprocessed
+        self.count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
+        self.workers = args.workers or min(4, os.cpu_count() or 1)
+        self.status = self.done = 0
+        note(*self.source.notes)
+
+    def through(self, network: Any, model: Any) -> Iterator[tuple[Prepared, Any]]:
+        """Each image that can be read, with the network's row for it, in order."""
+        for part in batches(self.readable(model), lambda x: network.batch(x, self.args.batch)):
+            yield from zip(part, network(stacked(part)))
+
+    def readable(self, model: Any) -> Iterator[Prepared]:
+        """The images, read by threads; errors are reported here."""
+        from ..data.prefetch import prefetch
+
+        def prepared(item):
+            try:
+                return Prepared(item.name, *self.load(item.open(), model))
+            except (ValueError, OSError, MemoryError) as error:
+                return Prepared(item.name, error=reason(error, item.name))
+
+        items = islice(self.source, self.args.limit)
+        for image in prefetch(prepared, items, self.workers, max(DEPTH, 2 * (self.args.batch or 0))):
+            self.done += 1
+            if image.error:
+                self.fail(image.error)
+            else:
+                yield image
+
+    def known_names(self) -> list[str]:
+        """The names of the images, or none where only standard input will tell."""
+        return [] if self.count is None else [item.name for item in islice(self.source, self.args.limit)]
+
+    def fail(self, message: str) -> None:
+        """Report an image that has no result."""
+        self.status = complain(message, 2)
+
+
+def reason(error: BaseException, *names: str) -> str:
+    """An error in one line that begins with one of ``names``, else with the first."""
+    text = one_line(error)
+    return text if text.startswith(names) else f"{names[0]}: {text}"
+
+
+def preprocessed(source: Any, model: Any) -> tuple[Any, Any]:
+    """The network's input, and nothing more."""
+    from ..data import preprocess
+
+    return preprocess(source, model)[0], None
+
+
+def batches(images: Iterator[Prepared], size: Callable[[Any], int]) -> Iterator[list[Prepared]]:
+    """Images of one shape in lists of at most ``size(x)``, in order."""
+    part: list[Prepared] = []
+    for image in images:
+        if part and image.x.shape != part[0].x.shape:
+            yield part
+            part = []
+        part.append(image)
+        if len(part) >= size(image.x):
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def stacked(part: list[Prepared]) -> Any:
+    """The inputs of a batch, (N, C, H, W)."""
+    import numpy as np
+
+    return np.stack([image.x for image in part])
