@@ -13,14 +13,14 @@ from PIL import Image
 from npresnet import WeightsError, create_model, load_model, save_weights
 from npresnet.cli import main, parser
 from npresnet.cli.run_options import DEFAULTS, checked
-from npresnet.cli.train import check_apart
+from npresnet.cli.train import SHORTER, check_apart
 from npresnet.data import Preprocessing
 from npresnet.training import Recipe
 
 from ..support.drawn import drawn_source
 
 CIFAR = Path(__file__).parents[2] / "../shared/data/cifar10"
-QUICK = ["--backend", "numpy", "--epochs", "1", "--batch-size", "8", "--held-out", "4"]
+QUICK = ["--backend", "numpy", "--epochs", "1", "--batch", "8", "--held-out", "4"]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_options_are_the_recipes_fields(train):
     status, out, _ = train("--help")
     help, values = " ".join(out.split()), {int: ["3"], float: ["0.25"], str: ["none"], bool: []}
     for field in fields(Recipe):
-        option = f"--{field.name.replace('_', '-')}"
+        option = f"--{SHORTER.get(field.name, field.name).replace('_', '-')}"
         value = getattr(parser("train").parse_args(["train", "--out", "x", option, *values[field.type]]), field.name)
         assert value == field.type(*values[field.type] or [True]) and type(value) is field.type
         assert option in help and field.metadata["help"] in help
@@ -78,7 +78,7 @@ def test_a_second_run_needs_resume_and_the_same_choices(data, train):
     first = train("--data", data, "--model", "resnet20", *QUICK)
     assert first[0] == 0
     assert "--resume" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
-    assert "began with lr" in complaint(train("--resume", "--lr", "0.2"))
+    assert "began with lr" in complaint(train("--resume", "--lr", "0.3"))
     again = train("--resume")
     assert again[0] == 0 and again[1] == first[1]
     assert "began with model resnet20" in complaint(train("--resume", "--model", "resnet32"))
@@ -222,7 +222,7 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_
     ],
 )
 def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
-    about = {**DEFAULTS, "data": "photos", **vars(Recipe())}
+    about = {**DEFAULTS, "data": "photos", "recipe": "finetune", **vars(Recipe())}
     assert checked(about, "out") == about
     assert checked({key: value for key, value in about.items() if key != "precision"}, "out") == about  # before it was
     with pytest.raises(WeightsError) as caught:
@@ -255,7 +255,7 @@ def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train)
         freeze,
         "--epochs",
         "2",
-        "--batch-size",
+        "--batch",
         "4",
         "--held-out",
         "0.25",
@@ -281,7 +281,7 @@ def test_real_images(train, tmp_path):
                 for name in names:
                     some.writestr(name, whole.read(name))
     status, out, err = train(
-        "--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20", "--batch-size", "40"
+        "--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20", "--batch", "40"
     )
     assert status == 0 and "100 train images of 10 classes" in err and "40 test images of 10 classes" in err
     assert "right on" in out
