@@ -88,8 +88,8 @@ def check_epochs(epochs: int | None, checkpoint: Any, folder: str) -> None:
     state = checkpoint.state
     if epochs is not None and epochs < state.epoch + bool(state.step):
         raise ValueError(
-            f"the run in {folder} has finished {state.epoch} epochs and {state.step} steps already: --epochs cannot be "
-            f"{epochs}"
+            f"the run in {folder} has finished {state.epoch} epochs{' and begun the next' * bool(state.step)}: "
+            f"--epochs cannot be {epochs}"
         )
 
 

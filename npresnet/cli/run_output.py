@@ -21,7 +21,7 @@ def announce(args: argparse.Namespace, options: dict[str, Any], recipe: Any, che
         note(f"the run began with {began} epochs: from here on its learning rate is that of a run of {recipe.epochs}")
 
 
-def loggers(args: argparse.Namespace, checkpoint: Any) -> list[Any]:
+def loggers(args: argparse.Namespace) -> list[Any]:
     """What else hears of each epoch."""
     from ..training.progress import JsonLines
     from ..training.tensorboard import FOLDER, TensorBoard
@@ -29,7 +29,7 @@ def loggers(args: argparse.Namespace, checkpoint: Any) -> list[Any]:
     folder = os.path.join(args.out, FOLDER)
     found: list[Any] = []
     if args.tensorboard or os.path.isdir(folder):
-        found.append(TensorBoard(folder, checkpoint.state.epoch if checkpoint else 0))
+        found.append(TensorBoard(folder))
     return found + [JsonLines()] * args.jsonl
 
 

@@ -125,7 +125,7 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     in_memory, test = recipe.augment != "photo", test_path(options)
     check_apart(args.out, options["data"], test)
     announce(args, options, recipe, checkpoint)
-    callbacks = loggers(args, checkpoint)
+    callbacks = loggers(args)
     model = (
         build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], options["seed"])
     )

@@ -149,7 +149,7 @@ def display() -> Iterator[Callback]:
 
     columns = BarColumn(bar_width=10), TextColumn("{task.description}")
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        yield ProgressBar(bar, bar.add_task("starting", total=None))
+        yield ProgressBar(bar, bar.add_task("loading the first images and kernels", total=None))
 
 
 @contextmanager

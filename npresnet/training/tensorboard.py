@@ -16,10 +16,12 @@ class TensorBoard(Callback):
     A run that was stopped goes on in the same curves.  Raises ImportError where no writer is installed.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], epochs_done: int = 0) -> None:
-        self.writer = summary_writer()(os.fspath(folder), purge_step=epochs_done + 1)  # what came later is drawn anew
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder, self.make, self.writer = os.fspath(folder), summary_writer(), None
 
     def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
+        if self.writer is None:  # now, as a command that fails before leaves no folder
+            self.writer = self.make(self.folder, purge_step=row["epoch"])  # of a killed run's epoch that comes again
         for key, value in row.items():
             part, _, what = key.partition("_")
             if key != "epoch" and isinstance(value, int | float):
