@@ -1,6 +1,7 @@
 """Where arrays live, and which code runs on them."""
 
 from .arrays import Array, Pullback, array_namespace, floating, namespace_for
+from .compiling import compiler
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
 from .dispatch import Kernel, backend_of, default_backend, disable_numba, load_kernels, use, without_numba
 
@@ -12,6 +13,7 @@ __all__ = [
     "array_namespace",
     "backend_of",
     "captured",
+    "compiler",
     "default_backend",
     "disable_numba",
     "floating",

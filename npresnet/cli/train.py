@@ -4,8 +4,12 @@ The dataset is a folder of class folders, a zip of one, or an archive of CIFAR-1
 train and test parts (train/ and test/, or one *train*.zip and one *test*.zip).  Part of the training images is held
 out: the weights that do best on them are kept, and evaluated once, at the end, on the test images.
 
-Written to --out: checkpoint.safetensors (the whole state, after every epoch and on Ctrl-C), best.safetensors and
-final.safetensors (weights), metrics.jsonl (a line for each epoch), report.json and, with matplotlib, plots.
+Written to --out: checkpoint.safetensors (the whole state, after every epoch, every few minutes and on Ctrl-C),
+best.safetensors and final.safetensors (weights), metrics.jsonl and metrics.csv (a line for each epoch), report.json
+and, with matplotlib, plots.
+
+--resume with another number of --epochs extends a run, also a finished one: from where it stands the learning rate
+follows the schedule of a run of so many epochs.
 """
 
 import argparse
@@ -14,44 +18,76 @@ import os
 from dataclasses import fields
 from typing import Any
 
-from ..printer import note, say, say_json
-from .arguments import add_backend_argument, backend_context, on_backend, positive, seed
+from ..printer import note
+from .arguments import add_alias, add_backend_argument, backend_context, on_backend, positive, seed
 from .progress import progress
 from .run_options import run_options
+from .run_output import announce, counted, finish, loggers, split_text
 
 EXAMPLES = """examples:
   npresnet train --data cifar10 --model resnet20 --recipe fast-cifar --out runs/resnet20
   npresnet train --data cifar-10-python.tar.gz --model resnet56 --recipe paper-cifar --out runs/paper --seed 1
   npresnet train --data photos --weights resnet18.pth --recipe finetune --freeze trunk --out runs/photos
-  npresnet train --out runs/photos --resume"""
+  npresnet train --out runs/photos --resume
+  npresnet train --out runs/photos --resume --epochs 20"""
+SHORTER = {"batch_size": "batch"}  # options that are not called like their field of the recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument("--data", metavar="PATH", help="the dataset with the training images")
     run.add_argument("--test", metavar="PATH", help="the test images (default: the test part of --data, if any)")
+    run.add_argument("--limit", type=positive, metavar="N", help="use only N training images, evenly over the classes")
     run.add_argument("--model", metavar="NAME", help="the network (default: that of --weights)")
     run.add_argument("--weights", metavar="FILE", help="a checkpoint to start from, with a new last layer")
-    run.add_argument("--recipe", metavar="NAME", help="paper-cifar, fast-cifar (default) or finetune")
+    run.add_argument(
+        "--recipe", metavar="NAME", help="a named recipe, see below (default: finetune with --weights, else fast-cifar)"
+    )
     run.add_argument("--out", required=True, metavar="DIR", help="the folder for the results")
     run.add_argument("--resume", action="store_true", help="resume the run in --out, if there is one")
+    run.add_argument(
+        "--checkpoint-minutes",
+        type=minutes,
+        default=10.0,
+        metavar="X",
+        help="write a checkpoint inside an epoch, too, every X minutes (default: 10; 0: never)",
+    )
     run.add_argument("--seed", type=seed, metavar="N", help="of initial weights, order and augmentation (default: 0)")
     add_backend_argument(run)
     run.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that read images (default: 2)")
     run.add_argument("--strict", action="store_true", default=None, help="fail on a broken image; do not skip it")
+    run.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into DIR/tensorboard, too")
     run.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
-    add_recipe_arguments(parser.add_argument_group("changes to the recipe"))
+    run.add_argument("--jsonl", action="store_true", help="print each epoch as a JSON object, as it comes, then that")
+    add_recipe_arguments(parser)
 
 
-def add_recipe_arguments(group: Any) -> None:
-    """An option for every field of the recipe."""
+def minutes(text: str) -> float:
+    """The value of --checkpoint-minutes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes from 0")
+    return value
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """An option for every field of the recipe, and what the named recipes are."""
     from ..training import Recipe
+    from ..training.recipe_text import recipes_text
 
+    group = parser.add_argument_group("changes to the recipe", f"named recipes:\n{recipes_text()}\n")
     metavars = {int: "N", float: "X", str: "NAME"}
     for field in fields(Recipe):
         kind: Any = field.type
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": metavars[kind]}
-        group.add_argument(f"--{field.name.replace('_', '-')}", help=field.metadata["help"], **how)
+        boolean: Any = {"action": argparse.BooleanOptionalAction}
+        how = boolean if kind is bool else {"type": kind, "metavar": metavars[kind]}
+        name = SHORTER.get(field.name, field.name).replace("_", "-")
+        option = group.add_argument(f"--{name}", dest=field.name, help=field.metadata["help"], **how)
+        if field.name in SHORTER:
+            add_alias(group, f"--{field.name.replace('_', '-')}", option)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,10 +124,14 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     recipe = Recipe(**{field.name: options[field.name] for field in fields(Recipe)})
     in_memory, test = recipe.augment != "photo", test_path(options)
     check_apart(args.out, options["data"], test)
+    announce(args, options, recipe, checkpoint)
+    callbacks = loggers(args)
     model = (
         build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], options["seed"])
     )
-    images = read_images(options["data"], "train", model, options, args.workers, in_memory=in_memory)
+    images = read_images(
+        options["data"], "train", model, options, args.workers, in_memory=in_memory, limit=options["limit"]
+    )
     if checkpoint is None:
         model = with_new_head(model, images.classes, options["seed"])
     training, validation = split(images, recipe.held_out, options["seed"])
@@ -100,13 +140,14 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
         tested = read_images(test, "test", model, options, args.workers, in_memory=in_memory, classes=model.classes)
     (model,) = on_backend(options["backend"], model)
     trainer = Trainer(model, recipe, training, validation, seed=options["seed"], workers=args.workers, about=options)
+    note(split_text(trainer))
     if checkpoint:
         restore(trainer, checkpoint, args.out)
         check_best(trainer, args.out)
         note(f"resuming after epoch {trainer.epoch}, step {trainer.step}")
     try:
-        with progress_callback() as callback:
-            trainer.fit(args.out, callback)
+        with progress_callback(*callbacks) as callback:
+            trainer.fit(args.out, callback, checkpoint_minutes=args.checkpoint_minutes)
     except Stopped as stop:
         note(f"npresnet: stopped; resume with: npresnet train --out {args.out} --resume")
         return 128 + stop.args[0]
@@ -155,32 +196,3 @@ def read_images(path: str, part: str, model: Any, options: dict[str, Any], worke
         note(f"{path}: left out {len(broken)} of {len(images) + len(broken)} images, unreadable")
     note(*images.notes, f"{len(images)} {part} images of {counted(images)}")
     return images
-
-
-def counted(images: Any, most: int = 10) -> str:
-    """The classes and how many images each has: "2 classes: cat 40, dog 38"."""
-    import numpy as np
-
-    counts = np.bincount(images.labels, minlength=len(images.classes))
-    named = [f"{name} {count}" for name, count in zip(images.classes[:most], counts)]
-    return f"{len(counts)} classes: {', '.join(named)}{', …' if len(counts) > most else ''}"
-
-
-def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test: Any) -> int:
-    """Evaluate the best weights, once, and write the report."""
-    from ..training.checkpoint import BEST
-    from ..training.evaluate import as_lines, evaluate, write_report
-    from ..weights import load_weights
-
-    model, best = trainer.inference_model(), os.path.join(args.out, BEST)
-    load_weights(model, best)
-    part, images = ("test", test) if test else ("held-out training", trainer.validation or trainer.train)
-    result, pictures = evaluate(model, images), f"{part} pictures"  # the word that programs know it by
-    written = write_report(trainer.history, result, args.out, weights=best, pictures=pictures, run=options)
-    if args.json:
-        say_json({"weights": best, "pictures": pictures, **result})
-    else:
-        first, *rest = as_lines(result)
-        say(f"{best} on {part} images: {first}", *rest)
-        say(f"wrote {', '.join(written)} into {args.out}")
-    return 0

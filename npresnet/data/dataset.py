@@ -112,6 +112,24 @@ def with_colors(pixels: Any) -> Array:
     return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
 
 
+def spread(labels: Array, limit: int | None) -> Array:
+    """The indices of ``limit`` images, as many of each class as of any other as far as there are, evenly spaced in it.
+
+    None stands for all images.  Raises ValueError for fewer images than classes.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    if limit < (classes := int((counts > 0).sum())):
+        raise ValueError(f"{limit} images are fewer than the {classes} classes; each needs one: give a larger limit")
+    order = np.argsort(labels, kind="stable")  # class after class
+    starts = np.cumsum(counts) - counts
+    ranks = np.arange(len(labels)) - np.repeat(starts, counts)
+    wanted = np.bincount(labels[order[np.argsort(ranks, kind="stable")[:limit]]], minlength=len(counts))
+    places = [start + np.arange(k) * n // max(1, k) for start, k, n in zip(starts, wanted, counts)]
+    return np.sort(order[np.concatenate(places)])
+
+
 def split(dataset: Dataset, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
     """(training images, validation images): ``held_out`` of them, or below 1 that share, drawn from all classes alike.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..backend import Array
 from .cifar import is_cifar, read_cifar
-from .dataset import Dataset
+from .dataset import Dataset, spread
 from .dataset_parts import part_path
 from .errors import ImageError
 from .folder import ImageFolder
@@ -32,6 +32,7 @@ def open_dataset(
     in_memory: bool = True,
     classes: Sequence[str] | None = None,
     strict: bool = False,
+    limit: int | None = None,
     workers: int = 2,
     show: Show | None = None,
 ) -> tuple[Dataset, list[str]]:
@@ -42,16 +43,20 @@ def open_dataset(
     model_or_preset  whose preprocessing says how images in memory are resized and cropped
     classes          class names that the folders must have, in this order
     strict           whether an unreadable image is an error instead of a line
+    limit            only so many images, evenly over the classes; the others are not read
     show             called with (done, total) while images are read
     """
     if (dataset := cifar_at(path, part)) is not None:
-        return with_classes(dataset, path, classes), []
+        return with_classes(dataset.subset(spread(dataset.labels, limit)), path, classes), []
     path, preprocessing = part_path(path, part), preprocessing_of(model_or_preset)
     if preprocessing.crop is None:
         raise ValueError("training needs images of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path, part)
     prepare = partial(cropped if in_memory else check_croppable, preprocessing)
-    good, pixels, checks, broken = read_all(folder, prepare, strict, workers, show or (lambda done, total: None))
+    numbers = spread(folder.folders, limit).tolist()
+    good, pixels, checks, broken = read_all(
+        folder, numbers, prepare, strict, workers, show or (lambda done, total: None)
+    )
     if classes is None:
         check_readable(folder, set(folder.folders[good].tolist()))
     how: dict[str, Any] = (
@@ -109,9 +114,16 @@ def check_readable(folder: ImageFolder, labels: set[int]) -> None:
 
 
 def read_all(
-    folder: ImageFolder, prepare: Callable[[Image.Image], Any], strict: bool, workers: int, show: Show
+    folder: ImageFolder,
+    numbers: Sequence[int],
+    prepare: Callable[[Image.Image], Any],
+    strict: bool,
+    workers: int,
+    show: Show,
 ) -> tuple[Array, list[Any], Array, list[str]]:
     """(indices of the good images, prepare(image) of each, CRC-32 of every file, a line for each broken image).
+
+    ``numbers`` are those of the images to read.
 
     Every image is decoded here, so that no broken one ends a training run after hours.
     """
@@ -129,17 +141,17 @@ def read_all(
             return None, 0, text if text.startswith(name) else f"{name}: {text}"
 
     good, prepared, broken, checks = [], [], [], np.zeros(len(folder), np.uint32)
-    results = prefetch(attempt, range(len(folder)), workers, depth=64 * workers)
-    for number, (found, check, error) in enumerate(results):
+    results = prefetch(attempt, numbers, workers, depth=64 * workers)
+    for done, (number, (found, check, error)) in enumerate(zip(numbers, results), 1):
         if error is None:
             good.append(number)
             prepared.append(found)
             checks[number] = check
         else:
             broken.append(error)
-        show(number + 1, len(folder))
+        show(done, len(numbers))
     if not good:
-        raise ImageError(f"{folder.path}: none of its {len(folder)} images can be read; the first: {broken[0]}")
+        raise ImageError(f"{folder.path}: none of its {len(numbers)} images can be read; the first: {broken[0]}")
     return np.array(good), prepared, checks, broken
 
 

@@ -4,6 +4,8 @@ Everything random is a function of (seed, epoch, image), so the state is arrays 
 own names, "optimizer/…" and "average/…" beside them, and one JSON text, a :class:`.state.State`, under "training".
 """
 
+import csv
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -24,9 +26,10 @@ from .recipes import ADDED_LATER
 from .run import Run, Totals
 from .state import DIGEST, TRAINING, Checkpoint, Groups, State, contradictions, digest, misfits, parse_state
 
-FILE, BEST, FINAL, METRICS = "checkpoint.safetensors", "best.safetensors", "final.safetensors", "metrics.jsonl"
+FILE, BEST, FINAL = "checkpoint.safetensors", "best.safetensors", "final.safetensors"
+METRICS, METRICS_CSV = "metrics.jsonl", "metrics.csv"
 REPORT, CURVES, CONFUSION = "report.json", "curves.png", "confusion.png"
-WRITTEN = (FILE, BEST, FINAL, METRICS, REPORT, CURVES, CONFUSION)
+WRITTEN = (FILE, BEST, FINAL, METRICS, METRICS_CSV, REPORT, CURVES, CONFUSION)
 Folder = str | os.PathLike[str]
 
 
@@ -83,11 +86,14 @@ def build_model(checkpoint: Checkpoint) -> Classifier:
 def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:
     """Put a checkpoint's state into a fresh trainer of the same model, data, recipe and seed.
 
+    The recipe's number of epochs may be another: from here on the learning rate follows the schedule of a run of so
+    many epochs.
+
     Raises WeightsError, naming ``source`` and every difference, where they are not the same; the trainer is then as it
     was.
     """
     state, ours = checkpoint.state, trainer.settings()
-    theirs = {**ADDED_LATER, "contents": ours["contents"], **state.settings}
+    theirs = {**ADDED_LATER, "contents": ours["contents"], **state.settings, "epochs": ours["epochs"]}
     differ = [
         f"{key}: {theirs.get(key)} in the checkpoint, {ours.get(key)} now"
         for key in {**theirs, **ours}
@@ -128,9 +134,18 @@ def expected(trainer: Run, state: State, groups: Groups) -> Groups:
 
 
 def write_metrics(history: Sequence[dict[str, Any]], folder: Folder) -> None:
-    """Write metrics.jsonl: one line, a JSON object, for each epoch."""
-    with atomic_write(Path(folder) / METRICS) as file:
-        file.write("".join(json.dumps(row) + "\n" for row in history).encode())
+    """Write metrics.jsonl, one line, a JSON object, for each epoch, and the same as a table, metrics.csv."""
+    table = io.StringIO()
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    for name, text in (
+        (METRICS, "".join(json.dumps(row) + "\n" for row in history)),
+        (METRICS_CSV, table.getvalue() if history else ""),
+    ):
+        with atomic_write(Path(folder) / name) as file:
+            file.write(text.encode())
 
 
 def clear_leftovers(folder: Folder) -> None:

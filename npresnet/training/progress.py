@@ -1,14 +1,21 @@
 """Callbacks that report the progress of a training run, and signals that stop it with a checkpoint."""
 
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import Any, TextIO
 
-from ..printer import console, say
+from ..backend import compiler
+from ..printer import console, say, say_json
+from .health import failure
 from .run import Run
+
+LINE_EVERY, COMPILING_EVERY = 30.0, 15.0  # seconds between lines inside an epoch, where there is no terminal
+COMPILING = "compiling kernels for this machine, once: about a minute"
 
 
 class Stopped(KeyboardInterrupt):
@@ -26,15 +33,63 @@ class Callback:
     def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """Called after an epoch; ``row`` is its entry in the history."""
 
+    def compiling(self) -> None:
+        """Called before a kernel is compiled."""
+
+
+class Callbacks(Callback):
+    """Several callbacks as one."""
+
+    def __init__(self, *parts: Callback) -> None:
+        self.parts = parts
+
+    def batch(self, trainer: Run, images_per_second: float) -> None:
+        for part in self.parts:
+            part.batch(trainer, images_per_second)
+
+    def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
+        for part in self.parts:
+            part.epoch(trainer, row)
+
+
+class JsonLines(Callback):
+    """Prints each epoch's entry in the history as a JSON object, in one line on standard output."""
+
+    def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
+        say_json(row, indent=None)
+        sys.stdout.flush()
+
 
 class Log(Callback):
-    """Prints one line for each epoch, by default on standard error."""
+    """Prints a line for each epoch, by default on standard error, and now and then one inside an epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
+        self.last = time.monotonic()  # when a line was printed
+        self.compiled_since: float | None = None
+
+    def say(self, text: str) -> None:
+        """Print one line, and on a terminal as many as it is wide."""
+        width = shutil.get_terminal_size().columns - 1 if self.stream.isatty() else len(text) + 1
+        say(*wrap(text, max(width, 20), subsequent_indent="  "), to=self.stream)
+        self.last = time.monotonic()
 
     def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        say(epoch_line(row, trainer.recipe.epochs), to=self.stream)
+        self.say(epoch_line(row, trainer.recipe.epochs))
+        if (text := failure(trainer)) is not None:
+            self.say(f"warning: {text}")
+
+    def batch(self, trainer: Run, images_per_second: float) -> None:
+        if time.monotonic() >= self.last + LINE_EVERY:
+            self.say(f"epoch {trainer.epoch + 1}, {step_text(trainer, images_per_second)}")
+
+    def compiling(self) -> None:
+        now = time.monotonic()
+        if self.compiled_since is None:
+            self.compiled_since = now
+            self.say(COMPILING)
+        elif now >= self.last + COMPILING_EVERY:
+            self.say(f"still compiling, {now - self.compiled_since:.0f} s")
 
 
 class ProgressBar(Log):
@@ -48,26 +103,40 @@ class ProgressBar(Log):
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + 0.1
-        loss, right, n = trainer.totals
         per_epoch = len(trainer.batches)
-        done, total = trainer.epoch * per_epoch + trainer.step, trainer.recipe.epochs * per_epoch
-        left = (total - done) * trainer.recipe.batch_size / images_per_second
         self.bar.update(
             self.task,
-            completed=done,
-            total=total,
-            description=(
-                f"epoch {trainer.epoch + 1}  loss {loss / n:.3f}  accuracy {100 * right / n:.1f} %  "
-                f"{images_per_second:.0f} images/s  {clock(left)} left"
-            ),
+            completed=trainer.epoch * per_epoch + trainer.step,
+            total=trainer.recipe.epochs * per_epoch,
+            description=f"epoch {trainer.epoch + 1}  {step_text(trainer, images_per_second)}",
         )
+
+    def compiling(self) -> None:
+        self.bar.update(self.task, description=COMPILING)
+
+
+def step_text(trainer: Run, images_per_second: float) -> str:
+    """Where a run stands inside an epoch: its loss and accuracy so far, its speed and the time that is left."""
+    loss, right, n = trainer.totals
+    steps = len(trainer.batches)
+    left = (trainer.recipe.epochs - trainer.epoch) * steps - trainer.step
+    seconds = left * trainer.recipe.batch_size / images_per_second
+    return (
+        f"loss {loss / n:.3f}  accuracy {100 * right / n:.1f} %  "
+        f"{images_per_second:.0f} images/s  {clock(seconds)} left"
+    )
 
 
 @contextmanager
-def progress_callback() -> Iterator[Callback]:
-    """A bar on a terminal, else a log, that stops at Ctrl-C and SIGTERM; a second Ctrl-C ends the process at once."""
-    with display() as callback, stopped_by_signals(callback):
-        yield callback
+def progress_callback(*more: Callback) -> Iterator[Callback]:
+    """A bar on a terminal, else a log, that stops at Ctrl-C and SIGTERM; a second Ctrl-C ends the process at once.
+
+    ``more`` are callbacks that are called after it.
+    """
+    with display() as shown, compiler.listener(shown.compiling):
+        callback = Callbacks(shown, *more)
+        with stopped_by_signals(callback):
+            yield callback
 
 
 @contextmanager
@@ -78,8 +147,9 @@ def display() -> Iterator[Callback]:
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console(stderr=True), transient=True) as bar:
-        yield ProgressBar(bar, bar.add_task("starting", total=None))
+    columns = BarColumn(bar_width=10), TextColumn("{task.description}")
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        yield ProgressBar(bar, bar.add_task("loading the first images and kernels", total=None))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Run(Protocol):
     recipe: Recipe
     seed: int
     train: Dataset
+    validation: Dataset | None
     batches: Batches  # of ``train``
     precision: Precision
     optimizer: Optimizer

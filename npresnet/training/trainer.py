@@ -21,6 +21,7 @@ from .cuda_step import GraphStep
 from .ema import EMA
 from .evaluate import evaluate_batches
 from .lock import locked
+from .meter import Meter
 from .precision import make_precision
 from .progress import Callback, Stopped
 from .recipes import Recipe, freeze
@@ -69,7 +70,8 @@ class Trainer:
         self.precision = make_precision(recipe.precision, model)
         self.optimizer = recipe.make_optimizer(model)
         self.ema = EMA(model, recipe.average) if recipe.average else None
-        self.epoch, self.step = 0, 0
+        self.epoch, self.step, self.meter = 0, 0, Meter()
+        self.saved, self.checkpoint_seconds = 0.0, float("inf")
         self.history: list[dict[str, Any]] = []
         self.update: Step | GraphStep = self._make_step()
 
@@ -101,12 +103,17 @@ class Trainer:
     def totals(self, totals: Totals) -> None:
         self.update.totals = Totals(*totals)
 
-    def fit(self, out: Folder | None = None, callback: Callback | None = None) -> list[dict[str, Any]]:
+    def fit(
+        self, out: Folder | None = None, callback: Callback | None = None, *, checkpoint_minutes: float = 10.0
+    ) -> list[dict[str, Any]]:
         """Train to the end and return the history; with a folder ``out``, write a checkpoint after every epoch.
+
+        Inside an epoch, too, one is written as soon as the last is ``checkpoint_minutes`` old (0: none).
 
         Raises Stopped, the checkpoint written, once ``callback.stop`` is set; TrainingError on NaN or infinity;
         BlockingIOError where another run is at work in ``out``.
         """
+        self.checkpoint_seconds = 60 * checkpoint_minutes or float("inf")
         with locked(out) if out else nullcontext():
             return self.fit_locked(out, callback or Callback())
 
@@ -114,7 +121,7 @@ class Trainer:
         """:meth:`fit` in a folder that is locked already."""
         if out:
             clear_leftovers(out)
-            save_checkpoint(self, out)  # a full disk fails now, not after an epoch
+            self.save(out)  # a full disk fails now, not after an epoch
             write_metrics(self.history, out)
         with np.errstate(over="ignore", invalid="ignore"):  # update() checks for both and names the layer
             while self.epoch < self.recipe.epochs:
@@ -123,22 +130,29 @@ class Trainer:
             save_weights(self.inference_model(), Path(out) / FINAL)
         return self.history
 
+    def save(self, out: Folder) -> None:
+        """Write a checkpoint into the folder."""
+        save_checkpoint(self, out)
+        self.saved = time.monotonic()
+
     def run_epoch(self, out: Folder | None, callback: Callback) -> None:
         """Train to the end of the epoch under way."""
         self.model.train()
-        started, seen = time.perf_counter(), 0
+        self.meter.begin_epoch()
         for batch in self.batches.epoch(self.epoch, self.step):
             self.update(batch)
-            self.step, seen = self.step + 1, seen + len(batch.labels)
-            callback.batch(self, seen / (time.perf_counter() - started))
+            self.step += 1
+            self.meter.step(len(batch.labels))
+            callback.batch(self, self.meter.images_per_second)
+            if out and (callback.stop or time.monotonic() - self.saved >= self.checkpoint_seconds):
+                self.save(out)
             if callback.stop:
-                if out:
-                    save_checkpoint(self, out)
                 raise Stopped(callback.stop)
         totals = self.totals  # on a GPU this waits for the last step
-        self.end_epoch(totals, out, callback, seen / max(time.perf_counter() - started, 1e-9))
+        self.meter.step(0)
+        self.end_epoch(totals, out, callback)
 
-    def end_epoch(self, totals: Totals, out: Folder | None, callback: Callback, images_per_second: float) -> None:
+    def end_epoch(self, totals: Totals, out: Folder | None, callback: Callback) -> None:
         """Validate, add a row to the history, and write weights, checkpoint and metrics."""
         loss, right, n = totals
         row = {
@@ -146,7 +160,7 @@ class Trainer:
             "lr": self.recipe.rate((self.epoch + 1) * len(self.batches) - 1, len(self.batches)),
             "train_loss": loss / n,
             "train_accuracy": right / n,
-            "images_per_second": round(images_per_second, 1),
+            "images_per_second": round(self.meter.images_per_second, 1),
         }
         if self.validation and self.validation_batches:
             loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches)
@@ -160,7 +174,7 @@ class Trainer:
         if out:
             if row.get("validation_accuracy", 0) > best:  # without validation the last is the best
                 save_weights(self.inference_model(), Path(out) / BEST)
-            save_checkpoint(self, out)
+            self.save(out)
             write_metrics(self.history, out)
         callback.epoch(self, row)
 

@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--recipe", default="fast-cifar")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=0.4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limit", type=int, help="train on so many images only")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
@@ -52,7 +53,7 @@ def main():
     held_out = 5000
     if args.limit:
         source, held_out = split(source, args.limit, 0)[1], args.limit // 10
-    chosen = recipe(args.recipe, epochs=args.epochs, held_out=held_out)
+    chosen = recipe(args.recipe, epochs=args.epochs, lr=args.lr, held_out=held_out)
     found = []
     for seed in args.seeds:
         found.append(compare(args.model, chosen, source, test, seed, args.threads))

@@ -12,15 +12,15 @@ from PIL import Image
 
 from npresnet import WeightsError, create_model, load_model, save_weights
 from npresnet.cli import main, parser
-from npresnet.cli.run_options import DEFAULTS, checked
-from npresnet.cli.train import check_apart
+from npresnet.cli.run_options import DEFAULTS, checked, choose_recipe
+from npresnet.cli.train import SHORTER, check_apart
 from npresnet.data import Preprocessing
-from npresnet.training import Recipe
+from npresnet.training import Callback, Recipe
 
 from ..support.drawn import drawn_source
 
 CIFAR = Path(__file__).parents[2] / "../shared/data/cifar10"
-QUICK = ["--backend", "numpy", "--epochs", "1", "--batch-size", "8", "--held-out", "4"]
+QUICK = ["--backend", "numpy", "--epochs", "1", "--batch", "8", "--held-out", "4"]
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def data(tmp_path):
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(source.pixels[number]).save(folder / f"{number:02}.png")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def quick(data):
+    """The words of a run of a second."""
+    return ["--data", data, "--model", "resnet20", *QUICK]
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_the_options_are_the_recipes_fields(train):
     status, out, _ = train("--help")
     help, values = " ".join(out.split()), {int: ["3"], float: ["0.25"], str: ["none"], bool: []}
     for field in fields(Recipe):
-        option = f"--{field.name.replace('_', '-')}"
+        option = f"--{SHORTER.get(field.name, field.name).replace('_', '-')}"
         value = getattr(parser("train").parse_args(["train", "--out", "x", option, *values[field.type]]), field.name)
         assert value == field.type(*values[field.type] or [True]) and type(value) is field.type
         assert option in help and field.metadata["help"] in help
@@ -78,7 +84,7 @@ def test_a_second_run_needs_resume_and_the_same_choices(data, train):
     first = train("--data", data, "--model", "resnet20", *QUICK)
     assert first[0] == 0
     assert "--resume" in complaint(train("--data", data, "--model", "resnet20", *QUICK))
-    assert "began with lr" in complaint(train("--resume", "--lr", "0.2"))
+    assert "began with lr" in complaint(train("--resume", "--lr", "0.3"))
     again = train("--resume")
     assert again[0] == 0 and again[1] == first[1]
     assert "began with model resnet20" in complaint(train("--resume", "--model", "resnet32"))
@@ -91,6 +97,81 @@ def test_the_cure_for_a_run_that_diverged_can_be_followed(data, train, tmp_path)
     assert "choose another --out" in complaint(train("--resume", "--lr", "0.01"))
     assert "another --out, with --lr" in complaint(train("--resume"))
     assert train(*run, "--lr", "0.01", out=tmp_path / "another")[0] == 0
+
+
+def test_the_effective_recipe_is_printed_first(quick, train):
+    status, _, err = train(*quick, "--batch-size", "12", "--lr", "0.01")  # the option's former name
+    lines = err.splitlines()
+    assert status == 0 and lines[0] == "recipe fast-cifar, as resnet20 is for small images and starts untrained"
+    for line in ("* epochs        1 (fast-cifar: 30)", "* batch         12 images (fast-cifar: 128 images)"):
+        assert line in lines[1:9]
+    assert "  precision     float32" in lines[1:10]
+    assert "20 images to train on, in 2 steps an epoch; 4 held out" in lines
+    help = train("--help")[1]
+    assert "rate: 0.2, one-cycle" in " ".join(help.split()) and "--batch N" in help and "--batch-size" not in help
+
+
+def test_the_recipe_is_chosen_by_what_the_run_starts_from():
+    assert choose_recipe({"weights": "resnet18.pth", "model": None})[0] == "finetune"
+    assert choose_recipe({"weights": None, "model": "resnet20"})[0] == "fast-cifar"
+    with pytest.raises(ValueError, match="did you mean"):
+        choose_recipe({"weights": None, "model": "resnet21"})
+
+
+def test_a_run_is_extended(quick, train, tmp_path):
+    assert train(*quick, "--lr", "0.01")[0] == 0
+    status, _, err = train("--resume", "--epochs", "3")
+    assert status == 0 and "the run began with 1 epochs" in err and "epoch 3/3" in err
+    rows = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3] and rows[0]["lr"] < 1e-6 < rows[1]["lr"]
+    assert "has finished 3 epochs: --epochs cannot be 2" in complaint(train("--resume", "--epochs", "2"))
+    assert "began with" not in train("--resume")[2]  # 3 is its number now
+
+
+def test_a_limit_takes_from_every_class_alike(data, train):
+    for number in range(3, 24, 6):
+        (data / f"train/class0/{number:02}.png").unlink()
+    status, _, err = train("--data", data, "--model", "resnet20", *QUICK, "--held-out", "0.2", "--limit", "15")
+    assert status == 0 and "15 train images of 3 classes: class0 4, class1 6, class2 5" in err
+    assert "24 test images" in err and "12 images to train on, in 2 steps an epoch; 3 held out" in err
+    assert "began with limit 15" in complaint(train("--resume", "--limit", "12"))
+    again = train("--resume", "--limit", "15")
+    assert again[0] == 0 and "3 held out" in again[2]
+
+
+def test_a_limit_below_the_classes(quick, train):
+    assert "2 images are fewer than the 3 classes" in complaint(train(*quick, "--limit", "2"))
+
+
+def test_epochs_as_lines_of_json(quick, train, tmp_path):
+    status, out, _ = train(*quick, "--epochs", "2", "--jsonl")
+    *rows, result = map(json.loads, out.splitlines())
+    assert status == 0 and rows == [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").open()]
+    assert result["total"] == 24 and len(rows) == 2
+
+
+def test_tensorboard_is_asked_for_once(quick, train, monkeypatch, tmp_path):
+    opened = []
+
+    class TensorBoard(Callback):
+        def __init__(self, folder):
+            self.folder = Path(folder)
+
+        def epoch(self, trainer, row):
+            self.folder.mkdir(exist_ok=True)
+            opened.append((self.folder, row["epoch"]))
+
+    monkeypatch.setattr("npresnet.training.tensorboard.TensorBoard", TensorBoard)
+    assert train(*quick, out=tmp_path / "plain")[0] == 0 and not opened
+    assert train(*quick, "--tensorboard")[0] == 0 and train("--resume", "--epochs", "2")[0] == 0
+    assert opened == [(tmp_path / "out/tensorboard", 1), (tmp_path / "out/tensorboard", 2)]
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "tf32"])
+def test_half_precision_on_a_cpu_is_refused_before_anything_is_read(precision, train, tmp_path):
+    line = complaint(train("--data", tmp_path, "--model", "resnet20", "--precision", precision))
+    assert f"--precision {precision} is for a GPU (--backend cupy)" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_of_other_images(data, train):
@@ -135,6 +216,8 @@ def test_a_test_set_with_other_classes(data, train):
         (["--data", ".", "--model", "resnet20", "--lr", "-1"], "lr must be"),
         (["--data", ".", "--model", "resnet20", "--seed", "-1"], "at least 0"),
         (["--resume"], "holds no run to resume"),
+        (["--data", ".", "--model", "resnet20", "--checkpoint-minutes", "-1"], "no number of minutes"),
+        (["--data", ".", "--model", "resnet20", "--limit", "0"], "from 1"),
     ],
 )
 def test_bad_usage_is_one_line_and_leaves_no_folder(argv, message, train, tmp_path):
@@ -222,9 +305,10 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(data, train, tmp_
     ],
 )
 def test_what_a_checkpoint_was_asked_for_is_checked(change, message):
-    about = {**DEFAULTS, "data": "photos", **vars(Recipe())}
+    about = {**DEFAULTS, "data": "photos", "recipe": "finetune", **vars(Recipe())}
     assert checked(about, "out") == about
-    assert checked({key: value for key, value in about.items() if key != "precision"}, "out") == about  # before it was
+    older = {key: value for key, value in about.items() if key not in ("precision", "limit")}
+    assert checked(older, "out") == about
     with pytest.raises(WeightsError) as caught:
         checked({**about, **change}, "out")
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -255,7 +339,7 @@ def test_fine_tuning_puts_a_new_head_on_a_trained_trunk(freeze, tmp_path, train)
         freeze,
         "--epochs",
         "2",
-        "--batch-size",
+        "--batch",
         "4",
         "--held-out",
         "0.25",
@@ -281,7 +365,7 @@ def test_real_images(train, tmp_path):
                 for name in names:
                     some.writestr(name, whole.read(name))
     status, out, err = train(
-        "--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20", "--batch-size", "40"
+        "--data", tmp_path / "some", "--model", "resnet20", "--epochs", "1", "--held-out", "20", "--batch", "40"
     )
     assert status == 0 and "100 train images of 10 classes" in err and "40 test images of 10 classes" in err
     assert "right on" in out

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,73 @@ def test_a_stop_at_any_step_loses_nothing(recipe, step, tmp_path):
         assert 4 * second.epoch + second.step == step
         second.fit(halves)
     assert_equal(files(whole), files(halves))
+
+
+class Killed(Exception):
+    """Nothing was written when it came."""
+
+
+class KillAt(StopAt):
+    """End without a checkpoint after so many steps."""
+
+    def batch(self, trainer, images_per_second):
+        super().batch(trainer, images_per_second)
+        if self.stop:
+            raise Killed
+
+
+@pytest.mark.parametrize("minutes, found", [(1e-9, (1, 1)), (0, (1, 0)), (10, (1, 0))])
+def test_a_checkpoint_by_time_is_one_like_any_other(minutes, found, tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir()
+    halves.mkdir()
+    with use("numpy"):
+        fresh().fit(whole)
+        with pytest.raises(Killed):
+            fresh().fit(halves, KillAt(6), checkpoint_minutes=minutes)
+        second = fresh()
+        restore(second, read_checkpoint(halves), halves)
+        assert (second.epoch, second.step) == found
+        second.fit(halves)
+    assert_equal(files(whole), files(halves))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_of_more_epochs_is_extended(finished, tmp_path):
+    """At a constant rate to what the longer run is from the start; else its rates are the longer run's from there."""
+    steady = replace(RICH, schedule="constant", epochs=2)
+    results = {}
+    for name, first in (("steady", steady), ("cycle", replace(RICH, epochs=2))):
+        longer, out = replace(first, epochs=4), tmp_path / name
+        out.mkdir()
+        with use("numpy"):
+            if finished:
+                fresh(first).fit(out)
+            else:
+                with pytest.raises(Stopped):
+                    fresh(first).fit(out, StopAt(6))
+            second = fresh(longer)
+            restore(second, read_checkpoint(out), out)
+            with pytest.raises(Stopped):  # and an extended run resumes like any other
+                second.fit(out, StopAt(3))
+            third = fresh(longer)
+            restore(third, read_checkpoint(out), out)
+            third.fit(out)
+        results[name] = files(out)
+        assert [row["lr"] for row in third.history[-2:]] == [longer.rate(4 * k - 1, 4) for k in (3, 4)]
+    (tmp_path / "whole").mkdir()
+    with use("numpy"):
+        fresh(replace(steady, epochs=4)).fit(tmp_path / "whole")
+    whole = files(tmp_path / "whole")
+    assert_equal(whole, results["steady"])
+    assert results["cycle"][1] != whole[1]
+
+
+def test_a_run_cannot_end_before_where_it_stands(tmp_path):
+    with use("numpy"), pytest.raises(Stopped):
+        fresh().fit(tmp_path, StopAt(6))
+    with use("numpy"), pytest.raises(WeightsError, match="step 2 of 0"):
+        restore(fresh(replace(RICH, epochs=1)), read_checkpoint(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The loop: what decides the weights and what does not, what is checked, and what it leaves behind."""
 
+import csv
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -105,6 +106,9 @@ def test_it_learns_and_the_best_weights_are_kept(tmp_path):
     trainer = run(replace(SMALL, epochs=8), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == trainer.history and [row["epoch"] for row in rows] == list(range(1, 9))
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        table = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert table == rows
     best = load_model(tmp_path / "best.safetensors")
     accuracy = float((predict(best, trainer.validation)[1] == trainer.validation.labels).mean())
     assert accuracy == max(row["validation_accuracy"] for row in rows) > 0.8
@@ -114,6 +118,7 @@ def test_it_learns_and_the_best_weights_are_kept(tmp_path):
         "best.safetensors",
         "checkpoint.safetensors",
         "final.safetensors",
+        "metrics.csv",
         "metrics.jsonl",
     ]
 

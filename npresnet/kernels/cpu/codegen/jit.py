@@ -11,9 +11,10 @@ from typing import Any, Concatenate, ParamSpec, cast
 from numba import carray as carray  # pyright: ignore[reportPrivateImportUsage]  # public, but Numba has no __all__
 from numba import extending, njit
 from numba import get_thread_id as get_thread_id  # pyright: ignore[reportPrivateImportUsage]
+from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 
-from ....backend import disable_numba
+from ....backend import compiler, disable_numba
 from ..arrays import addresses
 from ..threads import layer
 from .disk_cache import CheckedCache, warn_once
@@ -83,6 +84,19 @@ def _sources() -> str:
     Numba itself would look for changes only in the file where the kernel stands.
     """
     return sha256(b"".join(path.read_bytes() for path in source_files())).hexdigest()[:8]
+
+
+class _Events(event.Listener):
+    """Tells the backend's compiler what Numba compiles; what is read from the disk is no such event."""
+
+    def on_start(self, event):
+        compiler.begin()
+
+    def on_end(self, event):
+        compiler.end()
+
+
+event.register("numba:compile", _Events())
 
 
 def _after_fork_in_child():

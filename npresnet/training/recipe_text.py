@@ -1,0 +1,90 @@
+"""A recipe in words: what a run prints at its start, and what the help says of each named recipe."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from textwrap import wrap
+from typing import Any
+
+from .recipes import RECIPES, Recipe
+
+Phrase = Callable[[Any], str]
+FROZEN = {"nothing": "all layers", "norm": "all layers but batch norms", "trunk": "the last layer alone"}
+
+
+def number(text: str) -> Phrase:
+    """Words for a field that is off where it is 0."""
+    return lambda value: text.format(value) if value else ""
+
+
+TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
+    "epochs": {"epochs": str},
+    "batch": {"batch_size": "{} images".format, "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else ""},
+    "rate": {"lr": "{:g}".format, "schedule": str, "warmup": number("{:g} epochs of warm-up")},
+    "optimiser": {
+        "optimizer": str,
+        "momentum": number("momentum {:g}"),
+        "nesterov": number("Nesterov's"),
+        "weight_decay": number("weight decay {:g}"),
+        "decay_all": lambda everything: "" if everything else "not of norms and biases",
+        "clip": number("gradients of norm {:g} at most"),
+        "average": number("weights averaged with {:g}"),
+    },
+    "augmentation": {
+        "augment": lambda name: "" if name == "none" else name,
+        "mixup": number("mixup {:g}"),
+        "jitter": number("colour jitter {:g}"),
+        "label_smoothing": number("label smoothing {:g}"),
+    },
+    "held out": {
+        "held_out": lambda part: f"{100 * part:g} % of the images" if 0 < part < 1 else number("{:g} images")(part)
+    },
+    "trained": {"freeze": FROZEN.__getitem__},
+    "precision": {"precision": str},
+}
+FOR_SGD = {"momentum", "nesterov"}  # fields that nothing but sgd reads
+
+
+def in_words(recipe: Recipe) -> dict[str, str]:
+    """{topic: its values in words}, "none" where all of them are off.
+
+    Fields of no topic stand under "further", where they are not at their default.
+    """
+    unread = FOR_SGD if recipe.optimizer != "sgd" else set()
+    lines = {
+        topic: [say(getattr(recipe, name)) for name, say in phrases.items() if name not in unread]
+        for topic, phrases in TOPICS.items()
+    }
+    told = {name for phrases in TOPICS.values() for name in phrases}
+    rest = [field for field in fields(Recipe) if field.name not in told]
+    further = [f"{field.name} {value}" for field in rest if (value := getattr(recipe, field.name)) != field.default]
+    lines |= {"further": further} if further else {}
+    return {topic: ", ".join(filter(None, words)) or "none" for topic, words in lines.items()}
+
+
+def recipe_lines(recipe: Recipe, name: str, width: int = 80) -> list[str]:
+    """The recipe as aligned lines; a star marks what differs from the one called ``name``, whose value follows."""
+    ours, named = in_words(recipe), in_words(RECIPES[name]) if name in RECIPES else {}
+    lines, indent = [], 2 + max(map(len, ours))
+    for topic, words in ours.items():
+        changed = named and words != named.get(topic)
+        text = f"{words} ({name}: {named.get(topic, 'none')})" if changed else words
+        first = f"{'*' if changed else ' '} {topic:{indent}}"
+        lines += wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))
+    return lines
+
+
+def recipes_text(width: int = 78) -> str:
+    """Every named recipe with its values, as paragraphs of text for the help."""
+    return "\n".join(
+        line
+        for name, recipe in RECIPES.items()
+        for line in [
+            f"  {name}",
+            *wrap(
+                "; ".join(f"{topic}: {words}" for topic, words in in_words(recipe).items() if words != "none"),
+                width,
+                initial_indent="    ",
+                subsequent_indent="    ",
+            ),
+        ]
+    )
