@@ -17,13 +17,15 @@ from .inference import probabilities, scorer
 from .progress import progress
 
 EXAMPLES = """examples:
+  npresnet classify --example
   npresnet classify cat.jpg
   npresnet classify cat.jpg --weights resnet50-11ad3fa6.pth
   npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file in any common format")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="an image file in any common format")
+    parser.add_argument("--example", action="store_true", help="classify the photo of a cat that comes with npresnet")
     add_model_arguments(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
@@ -31,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..data import example_image
+
+    args.images += [example_image()] * args.example
+    if not args.images:
+        raise ValueError("name the images to classify, or try --example")
     model, about = open_model(args.model, args.weights, args.select)
     with backend_context(args.backend):
         logits, results, failed = scorer(model, len(args.images), args.backend), [], 0
