@@ -24,9 +24,10 @@ from .arguments import (
 )
 from .inference import Network, check_classifier, probabilities
 from .results import Result, add_result_arguments, check_results, results, shown
-from .stream import Stream, add_image_arguments, set_size
+from .stream import Stream, add_image_arguments, named_images, set_size
 
 EXAMPLES = """examples:
+  npresnet classify --example
   npresnet classify cat.jpg
   npresnet classify photos/ --weights resnet50-11ad3fa6.pth --csv
   npresnet classify *.png --weights resnet20-12fca82f.th --top 3 --json
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_results(args, *args.images, args.weights)
+    check_results(args, *named_images(args), args.weights)
     stream = Stream(args)
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     assume_classes(model)

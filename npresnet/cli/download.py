@@ -1,7 +1,9 @@
-"""Fetch published weights, or list them.
+"""Fetch published weights or a dataset, or list them.
 
 The file is checked against its SHA-256 and gets its name only when it is right; an interrupted download goes on where
 it stopped.  No other command uses the network.
+
+cifar10 and cifar100 are datasets: their archive comes into a folder of that name, which --data takes elsewhere.
 
 hf:OWNER/NAME, or hf:OWNER/NAME@REVISION, is a network of the Hugging Face Hub: its configuration and its weights come
 into the folder DIR/NAME, which --weights takes elsewhere.  This needs huggingface_hub: pip install 'npresnet[hub]'.
@@ -18,15 +20,20 @@ from .output import check_output
 from .progress import progress
 
 EXAMPLES = """examples:
-  npresnet download                          list the published weights
+  npresnet download                           list what there is
   npresnet download resnet50:V2 --out models  (resnet50 alone means V1)
+  npresnet download cifar10                   for npresnet train --data cifar10
   npresnet download hf:timm/resnet50.a1_in1k
   npresnet download hf:microsoft/resnet-50@main --out models"""
 
+KEYS = ("file", "url", "parameters", "dataset", "top1", "top5", "preprocessing", "images", "sha256_prefix")  # of --json
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the weights to fetch; without a name they are listed")
-    out = parser.add_argument("--out", default=".", metavar="DIR", help="the folder to write into (default: this one)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="what to fetch; without a name all are listed")
+    out = parser.add_argument(
+        "--out", metavar="DIR", help="the folder to write into (default: this one; for a dataset, one of its name)"
+    )
     add_alias(parser, "--to", out)
     parser.add_argument("--mirror", metavar="URL", help="fetch from this address instead")
     parser.add_argument("--force", action="store_true", help="replace a file of that name with other bytes")
@@ -36,15 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.name is None:
         return show_catalogue(args.json)
-    from ..weights import download, find
+    from ..weights import download
+    from ..weights.catalogue import DATASETS, find_file
 
     if args.name.startswith("hf:"):
-        return fetch_from_hub(args.name, args.out, args.mirror, args.force)
-    check_target(args.name, args.out, args.force)
+        return fetch_from_hub(args.name, args.out or ".", args.mirror, args.force)
+    folder = args.out or (args.name.lower() if args.name.lower() in DATASETS else ".")
+    check_target(args.name, folder, args.force)
     with progress(args.name, unit="bytes") as show:
-        path = download(args.name, args.out, show, base_url=args.mirror)
+        path = download(args.name, folder, show, base_url=args.mirror)
     say(path)
-    if not find(args.name).sha256:
+    if not find_file(args.name).sha256:
         note(
             "npresnet: note: of its SHA-256 only the first 8 hex digits are known and were checked, which shows "
             "damage and no forgery"
@@ -74,7 +83,7 @@ def check_target(name: str, folder: str, force: bool) -> None:
     from ..weights import catalogue
     from ..weights.download import verified
 
-    entry = catalogue.find(name)
+    entry = catalogue.find_file(name)
     path = os.path.join(folder, entry.file)
     if os.path.lexists(path) and not (os.path.isfile(path) and verified(path, entry)):
         check_output(path, force=force)
@@ -82,23 +91,13 @@ def check_target(name: str, folder: str, force: bool) -> None:
 
 def show_catalogue(as_json: bool) -> int:
     """Print one line for each published file."""
-    from ..weights.catalogue import ENTRIES
+    from ..weights.catalogue import DATASETS, ENTRIES
 
     if as_json:
         say_json(
             [
-                {
-                    "name": name,
-                    "file": entry.file,
-                    "url": entry.url,
-                    "parameters": entry.parameters,
-                    "dataset": entry.dataset,
-                    "top1": entry.top1,
-                    "top5": entry.top5,
-                    "preprocessing": entry.preprocessing,
-                    "sha256_prefix": entry.sha256_prefix,
-                }
-                for name, entry in ENTRIES.items()
+                {"name": name, **{key: getattr(entry, key, None) for key in KEYS}}
+                for name, entry in {**ENTRIES, **DATASETS}.items()
             ]
         )
         return 0
@@ -107,5 +106,9 @@ def show_catalogue(as_json: bool) -> int:
         (name, entry.file, f"{entry.parameters:,}", entry.dataset, f"{entry.top1:.2f}")
         for name, entry in ENTRIES.items()
     ]
-    say(*text_lines(rows, right={2, 4}))
+    datasets = [("dataset", "file", "images", "MB")]
+    datasets += [
+        (name, entry.file, f"{entry.images:,}", f"{entry.bytes / 1e6:.0f}") for name, entry in DATASETS.items()
+    ]
+    say(*text_lines(rows, right={2, 4}), "", *text_lines(datasets, right={2, 3}))
     return 0

@@ -16,7 +16,7 @@ from .arguments import add_backend_argument, add_model_arguments, backend_contex
 from .inference import Network
 from .output import add_force_argument, check_output
 from .results import check_results, results, shown
-from .stream import Stream, add_image_arguments, set_size
+from .stream import Stream, add_image_arguments, named_images, set_size
 
 EXAMPLES = """examples:
   npresnet features photos/ --weights resnet50-11ad3fa6.pth --out photos.npz
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    named_images(args)
     arrays = check_features(args)
     stream = Stream(args)
     model, _ = open_model(args.model, args.weights, args.select)

@@ -26,12 +26,24 @@ def add_image_arguments(parser: Any) -> None:
     """The images, and how they are read."""
     parser.add_argument(
         "images",
-        nargs="+",
+        nargs="*",
         metavar="IMAGE",
         help="an image file; a folder, with all in it; a zip; a quoted pattern, such as 'photos/*.jpg'; "
         "or - for standard input: one image, or names of files, one a line",
     )
+    parser.add_argument("--example", action="store_true", help="the photo of a cat that comes with npresnet")
     add_stream_arguments(parser)
+
+
+def named_images(args: argparse.Namespace) -> list[str]:
+    """The images of the command line.  Raises ValueError where there are none."""
+    from ..data import example_image
+
+    args.images += [example_image()] * args.example
+    args.example = False
+    if not args.images:
+        raise ValueError("name an image or a folder of images (IMAGE), or try --example")
+    return args.images
 
 
 def add_stream_arguments(parser: Any) -> None:

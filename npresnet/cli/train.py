@@ -116,13 +116,14 @@ def check_empty(folder: str) -> None:
 
 def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) -> int:
     """Train to the end, or until a signal stops the run."""
+    from ..data.batches import OF_PHOTOS
     from ..training import Recipe, Stopped, Trainer, restore, split
     from ..training.checkpoint import build_model
     from ..training.progress import progress_callback
     from ..zoo import model_to_train, with_new_head
 
     recipe = Recipe(**{field.name: options[field.name] for field in fields(Recipe)})
-    in_memory, test = recipe.augment != "photo", test_path(options)
+    in_memory, test = recipe.augment not in OF_PHOTOS, test_path(options)
     check_apart(args.out, options["data"], test)
     announce(args, options, recipe, checkpoint)
     callbacks = loggers(args)

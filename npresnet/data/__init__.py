@@ -12,13 +12,14 @@ from .labels import class_names, match_classes
 
 if TYPE_CHECKING:
     from .folder import ImageFolder
-    from .images import read_image
+    from .images import example_image, read_image
     from .preprocessing import PRESETS, Preprocessing, preprocess, preprocessing_of
 
 _HOME = {
     "ImageFolder": "folder",
     "PRESETS": "preprocessing",
     "Preprocessing": "preprocessing",
+    "example_image": "images",
     "preprocess": "preprocessing",
     "preprocessing_of": "preprocessing",
     "read_image": "images",
@@ -31,6 +32,7 @@ __all__ = [
     "ImageFolder",
     "Preprocessing",
     "class_names",
+    "example_image",
     "match_classes",
     "preprocess",
     "preprocessing_of",

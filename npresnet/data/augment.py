@@ -4,9 +4,9 @@ Each random number is a function of (seed, epoch, image, draw), not of a generat
 whichever thread prepares which image, and a resumed run sees what an uninterrupted one would have seen.
 
 [V]  Vigna 2015, splitmix64.c, after Steele, Lea & Flood 2014, Fast splittable pseudorandom number generators
-[R1] He et al. 2015, arXiv:1512.03385, §4.2
+[R1] He et al. 2015, arXiv:1512.03385, §3.4 and §4.2
 [I]  Szegedy et al. 2014, Going deeper with convolutions, arXiv:1409.4842, §6
-[M]  Zhang et al. 2017, mixup, arXiv:1710.09412
+[E]  Zhong et al. 2017, Random erasing data augmentation, arXiv:1708.04896
 """
 
 from typing import Any
@@ -68,14 +68,54 @@ def resized_crop(
     Shapes: image (H, W, 3) uint8, u (2·tries + 3,) in [0, 1) → (side, side, 3) uint8.
     """
     h, w, _ = image.shape
-    area = h * w * (scale[0] + (scale[1] - scale[0]) * u[:tries])
-    aspect = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * u[tries : 2 * tries])
-    widths, heights = np.rint(np.sqrt(area * aspect)).astype(int), np.rint(np.sqrt(area / aspect)).astype(int)
+    widths, heights = random_sides(h * w, u[: 2 * tries], scale, ratio)
     fits = np.flatnonzero((widths > 0) & (widths <= w) & (heights > 0) & (heights <= h))
     ch, cw = (heights[fits[0]], widths[fits[0]]) if len(fits) else (h, w)
     top, left = int(u[-3] * (h - ch + 1)), int(u[-2] * (w - cw + 1))
     part = Image.fromarray(image[top : top + ch, left : left + cw]).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(part)[:, ::-1] if u[-1] < 0.5 else np.asarray(part)
+
+
+def random_sides(area: int, u: Array, scale: tuple[float, float], ratio: tuple[float, float]) -> tuple[Array, Array]:
+    """Pairs of sides (n,), (n,) from 2n numbers: their product is a share of ``area`` that is uniform in ``scale``, the
+    logarithm of their quotient is uniform over ``ratio``."""
+    shares, quotients = np.split(u, 2)
+    products = area * (scale[0] + (scale[1] - scale[0]) * shares)
+    quotients = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * quotients)
+    return np.rint(np.sqrt(products * quotients)).astype(int), np.rint(np.sqrt(products / quotients)).astype(int)
+
+
+def scaled_crop(image: Array, u: Array, side: int, scale: tuple[float, float] = (256 / 224, 480 / 224)) -> Array:
+    """A random square of one image whose shorter side was resized, mirrored half of the time.             [R1] §3.4
+
+    The shorter side becomes ``side`` times a number that is uniform in ``scale``.
+
+    Shapes: image (H, W, 3) uint8, u (4,) in [0, 1) → (side, side, 3) uint8.
+    """
+    short = round(side * (scale[0] + (scale[1] - scale[0]) * float(u[0])))
+    whole = Preprocessing(short, None).resized(Image.fromarray(image))
+    left, top = (int(place * (length - side + 1)) for place, length in zip(u[1:3], whole.size))
+    part = np.asarray(whole.crop((left, top, left + side, top + side)))
+    return part[:, ::-1] if u[3] < 0.5 else part
+
+
+def erased(x: Array, u: Array, probability: float) -> Array:
+    """A random rectangle of some images set to 0, the mean: 2 to 33 % of the area, sides in a ratio of 0.3 to 3.3.  [E]
+
+    An image none of whose ten rectangles is smaller than it stays whole, as in torchvision.
+
+    Shapes: x (N, C, H, W), u (N, 23) in [0, 1) → (N, C, H, W).
+    """
+    h, w = x.shape[2:]
+    x = x.copy(order="K")
+    for k in np.flatnonzero(u[:, 0] < probability):
+        heights, widths = random_sides(h * w, u[k, 1:21], (0.02, 0.33), (0.3, 3.3))
+        fits = np.flatnonzero((heights < h) & (widths < w))
+        if len(fits):
+            eh, ew = heights[fits[0]], widths[fits[0]]
+            top, left = int(u[k, 21] * (h - eh + 1)), int(u[k, 22] * (w - ew + 1))
+            x[k, :, top : top + eh, left : left + ew] = 0
+    return x
 
 
 def color_jitter(pixels: Array, u: Array, strength: float) -> Array:
@@ -116,9 +156,3 @@ def normalized(pixels: Array, preprocessing: Preprocessing) -> Array:
     x = SCALES[preprocessing.scale](pixels.astype(np.float32))
     x = (x - np.asarray(preprocessing.mean, np.float32)) / np.asarray(preprocessing.std, np.float32)
     return x.transpose(0, 3, 1, 2)
-
-
-def mix_up(x: Array, share: float) -> Array:
-    """share · x + (1 − share) · x with the batch in reverse order; the labels' losses are mixed likewise.    [M]"""
-    factor = x.dtype.type(share)
-    return factor * x + (1 - factor) * x[::-1]

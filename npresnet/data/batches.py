@@ -1,24 +1,32 @@
 """From a dataset to batches: the order of an epoch, augmentation and arrays, prepared in threads ahead of their use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array
-from .augment import color_jitter, crop_and_flip, normalized, resized_crop, uniforms
+from .augment import color_jitter, crop_and_flip, erased, normalized, resized_crop, scaled_crop, uniforms
 from .dataset import Dataset
 from .prefetch import prefetch
 from .preprocessing import Preprocessing
+from .trivial_augment import trivial_augment
 
-DRAWS = 26  # random numbers an image: 23 place a photo's crop, 3 are the jitter's
-AUGMENT = {
-    "none": lambda images, u, preprocessing: images,
-    "crop-flip": lambda images, u, preprocessing: crop_and_flip(images, u[:, :3]),
-    "photo": lambda images, u, preprocessing: np.stack(
-        [resized_crop(image, numbers[:-3], preprocessing.crop) for image, numbers in zip(images, u)]
-    ),
+# Which of an image's random numbers decide what: those of one change stay what they are where another is added.
+CROP, JITTER, POLICY, ERASE, DRAWS = slice(0, 23), slice(23, 26), slice(26, 29), slice(29, 52), 52
+AUGMENT = {  # (images, their random numbers (N, 23), the side that photos get) → images
+    "none": lambda images, u, side: images,
+    "crop-flip": lambda images, u, side: crop_and_flip(images, u[:, :3]),
+    "photo": lambda images, u, side: each(resized_crop, images, u, side),
+    "scale": lambda images, u, side: each(scaled_crop, images, u, side),
 }
+OF_PHOTOS = ("photo", "scale")  # those that want whole photos and give them their size
+POLICIES = {"none": lambda images, u: images, "trivial": lambda images, u: each(trivial_augment, images, u)}
+
+
+def each(change: Callable[..., Array], images: Any, u: Array, *options: Any) -> Array:
+    """``change`` of each image with its own random numbers, in one array."""
+    return np.stack([change(image, numbers, *options) for image, numbers in zip(images, u)])
 
 
 class Batch(NamedTuple):
@@ -42,8 +50,10 @@ def on_device_of(model: Any, batch: Batch) -> tuple[Array, Array]:
 class Batches:
     """The batches of each epoch: their images and order depend on ``seed`` and the epoch alone.
 
-    ``augment`` is "crop-flip", "photo" or "none", ``jitter`` the strength of :func:`color_jitter`; ``preprocessing``
-    makes the network's input.  ``workers`` threads prepare batches; their number changes only the speed.
+    ``augment`` is one of :data:`AUGMENT`, ``jitter`` the strength of :func:`color_jitter`, ``policy`` one of
+    :data:`POLICIES`, ``erase`` the share of images that lose a rectangle; they follow each other in this order.
+    ``preprocessing`` makes the network's input.  ``workers`` threads prepare batches; their number changes only the
+    speed.
     """
 
     def __init__(
@@ -54,11 +64,14 @@ class Batches:
         augment: str = "none",
         *,
         jitter: float = 0.0,
+        policy: str = "none",
+        erase: float = 0.0,
         seed: int = 0,
         workers: int = 2,
     ):
         self.dataset, self.preprocessing, self.batch_size = dataset, preprocessing, batch_size
-        self.augment, self.jitter, self.seed, self.workers = AUGMENT[augment], jitter, seed, workers
+        self.augment, self.jitter, self.policy, self.erase = AUGMENT[augment], jitter, POLICIES[policy], erase
+        self.seed, self.workers = seed, workers
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -79,10 +92,11 @@ class Batches:
 
     def augmented(self, epoch: int, part: Array) -> Batch:
         u = uniforms(self.seed, epoch, self.dataset.numbers[part], DRAWS)
-        pixels = self.augment(self.dataset.read(part), u, self.preprocessing)
+        pixels = self.augment(self.dataset.read(part), u[:, CROP], self.preprocessing.crop)
         if self.jitter:
-            pixels = color_jitter(pixels, u[:, -3:], self.jitter)
-        return Batch(normalized(pixels, self.preprocessing), self.dataset.labels[part])
+            pixels = color_jitter(pixels, u[:, JITTER], self.jitter)
+        x = normalized(self.policy(pixels, u[:, POLICY]), self.preprocessing)
+        return Batch(erased(x, u[:, ERASE], self.erase) if self.erase else x, self.dataset.labels[part])
 
     def prepared(self, part: Array) -> Batch:
         images, preprocessing = self.dataset.read(part), self.preprocessing

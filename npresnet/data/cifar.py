@@ -5,7 +5,8 @@
     cifar-10-python.tar.gz     data_batch_1 … test_batch               pickles of  {data, labels, …}
     cifar-100-python.tar.gz    train, test                             pickles of  {data, fine_labels, …}
 
-They are read from the tar, compressed or not, or from the folder that it unpacks to.
+They are read from the tar, compressed or not, from the folder that it unpacks to, or from a folder that holds either
+under its published name.
 
 [K] https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -37,6 +38,10 @@ class Layout(NamedTuple):
     read: Callable[[bytes, Any], tuple[Array, Array]]  # (bytes, label) → (pixels, labels)
 
 
+PUBLISHED = (  # of each dataset the names, packed and unpacked, of its archives
+    ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-batches-py", "cifar-10-batches-bin"),
+    ("cifar-100-python.tar.gz", "cifar-100-binary.tar.gz", "cifar-100-python", "cifar-100-binary"),
+)
 Labelled = tuple[Array, Array, tuple[str, ...]]
 
 
@@ -45,8 +50,23 @@ def cifar10_files(suffix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(f"data_batch_{k}{suffix}" for k in range(1, 6)), (f"test_batch{suffix}",)
 
 
+def published_inside(path: StrPath) -> StrPath:
+    """The archive of CIFAR, packed or unpacked, that the folder ``path`` holds; ``path`` itself where it holds none.
+
+    Raises ImageError where it holds archives of both datasets.
+    """
+    if not os.path.isdir(path):
+        return path
+    there = [[name for name in names if os.path.exists(os.path.join(path, name))] for names in PUBLISHED]
+    found = [names[0] for names in there if names]
+    if len(found) > 1:
+        raise ImageError(f"{path} holds {' and '.join(found)}: name the one that is meant")
+    return os.path.join(path, found[0]) if found else path
+
+
 def is_cifar(path: StrPath) -> bool:
-    """Whether this is a tar, or a folder with the files of one of the layouts."""
+    """Whether this is a tar, or a folder with the files of one of the layouts, or a folder that holds one of these."""
+    path = published_inside(path)
     if os.path.isdir(path):
         return any(all(os.path.isfile(os.path.join(path, name)) for name in layout.train) for layout in LAYOUTS)
     if not os.path.isfile(path):
@@ -64,6 +84,7 @@ def read_cifar(path: StrPath, part: str = "train") -> Labelled:
 
     Raises ImageError for what is not a CIFAR archive, or a damaged one.
     """
+    path = published_inside(path)
     if os.path.isdir(path):
         with explained(path):
             return parsed(*open_folder(path, part), path)

@@ -1,6 +1,7 @@
 """Batches made on the GPU, of small images that stay in its memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from ..backend import Array, Captured
 from .augment import normalized, uniforms
-from .batches import DRAWS, Batch, Batches, has_size
+from .batches import CROP, OF_PHOTOS, Batch, Batches, has_size
 from .dataset import Dataset
 from .preprocessing import Preprocessing, preprocessing_of
 
@@ -22,15 +23,33 @@ def batches_for(
     augment: str = "none",
     *,
     jitter: float = 0.0,
+    policy: str = "none",
+    erase: float = 0.0,
+    side: int = 0,
     seed: int = 0,
     workers: int = 2,
 ) -> Batches:
-    """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads."""
+    """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads.
+
+    ``side`` is that of photos, where it is not the one of the model's preprocessing.
+    """
     xp, preprocessing = model.namespace, preprocessing_of(model)
+    preprocessing = replace(preprocessing, crop=side or preprocessing.crop)
     fits = xp is not np and has_size(dataset, preprocessing) and dataset.pixels[0].nbytes * len(dataset) <= LARGEST
-    if fits and augment != "photo" and not jitter:  # those two need Pillow and the host's BLAS
+    on_host = augment in OF_PHOTOS or jitter or policy != "none" or erase  # with Pillow, the host's BLAS, loops
+    if fits and not on_host:
         return GpuBatches(xp, dataset, preprocessing, batch_size, augment, seed=seed)
-    return Batches(dataset, preprocessing, batch_size, augment, jitter=jitter, seed=seed, workers=workers)
+    return Batches(
+        dataset,
+        preprocessing,
+        batch_size,
+        augment,
+        jitter=jitter,
+        policy=policy,
+        erase=erase,
+        seed=seed,
+        workers=workers,
+    )
 
 
 class GpuBatches(Batches):
@@ -60,7 +79,7 @@ class GpuBatches(Batches):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = self.xp.asarray(self.order(epoch))
-        u = uniforms(self.seed, epoch, self.numbers[order], DRAWS)
+        u = uniforms(self.seed, epoch, self.numbers[order], CROP.stop)
         for rows, numbers in zip(self.chunks(order, start), self.chunks(u, start)):
             yield Batch(*self.make(rows, numbers))
 
@@ -70,7 +89,7 @@ class GpuBatches(Batches):
 
     def made(self, rows: Array, u: Array) -> tuple[Array, Array]:
         """(x, labels) of the images in these rows, augmented with the random numbers ``u``."""
-        return self.normalized(self.augment(self.pixels[rows], u, self.preprocessing)), self.labels[rows]
+        return self.normalized(self.augment(self.pixels[rows], u, self.preprocessing.crop)), self.labels[rows]
 
     def normalized(self, pixels: Array) -> Array:
         """:func:`normalized` as a table: a byte can become only one of 256 numbers."""

@@ -13,6 +13,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -37,6 +38,11 @@ FORMATS = (
 )
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 BITS = 258  # TIFF's tag BitsPerSample
+
+
+def example_image() -> str:
+    """The path of a photo of a cat that comes with the package (CC0, see example/README.txt beside it)."""
+    return str(Path(__file__).parent / "example" / "cat.jpg")
 
 
 def read_image(source: ImageLike) -> Image.Image:

@@ -22,6 +22,7 @@ from .prefetch import prefetch
 from .preprocessing import Preprocessing, center_crop, preprocessing_of
 
 Show = Callable[[int, int], Any]
+DOWNLOADS = ("cifar10", "cifar100")  # what npresnet download fetches
 
 
 def open_dataset(
@@ -83,7 +84,8 @@ def open_for_evaluation(path: StrPath, part: str | None = None) -> Dataset:
 def cifar_at(path: StrPath, part: str) -> Dataset | None:
     """The images of an archive of CIFAR; None where ``path`` is something else."""
     if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, "No such file or folder", path)
+        fetch = f"; fetch it with: npresnet download {path}" if path in DOWNLOADS else ""
+        raise FileNotFoundError(errno.ENOENT, f"No such file or folder{fetch}", path)
     if is_cifar(path):
         pixels, labels, names = read_cifar(path, part)
         return Dataset(labels, names, pixels=pixels)

@@ -11,7 +11,7 @@ from .cuda_step import CapturedStep
 from .ema import EMA
 from .evaluate import predict
 from .gradients import TrainingError, clip_gradients, gradient_norm
-from .optim import SGD, AdamW
+from .optim import LAMB, SGD, AdamW
 from .progress import Callback, Stopped
 from .recipes import RECIPES, Recipe, recipe
 from .schedules import SCHEDULES
@@ -19,6 +19,7 @@ from .trainer import Trainer
 
 __all__ = [
     "EMA",
+    "LAMB",
     "RECIPES",
     "SCHEDULES",
     "SGD",

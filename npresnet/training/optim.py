@@ -4,6 +4,7 @@ A value is replaced by a new array and never written into, so a state dict taken
 
 [KB] Kingma & Ba 2015, Adam, arXiv:1412.6980
 [LH] Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101
+[Y]  You et al. 2019, Large batch optimization for deep learning, arXiv:1904.00962
 """
 
 from collections.abc import Mapping
@@ -128,10 +129,44 @@ class AdamW(Optimizer):
         }
 
     def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
-        xp, (b1, b2) = array_namespace(w), self.betas
+        direction, correction = self.moved(name, g)
+        return w * (1 - lr * decay) - (lr / correction) * direction
+
+    def moved(self, name: str, g: Array) -> tuple[Array, float]:
+        """(m / (√(v/(1 − β₂ᵗ)) + ε), 1 − β₁ᵗ), after the moments took this step's gradient."""
+        xp, (b1, b2) = array_namespace(g), self.betas
         t = int(self.state.get(f"steps/{name}", 0)) + 1
         m = b1 * self.state.get(f"m/{name}", 0) + (1 - b1) * g
         v = b2 * self.state.get(f"v/{name}", 0) + (1 - b2) * (g * g)
         self.state.update({f"steps/{name}": np.array(t), f"m/{name}": m, f"v/{name}": v})
-        root = xp.sqrt(v) / (1 - b2**t) ** 0.5 + self.eps
-        return w * (1 - lr * decay) - (lr / (1 - b1**t)) * (m / root)
+        return m / (xp.sqrt(v) / (1 - b2**t) ** 0.5 + self.eps), 1 - b1**t
+
+
+class LAMB(AdamW):
+    """Adam whose step is as long, for each parameter, as a share of the parameter itself, as in timm.     [Y] Alg. 2
+
+        u = m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε) + λ w        w ← w − η (‖w‖ / ‖u‖) u
+
+    Where λ is 0 (``decay_all=False``: batch norms and biases), or a norm is, the factor ‖w‖ / ‖u‖ is left out.  timm
+    also bounds the gradient's norm by 1: that is the recipe's ``clip``.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        decay_all: bool = True,
+    ) -> None:
+        super().__init__(model, betas, eps, weight_decay, decay_all)
+
+    def updated(self, name: str, w: Array, g: Array, lr: float, decay: float) -> Array:
+        direction, correction = self.moved(name, g)
+        u = direction / correction + decay * w
+        if not decay:
+            return w - lr * u
+        xp = array_namespace(w)
+        w_norm, u_norm = xp.sqrt((w * w).sum()), xp.sqrt((u * u).sum())
+        trust = xp.where((w_norm > 0) & (u_norm > 0), w_norm / xp.where(u_norm > 0, u_norm, 1), 1)
+        return w - (lr * trust).astype(w.dtype) * u

@@ -1,4 +1,4 @@
-"""The training recipe: every choice of a training run, its default and its meaning, and three recipes that work.
+"""The training recipe: every choice of a training run, its default and its meaning, and recipes that work.
 
 [R1] He et al. 2015, Deep residual learning for image recognition, arXiv:1512.03385, §4.2
 [G]  Goyal et al. 2017, Accurate, large minibatch SGD, arXiv:1706.02677
@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..data.batches import AUGMENT
+from ..data.batches import AUGMENT, OF_PHOTOS, POLICIES
+from ..data.preprocessing import PRESETS
 from ..nn import GroupNorm, Module, freeze_batch_norm
-from .optim import SGD, AdamW, Optimizer
+from .losses import LOSSES
+from .optim import LAMB, SGD, AdamW, Optimizer
 from .precision import PRECISIONS
+from .published import PUBLISHED
 from .schedules import SCHEDULES, warm_up
 
 Value = TypeVar("Value", int, float, str, bool)
@@ -45,16 +48,28 @@ class Recipe:
     batch_size: int = choice(128, "images in a step", least=1)
     lr: float = choice(0.1, "peak learning rate")
     schedule: str = choice(
-        "steps", "how the learning rate changes over the run: constant, steps, cosine or one-cycle", among=SCHEDULES
+        "steps",
+        "how the learning rate changes over the run: constant, divided by ten in steps (at 1/2 and 3/4), thirds or "
+        "quarters, cosine or one-cycle",
+        among=SCHEDULES,
     )
-    warmup: float = choice(0.0, "epochs in which the learning rate rises, on a line, from a tenth")  # [G] §2.2
-    optimizer: str = choice("sgd", "sgd or adamw", among=("sgd", "adamw"))
+    warmup: float = choice(0.0, "epochs in which the learning rate rises on a line")  # [G] §2.2
+    warmup_start: float = choice(0.1, "the share of the rate from which it rises", below=1)
+    optimizer: str = choice("sgd", "sgd, adamw or lamb", among=("sgd", "adamw", "lamb"))
     momentum: float = choice(0.9, "momentum of sgd", below=1)
     nesterov: bool = choice(False, "Nesterov's momentum for sgd")
     weight_decay: float = choice(1e-4, "λ, how strongly each weight is pulled to zero")
     decay_all: bool = choice(True, "apply weight decay to batch norms and biases too")
+    loss: str = choice(
+        "cross-entropy", "cross-entropy, or binary: each class by itself, by the sigmoid of its score", among=LOSSES
+    )
     label_smoothing: float = choice(0.0, "share of each label that is spread over all classes", below=1)
     mixup: float = choice(0.0, "mix pairs of images with a share drawn from Beta(α, α), for this α; 0: do not mix")
+    cutmix: float = choice(
+        0.0,
+        "replace a box of each image by another's, the share outside drawn from Beta(α, α), for this α; beside mixup "
+        "each in half of the steps; 0: do not",
+    )
     clip: float = choice(0.0, "largest norm of the gradient; 0: no limit")
     average: float = choice(
         0.0, "decay of an exponential moving average (EMA) of the weights, such as 0.999; 0: none", below=1
@@ -66,9 +81,21 @@ class Recipe:
         least=1,
     )
     augment: str = choice(
-        "crop-flip", "crop-flip (small images), photo (random resized crop and flip) or none", among=AUGMENT
+        "crop-flip",
+        "crop-flip (small images), photo (random resized crop and flip), scale (random scale, crop and flip) or none",
+        among=AUGMENT,
     )
+    train_side: int = choice(0, "side of the images that photo and scale make; 0: as for a prediction")
+    policy: str = choice(
+        "none", "a further random change of each image: trivial (TrivialAugment) or none", among=POLICIES
+    )
+    erase: float = choice(0.0, "share of the images in which a random rectangle is erased", below=1)
     jitter: float = choice(0.0, "largest share by which brightness, contrast and saturation change")
+    preprocessing: str = choice(
+        "",
+        "how images are prepared for validation and prediction, such as imagenet-v2; empty: as the network says",
+        among=("", *PRESETS),
+    )
     precision: str = choice("float32", "float32; on a GPU also tf32, float16 or bfloat16", among=PRECISIONS)
     freeze: str = choice(
         "nothing",
@@ -84,20 +111,30 @@ class Recipe:
             object.__setattr__(self, declared.name, value.item() if isinstance(value, np.generic) else value)
         for declared in fields(self):
             check_value(declared, getattr(self, declared.name))
+        if self.train_side and self.augment not in OF_PHOTOS:
+            raise ValueError(
+                f"train_side is for augment {' or '.join(OF_PHOTOS)}: {self.augment} keeps the images' size"
+            )
 
     def make_optimizer(self, model: Module) -> Optimizer:
         """The optimizer of the model's trainable parameters."""
         if self.optimizer == "adamw":
             return AdamW(model, weight_decay=self.weight_decay, decay_all=self.decay_all)
+        if self.optimizer == "lamb":
+            return LAMB(model, weight_decay=self.weight_decay, decay_all=self.decay_all)
         return SGD(model, self.momentum, self.nesterov, self.weight_decay, self.decay_all)
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step, counted over the whole run."""
         factor = SCHEDULES[self.schedule](step, self.epochs * steps_per_epoch)
-        return self.lr * factor * warm_up(step, self.warmup * steps_per_epoch)
+        return self.lr * factor * warm_up(step, self.warmup * steps_per_epoch, self.warmup_start)
 
 
-ADDED_LATER = {"precision": "float32"}  # fields that the oldest checkpoints lack, and what their runs did
+ADDED_LATER = {  # fields that older checkpoints lack, and what their runs did
+    "precision": "float32",
+    **dict.fromkeys(("cutmix", "erase"), 0.0),
+    **{"loss": "cross-entropy", "train_side": 0, "policy": "none", "warmup_start": 0.1, "preprocessing": ""},
+}
 
 
 def check_kind(declared: Any, value: Any) -> None:
@@ -133,6 +170,7 @@ RECIPES = {
     "finetune": Recipe(
         epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True, augment="photo", freeze="norm"
     ),
+    **{name: Recipe(**changes) for name, changes in PUBLISHED.items()},
 }
 
 

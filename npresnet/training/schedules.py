@@ -18,6 +18,16 @@ def steps(step: int, total: int, milestones: tuple[float, ...] = (0.5, 0.75), fa
     return factor ** sum(step >= milestone * total for milestone in milestones)
 
 
+def thirds(step: int, total: int) -> float:
+    """Divided by ten after each third of the training, as torchvision does every 30 of 90 epochs."""
+    return steps(step, total, (1 / 3, 2 / 3))
+
+
+def quarters(step: int, total: int) -> float:
+    """Divided by ten after each quarter of the training."""
+    return steps(step, total, (0.25, 0.5, 0.75))
+
+
 def cosine(step: int, total: int) -> float:
     """½ (1 + cos(π · step/total))                                                               [LH] Eq. 5"""
     return (1 + cos(pi * step / total)) / 2
@@ -44,4 +54,11 @@ def warm_up(step: int, length: float, start: float = 0.1) -> float:
     return start + (1 - start) * step / length if step < length else 1.0
 
 
-SCHEDULES = {"constant": constant, "steps": steps, "cosine": cosine, "one-cycle": one_cycle}
+SCHEDULES = {
+    "constant": constant,
+    "steps": steps,
+    "thirds": thirds,
+    "quarters": quarters,
+    "cosine": cosine,
+    "one-cycle": one_cycle,
+}

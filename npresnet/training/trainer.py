@@ -59,8 +59,18 @@ class Trainer:
     ) -> None:
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
+        model.preprocessing = recipe.preprocessing or model.preprocessing
         self.batches = batches_for(
-            model, train, recipe.batch_size, recipe.augment, jitter=recipe.jitter, seed=seed, workers=workers
+            model,
+            train,
+            recipe.batch_size,
+            recipe.augment,
+            jitter=recipe.jitter,
+            policy=recipe.policy,
+            erase=recipe.erase,
+            side=recipe.train_side,
+            seed=seed,
+            workers=workers,
         )
         self.validation_batches = (
             None if self.validation is None else batches_for(model, self.validation, recipe.batch_size, workers=workers)
@@ -78,8 +88,9 @@ class Trainer:
     def _make_step(self) -> Step | GraphStep:
         """As a CUDA graph where the model is on a GPU and the recipe has nothing for the host to decide in a step."""
         recipe, on_gpu = self.recipe, self.model.namespace is not np
-        decides = recipe.optimizer != "sgd" or recipe.mixup or recipe.clip or recipe.average or recipe.accumulate > 1
-        return GraphStep(self) if on_gpu and not decides else Step(self)
+        mixes, other_loss = recipe.mixup or recipe.cutmix, recipe.loss != "cross-entropy"
+        decides = recipe.optimizer != "sgd" or mixes or recipe.clip or recipe.average or recipe.accumulate > 1
+        return GraphStep(self) if on_gpu and not decides and not other_loss else Step(self)
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to resume from a checkpoint."""

@@ -1,7 +1,8 @@
-"""The published weights that are known by name and by hash.
+"""The published weights and datasets that are known by name and by hash.
 
 Files, hashes and metrics are torchvision's (BSD-3-Clause), from the WeightsEnum classes of its models/resnet.py.  The
-CIFAR-10 networks are Yerlan Idelbayev's pytorch_resnet_cifar10; their metrics are its README's.
+CIFAR-10 networks are Yerlan Idelbayev's pytorch_resnet_cifar10; their metrics are its README's.  CIFAR's archives are
+Alex Krizhevsky's; their page states MD5 sums, and the SHA-256 are those that Keras checks (keras/src/datasets).
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from difflib import get_close_matches
 from ..formats.errors import WeightsError
 
 TORCHVISION = "https://download.pytorch.org/models/"
+TORONTO = "https://www.cs.toronto.edu/~kriz/"
 CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/master/pretrained_models/"
 
 
@@ -42,6 +44,11 @@ class Entry:
     def sha256_prefix(self) -> str:
         """The SHA-256 as far as it is known, at least its first eight digits."""
         return self.sha256 or self.file.rpartition("-")[2].partition(".")[0]
+
+    @property
+    def largest(self) -> int:
+        """A bound on the file's bytes."""
+        return 8 * self.parameters + (1 << 20)
 
     @property
     def preprocessing(self) -> str:
@@ -131,12 +138,62 @@ CIFAR_CATALOGUE = (
 ENTRIES = {entry.name: entry for entry in (*CATALOGUE, *CIFAR_CATALOGUE)}
 
 
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A dataset's archive, which :func:`npresnet.data.open_dataset.open_dataset` reads as it is."""
+
+    dataset: str
+    file: str
+    bytes: int
+    images: int
+    sha256: str
+    base_url: str = TORONTO
+
+    @property
+    def url(self) -> str:
+        return self.base_url + self.file
+
+    @property
+    def sha256_prefix(self) -> str:
+        return self.sha256
+
+    @property
+    def largest(self) -> int:
+        return self.bytes + (1 << 20)
+
+
+DATASETS = {
+    entry.dataset: entry
+    for entry in (
+        DatasetEntry(
+            "cifar10",
+            "cifar-10-python.tar.gz",
+            170_498_071,
+            60_000,
+            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        ),
+        DatasetEntry(
+            "cifar100",
+            "cifar-100-python.tar.gz",
+            169_001_437,
+            60_000,
+            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        ),
+    )
+}
+
+
+def find_file(name: str) -> Entry | DatasetEntry:
+    """The dataset of this name, else the weights that :func:`find` finds."""
+    return DATASETS.get(name.lower()) or find(name)
+
+
 def find(name: str) -> Entry:
     """The entry "resnet50:V2"; "resnet50" alone means V1.  Raises WeightsError for any other name."""
     model, _, version = name.partition(":")
     entry = ENTRIES.get(f"{model}:{version.upper() or 'V1'}")
     if entry is None:
-        close = get_close_matches(name, ENTRIES, n=3) or list(ENTRIES)
+        close = get_close_matches(name, [*ENTRIES, *DATASETS], n=3) or [*ENTRIES, *DATASETS]
         raise WeightsError(f"no published weights are called {name!r}; there are {', '.join(close)}")
     return entry
 

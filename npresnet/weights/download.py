@@ -1,11 +1,11 @@
-"""Downloads published weights, resumes where a download stopped, and keeps nothing whose SHA-256 is wrong."""
+"""Downloads published weights and datasets, resumes where it stopped, and keeps nothing whose SHA-256 is wrong."""
 
 import hashlib
 import http.client
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -16,6 +16,7 @@ from .connection import Connections, connections, scheme_of
 from .partial_file import open_partial
 
 CHUNK = 2**20
+Published: TypeAlias = catalogue.Entry | catalogue.DatasetEntry
 Progress = Callable[[int, int | None], None] | None  # called with (bytes so far, bytes in all)
 
 
@@ -29,7 +30,7 @@ def download(
     timeout: float = 30.0,
     total_timeout: float = 4 * 3600.0,
 ) -> Path:
-    """Fetch the file of a catalogue entry ("resnet50", "resnet50:V2") into ``folder``; returns its path.
+    """Fetch the file of a catalogue entry ("resnet50", "resnet50:V2", "cifar10") into ``folder``; returns its path.
 
     Bytes collect in <file>.part, which a later call continues; the file takes its name once its SHA-256 is right.  Of
     some published files only the first eight hex digits of it are known (``find(name).sha256`` is empty): against
@@ -38,7 +39,7 @@ def download(
     ``total_timeout`` the whole, in seconds.  A redirection never leads from https to anything else.
     Raises WeightsError.
     """
-    entry = catalogue.find(name)
+    entry = catalogue.find_file(name)
     url = (base_url.rstrip("/") + "/" + entry.file) if base_url else entry.url
     scheme_of(url)
     target = Path(folder) / entry.file
@@ -57,13 +58,13 @@ def download(
     return target
 
 
-def verified(path: str | os.PathLike[str], entry: catalogue.Entry) -> bool:
+def verified(path: str | os.PathLike[str], entry: Published) -> bool:
     """Whether a file's bytes have the entry's SHA-256, as far as that is known."""
     with open_file(path) as file:
         return matches(file, entry)
 
 
-def matches(file: BinaryIO, entry: catalogue.Entry) -> bool:
+def matches(file: BinaryIO, entry: Published) -> bool:
     """The same of an open file."""
     file.seek(0)
     digest = hashlib.sha256()
@@ -77,18 +78,12 @@ class TransientError(WeightsError):
 
 
 def fetch_all(
-    url: str,
-    file: BinaryIO,
-    entry: catalogue.Entry,
-    progress: Progress,
-    attempts: int,
-    timeout: float,
-    made: Connections,
+    url: str, file: BinaryIO, entry: Published, progress: Progress, attempts: int, timeout: float, made: Connections
 ) -> None:
     """Fetch until the part is complete and right; a part that turns out wrong is emptied and fetched again."""
     for attempt in range(1, attempts + 1):
         try:
-            fetch(url, file, 8 * entry.parameters + CHUNK, progress, timeout, made)
+            fetch(url, file, entry.largest, progress, timeout, made)
         except WeightsError as error:
             if made.expired:
                 raise WeightsError(

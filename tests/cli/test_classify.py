@@ -109,3 +109,10 @@ def test_without_weights_the_network_that_ships_answers_and_says_so(run, photo):
     assert result.status == 0 and len(names) == 5 and set(names) < set(class_names("cifar10"))
     assert "comes with npresnet" in result.err and "npresnet download resnet50" in result.err
     assert again.out == result.out
+
+
+def test_the_example_is_a_cat(run):
+    result = run("classify", "--example")
+    path, first, *_ = result.out.splitlines()
+    assert result.status == 0 and path.endswith("cat.jpg") and first.endswith("cat")
+    assert "--example" in run("classify").complaint

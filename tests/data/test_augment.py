@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from npresnet.data import Preprocessing
-from npresnet.data.augment import color_jitter, crop_and_flip, mix_up, normalized, resized_crop, uniforms
+from npresnet.data import Preprocessing, example_image
+from npresnet.data.augment import color_jitter, crop_and_flip, erased, normalized, resized_crop, scaled_crop, uniforms
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 12, 10, 3)).astype(np.uint8)
+CAT = Image.open(example_image()).convert("RGB")
+SMOOTH = [np.array(CAT.resize(size)) for size in ((32, 32), (61, 40), (20, 47))]  # of even and odd sides
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +117,42 @@ def test_normalized_is_the_preprocessing_bit_for_bit(scale, channels):
     np.testing.assert_array_equal(normalized(PIXELS, preprocessing), due)
 
 
-def test_mix_up_mixes_with_the_mirror_of_the_batch():
-    x = RNG.standard_normal((5, 3, 4, 4)).astype(np.float32)
+def test_scaled_crop_takes_parts_of_scaled_images():
+    ramp = np.arange(60, dtype=np.uint8)[:, None, None] + np.zeros((60, 80, 3), np.uint8)
+    heights, lefts = [], []
+    for u in uniforms(0, 0, np.arange(300), 4):
+        part = scaled_crop(ramp, u, 28)
+        assert part.shape == (28, 28, 3) and part.dtype == np.uint8
+        heights.append((float(part[-1, 0, 0]) - part[0, 0, 0]) * 28 / 27)
+        lefts.append(part[0, 0, 0])
+    assert min(heights) > 60 / (480 / 224) - 2 and max(heights) < 60 / (256 / 224) + 2  # 28 of 32 to 60 rows
+    assert max(heights) - min(heights) > 20 and len(set(lefts)) > 15
+    wide = np.zeros((20, 40, 3), np.uint8) + np.arange(40, dtype=np.uint8)[None, :, None]
+    mirrored = [scaled_crop(wide, u, 14)[0, 0, 0] > scaled_crop(wide, u, 14)[0, -1, 0] for u in RNG.random((200, 4))]
+    assert 0.35 < np.mean(mirrored) < 0.65
+
+
+def test_erasing_is_torchvisions_erase(transforms):
+    import torch
+
+    x = np.asfortranarray(RNG.standard_normal((200, 3, 20, 16))).astype(np.float32)
     x.flags.writeable = False
-    mixed = mix_up(x, 0.75)
-    assert mixed.dtype == np.float32
-    np.testing.assert_allclose(mixed[1], 0.75 * x[1] + 0.25 * x[3], rtol=1e-6)
-    np.testing.assert_array_equal(mix_up(x, 1.0), x)
+    u, shares = uniforms(3, 0, np.arange(200), 23), []
+    found = erased(x, u, 0.4)
+    for image, numbers, result in zip(x, u, found):
+        gone = np.argwhere((result == 0).all(axis=0))
+        assert (len(gone) > 0) == (numbers[0] < 0.4)
+        if len(gone):
+            (top, left), (h, w) = gone.min(axis=0), np.ptp(gone, axis=0) + 1
+            due = transforms.functional.erase(torch.from_numpy(image.copy()), int(top), int(left), int(h), int(w), 0.0)
+            np.testing.assert_array_equal(result, due.numpy())
+            shares.append(h * w / 320)
+        else:
+            np.testing.assert_array_equal(result, image)
+    assert 0.015 < min(shares) < 0.05 and 0.28 < max(shares) < 0.36
+    np.testing.assert_array_equal(erased(x, u, 0.0), x)
+
+
+def test_an_image_too_thin_for_the_rectangles_stays_whole():
+    x, u = np.ones((1, 1, 1, 40), np.float32), np.zeros((1, 23))
+    np.testing.assert_array_equal(erased(x, u, 0.5), x)

@@ -167,8 +167,8 @@ def test_other_bad_archives(tmp_path):
     others = as_tar(tmp_path, {"a/readme.txt": b"hello"}, ".tar")
     with pytest.raises(ImageError, match="none of the CIFAR archives"):
         read_cifar(others)
-    (tmp_path / "train").mkdir()
-    assert not is_cifar(tmp_path)  # a folder called train is no archive
+    (tmp_path / "other" / "train").mkdir(parents=True)
+    assert not is_cifar(tmp_path / "other")  # a folder called train is no archive
 
 
 # --- archives that cost more than they are ---------------------------------------------------------------------------
@@ -237,3 +237,10 @@ def test_reading_goes_forwards_however_the_members_lie(tmp_path):
     turned = dict(reversed(files.items()))
     for one, other in zip(read_cifar(as_tar(tmp_path, files)), read_cifar(as_tar(tmp_path, turned, ".tar"))):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_folder_of_both_archives_is_refused(tmp_path):
+    for name in ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ImageError, match="name the one that is meant"):
+        read_cifar(tmp_path)

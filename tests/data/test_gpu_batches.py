@@ -78,6 +78,7 @@ def test_which_images_stay_on_the_gpu(cupy, monkeypatch):
 
     assert kind() is kind(augment="crop-flip") is GpuBatches
     assert kind(model=here) is kind(augment="photo") is kind(augment="crop-flip", jitter=0.1) is Batches
+    assert kind(policy="trivial") is kind(erase=0.1) is kind(augment="scale") is Batches
     assert kind(source=drawn_source(side=SIDE + 2)) is Batches, "they must be resized"
     monkeypatch.setattr(gpu_batches, "LARGEST", source.pixels.nbytes - 1)
     assert kind() is Batches and kind(source=source.subset(np.arange(47))) is GpuBatches

@@ -1,12 +1,14 @@
 """Optimisers, schedules, clipping and averages against PyTorch's."""
 
+import math
+
 import numpy as np
 import pytest
 
 from npresnet import training
 from npresnet.nn import BatchNorm2d, Linear, Module
-from npresnet.training import EMA, SGD, AdamW, clip_gradients, gradient_norm
-from npresnet.training.schedules import constant, cosine, one_cycle, steps, warm_up
+from npresnet.training import EMA, LAMB, SGD, AdamW, clip_gradients, gradient_norm
+from npresnet.training.schedules import SCHEDULES, cosine, one_cycle, quarters, steps, thirds, warm_up
 
 from ..support import oracles
 
@@ -73,7 +75,22 @@ def test_fifty_steps_are_pytorchs(case, decay, decay_all):
         np.testing.assert_allclose(parameter.value, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
 
 
-@pytest.mark.parametrize("make", [lambda m: SGD(m, 0.9, True, 0.1), AdamW])
+@pytest.mark.parametrize("decay_all", [True, False])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_fifty_steps_of_lamb_are_timms(decay, decay_all, library):
+    lamb = library("timm.optim").Lamb
+    model = Toy()
+    model.bn.bias.value = np.zeros(5)  # a norm of 0: no share of it could be a step
+    expected = pytorch(model, lambda t, groups: lamb(groups, max_grad_norm=None), decay, decay_all)
+    follow(LAMB(model, weight_decay=decay, decay_all=decay_all), model)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.value, expected[name], rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+MAKERS = [lambda m: SGD(m, 0.9, True, 0.1), AdamW, LAMB]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_nothing_that_a_caller_holds_is_written_to(make):
     model = Toy()
     optimizer = make(model)
@@ -87,7 +104,7 @@ def test_nothing_that_a_caller_holds_is_written_to(make):
         np.testing.assert_array_equal(array, copy)
 
 
-@pytest.mark.parametrize("make", [lambda m: SGD(m, 0.9, True, 0.1), AdamW])
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_restored_optimizer_goes_on_bit_for_bit(make):
     whole, halves = Toy(), Toy()
     follow(make(whole), whole, 20)
@@ -106,7 +123,7 @@ def test_float32_stays_float32_and_frozen_stays_put():
     model = Toy().astype(np.float32)
     model.fc.bias.trainable = False
     before = model.fc.bias.value
-    for optimizer in (SGD(model, 0.9, True, 0.1), AdamW(model)):
+    for optimizer in (SGD(model, 0.9, True, 0.1), AdamW(model), LAMB(model)):
         for parameter in model.parameters():
             parameter.grad = np.ones_like(parameter.value)
         optimizer.step(np.float64(0.1))
@@ -154,12 +171,15 @@ def test_schedules_are_pytorchs(total):
     np.testing.assert_allclose([cosine(k, total) for k in range(total)], half, rtol=1e-9)
     stairs = torch_rates(lambda s, o: s.MultiStepLR(o, [-(-total // 2), -(-3 * total // 4)]), total)
     np.testing.assert_allclose([steps(k, total) for k in range(total)], stairs, rtol=1e-9)
+    for ours, milestones in ((thirds, (1 / 3, 2 / 3)), (quarters, (0.25, 0.5, 0.75))):
+        stairs = torch_rates(lambda s, o: s.MultiStepLR(o, [math.ceil(m * total) for m in milestones]), total)  # noqa: B023
+        np.testing.assert_allclose([ours(k, total) for k in range(total)], stairs, rtol=1e-9)
     line = torch_rates(lambda s, o: s.LinearLR(o, 0.1, 1.0, 7), total)
     np.testing.assert_allclose([warm_up(k, 7) for k in range(total)], line, rtol=1e-9)
 
 
 def test_schedules_stay_in_range_for_the_shortest_runs():
-    for schedule in (constant, steps, cosine, one_cycle):
+    for schedule in SCHEDULES.values():
         for total in range(1, 8):
             assert all(0 <= schedule(step, total) <= 1 for step in range(total)), (schedule, total)
 
@@ -186,7 +206,7 @@ def test_the_former_names_warn():
         training.Mean  # noqa: B018
 
 
-@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+@pytest.mark.parametrize("optimizer", [SGD, AdamW, LAMB])
 @pytest.mark.parametrize("model", [[], None, "resnet18"])
 def test_an_optimizer_takes_a_model(optimizer, model):
     with pytest.raises(TypeError, match="an optimizer takes a model, not"):

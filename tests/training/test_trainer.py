@@ -142,7 +142,7 @@ def test_accumulated_gradients_are_the_batchs():
 
 def test_mix_up_is_the_loss_of_mixed_labels():
     from npresnet import ops
-    from npresnet.training.step import cross_entropy
+    from npresnet.training.losses import cross_entropy
 
     rng = np.random.default_rng(0)
     logits, labels, share = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), 0.7
