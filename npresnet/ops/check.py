@@ -72,6 +72,13 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def one_of(value: Any, name: str, options: Sequence[str]) -> str:
+    """``value`` if it is one of these texts."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be {', '.join(map(repr, options[:-1]))} or {options[-1]!r}, not {shown(value)}")
+    return value
+
+
 def array(value: Value, name: str) -> Value:
     """``value`` if it is an array."""
     if not hasattr(value, "dtype"):

@@ -11,7 +11,13 @@ from typing import Any
 
 from ..backend import Array, Kernel
 from ..backend.dispatch import Arguments, Result
-from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
+from .check import LARGEST, array, class_numbers, flag, float_dtype, integer, number, one_of, padding, pair
+
+
+def optional(rule: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """The rule, and None."""
+    return lambda value, name: None if value is None else rule(value, name)
+
 
 ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
 RULES: dict[str, Callable[[Any, str], Any]] = {
@@ -21,7 +27,9 @@ RULES: dict[str, Callable[[Any, str], Any]] = {
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
     "eps": partial(number, least=0), "negative_slope": partial(number, least=0),
     "momentum": number, "decay": number, "correction": number, "lr": number,
-    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
+    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "weight": optional(array),
+    "ignore_index": optional(partial(integer, least=-LARGEST)),
+    "reduction": partial(one_of, options=("mean", "sum", "none")), "dtype": float_dtype,
     **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
                      "logits"), array),
 }

@@ -56,7 +56,10 @@ def in_torch(F, op, arrays, constants, static):
         "sigmoid": lambda: F.sigmoid(x),
         "scale_channels": lambda: x * rest[0][:, :, None, None],
         "softmax": lambda: F.softmax(x, dim=1),
-        "softmax_cross_entropy": lambda: F.cross_entropy(x, *constants.values(), **s),
+        "log_softmax": lambda: F.log_softmax(x, dim=1),
+        "softmax_cross_entropy": lambda: F.cross_entropy(
+            x, constants["labels"], constants.get("weight"), **s | {"ignore_index": s.get("ignore_index", -100)}
+        ),
         "linear": lambda: F.linear(x, *rest),
         "zero_pad2d": lambda: F.pad(x, sides(s["padding"])),
         "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),

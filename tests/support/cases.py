@@ -40,7 +40,7 @@ def _constant(rng, name, shape, dtype):
         shape, classes = shape
         return rng.integers(0, classes, shape)
     values = rng.standard_normal(shape)
-    return (values**2 + 0.1 if name == "var" else values).astype(dtype)
+    return (values**2 + 0.1 if name in ("var", "weight") else values).astype(dtype)
 
 
 def conv(note, x, w, bias=False, workspace=None, op="conv2d", **static):
@@ -75,8 +75,9 @@ def unary(op, note, x, argument="x", **static):
     return Case(op, note, {argument: x}, static)
 
 
-def loss(note, n, k, **static):
-    return Case("softmax_cross_entropy", note, {"logits": (n, k)}, static, {"labels": ((n,), k)})
+def loss(note, n, k, weight=False, **static):
+    constants = {"labels": ((n,), k)} | ({"weight": (k,)} if weight else {})
+    return Case("softmax_cross_entropy", note, {"logits": (n, k)}, static, constants)
 
 
 CASES = [
@@ -191,10 +192,24 @@ CASES = [
     unary("softmax", "plain", (3, 5), "z"),
     unary("softmax", "one class", (2, 1), "z"),
     unary("softmax", "empty batch", (0, 4), "z"),
+    unary("log_softmax", "plain", (3, 5), "z"),
+    unary("log_softmax", "one class", (2, 1), "z"),
+    unary("log_softmax", "empty batch", (0, 4), "z"),
     loss("plain", 4, 5),
     loss("label smoothing", 5, 4, label_smoothing=0.1),
     loss("nothing but smoothing", 3, 6, label_smoothing=1.0),
     loss("one image", 1, 3, label_smoothing=0.25),
+    loss("weights", 5, 4, weight=True),
+    loss("weights and smoothing", 6, 3, weight=True, label_smoothing=0.2),
+    loss("a class ignored", 7, 3, ignore_index=1),
+    loss("a class ignored, weights and smoothing", 8, 4, weight=True, ignore_index=2, label_smoothing=0.1),
+    loss("sum", 3, 5, reduction="sum"),
+    loss("sum, a class ignored, weights", 8, 3, weight=True, ignore_index=0, reduction="sum"),
+    loss("none", 4, 5, reduction="none"),
+    loss("none, a class ignored, weights and smoothing", 8, 3, weight=True, ignore_index=2, label_smoothing=0.3,
+         reduction="none"),
+    loss("empty batch summed", 0, 4, reduction="sum"),
+    loss("empty batch", 0, 4, weight=True, reduction="none"),
     Case("linear", "plain", {"x": (3, 4), "w": (5, 4)}, {}),
     Case("linear", "bias", {"x": (3, 4), "w": (5, 4), "b": (5,)}, {}),
     Case("linear", "empty batch", {"x": (0, 4), "w": (5, 4), "b": (5,)}, {}),

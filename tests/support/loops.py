@@ -211,13 +211,26 @@ def softmax(z):
     return p
 
 
-def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
-    n, k = logits.shape
-    p, total = softmax(logits), 0.0
-    for row, column in np.ndindex(n, k):
-        q = (1 - label_smoothing) * (column == labels[row]) + label_smoothing / k
-        total -= q * math.log(p[row, column])
-    return np.asarray(total / n, logits.dtype)
+def log_softmax(z):
+    y, p = np.zeros_like(z), softmax(z)
+    for n, k in np.ndindex(*z.shape):
+        y[n, k] = math.log(p[n, k])
+    return y
+
+
+def softmax_cross_entropy(logits, labels, weight=None, *, label_smoothing=0.0, ignore_index=None, reduction="mean"):
+    (n, k), p = logits.shape, softmax(logits)
+    w = [1.0] * k if weight is None else list(weight)
+    losses, m = np.zeros(n, logits.dtype), 0.0
+    for row in range(n):
+        if labels[row] != ignore_index:
+            m += w[labels[row]]
+            for column in range(k):
+                q = (1 - label_smoothing) * (column == labels[row]) + label_smoothing / k
+                losses[row] -= w[column] * q * math.log(p[row, column])
+    if reduction == "none":
+        return losses
+    return np.asarray(sum(losses) / (m if reduction == "mean" else 1), logits.dtype)
 
 
 def linear(x, w, b=None):
