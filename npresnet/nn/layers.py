@@ -3,24 +3,22 @@
 from collections.abc import Callable, Mapping
 from inspect import signature
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
-from ..ops.check import IntOrPair, Padding
+from ..ops.check import Frame, IntOrPair, Padding
 from .module import Buffer, Model, Module, Parameter, layer_pullback, needs_module, once
-
-Same = Literal["same"]
 
 
 class Conv2d(Module):
     """y = w ⋆ x + b over images: :func:`npresnet.ops.conv2d` with stored filters.
 
     ``kernel``, ``stride`` and ``dilation`` are an int or a (vertical, horizontal) pair; ``padding``
-    may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
+    may also be ((top, bottom), (left, right)), "valid", "same" for TensorFlow's rule, or "same_lower".
     """
 
     def __init__(
@@ -29,7 +27,7 @@ class Conv2d(Module):
         filters: int,
         kernel: IntOrPair,
         stride: IntOrPair = 1,
-        padding: Padding | Same = 0,
+        padding: Padding = 0,
         dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = False,
@@ -42,36 +40,29 @@ class Conv2d(Module):
             dilation=dilation,
             groups=groups,
             bias=bias,
-            **_unless_same(padding),
+            padding=padding,
         )
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.dilation, self.groups = stride, dilation, groups
-        self.padding: Padding | Same = padding
+        self.padding: Padding = padding
         self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window(x))
+        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window())
         return y, layer_pullback(op_pullback, input_grad, w=self.weight, b=self.bias)
 
-    def window(self, x: Array) -> dict[str, Any]:
-        """The op's static arguments for this x."""
-        return {"stride": self.stride, "padding": self.padding_for(x), "dilation": self.dilation, "groups": self.groups}
-
-    def padding_for(self, x: Array) -> Padding:
-        """The padding in numbers: "same" depends on the size of x."""
-        if self.padding == "same":
-            check.images(x, "a convolution")
-            return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
-        return self.padding
+    def window(self) -> dict[str, Any]:
+        """The op's static arguments."""
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         """oh = ⌊(h + 2p − d(k − 1) − 1) / s⌋ + 1, and so ow."""
         filters, channels, *kernel = self.weight.value.shape
         if x.shape[1] != channels * self.groups:
             raise ValueError(f"it reads {channels * self.groups} channels")
-        window = ops.Window.of(tuple(kernel), self.stride, self.padding_for(x), self.dilation)
+        window = ops.Window.of(tuple(kernel), self.stride, self.padding, self.dilation, x.shape[2:])
         return (x.shape[0], filters, *window.output_size(x.shape[2:]))
 
     def macs(self, y: Array) -> int:
@@ -267,12 +258,8 @@ class Function(Module):
         rules.arguments(**static)
         self.static: dict[str, Any] = static
 
-    def statics(self, x: Array) -> dict[str, Any]:
-        """The op's static arguments for this x."""
-        return self.static
-
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        y, pullback = self.op(x, **self.statics(x))
+        y, pullback = self.op(x, **self.static)
         return y, once(pullback if input_grad else lambda dy: None)
 
 
@@ -337,6 +324,10 @@ class ZeroPadChannels(Function):
 class ZeroPad2d(Function):
     op = staticmethod(ops.zero_pad2d)
 
+    def __init__(self, padding: Frame):
+        check.frame(padding)
+        super().__init__(padding=padding)
+
 
 class BlurPool2d(Function):
     """Every ``stride``-th pixel of the blurred images: :func:`npresnet.ops.blur_pool2d`."""
@@ -352,24 +343,14 @@ class BlurPool2d(Function):
 
 
 class Pool(Function):
-    """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
+    """A pooling op; ``padding`` may be "valid", "same" for TensorFlow's rule, or "same_lower"."""
 
-    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding | Same = 0, **static: Any):
-        super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
-        self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
-
-    def statics(self, x: Array) -> dict[str, Any]:
-        if _unless_same(self.static["padding"]):
-            return self.static
-        check.images(x, "a pool")
-        padding = ops.same_padding(
-            x.shape[2:], self.static["kernel"], self.static["stride"], self.static.get("dilation", 1)
-        )
-        return {**self.static, "padding": padding}
+    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding = 0, **static: Any):
+        super().__init__(kernel=kernel, stride=stride, padding=padding, **static)
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
-        static = {"dilation": 1, "ceil_mode": False, **self.statics(x)}
-        window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")))
+        static = {"dilation": 1, "ceil_mode": False, **self.static}
+        window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")), x.shape[2:])
         window = window.ceil_mode(x.shape[2:]) if static["ceil_mode"] else window
         return (*x.shape[:2], *window.output_size(x.shape[2:]))
 
@@ -391,11 +372,6 @@ class AvgPool2d(Pool):
     """The mean of each window; options ``ceil_mode`` and ``count_include_pad`` as in the op."""
 
     op = staticmethod(ops.avg_pool2d)
-
-
-def _unless_same(padding: Padding | Same) -> dict[str, Padding | Same]:
-    """{"padding": padding}, to be checked as the op does; empty for "same", which the ops do not take."""
-    return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
 
 
 def freeze_batch_norm(model: Model) -> Model:

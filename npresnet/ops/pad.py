@@ -2,13 +2,13 @@
 
 from ..backend import Array, Pullback, array_namespace, namespace_for
 from . import check
-from .check import IntOrPair, Padding
+from .check import Frame, IntOrPair
 from .rules import op
 from .window import frame, interior
 
 
 @op
-def zero_pad2d(x: Array, padding: Padding) -> tuple[Array, Pullback]:
+def zero_pad2d(x: Array, padding: Frame) -> tuple[Array, Pullback]:
     """A frame of zeros around each image;  dx is dy without the frame.
 
     Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
@@ -16,7 +16,7 @@ def zero_pad2d(x: Array, padding: Padding) -> tuple[Array, Pullback]:
     """
     namespace_for(x=x)
     check.images(x, "zero_pad2d")
-    sides = check.padding(padding)
+    sides = check.frame(padding)
     return frame(x, sides), lambda dy: interior(dy, sides)
 
 

@@ -24,9 +24,14 @@ class Window(NamedTuple):
     dilation: tuple[int, int]
 
     @classmethod
-    def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1) -> "Window":
-        """The window of these sizes, each an integer or a pair, checked."""
-        return cls(pair(kernel, "kernel"), pair(stride, "stride"), check.padding(padding), pair(dilation, "dilation"))
+    def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
+           size: Sequence[int] = ()) -> "Window":
+        """The window of these sizes, each an integer or a pair, checked; a padding of "same" is that for images of
+        ``size``, (height, width)."""
+        kernel, stride, dilation = pair(kernel, "kernel"), pair(stride, "stride"), pair(dilation, "dilation")
+        if check.padding(padding) in ("same", "same_lower"):
+            padding = same_padding(size, kernel, stride, dilation, lower=padding == "same_lower")
+        return cls(kernel, stride, check.frame(0 if padding == "valid" else padding), dilation)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""
@@ -57,12 +62,19 @@ class Window(NamedTuple):
         return self._replace(padding=tuple(padding))
 
 
-def same_padding(size: IntOrPair, kernel: IntOrPair, stride: IntOrPair, dilation: IntOrPair = 1) -> Sides:
-    """TensorFlow's 'same': ((top, bottom), (left, right)) so that o = ⌈i/s⌉; the odd pixel goes bottom and right."""
-    height, width = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
-             for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
-                                      pair(dilation, "dilation")))
-    return (height // 2, height - height // 2), (width // 2, width - width // 2)
+def same_padding(size: IntOrPair, kernel: IntOrPair, stride: IntOrPair, dilation: IntOrPair = 1, *,
+                 lower: bool = False) -> Sides:
+    """TensorFlow's 'same', ((top, bottom), (left, right)) so that o = ⌈i/s⌉.
+
+    An odd pixel goes to the bottom and the right, as in TensorFlow, in ONNX's SAME_UPPER and, at stride 1, in PyTorch;
+    to the top and the left where ``lower``, as in ONNX's SAME_LOWER.
+    """
+    totals = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
+              for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
+                                    pair(dilation, "dilation")))
+    rows, columns = ((total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
+                     for total in totals)
+    return rows, columns
 
 
 def frame(x: Array, padding: Sides, fill: float = 0) -> Array:

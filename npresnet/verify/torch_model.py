@@ -63,9 +63,8 @@ class Run(Visitor):
 
     def Conv2d(self, module, x):
         weight, bias = self.array(module, "weight"), self.array(module, "bias")
-        return self.F.conv2d(
-            self.padded(x, module.padding_for(x)), weight, bias, module.stride, 0, module.dilation, module.groups
-        )
+        x = self.padded(x, module.padding, module.window_size(), module.stride, module.dilation)
+        return self.F.conv2d(x, weight, bias, module.stride, 0, module.dilation, module.groups)
 
     def BatchNorm2d(self, module, x):
         mean, var, weight, bias = (
@@ -103,12 +102,15 @@ class Run(Visitor):
         return x.mean((2, 3))
 
     def MaxPool2d(self, module, x):
-        static = dict(module.statics(x))
-        x = self.padded(x, static.pop("padding"), -np.inf)
-        return self.F.max_pool2d(x, static.pop("kernel"), **static)
+        static = {"dilation": 1, **module.static}
+        window = (static[name] for name in ("padding", "kernel", "stride", "dilation"))
+        x = self.padded(x, *window, fill=-np.inf)
+        return self.F.max_pool2d(x, static.pop("kernel"), **{**static, "padding": 0})
 
     def AvgPool2d(self, module, x):
-        static = dict(module.statics(x))
+        static = dict(module.static)
+        if isinstance(static["padding"], str):
+            x = self.padded(x, static.pop("padding"), static["kernel"], static["stride"])
         return self.F.avg_pool2d(x, static.pop("kernel"), **static)
 
     def Subsample(self, module, x):
@@ -136,6 +138,6 @@ class Run(Visitor):
         x = self.F.pad(x, (1, 1, 1, 1), mode="reflect")
         return self.F.conv2d(x, weight, None, module.static["stride"], groups=x.shape[1])
 
-    def padded(self, x, padding, fill=0.0):
-        (top, bottom), (left, right) = Window.of(1, padding=padding).padding
+    def padded(self, x, padding, kernel=1, stride=1, dilation=1, fill=0.0):
+        (top, bottom), (left, right) = Window.of(kernel, stride, padding, dilation, x.shape[2:]).padding
         return self.F.pad(x, (left, right, top, bottom), value=fill)

@@ -25,10 +25,8 @@ TABLE = [
         )
     ),
     (nn.ZeroPad2d, "padding", NOT_PADDINGS),
-    *(
-        (f, "padding", [p for p in NOT_PADDINGS if not isinstance(p, str) or p != "same"])
-        for f in (conv, partial(nn.MaxPool2d, 2, 2))
-    ),
+    (nn.ZeroPad2d, "padding", ("same", "valid")),
+    *((f, "padding", NOT_PADDINGS) for f in (conv, partial(nn.MaxPool2d, 2, 2))),
     (conv, "groups", NOT_GROUPS),
     *((partial(nn.Conv2d, c, f, 3), "groups", (2,)) for c, f in ((8, 9), (9, 8))),
     *(

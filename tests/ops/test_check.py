@@ -254,8 +254,12 @@ def test_the_largest_integer_and_what_a_string_cannot_be():
     assert check.integer(2**31 - 1, "groups", 1) == 2**31 - 1
     with pytest.raises(ValueError, match=r"^groups must be at most 2147483647, not 2147483648$"):
         check.integer(2**31, "groups", 1)
-    with pytest.raises(TypeError, match=r"^padding must be .*, not 'same'; 'valid' is 0, and only layers know 'same'$"):
-        check.padding("same")
+    with pytest.raises(ValueError, match=r"^padding must be .* or one of 'valid', 'same', 'same_lower', not 'some'$"):
+        check.padding("some")
+    for word in check.PADDINGS:
+        assert check.padding(word) == word
+        with pytest.raises(TypeError, match=rf"^padding must be an integer, not '{word}'$"):
+            ops.zero_pad2d(X, word)
     with pytest.raises(TypeError, match=r"^stride must be an integer, not '22'$"):
         check.pair("22", "stride")
 

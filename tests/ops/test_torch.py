@@ -6,17 +6,18 @@ import pytest
 from ..support import laws, oracles
 from ..support.cases import CASES
 from ..support.loops import pair
+from ..support.loops import sides as numbers
 
 
-def sides(padding):
+def sides(padding, *window):
     """F.pad's order: left, right, top, bottom."""
-    (top, bottom), (left, right) = (pair(p) for p in pair(padding))
+    (top, bottom), (left, right) = numbers(padding, *window)
     return left, right, top, bottom
 
 
-def padded(F, x, padding, kernel, fill=0.0):
+def padded(F, x, kernel, fill=0.0, padding=0, stride=1, dilation=1, **_):
     """(x, padding) as torch's pools take them; other padding becomes part of x."""
-    left, right, top, bottom = sides(padding)
+    left, right, top, bottom = sides(padding, x.shape[2:], kernel, stride, dilation)
     if left == right <= pair(kernel)[1] // 2 and top == bottom <= pair(kernel)[0] // 2:
         return x, (top, left)
     return F.pad(x, (left, right, top, bottom), value=fill), 0
@@ -27,20 +28,20 @@ def in_torch(F, op, arrays, constants, static):
     s = dict(static)
     if op in ("conv2d", "winograd_conv2d"):
         s.pop("tile", None)
-        return F.conv2d(F.pad(x, sides(s.pop("padding", int(op != "conv2d")))), *rest, **s)
+        return convolved(F, x, *rest, **{"padding": int(op != "conv2d"), **s})
     if op == "max_pool2d":
-        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"], -np.inf)
-        return F.max_pool2d(x, s.pop("kernel"), padding=padding, **s)
+        x, padding = padded(F, x, fill=-np.inf, **s)
+        return F.max_pool2d(x, s.pop("kernel"), **s | {"padding": padding})
     if op == "avg_pool2d":
-        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"])
-        return F.avg_pool2d(x, s.pop("kernel"), padding=padding, **s)
+        x, padding = padded(F, x, **s)
+        return F.avg_pool2d(x, s.pop("kernel"), **s | {"padding": padding})
     if op == "batch_norm_train":
         return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
     if op in ("batch_norm_relu", "batch_norm_add_relu"):
         return F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s["eps"]) + sum(rest[2:]))
     if op == "batch_norm_relu_conv2d":
         y = F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s.pop("eps")))
-        return F.conv2d(F.pad(y, sides(s.pop("padding", 0))), *rest[2:], **s)
+        return convolved(F, y, *rest[2:], **s)
     if op == "batch_norm_eval":
         return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
     if op == "group_norm":
@@ -67,6 +68,15 @@ def in_torch(F, op, arrays, constants, static):
     }[op]()
 
 
+def convolved(F, x, w, b=None, padding=0, stride=1, dilation=1, groups=1):
+    """torch has 'same' at stride 1 and 'valid'; elsewhere the padding becomes part of x."""
+    if padding == "valid" or (padding == "same" and stride == 1):
+        return F.conv2d(x, w, b, stride, padding, dilation, groups)
+    return F.conv2d(
+        F.pad(x, sides(padding, x.shape[2:], w.shape[2:], stride, dilation)), w, b, stride, 0, dilation, groups
+    )
+
+
 def blurred(F, x, stride):
     """A grouped convolution with the binomial filter, over images with a mirrored frame."""
     k = x.new_tensor([1.0, 2.0, 1.0]) / 4
@@ -76,7 +86,8 @@ def blurred(F, x, stride):
 
 def torch_has(case):
     """Torch's average pool cannot leave one-sided padding out of the count."""
-    one_sided = isinstance(pair(case.static.get("padding", 0))[0], tuple)
+    padding = case.static.get("padding", 0)
+    one_sided = padding == "same_lower" or isinstance(pair(padding)[0], tuple)
     return not (case.op == "avg_pool2d" and one_sided and not case.static.get("count_include_pad", True))
 
 

@@ -36,8 +36,21 @@ class Axis:
         return sum(low <= at < high for at in places)
 
 
+def sides(padding, size, kernel, stride=1, dilation=1):
+    """((top, bottom), (left, right)) of a padding in numbers or as a word."""
+    if not isinstance(padding, str):
+        return [pair(p) for p in pair(padding)]
+    found = []
+    for i, k, s, d in zip(size, pair(kernel), pair(stride), pair(dilation)):
+        total = 0 if padding == "valid" else max(0, (math.ceil(i / s) - 1) * s + d * (k - 1) + 1 - i)
+        small, large = math.floor(total / 2), math.ceil(total / 2)
+        found.append((large, small) if padding == "same_lower" else (small, large))
+    return found
+
+
 def axes(x, kernel, stride, padding, dilation=1, ceil_mode=False):
-    sizes = zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), pair(dilation))
+    padding = sides(padding, x.shape[2:], kernel, stride, dilation)
+    sizes = zip(x.shape[2:], pair(kernel), pair(stride), padding, pair(dilation))
     return [Axis(*size, ceil_mode=ceil_mode) for size in sizes]
 
 
