@@ -96,5 +96,5 @@ def conv_window(node: Node, x: Image) -> Window:
 def pool_window(pool: Any, height: int, width: int) -> Window:
     """The window of a max-pool layer over an image."""
     static = {"dilation": 1, **pool.static}
-    window = Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")), (height, width))
+    window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"], (height, width))
     return window.ceil_mode((height, width)) if static.get("ceil_mode") else window

@@ -84,35 +84,48 @@ class BatchNorm2d(Module):
         running ← (1 − momentum) · running + momentum · batch
 
     with the unbiased batch variance σ² m/(m−1) unless ``unbiased`` is False.  With ``momentum`` None it is 1/t at
-    the t-th batch, so that running is the mean over all batches.  A ``frozen`` batch norm uses running statistics
-    always (see :func:`freeze_batch_norm`).
+    the t-th batch, so that running is the mean over all batches.  A batch of no images is counted, and moves nothing.
+
+    Without ``affine`` there are no γ and β.  Without ``track_running_stats`` there are no running statistics, and it
+    normalizes by the batch's in evaluation, too.  A ``frozen`` batch norm uses running statistics always (see
+    :func:`freeze_batch_norm`).
     """
 
     frozen = False
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float | None = 0.1, unbiased: bool = True):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        unbiased: bool = True,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
         rules.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
+        rules.arguments(affine=affine, track_running_stats=track_running_stats)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
-        self.weight = Parameter(np.ones(channels, np.float32))
-        self.bias = Parameter(np.zeros(channels, np.float32))
-        self.running_mean = Buffer(np.zeros(channels, np.float32))
-        self.running_var = Buffer(np.ones(channels, np.float32))
-        self.num_batches_tracked = Buffer(np.zeros((), np.int64))
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        self.weight = Parameter(ones) if affine else None
+        self.bias = Parameter(zeros) if affine else None
+        self.running_mean = Buffer(zeros.copy()) if track_running_stats else None
+        self.running_var = Buffer(ones.copy()) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track_running_stats else None
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """Whether it normalizes by the statistics of the batch: in training, unless frozen."""
-        return self.training and not self.frozen
+        """Whether it normalizes by the statistics of the batch: in training, unless frozen, or without others."""
+        return self.running_mean is None or (self.training and not self.frozen)
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a batch norm")
-        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize  # 16-bit images, float32 statistics
-        if self.uses_batch_statistics:
+        held = self.weight or self.running_mean
+        mixed = x.dtype.itemsize == 2 and (held is None or held.value.dtype.itemsize > 2)  # float32 statistics
+        if self.running_mean is None or self.running_var is None or self.uses_batch_statistics:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
-        y, op_pullback = op(
-            x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value, eps=self.eps
-        )
+        gamma, beta = self.weight and self.weight.value, self.bias and self.bias.value
+        y, op_pullback = op(x, gamma, beta, self.running_mean.value, self.running_var.value, eps=self.eps)
         return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
     def by_batch(
@@ -135,9 +148,13 @@ class BatchNorm2d(Module):
         return y, layer_pullback(op_pullback, input_grad, **parameters)
 
     def track(self, mean: Array, var: Array, m: int) -> None:
-        """Move the running statistics towards those of a batch of m values for each channel."""
+        """Move the running statistics, if there are any, towards those of a batch of m values for each channel."""
+        if self.num_batches_tracked is None or self.running_mean is None or self.running_var is None:
+            return
         seen = self.num_batches_tracked.value
-        seen = array_namespace(seen).asarray(seen + 1)
+        self.num_batches_tracked.value = seen = array_namespace(seen).asarray(seen + 1)
+        if m == 0:
+            return
         momentum = (1 / seen).astype(mean.dtype) if self.momentum is None else self.momentum
         self.running_mean.value, self.running_var.value = ops.moving_statistics(
             self.running_mean.value,
@@ -147,7 +164,14 @@ class BatchNorm2d(Module):
             momentum=momentum,
             correction=m / (m - 1) if self.unbiased else 1.0,
         )
-        self.num_batches_tracked.value = seen
+
+    def affine_map(self) -> tuple[Array, Array]:
+        """(a, b) of y = a x + b, the map of each channel by running statistics, in float64."""
+        if self.running_mean is None or self.running_var is None:
+            raise ValueError("a batch norm without running statistics (track_running_stats=False) follows the batch")
+        a = (self.running_var.value.astype(np.float64) + self.eps) ** -0.5
+        a = a if self.weight is None else self.weight.value * a
+        return a, (0 if self.bias is None else self.bias.value) - a * self.running_mean.value
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         return x.shape
@@ -313,6 +337,18 @@ class GlobalAvgPool2d(Function):
     op = staticmethod(ops.global_avg_pool2d)
 
 
+class AdaptiveAvgPool2d(Function):
+    """The mean of each of oh × ow windows that cover the images: :func:`npresnet.ops.adaptive_avg_pool2d`."""
+
+    op = staticmethod(ops.adaptive_avg_pool2d)
+
+    def __init__(self, output_size: IntOrPair):
+        super().__init__(output_size=output_size)
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        return *x.shape[:2], *check.pair(self.static["output_size"])
+
+
 class Subsample(Function):
     op = staticmethod(ops.subsample)
 
@@ -327,6 +363,16 @@ class ZeroPad2d(Function):
     def __init__(self, padding: Frame):
         check.frame(padding)
         super().__init__(padding=padding)
+
+
+class ConstantPad2d(Function):
+    """A frame of one value around each image; the padding as in :class:`ZeroPad2d`."""
+
+    op = staticmethod(ops.constant_pad2d)
+
+    def __init__(self, padding: Frame, value: float = 0.0):
+        check.frame(padding)
+        super().__init__(padding=padding, value=value)
 
 
 class BlurPool2d(Function):
@@ -350,7 +396,9 @@ class Pool(Function):
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         static = {"dilation": 1, "ceil_mode": False, **self.static}
-        window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")), x.shape[2:])
+        window = ops.Window.of(
+            *(static[name] for name in ("kernel", "stride", "padding", "dilation")), size=x.shape[2:]
+        )
         window = window.ceil_mode(x.shape[2:]) if static["ceil_mode"] else window
         return (*x.shape[:2], *window.output_size(x.shape[2:]))
 
@@ -377,7 +425,7 @@ class AvgPool2d(Pool):
 def freeze_batch_norm(model: Model) -> Model:
     """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training.
 
-    Raises ValueError where all norms inside are group norms.
+    Raises ValueError where all norms inside are group norms, and where one has no running statistics.
     """
     needs_module(model, "freeze_batch_norm")
     kinds = {type(module) for module in model.modules()}
@@ -386,8 +434,11 @@ def freeze_batch_norm(model: Model) -> Model:
             "this network's norms are group norms, which keep no statistics to freeze; set trainable = False on "
             "their weight and bias"
         )
-    for module in model.modules():
-        if isinstance(module, BatchNorm2d):
-            module.frozen = True
-            module.weight.trainable = module.bias.trainable = False
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
+    if any(norm.running_mean is None for norm in norms):
+        raise ValueError("a batch norm without running statistics (track_running_stats=False) has none to freeze")
+    for norm in norms:
+        norm.frozen = True
+        for parameter in filter(None, (norm.weight, norm.bias)):
+            parameter.trainable = False
     return model

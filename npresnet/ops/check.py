@@ -36,7 +36,7 @@ def pair(value: IntOrPair, name: str = "a size", least: int = 1) -> tuple[int, i
     return integer(vertical, name, least), integer(horizontal, name, least)
 
 
-def padding(value: Padding, name: str = "padding") -> Padding:
+def padding(value: Padding, name: str = "padding") -> tuple[tuple[int, int], tuple[int, int]] | str:
     """A word of :data:`PADDINGS`, or a :func:`frame`."""
     if not isinstance(value, str):
         return frame(value, name)
@@ -72,6 +72,11 @@ def number(value: Any, name: str, least: float = -numpy.inf, most: float = numpy
         span = f"lie in {least} … {most}" if most < numpy.inf else f"be finite and at least {least}"
         raise ValueError(f"{name} must {span}, not {shown(value)}")
     return float(value)
+
+
+def fill(value: Any, name: str) -> float:
+    """A :func:`number`, or ∞ or −∞."""
+    return float(value) if isinstance(value, float) and abs(value) == numpy.inf else number(value, name)
 
 
 def flag(value: Any, name: str) -> bool:

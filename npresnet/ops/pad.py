@@ -1,4 +1,4 @@
-"""Zero padding of images and of channels, and subsampling: the parts of shortcut A."""
+"""Padding of images and of channels, and subsampling: the parts of shortcut A."""
 
 from ..backend import Array, Pullback, array_namespace, namespace_for
 from . import check
@@ -14,10 +14,21 @@ def zero_pad2d(x: Array, padding: Frame) -> tuple[Array, Pullback]:
     Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
     Saves: nothing.
     """
-    namespace_for(x=x)
     check.images(x, "zero_pad2d")
+    return constant_pad2d(x, padding)
+
+
+@op
+def constant_pad2d(x: Array, padding: Frame, *, value: float = 0.0) -> tuple[Array, Pullback]:
+    """A frame of one ``value``, which may be infinite, around each image;  dx is dy without the frame.
+
+    Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
+    Saves: nothing.
+    """
+    namespace_for(x=x)
+    check.images(x, "constant_pad2d")
     sides = check.frame(padding)
-    return frame(x, sides), lambda dy: interior(dy, sides)
+    return frame(x, sides, value), lambda dy: interior(dy, sides)
 
 
 @op

@@ -13,6 +13,7 @@ from . import check
 from .check import IntOrPair, Padding, pair
 
 Sides = tuple[tuple[int, int], tuple[int, int]]             # ((top, bottom), (left, right))
+NONE: Sides = (0, 0), (0, 0)
 
 
 class Window(NamedTuple):
@@ -26,12 +27,17 @@ class Window(NamedTuple):
     @classmethod
     def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
            size: Sequence[int] = ()) -> "Window":
-        """The window of these sizes, each an integer or a pair, checked; a padding of "same" is that for images of
-        ``size``, (height, width)."""
+        """The window of these sizes, each an integer or a pair, checked.
+
+        A padding in words is "valid", none, or one for images of ``size`` (height, width): "same" and "same_lower" are
+        :func:`same_padding`.
+        """
         kernel, stride, dilation = pair(kernel, "kernel"), pair(stride, "stride"), pair(dilation, "dilation")
-        if check.padding(padding) in ("same", "same_lower"):
-            padding = same_padding(size, kernel, stride, dilation, lower=padding == "same_lower")
-        return cls(kernel, stride, check.frame(0 if padding == "valid" else padding), dilation)
+        sides = check.padding(padding)
+        if isinstance(sides, str):
+            lower = sides == "same_lower"
+            sides = NONE if sides == "valid" else same_padding(size, kernel, stride, dilation, lower=lower)
+        return cls(kernel, stride, sides, dilation)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""

@@ -70,15 +70,18 @@ class Run(Visitor):
         mean, var, weight, bias = (
             self.array(module, name) for name in ("running_mean", "running_var", "weight", "bias")
         )
+        if mean is None:
+            return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
         if not self.training or module.frozen:
             return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, module.eps)
-        self.array(module, "num_batches_tracked").add_(1)
+        seen = self.array(module, "num_batches_tracked").add_(1)
+        r = 1 / float(seen) if module.momentum is None else module.momentum
         if not module.unbiased:  # PyTorch knows only the unbiased variance
-            r, seen = module.momentum, x.detach()
-            mean.copy_((1 - r) * mean + r * seen.mean((0, 2, 3)))
-            var.copy_((1 - r) * var + r * seen.var((0, 2, 3), unbiased=False))
+            values = x.detach()
+            mean.copy_((1 - r) * mean + r * values.mean((0, 2, 3)))
+            var.copy_((1 - r) * var + r * values.var((0, 2, 3), unbiased=False))
             return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
-        return self.F.batch_norm(x, mean, var, weight, bias, True, module.momentum, module.eps)
+        return self.F.batch_norm(x, mean, var, weight, bias, True, r, module.eps)
 
     def GroupNorm(self, module, x):
         return self.F.group_norm(x, module.groups, self.array(module, "weight"), self.array(module, "bias"), module.eps)
@@ -119,6 +122,12 @@ class Run(Visitor):
 
     def ZeroPadChannels(self, module, x):
         return self.F.pad(x, (0, 0, 0, 0, module.static["before"], module.static["after"]))
+
+    def AdaptiveAvgPool2d(self, module, x):
+        return self.F.adaptive_avg_pool2d(x, module.static["output_size"])
+
+    def ConstantPad2d(self, module, x):
+        return self.padded(x, module.static["padding"], fill=module.static["value"])
 
     def ZeroPad2d(self, module, x):
         return self.padded(x, module.static["padding"])

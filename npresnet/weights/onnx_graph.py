@@ -106,7 +106,12 @@ class Graph(Visitor):
         return self.node("Conv", inputs, name, x._replace(channels=filters), group=module.groups, **window)
 
     def BatchNorm2d(self, module, x, name):
+        if module.running_mean is None:
+            raise WeightsError(f"{name} has no running statistics, which ONNX's batch norm needs")
         arrays = self.weights(module, name, "weight", "bias", "running_mean", "running_var")
+        if module.weight is None:
+            ones, zeros = (self.number(f"{name}.{what}", what, x.channels) for what in (1, 0))
+            arrays = ones, zeros, *arrays
         return self.node("BatchNormalization", (x.name, *arrays), name, x, epsilon=float(module.eps))
 
     def Linear(self, module, x, name):

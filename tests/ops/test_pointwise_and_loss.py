@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from npresnet.ops import (
+    constant_pad2d,
     gelu,
     leaky_relu,
     linear,
@@ -221,6 +222,15 @@ def test_pads_and_strides_that_cannot_be_raise():
         subsample(x, 0)
     with pytest.raises(ValueError, match="before must be at least 0, not -3"):
         zero_pad_channels(x, -3, 0)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, 7, np.float64(0.1), np.float32(-0.5)])
+def test_a_frame_of_any_value(value):
+    x = np.ones((1, 1, 1, 2), np.float32)
+    y, pullback = constant_pad2d(x, ((1, 0), (0, 1)), value=value)
+    np.testing.assert_array_equal(y[0, 0], np.array([[value] * 3, [1, 1, value]], np.float32))
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(pullback(np.arange(6, dtype=np.float32).reshape(y.shape))[0, 0], [[3, 4]])
 
 
 def test_subsample_is_a_view_and_sends_zero_to_what_it_left_out():

@@ -25,7 +25,8 @@ def padded(F, x, kernel, fill=0.0, padding=0, stride=1, dilation=1, **_):
 
 def in_torch(F, op, arrays, constants, static):
     x, *rest = arrays.values()
-    s = dict(static)
+    s, affine = dict(static), [arrays.get("gamma"), arrays.get("beta")]
+    s = {name: value for name, value in s.items() if name not in ("gamma", "beta")}
     if op in ("conv2d", "winograd_conv2d"):
         s.pop("tile", None)
         return convolved(F, x, *rest, **{"padding": int(op != "conv2d"), **s})
@@ -36,16 +37,16 @@ def in_torch(F, op, arrays, constants, static):
         x, padding = padded(F, x, **s)
         return F.avg_pool2d(x, s.pop("kernel"), **s | {"padding": padding})
     if op == "batch_norm_train":
-        return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
+        return F.batch_norm(x, None, None, *affine, training=True, eps=s["eps"])
     if op in ("batch_norm_relu", "batch_norm_add_relu"):
-        return F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s["eps"]) + sum(rest[2:]))
+        return F.relu(F.batch_norm(x, None, None, *affine, training=True, eps=s["eps"]) + arrays.get("s", 0))
     if op == "batch_norm_relu_conv2d":
-        y = F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s.pop("eps")))
-        return convolved(F, y, *rest[2:], **s)
+        y = F.relu(F.batch_norm(x, None, None, *affine, training=True, eps=s.pop("eps")))
+        return convolved(F, y, arrays["w"], arrays.get("b"), **s)
     if op == "batch_norm_eval":
-        return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
+        return F.batch_norm(x, *constants.values(), *affine, training=False, eps=s["eps"])
     if op == "group_norm":
-        return F.group_norm(x, s["groups"], *rest, eps=s["eps"])
+        return F.group_norm(x, s["groups"], *affine, eps=s["eps"])
     return {
         "global_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
         "relu": lambda: F.relu(x),
@@ -62,6 +63,8 @@ def in_torch(F, op, arrays, constants, static):
             x, constants["labels"], constants.get("weight"), **s | {"ignore_index": s.get("ignore_index", -100)}
         ),
         "linear": lambda: F.linear(x, *rest),
+        "adaptive_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, s["output_size"]),
+        "constant_pad2d": lambda: F.pad(x, sides(s["padding"]), value=s.get("value", 0)),
         "zero_pad2d": lambda: F.pad(x, sides(s["padding"])),
         "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),
         "subsample": lambda: x[:, :, :: pair(s["stride"])[0], :: pair(s["stride"])[1]],
