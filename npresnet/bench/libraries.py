@@ -65,7 +65,7 @@ def _layer(module, torch):
             module.bias is not None,
         )
     elif isinstance(module, nn.BatchNorm2d):
-        layer = t.BatchNorm2d(len(module.weight.value), module.eps, module.momentum)
+        layer = t.BatchNorm2d(len(module.affine_map()[0]), module.eps, module.momentum)
     elif isinstance(module, nn.GroupNorm):
         layer = t.GroupNorm(module.groups, len(module.weight.value), module.eps)
     elif isinstance(module, nn.Linear):

@@ -18,7 +18,8 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
     (or where NUMBA_DISABLE_JIT stops it) the model itself is returned, with a warning.
 
-    Raises: TypeError where ``model`` is none; ValueError where it is in training mode.
+    Raises: TypeError where ``model`` is none; ValueError where it is in training mode, or has a batch norm without
+    running statistics.
 
     >>> import numpy as np, npresnet
     >>> model = npresnet.create_model("resnet20")
@@ -30,7 +31,13 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
-    if any(isinstance(part, BatchNorm2d) and part.training and not part.frozen for part in model.modules()):
+    norms = [part for part in model.modules() if isinstance(part, BatchNorm2d)]
+    if any(norm.running_mean is None for norm in norms):
+        raise ValueError(
+            "a batch norm of this model has no running statistics (track_running_stats=False): what it makes "
+            "of an image depends on the batch, and an engine takes each image by itself"
+        )
+    if any(norm.uses_batch_statistics for norm in norms):
         raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
     if any(array_namespace(parameter.value) is not np for parameter in model.parameters()):
         from .gpu.engine import GpuEngine

@@ -101,8 +101,8 @@ def _leaf(module) -> Node:
         bias = np.zeros(len(module.weight.value)) if module.bias is None else module.bias.value
         return Node("conv", module=module, weight=module.weight.value[:, :, None, None], bias=bias)
     if kind is nn.BatchNorm2d:
-        scale = module.weight.value / np.sqrt(module.running_var.value.astype(np.float64) + module.eps)
-        return Node("affine", module=module, weight=scale, bias=module.bias.value - scale * module.running_mean.value)
+        scale, shift = module.affine_map()
+        return Node("affine", module=module, weight=scale, bias=shift)
     if kind is nn.GroupNorm:
         return Node("group_norm", module=module, weight=module.weight.value, bias=module.bias.value)
     if kind is nn.Subsample:

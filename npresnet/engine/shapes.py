@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Linear
-from ..ops.window import Window, same_padding
+from ..ops.window import Window
 from .graph import ACTIVATIONS, Node, stride_of
 
 BATCH = 8  # large images that a CPU takes through the whole net together
@@ -96,15 +96,11 @@ def conv_window(node: Node, x: Image) -> Window:
     kernel, conv = node.weight.shape[2:], node.module
     stride, dilation = getattr(conv, "stride", 1), getattr(conv, "dilation", 1)
     padding = getattr(conv, "padding", 0)
-    if padding == "same":
-        padding = same_padding((x.height, x.width), kernel, stride, dilation)
-    return Window.of(kernel, stride, padding, dilation)
+    return Window.of(kernel, stride, padding, dilation, (x.height, x.width))
 
 
 def pool_window(pool: Any, height: int, width: int) -> Window:
     """The window of a max-pool layer over an image."""
     static = {"dilation": 1, **pool.static}
-    if static["padding"] == "same":
-        static["padding"] = same_padding((height, width), static["kernel"], static["stride"], static["dilation"])
-    window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"])
+    window = Window.of(static["kernel"], static["stride"], static["padding"], static["dilation"], (height, width))
     return window.ceil_mode((height, width)) if static.get("ceil_mode") else window

@@ -16,6 +16,7 @@ import numpy as np
 from .. import nn
 from ..nn.layers import Function
 from ..nn.module import Model
+from ..ops.check import PADDINGS
 
 MOST = 4096  # of pixels or channels in an option: more is an accident or an attack
 DEEPEST = 8  # names in a path
@@ -34,7 +35,7 @@ def size(value: Any, least: int = 1) -> bool:
 
 def padding(value: Any) -> bool:
     return (
-        value == "same"
+        value in PADDINGS
         or size(value, 0)
         or (type(value) is tuple and len(value) == 2 and all(type(v) is tuple and size(v, 0) for v in value))
     )

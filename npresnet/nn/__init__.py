@@ -5,10 +5,12 @@ from .compose import Chain, Identity, Residual, Sequential
 from .init import initialize, zero_last_gamma
 from .layers import (
     GELU,
+    AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     BlurPool2d,
     ChannelConv,
+    ConstantPad2d,
     Conv2d,
     GlobalAvgPool2d,
     GroupNorm,
@@ -27,12 +29,14 @@ from .module import Buffer, Module, Parameter
 
 __all__ = [
     "GELU",
+    "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
     "BlurPool2d",
     "Buffer",
     "Chain",
     "ChannelConv",
+    "ConstantPad2d",
     "Conv2d",
     "GlobalAvgPool2d",
     "GroupNorm",

@@ -67,7 +67,7 @@ class NormReLUConv(Fused):
             ops.batch_norm_relu_conv2d,
             x,
             input_grad=input_grad,
-            **conv.window(x),
+            **conv.window(),
             after={"w": conv.weight, "b": conv.bias},
         )
 

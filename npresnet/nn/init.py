@@ -42,6 +42,6 @@ def zero_last_gamma(model: Model) -> Model:
     needs_module(model, "zero_last_gamma")
     for module in model.modules():
         last = getattr(module, "last_norm", None)
-        if isinstance(last, BatchNorm2d | GroupNorm):
+        if isinstance(last, BatchNorm2d | GroupNorm) and last.weight is not None:
             last.weight.value = np.zeros_like(last.weight.value)
     return model

@@ -3,24 +3,22 @@
 from collections.abc import Callable, Mapping
 from inspect import signature
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
-from ..ops.check import IntOrPair, Padding
+from ..ops.check import Frame, IntOrPair, Padding
 from .module import Buffer, Model, Module, Parameter, layer_pullback, needs_module, once
-
-Same = Literal["same"]
 
 
 class Conv2d(Module):
     """y = w ⋆ x + b over images: :func:`npresnet.ops.conv2d` with stored filters.
 
     ``kernel``, ``stride`` and ``dilation`` are an int or a (vertical, horizontal) pair; ``padding``
-    may also be ((top, bottom), (left, right)) or "same" for TensorFlow's rule.
+    may also be ((top, bottom), (left, right)), "valid", "same" for TensorFlow's rule, or "same_lower".
     """
 
     def __init__(
@@ -29,7 +27,7 @@ class Conv2d(Module):
         filters: int,
         kernel: IntOrPair,
         stride: IntOrPair = 1,
-        padding: Padding | Same = 0,
+        padding: Padding = 0,
         dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = False,
@@ -42,36 +40,29 @@ class Conv2d(Module):
             dilation=dilation,
             groups=groups,
             bias=bias,
-            **_unless_same(padding),
+            padding=padding,
         )
         if channels % groups or filters % groups:
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.dilation, self.groups = stride, dilation, groups
-        self.padding: Padding | Same = padding
+        self.padding: Padding = padding
         self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
         self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window(x))
+        y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window())
         return y, layer_pullback(op_pullback, input_grad, w=self.weight, b=self.bias)
 
-    def window(self, x: Array) -> dict[str, Any]:
-        """The op's static arguments for this x."""
-        return {"stride": self.stride, "padding": self.padding_for(x), "dilation": self.dilation, "groups": self.groups}
-
-    def padding_for(self, x: Array) -> Padding:
-        """The padding in numbers: "same" depends on the size of x."""
-        if self.padding == "same":
-            check.images(x, "a convolution")
-            return ops.same_padding(x.shape[2:], self.weight.value.shape[2:], self.stride, self.dilation)
-        return self.padding
+    def window(self) -> dict[str, Any]:
+        """The op's static arguments."""
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         """oh = ⌊(h + 2p − d(k − 1) − 1) / s⌋ + 1, and so ow."""
         filters, channels, *kernel = self.weight.value.shape
         if x.shape[1] != channels * self.groups:
             raise ValueError(f"it reads {channels * self.groups} channels")
-        window = ops.Window.of(tuple(kernel), self.stride, self.padding_for(x), self.dilation)
+        window = ops.Window.of(tuple(kernel), self.stride, self.padding, self.dilation, x.shape[2:])
         return (x.shape[0], filters, *window.output_size(x.shape[2:]))
 
     def macs(self, y: Array) -> int:
@@ -93,35 +84,48 @@ class BatchNorm2d(Module):
         running ← (1 − momentum) · running + momentum · batch
 
     with the unbiased batch variance σ² m/(m−1) unless ``unbiased`` is False.  With ``momentum`` None it is 1/t at
-    the t-th batch, so that running is the mean over all batches.  A ``frozen`` batch norm uses running statistics
-    always (see :func:`freeze_batch_norm`).
+    the t-th batch, so that running is the mean over all batches.  A batch of no images is counted, and moves nothing.
+
+    Without ``affine`` there are no γ and β.  Without ``track_running_stats`` there are no running statistics, and it
+    normalizes by the batch's in evaluation, too.  A ``frozen`` batch norm uses running statistics always (see
+    :func:`freeze_batch_norm`).
     """
 
     frozen = False
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float | None = 0.1, unbiased: bool = True):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        unbiased: bool = True,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
         rules.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
+        rules.arguments(affine=affine, track_running_stats=track_running_stats)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
-        self.weight = Parameter(np.ones(channels, np.float32))
-        self.bias = Parameter(np.zeros(channels, np.float32))
-        self.running_mean = Buffer(np.zeros(channels, np.float32))
-        self.running_var = Buffer(np.ones(channels, np.float32))
-        self.num_batches_tracked = Buffer(np.zeros((), np.int64))
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        self.weight = Parameter(ones) if affine else None
+        self.bias = Parameter(zeros) if affine else None
+        self.running_mean = Buffer(zeros.copy()) if track_running_stats else None
+        self.running_var = Buffer(ones.copy()) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track_running_stats else None
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """Whether it normalizes by the statistics of the batch: in training, unless frozen."""
-        return self.training and not self.frozen
+        """Whether it normalizes by the statistics of the batch: in training, unless frozen, or without others."""
+        return self.running_mean is None or (self.training and not self.frozen)
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a batch norm")
-        mixed = x.dtype.itemsize == 2 < self.weight.value.dtype.itemsize  # 16-bit images, float32 statistics
-        if self.uses_batch_statistics:
+        held = self.weight or self.running_mean
+        mixed = x.dtype.itemsize == 2 and (held is None or held.value.dtype.itemsize > 2)  # float32 statistics
+        if self.running_mean is None or self.running_var is None or self.uses_batch_statistics:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
-        y, op_pullback = op(
-            x, self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value, eps=self.eps
-        )
+        gamma, beta = self.weight and self.weight.value, self.bias and self.bias.value
+        y, op_pullback = op(x, gamma, beta, self.running_mean.value, self.running_var.value, eps=self.eps)
         return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
 
     def by_batch(
@@ -144,9 +148,13 @@ class BatchNorm2d(Module):
         return y, layer_pullback(op_pullback, input_grad, **parameters)
 
     def track(self, mean: Array, var: Array, m: int) -> None:
-        """Move the running statistics towards those of a batch of m values for each channel."""
+        """Move the running statistics, if there are any, towards those of a batch of m values for each channel."""
+        if self.num_batches_tracked is None or self.running_mean is None or self.running_var is None:
+            return
         seen = self.num_batches_tracked.value
-        seen = array_namespace(seen).asarray(seen + 1)
+        self.num_batches_tracked.value = seen = array_namespace(seen).asarray(seen + 1)
+        if m == 0:
+            return
         momentum = (1 / seen).astype(mean.dtype) if self.momentum is None else self.momentum
         self.running_mean.value, self.running_var.value = ops.moving_statistics(
             self.running_mean.value,
@@ -156,7 +164,14 @@ class BatchNorm2d(Module):
             momentum=momentum,
             correction=m / (m - 1) if self.unbiased else 1.0,
         )
-        self.num_batches_tracked.value = seen
+
+    def affine_map(self) -> tuple[Array, Array]:
+        """(a, b) of y = a x + b, the map of each channel by running statistics, in float64."""
+        if self.running_mean is None or self.running_var is None:
+            raise ValueError("a batch norm without running statistics (track_running_stats=False) follows the batch")
+        a = (self.running_var.value.astype(np.float64) + self.eps) ** -0.5
+        a = a if self.weight is None else self.weight.value * a
+        return a, (0 if self.bias is None else self.bias.value) - a * self.running_mean.value
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         return x.shape
@@ -267,12 +282,8 @@ class Function(Module):
         rules.arguments(**static)
         self.static: dict[str, Any] = static
 
-    def statics(self, x: Array) -> dict[str, Any]:
-        """The op's static arguments for this x."""
-        return self.static
-
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        y, pullback = self.op(x, **self.statics(x))
+        y, pullback = self.op(x, **self.static)
         return y, once(pullback if input_grad else lambda dy: None)
 
 
@@ -326,6 +337,18 @@ class GlobalAvgPool2d(Function):
     op = staticmethod(ops.global_avg_pool2d)
 
 
+class AdaptiveAvgPool2d(Function):
+    """The mean of each of oh × ow windows that cover the images: :func:`npresnet.ops.adaptive_avg_pool2d`."""
+
+    op = staticmethod(ops.adaptive_avg_pool2d)
+
+    def __init__(self, output_size: IntOrPair):
+        super().__init__(output_size=output_size)
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        return *x.shape[:2], *check.pair(self.static["output_size"])
+
+
 class Subsample(Function):
     op = staticmethod(ops.subsample)
 
@@ -336,6 +359,20 @@ class ZeroPadChannels(Function):
 
 class ZeroPad2d(Function):
     op = staticmethod(ops.zero_pad2d)
+
+    def __init__(self, padding: Frame):
+        check.frame(padding)
+        super().__init__(padding=padding)
+
+
+class ConstantPad2d(Function):
+    """A frame of one value around each image; the padding as in :class:`ZeroPad2d`."""
+
+    op = staticmethod(ops.constant_pad2d)
+
+    def __init__(self, padding: Frame, value: float = 0.0):
+        check.frame(padding)
+        super().__init__(padding=padding, value=value)
 
 
 class BlurPool2d(Function):
@@ -352,24 +389,16 @@ class BlurPool2d(Function):
 
 
 class Pool(Function):
-    """A pooling op; ``padding`` may be "same" for TensorFlow's rule."""
+    """A pooling op; ``padding`` may be "valid", "same" for TensorFlow's rule, or "same_lower"."""
 
-    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding | Same = 0, **static: Any):
-        super().__init__(kernel=kernel, stride=stride, **_unless_same(padding), **static)
-        self.static = {"kernel": kernel, "stride": stride, "padding": padding, **static}
-
-    def statics(self, x: Array) -> dict[str, Any]:
-        if _unless_same(self.static["padding"]):
-            return self.static
-        check.images(x, "a pool")
-        padding = ops.same_padding(
-            x.shape[2:], self.static["kernel"], self.static["stride"], self.static.get("dilation", 1)
-        )
-        return {**self.static, "padding": padding}
+    def __init__(self, kernel: IntOrPair, stride: IntOrPair, padding: Padding = 0, **static: Any):
+        super().__init__(kernel=kernel, stride=stride, padding=padding, **static)
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
-        static = {"dilation": 1, "ceil_mode": False, **self.statics(x)}
-        window = ops.Window.of(*(static[name] for name in ("kernel", "stride", "padding", "dilation")))
+        static = {"dilation": 1, "ceil_mode": False, **self.static}
+        window = ops.Window.of(
+            *(static[name] for name in ("kernel", "stride", "padding", "dilation")), size=x.shape[2:]
+        )
         window = window.ceil_mode(x.shape[2:]) if static["ceil_mode"] else window
         return (*x.shape[:2], *window.output_size(x.shape[2:]))
 
@@ -393,15 +422,10 @@ class AvgPool2d(Pool):
     op = staticmethod(ops.avg_pool2d)
 
 
-def _unless_same(padding: Padding | Same) -> dict[str, Padding | Same]:
-    """{"padding": padding}, to be checked as the op does; empty for "same", which the ops do not take."""
-    return {} if isinstance(padding, str) and padding == "same" else {"padding": padding}
-
-
 def freeze_batch_norm(model: Model) -> Model:
     """Fix every batch norm inside, in place: running statistics always, gamma and beta untrained, also in training.
 
-    Raises ValueError where all norms inside are group norms.
+    Raises ValueError where all norms inside are group norms, and where one has no running statistics.
     """
     needs_module(model, "freeze_batch_norm")
     kinds = {type(module) for module in model.modules()}
@@ -410,8 +434,11 @@ def freeze_batch_norm(model: Model) -> Model:
             "this network's norms are group norms, which keep no statistics to freeze; set trainable = False on "
             "their weight and bias"
         )
-    for module in model.modules():
-        if isinstance(module, BatchNorm2d):
-            module.frozen = True
-            module.weight.trainable = module.bias.trainable = False
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
+    if any(norm.running_mean is None for norm in norms):
+        raise ValueError("a batch norm without running statistics (track_running_stats=False) has none to freeze")
+    for norm in norms:
+        norm.frozen = True
+        for parameter in filter(None, (norm.weight, norm.bias)):
+            parameter.trainable = False
     return model

@@ -1,4 +1,4 @@
-"""Functions applied value by value, and the softmax of each row.
+"""Functions applied value by value.
 
 [L] Maas, Hannun & Ng 2013, Rectifier nonlinearities improve neural network acoustic models, ICML workshop
 [G] Hendrycks & Gimpel 2016, Gaussian error linear units (GELUs), arXiv:1606.08415
@@ -85,21 +85,3 @@ def silu(x: Array) -> tuple[Array, Pullback]:
 def _wide(x):
     """x in float32 where it has 16 bits: what is computed from it keeps its digits."""
     return x.astype("float32") if x.dtype.itemsize == 2 else x
-
-
-@op
-def softmax(z: Array) -> tuple[Array, Pullback]:
-    """p[n,k] = e^{z[n,k]} / Σ_j e^{z[n,j]};   dz = p · (dp − Σ_k dp·p).
-
-    The row's maximum is subtracted first: it cancels, and nothing overflows.
-
-    Shapes: z (N, K) → p (N, K).
-    Saves: p.
-    Raises: ValueError for other axes, and where there is no class.
-    """
-    xp = namespace_for(z=z)
-    if z.ndim != 2 or z.shape[1] == 0:
-        raise ValueError(f"softmax takes z (N, K) with at least one class, not {z.shape}")
-    e = xp.exp(z - z.max(axis=1, keepdims=True))
-    p = e / e.sum(axis=1, keepdims=True)
-    return p, lambda dp: p * (dp - (dp * p).sum(axis=1, keepdims=True))

@@ -26,30 +26,33 @@ def cast(x: Array, dtype: Any) -> tuple[Array, Pullback]:
 
 
 @op
-def batch_norm_train_cast(x: Array, gamma: Array, beta: Array, *, eps: float,
+def batch_norm_train_cast(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float,
                           ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """Batch norm in gamma's precision of images in x's: cast, :func:`batch_norm_train`, cast back.    [MP] §3.3
 
-    Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W) in x's dtype, pullback, and (μ, σ²) in gamma's.
+    Without a gamma it is float32.
+
+    Shapes: x (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W) in x's dtype, pullback, and (μ, σ²) in gamma's.
     Saves: what batch_norm_train saves.
     """
-    wide, narrow = cast(x, gamma.dtype)
+    wide, narrow = cast(x, "float32" if gamma is None else gamma.dtype)
     y, pullback, extras = batch_norm_train(wide, gamma, beta, eps=eps)
     return *_cast_back(y, pullback, x.dtype, narrow), extras
 
 
 @op
-def batch_norm_eval_cast(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float,
+def batch_norm_eval_cast(x: Array, gamma: Array | None, beta: Array | None, mean: Array, var: Array, *, eps: float,
                          ) -> tuple[Array, Pullback]:
     """As :func:`batch_norm_train_cast`, by stored statistics: cast, :func:`batch_norm_eval`, cast back."""
-    wide, narrow = cast(x, gamma.dtype)
+    wide, narrow = cast(x, mean.dtype)
     return _cast_back(*batch_norm_eval(wide, gamma, beta, mean, var, eps=eps), x.dtype, narrow)
 
 
 @op
-def group_norm_cast(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Pullback]:
+def group_norm_cast(x: Array, gamma: Array | None = None, beta: Array | None = None, *, groups: int, eps: float,
+                    ) -> tuple[Array, Pullback]:
     """As :func:`batch_norm_train_cast`, by groups: cast, :func:`group_norm`, cast back."""
-    wide, narrow = cast(x, gamma.dtype)
+    wide, narrow = cast(x, "float32" if gamma is None else gamma.dtype)
     return _cast_back(*group_norm(wide, gamma, beta, groups=groups, eps=eps), x.dtype, narrow)
 
 

@@ -1,16 +1,18 @@
 """Checks of single values: each raises one line that names the argument, or returns the value as Python's own."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy
 
 from ..backend import Array, array_namespace, floating
 
 IntOrPair: TypeAlias = int | Sequence[int]                              # 3 or (3, 5), (vertical, horizontal)
-Padding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]      # or ((top, bottom), (left, right))
+Frame: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]        # or ((top, bottom), (left, right))
+Padding: TypeAlias = Frame | Literal["valid", "same", "same_lower"]
 Value = TypeVar("Value")
 
+PADDINGS = "valid", "same", "same_lower"
 LONGEST = 60            # characters of a wrong value that a message repeats
 LARGEST = 2**31 - 1     # the integers that every kernel can count with
 
@@ -34,11 +36,18 @@ def pair(value: IntOrPair, name: str = "a size", least: int = 1) -> tuple[int, i
     return integer(vertical, name, least), integer(horizontal, name, least)
 
 
-def padding(value: Padding, name: str = "padding") -> tuple[tuple[int, int], tuple[int, int]]:
+def padding(value: Padding, name: str = "padding") -> tuple[tuple[int, int], tuple[int, int]] | str:
+    """A word of :data:`PADDINGS`, or a :func:`frame`."""
+    if not isinstance(value, str):
+        return frame(value, name)
+    if value not in PADDINGS:
+        raise ValueError(f"{name} must be an integer, a pair, ((top, bottom), (left, right)) or one of "
+                         f"{', '.join(map(repr, PADDINGS))}, not {shown(value)}")
+    return value
+
+
+def frame(value: Frame, name: str = "padding") -> tuple[tuple[int, int], tuple[int, int]]:
     """``1 → ((1, 1), (1, 1))``;  ``(1, 2) → ((1, 1), (2, 2))``;  ((top, bottom), (left, right)) as it is."""
-    if isinstance(value, str):
-        raise TypeError(f"{name} must be an integer, a pair or ((top, bottom), (left, right)), not {shown(value)}; "
-                        "'valid' is 0, and only layers know 'same'")
     vertical, horizontal = _two(value, name)
     return pair(vertical, name, 0), pair(horizontal, name, 0)
 
@@ -65,11 +74,23 @@ def number(value: Any, name: str, least: float = -numpy.inf, most: float = numpy
     return float(value)
 
 
+def fill(value: Any, name: str) -> float:
+    """A :func:`number`, or ∞ or −∞."""
+    return float(value) if isinstance(value, float) and abs(value) == numpy.inf else number(value, name)
+
+
 def flag(value: Any, name: str) -> bool:
     """``value`` if it is True or False, NumPy's or Python's."""
     if not isinstance(value, bool | numpy.bool_):
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
+
+
+def one_of(value: Any, name: str, options: Sequence[str]) -> str:
+    """``value`` if it is one of these texts."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be {', '.join(map(repr, options[:-1]))} or {options[-1]!r}, not {shown(value)}")
+    return value
 
 
 def array(value: Value, name: str) -> Value:

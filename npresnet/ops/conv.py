@@ -24,6 +24,7 @@ def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair = 1,
         Y = W X̃ + b 1ᵀ          dW = dY X̃ᵀ          dX̃ = Wᵀ dY          db = dY 1
 
     With G groups, filters f and channels c fall into G equal parts, each convolved on its own.
+    The padding is that of :meth:`Window.of`: in numbers, or "valid", "same" or "same_lower".
     A large batch is computed in slices, so that X̃ stays within :data:`WORKSPACE`.
 
     Shapes: x (N, C, H, W), w (F, C/G, kh, kw), b (F,) or None → y (N, F, oh, ow).
@@ -39,7 +40,7 @@ def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair = 1,
     """
     xp = namespace_for(x=x, w=w, b=b)
     check_shapes(x, w, b, groups)
-    window = Window.of(w.shape[2:], stride, padding, dilation)
+    window = Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:])
     n, f, g, size = len(x), len(w), groups, window.output_size(x.shape[2:])
     w_mat = w.reshape(g, f // g, w[0].size)                             # W  (G, F/G, C/G·kh·kw)
     slices = _slices(n, w_mat[:, 0].size * size[0] * size[1] * x.itemsize)

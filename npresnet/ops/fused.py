@@ -11,11 +11,11 @@ NORM = frozenset({"x", "gamma", "beta"})      # what batch norm's pullback may s
 
 
 @op
-def batch_norm_relu(x: Array, gamma: Array, beta: Array, *, eps: float,
+def batch_norm_relu(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float,
                     ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """y = σ(BN(x)), σ the ReLU and BN :func:`batch_norm_train`;   dx = BN′ᵀ σ′ᵀ dy.
 
-    Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
+    Shapes: x (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
     Saves: x_hat, inv_std, gamma, y.
     """
     z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
@@ -24,15 +24,15 @@ def batch_norm_relu(x: Array, gamma: Array, beta: Array, *, eps: float,
 
 
 @op
-def batch_norm_relu_conv2d(x: Array, gamma: Array, beta: Array, w: Array, b: Array | None = None, *, eps: float,
-                           stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1, groups: int = 1,
-                           ) -> tuple[Array, Pullback, tuple[Array, Array]]:
+def batch_norm_relu_conv2d(x: Array, gamma: Array | None, beta: Array | None, w: Array, b: Array | None = None, *,
+                           eps: float, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
+                           groups: int = 1) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` after :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
 
     A kernel need not keep what lies between the two: σ(BN(x)) is one multiply-add away from x.
 
-    Shapes: x (N, C, H, W), gamma and beta (C,), w (F, C/G, kh, kw), b (F,) or None → y (N, F, oh, ow), pullback, and
-    (μ, σ²) of x, each (C,).
+    Shapes: x (N, C, H, W), gamma, beta (C,) or None, w (F, C/G, kh, kw), b (F,) or None → y (N, F, oh, ow), pullback,
+    and (μ, σ²) of x, each (C,).
     Saves: x_hat, inv_std, gamma, w, x; the last is what conv2d saves, z here.
     """
     z, norm_pullback, moments = batch_norm_relu(x, gamma, beta, eps=eps)
@@ -46,11 +46,11 @@ def batch_norm_relu_conv2d(x: Array, gamma: Array, beta: Array, w: Array, b: Arr
 
 
 @op
-def batch_norm_add_relu(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float,
+def batch_norm_add_relu(x: Array, gamma: Array | None, beta: Array | None, s: Array, *, eps: float,
                         ) -> tuple[Array, Pullback, tuple[Array, Array]]:
     """y = σ(BN(x) + s), the end of a residual block;   ds = σ′ᵀ dy,   dx = BN′ᵀ ds.
 
-    Shapes: x and s (N, C, H, W), gamma and beta (C,) → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
+    Shapes: x and s (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
     Saves: x_hat, inv_std, gamma, y.
     """
     namespace_for(x=x, s=s)

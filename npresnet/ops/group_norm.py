@@ -4,13 +4,14 @@
 """
 
 from ..backend import Array, Pullback, namespace_for
-from .norm import BATCH, CHANNEL, check_shapes
+from .norm import BATCH, CHANNEL, affine, check_shapes
 from .rules import op
 from .total import total
 
 
 @op
-def group_norm(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Pullback]:
+def group_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, *, groups: int, eps: float,
+               ) -> tuple[Array, Pullback]:
     """Normalize each group of channels of each image by its own statistics.                   [GN] Eq. 1–7
 
         μ = mean(x)    σ² = mean((x − μ)²)    x̂ = (x − μ) / √(σ² + ε)    y = γ x̂ + β
@@ -20,13 +21,14 @@ def group_norm(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) 
 
         dx = 1/√(σ² + ε) · (γ dy − mean(γ dy) − x̂ · mean(γ dy · x̂))
 
-    Training and evaluation are the same.  A group of one value is x̂ = 0.
+    Training and evaluation are the same.  A group of one value is x̂ = 0.  Where γ or β is None it is 1 or 0.
 
-    Shapes: x (N, C, H, W), gamma and beta (C,) → y (N, C, H, W); groups divide C.
+    Shapes: x (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W); groups divide C.
     Saves: x_hat, inv_std, gamma.
     Raises: ValueError where the groups do not divide the channels.
     """
     xp = namespace_for(x=x, gamma=gamma, beta=beta)
+    gamma, beta, fixed = affine(x, gamma, beta)
     check_shapes(x, gamma, beta, norm="group norm")
     n, c, h, w = x.shape
     if c % groups:
@@ -40,6 +42,7 @@ def group_norm(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) 
     y = gamma[CHANNEL] * x_hat + beta[CHANNEL]
 
     def pullback(dy, skip=()):
+        skip = fixed.union(skip)
         dbeta = None if "beta" in skip else total(dy, BATCH)            # dβ = Σ dy
         dgamma = None if "gamma" in skip else total(dy * x_hat, BATCH)  # dγ = Σ dy·x̂
         dx = None

@@ -1,23 +1,34 @@
-"""Zero padding of images and of channels, and subsampling: the parts of shortcut A."""
+"""Padding of images and of channels, and subsampling: the parts of shortcut A."""
 
 from ..backend import Array, Pullback, array_namespace, namespace_for
 from . import check
-from .check import IntOrPair, Padding
+from .check import Frame, IntOrPair
 from .rules import op
 from .window import frame, interior
 
 
 @op
-def zero_pad2d(x: Array, padding: Padding) -> tuple[Array, Pullback]:
+def zero_pad2d(x: Array, padding: Frame) -> tuple[Array, Pullback]:
     """A frame of zeros around each image;  dx is dy without the frame.
 
     Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
     Saves: nothing.
     """
-    namespace_for(x=x)
     check.images(x, "zero_pad2d")
-    sides = check.padding(padding)
-    return frame(x, sides), lambda dy: interior(dy, sides)
+    return constant_pad2d(x, padding)
+
+
+@op
+def constant_pad2d(x: Array, padding: Frame, *, value: float = 0.0) -> tuple[Array, Pullback]:
+    """A frame of one ``value``, which may be infinite, around each image;  dx is dy without the frame.
+
+    Shapes: x (N, C, H, W), padding p, (vertical, horizontal) or ((top, bottom), (left, right)).
+    Saves: nothing.
+    """
+    namespace_for(x=x)
+    check.images(x, "constant_pad2d")
+    sides = check.frame(padding)
+    return frame(x, sides, value), lambda dy: interior(dy, sides)
 
 
 @op

@@ -29,7 +29,7 @@ def max_pool2d(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Paddi
     ([7.0, 7.0], [0.0, 1.0, 1.0, 0.0])
     """
     xp, shape = namespace_for(x=x), x.shape
-    window = check_window(Window.of(kernel, stride, padding, dilation), shape)
+    window = pool_window(shape, kernel, stride, padding, dilation)
     if ceil_mode:
         window = window.ceil_mode(shape[2:])
     size = window.output_size(shape[2:])
@@ -65,7 +65,7 @@ def avg_pool2d(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Paddi
     Raises: ValueError where the window does not fit, or is padded by more than half of itself.
     """
     xp, shape = namespace_for(x=x), x.shape
-    given = window = check_window(Window.of(kernel, stride, padding), shape)
+    given = window = pool_window(shape, kernel, stride, padding)
     if ceil_mode:
         window = window.ceil_mode(shape[2:])
     size = window.output_size(shape[2:])
@@ -118,12 +118,14 @@ def positions(xp: ModuleType, i: int, o: int, k: int, s: int, padding: tuple[int
     return xp.minimum(stop, i) - xp.maximum(start, 0)
 
 
-def check_window(window: Window, shape: tuple[int, ...]) -> Window:
-    """``window``, if images of this shape can be pooled with it."""
+def pool_window(shape: tuple[int, ...], kernel: IntOrPair, stride: IntOrPair, padding: Padding,
+                dilation: IntOrPair = 1) -> Window:
+    """The window, if images of this shape can be pooled with it."""
     if len(shape) != 4:
         raise ValueError(f"pooling takes images (N, C, H, W), not {shape}")
     if shape[1] == 0:
         raise ValueError(f"pooling takes images with at least one channel, not {shape}")
+    window = Window.of(kernel, stride, padding, dilation, shape[2:])
     if any(max(p) > (d * (k - 1) + 1) // 2 for k, p, d in zip(window.kernel, window.padding, window.dilation)):
         raise ValueError(f"padding of more than half the window leaves windows without a pixel: {window}")
     return window

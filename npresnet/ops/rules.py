@@ -11,18 +11,28 @@ from typing import Any
 
 from ..backend import Array, Kernel
 from ..backend.dispatch import Arguments, Result
-from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
+from .check import LARGEST, array, class_numbers, fill, flag, float_dtype, integer, number, one_of, padding, pair
+
+
+def optional(rule: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """The rule, and None."""
+    return lambda value, name: None if value is None else rule(value, name)
+
 
 ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
 RULES: dict[str, Callable[[Any, str], Any]] = {
-    "kernel": pair, "stride": pair, "dilation": pair, "padding": padding, "groups": ONE, "tile": ONE,
+    "kernel": pair, "stride": pair, "output_size": pair, "dilation": pair, "padding": padding, "groups": ONE, "tile": ONE,
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
+    "affine": flag, "track_running_stats": flag,
     "eps": partial(number, least=0), "negative_slope": partial(number, least=0),
-    "momentum": number, "decay": number, "correction": number, "lr": number,
-    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
-    **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
+    "momentum": number, "decay": number, "correction": number, "lr": number, "value": fill,
+    "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers,
+    "ignore_index": optional(partial(integer, least=-LARGEST)),
+    "reduction": partial(one_of, options=("mean", "sum", "none")), "dtype": float_dtype,
+    **dict.fromkeys(("gamma", "beta", "weight"), optional(array)),
+    **dict.fromkeys(("x", "a", "s", "w", "z", "g", "mean", "var", "running_mean", "running_var",
                      "logits"), array),
 }
 

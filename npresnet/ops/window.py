@@ -13,6 +13,7 @@ from . import check
 from .check import IntOrPair, Padding, pair
 
 Sides = tuple[tuple[int, int], tuple[int, int]]             # ((top, bottom), (left, right))
+NONE: Sides = (0, 0), (0, 0)
 
 
 class Window(NamedTuple):
@@ -24,9 +25,19 @@ class Window(NamedTuple):
     dilation: tuple[int, int]
 
     @classmethod
-    def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1) -> "Window":
-        """The window of these sizes, each an integer or a pair, checked."""
-        return cls(pair(kernel, "kernel"), pair(stride, "stride"), check.padding(padding), pair(dilation, "dilation"))
+    def of(cls, kernel: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
+           size: Sequence[int] = ()) -> "Window":
+        """The window of these sizes, each an integer or a pair, checked.
+
+        A padding in words is "valid", none, or one for images of ``size`` (height, width): "same" and "same_lower" are
+        :func:`same_padding`.
+        """
+        kernel, stride, dilation = pair(kernel, "kernel"), pair(stride, "stride"), pair(dilation, "dilation")
+        sides = check.padding(padding)
+        if isinstance(sides, str):
+            lower = sides == "same_lower"
+            sides = NONE if sides == "valid" else same_padding(size, kernel, stride, dilation, lower=lower)
+        return cls(kernel, stride, sides, dilation)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """o = ⌊(i + 2p − k − (k−1)(d−1)) / s⌋ + 1    [DV] Relationship 15, with 2p the padding of both sides"""
@@ -57,12 +68,19 @@ class Window(NamedTuple):
         return self._replace(padding=tuple(padding))
 
 
-def same_padding(size: IntOrPair, kernel: IntOrPair, stride: IntOrPair, dilation: IntOrPair = 1) -> Sides:
-    """TensorFlow's 'same': ((top, bottom), (left, right)) so that o = ⌈i/s⌉; the odd pixel goes bottom and right."""
-    height, width = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
-             for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
-                                      pair(dilation, "dilation")))
-    return (height // 2, height - height // 2), (width // 2, width - width // 2)
+def same_padding(size: IntOrPair, kernel: IntOrPair, stride: IntOrPair, dilation: IntOrPair = 1, *,
+                 lower: bool = False) -> Sides:
+    """TensorFlow's 'same', ((top, bottom), (left, right)) so that o = ⌈i/s⌉.
+
+    An odd pixel goes to the bottom and the right, as in TensorFlow, in ONNX's SAME_UPPER and, at stride 1, in PyTorch;
+    to the top and the left where ``lower``, as in ONNX's SAME_LOWER.
+    """
+    totals = (max(0, (-(-i // s) - 1) * s + d * (k - 1) + 1 - i)
+              for i, k, s, d in zip(pair(size, "size", 0), pair(kernel, "kernel"), pair(stride, "stride"),
+                                    pair(dilation, "dilation")))
+    rows, columns = ((total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
+                     for total in totals)
+    return rows, columns
 
 
 def frame(x: Array, padding: Sides, fill: float = 0) -> Array:

@@ -71,7 +71,7 @@ def winograd_conv2d(x: Array, w: Array, b: Array | None = None, *, padding: Padd
     if tile not in F:
         raise ValueError(f"no transforms for tiles of {tile}; use one of {', '.join(map(str, F))}")
     bt, g, at = (xp.asarray(matrix, x.dtype) for matrix in F[tile])
-    window, shape = Window.of(3, padding=padding), x.shape
+    window, shape = Window.of(3, padding=padding, size=x.shape[2:]), x.shape
     biased = b is not None
     oh, ow = window.output_size(shape[2:])
     th, tw = -(-oh // tile), -(-ow // tile)

@@ -39,9 +39,7 @@ class UntrackedNorm(Module):
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         fresh = BatchNorm2d(self.channels, self.eps, momentum=0.01).train(self.training)
-        for array in (*fresh.parameters(), fresh.running_mean, fresh.running_var):
-            array.value = array.value.astype(x.dtype)
-        return fresh.vjp(x, input_grad)
+        return fresh.astype(x.dtype).vjp(x, input_grad)
 
 
 class UntrackedNormBlock(Chain):

@@ -63,23 +63,25 @@ class Run(Visitor):
 
     def Conv2d(self, module, x):
         weight, bias = self.array(module, "weight"), self.array(module, "bias")
-        return self.F.conv2d(
-            self.padded(x, module.padding_for(x)), weight, bias, module.stride, 0, module.dilation, module.groups
-        )
+        x = self.padded(x, module.padding, module.window_size(), module.stride, module.dilation)
+        return self.F.conv2d(x, weight, bias, module.stride, 0, module.dilation, module.groups)
 
     def BatchNorm2d(self, module, x):
         mean, var, weight, bias = (
             self.array(module, name) for name in ("running_mean", "running_var", "weight", "bias")
         )
+        if mean is None:
+            return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
         if not self.training or module.frozen:
             return self.F.batch_norm(x, mean, var, weight, bias, False, 0.0, module.eps)
-        self.array(module, "num_batches_tracked").add_(1)
+        seen = self.array(module, "num_batches_tracked").add_(1)
+        r = 1 / float(seen) if module.momentum is None else module.momentum
         if not module.unbiased:  # PyTorch knows only the unbiased variance
-            r, seen = module.momentum, x.detach()
-            mean.copy_((1 - r) * mean + r * seen.mean((0, 2, 3)))
-            var.copy_((1 - r) * var + r * seen.var((0, 2, 3), unbiased=False))
+            values = x.detach()
+            mean.copy_((1 - r) * mean + r * values.mean((0, 2, 3)))
+            var.copy_((1 - r) * var + r * values.var((0, 2, 3), unbiased=False))
             return self.F.batch_norm(x, None, None, weight, bias, True, 0.0, module.eps)
-        return self.F.batch_norm(x, mean, var, weight, bias, True, module.momentum, module.eps)
+        return self.F.batch_norm(x, mean, var, weight, bias, True, r, module.eps)
 
     def GroupNorm(self, module, x):
         return self.F.group_norm(x, module.groups, self.array(module, "weight"), self.array(module, "bias"), module.eps)
@@ -103,12 +105,15 @@ class Run(Visitor):
         return x.mean((2, 3))
 
     def MaxPool2d(self, module, x):
-        static = dict(module.statics(x))
-        x = self.padded(x, static.pop("padding"), -np.inf)
-        return self.F.max_pool2d(x, static.pop("kernel"), **static)
+        static = {"dilation": 1, **module.static}
+        window = (static[name] for name in ("padding", "kernel", "stride", "dilation"))
+        x = self.padded(x, *window, fill=-np.inf)
+        return self.F.max_pool2d(x, static.pop("kernel"), **{**static, "padding": 0})
 
     def AvgPool2d(self, module, x):
-        static = dict(module.statics(x))
+        static = dict(module.static)
+        if isinstance(static["padding"], str):
+            x = self.padded(x, static.pop("padding"), static["kernel"], static["stride"])
         return self.F.avg_pool2d(x, static.pop("kernel"), **static)
 
     def Subsample(self, module, x):
@@ -117,6 +122,12 @@ class Run(Visitor):
 
     def ZeroPadChannels(self, module, x):
         return self.F.pad(x, (0, 0, 0, 0, module.static["before"], module.static["after"]))
+
+    def AdaptiveAvgPool2d(self, module, x):
+        return self.F.adaptive_avg_pool2d(x, module.static["output_size"])
+
+    def ConstantPad2d(self, module, x):
+        return self.padded(x, module.static["padding"], fill=module.static["value"])
 
     def ZeroPad2d(self, module, x):
         return self.padded(x, module.static["padding"])
@@ -136,6 +147,6 @@ class Run(Visitor):
         x = self.F.pad(x, (1, 1, 1, 1), mode="reflect")
         return self.F.conv2d(x, weight, None, module.static["stride"], groups=x.shape[1])
 
-    def padded(self, x, padding, fill=0.0):
-        (top, bottom), (left, right) = Window.of(1, padding=padding).padding
+    def padded(self, x, padding, kernel=1, stride=1, dilation=1, fill=0.0):
+        (top, bottom), (left, right) = Window.of(kernel, stride, padding, dilation, x.shape[2:]).padding
         return self.F.pad(x, (left, right, top, bottom), value=fill)

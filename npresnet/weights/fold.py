@@ -58,10 +58,7 @@ class Search(Visitor):
 def absorb(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Give the convolution the arrays that compute both."""
     weight, dtype = conv.weight.value, conv.weight.value.dtype
-    gamma, beta, mean, var = (
-        entry.value.astype(np.float64) for entry in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    )
-    scale = gamma / (var + norm.eps) ** 0.5
+    scale, shift = norm.affine_map()
     bias = 0 if conv.bias is None else conv.bias.value.astype(np.float64)
     conv.weight = nn.Parameter((weight * scale[:, None, None, None]).astype(dtype), conv.weight.trainable)
-    conv.bias = nn.Parameter((scale * (bias - mean) + beta).astype(dtype), conv.weight.trainable)
+    conv.bias = nn.Parameter((scale * bias + shift).astype(dtype), conv.weight.trainable)

@@ -11,7 +11,7 @@ from .. import nn, ops
 from ..formats.errors import WeightsError
 from ..formats.onnx.write import Node, Sizes
 from ..nn.visit import Visitor
-from ..ops.check import IntOrPair, padding, pair
+from ..ops.check import IntOrPair, frame, pair
 from .portable import portable
 
 
@@ -106,7 +106,12 @@ class Graph(Visitor):
         return self.node("Conv", inputs, name, x._replace(channels=filters), group=module.groups, **window)
 
     def BatchNorm2d(self, module, x, name):
+        if module.running_mean is None:
+            raise WeightsError(f"{name} has no running statistics, which ONNX's batch norm needs")
         arrays = self.weights(module, name, "weight", "bias", "running_mean", "running_var")
+        if module.weight is None:
+            ones, zeros = (self.number(f"{name}.{what}", what, x.channels) for what in (1, 0))
+            arrays = ones, zeros, *arrays
         return self.node("BatchNormalization", (x.name, *arrays), name, x, epsilon=float(module.eps))
 
     def Linear(self, module, x, name):
@@ -180,7 +185,7 @@ class Graph(Visitor):
         return self.node("Pad", (x.name, pads), name, x._replace(channels=x.channels + before + after))
 
     def ZeroPad2d(self, module, x, name):
-        (top, bottom), (left, right) = padding(module.static["padding"])
+        (top, bottom), (left, right) = frame(module.static["padding"])
         pads = self.numbers(f"{name}.pads", 0, 0, top, left, 0, 0, bottom, right)
         return self.node("Pad", (x.name, pads), name, x)
 
@@ -215,9 +220,7 @@ def windowed(kernel: IntOrPair, stride: IntOrPair = 1, pads: Any = 0, dilation: 
     """
     kernel, stride, dilation = pair(kernel), pair(stride), pair(dilation)
     found: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "dilations": dilation}
-    if pads == "same":
-        if any(k > 1 and s > 1 for k, s in zip(kernel, stride)):
-            return found | {"auto_pad": "SAME_UPPER"}
-        pads = ops.same_padding(1, kernel, stride, dilation)
-    (top, bottom), (left, right) = padding(pads)
+    if pads in ("same", "same_lower") and any(k > 1 and s > 1 for k, s in zip(kernel, stride)):
+        return found | {"auto_pad": "SAME_UPPER" if pads == "same" else "SAME_LOWER"}
+    (top, bottom), (left, right) = ops.Window.of(kernel, stride, pads, dilation, (1, 1)).padding
     return found | {"pads": (top, left, bottom, right)}

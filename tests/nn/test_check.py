@@ -24,11 +24,12 @@ TABLE = [
             (partial(nn.AvgPool2d, stride=2), "kernel"),
         )
     ),
+    (nn.AdaptiveAvgPool2d, "output_size", NOT_SIZES),
     (nn.ZeroPad2d, "padding", NOT_PADDINGS),
-    *(
-        (f, "padding", [p for p in NOT_PADDINGS if not isinstance(p, str) or p != "same"])
-        for f in (conv, partial(nn.MaxPool2d, 2, 2))
-    ),
+    (nn.ConstantPad2d, "padding", (*NOT_PADDINGS, "same")),
+    (partial(nn.ConstantPad2d, 1), "value", ("1", None, True, [0.1], 1j)),
+    (nn.ZeroPad2d, "padding", ("same", "valid")),
+    *((f, "padding", NOT_PADDINGS) for f in (conv, partial(nn.MaxPool2d, 2, 2))),
     (conv, "groups", NOT_GROUPS),
     *((partial(nn.Conv2d, c, f, 3), "groups", (2,)) for c, f in ((8, 9), (9, 8))),
     *(
@@ -49,6 +50,8 @@ TABLE = [
         for f, name in (
             (conv, "bias"),
             (norm, "unbiased"),
+            (norm, "affine"),
+            (norm, "track_running_stats"),
             (partial(nn.Linear, 3, 4), "bias"),
             (partial(nn.AvgPool2d, 2, 2), "ceil_mode"),
         )
@@ -75,6 +78,10 @@ LAYERS = [
     nn.MaxPool2d(3, 2, "same"),
     nn.AvgPool2d(3, 2, "same"),
     nn.ZeroPad2d(padding=1),
+    nn.ConstantPad2d(1, 2.0),
+    nn.AdaptiveAvgPool2d(2),
+    nn.BatchNorm2d(8, affine=False),
+    nn.BatchNorm2d(8, track_running_stats=False),
     nn.Subsample(stride=2),
 ]
 

@@ -44,6 +44,7 @@ TABLE = [
             (partial(mean, 2), "stride"),
             (partial(mean, stride=1), "kernel"),
             (partial(ops.subsample, X), "stride"),
+            (partial(ops.adaptive_avg_pool2d, X), "output_size"),
             (partial(ops.same_padding, (6, 6), 3), "stride"),
             (partial(ops.Window.of, 3), "dilation"),
         )
@@ -55,6 +56,7 @@ TABLE = [
             partial(pool, 2, stride=2),
             partial(mean, 2, stride=2),
             partial(ops.zero_pad2d, X),
+            partial(ops.constant_pad2d, X),
             partial(winograd_conv2d, X, W),
             partial(ops.batch_norm_relu_conv2d, X, C, C, W, eps=0),
         )
@@ -85,6 +87,10 @@ TABLE = [
             np.array([[0, 1]]),
         ),
     ),
+    (partial(ops.constant_pad2d, X, 1), "value", ("1", None, True, [0.1], np.array(0.1), 1j)),
+    (partial(loss, LABELS), "weight", (1.0, [1.0] * 3, "3", full(2), full(3, 1), full(3).astype(int))),
+    (partial(loss, LABELS), "ignore_index", (1.5, "1", True, [1], -(2**31), 2**31)),
+    (partial(loss, LABELS), "reduction", ("average", "Mean", "", None, 1, ["mean"], "x" * 1000)),
     *(
         (f, name, NOT_FLAGS)
         for f, name in (
@@ -116,7 +122,7 @@ def test_what_is_no_array_or_of_other_dimensions_raises(name, backend):
     arrays, constants = case.draw(np.float32)
     for argument in arrays:
         for bad in (*NOT_ARRAYS, *(() if name in WITHOUT_SHAPES else (full(7), full(1, 1, 1, 1, 1)))):
-            if argument == "b" and bad is None:
+            if argument in ("b", "gamma", "beta") and bad is None:
                 continue
             with use(backend), pytest.raises((TypeError, ValueError)) as caught:
                 laws.run(laws.OPS[name], case, arrays | {argument: bad}, constants)
@@ -217,6 +223,8 @@ def test_sizes_are_integers_of_any_kind():
     "name, call",
     [
         ("zero_pad2d", lambda x: ops.zero_pad2d(x, 1)),
+        ("constant_pad2d", lambda x: ops.constant_pad2d(x, 1)),
+        ("adaptive_avg_pool2d", lambda x: ops.adaptive_avg_pool2d(x, 1)),
         ("zero_pad_channels", lambda x: ops.zero_pad_channels(x, 1, 1)),
         ("subsample", lambda x: ops.subsample(x, 2)),
         ("global_avg_pool2d", ops.global_avg_pool2d),
@@ -251,8 +259,12 @@ def test_the_largest_integer_and_what_a_string_cannot_be():
     assert check.integer(2**31 - 1, "groups", 1) == 2**31 - 1
     with pytest.raises(ValueError, match=r"^groups must be at most 2147483647, not 2147483648$"):
         check.integer(2**31, "groups", 1)
-    with pytest.raises(TypeError, match=r"^padding must be .*, not 'same'; 'valid' is 0, and only layers know 'same'$"):
-        check.padding("same")
+    with pytest.raises(ValueError, match=r"^padding must be .* or one of 'valid', 'same', 'same_lower', not 'some'$"):
+        check.padding("some")
+    for word in check.PADDINGS:
+        assert check.padding(word) == word
+        with pytest.raises(TypeError, match=rf"^padding must be an integer, not '{word}'$"):
+            ops.zero_pad2d(X, word)
     with pytest.raises(TypeError, match=r"^stride must be an integer, not '22'$"):
         check.pair("22", "stride")
 

@@ -60,10 +60,12 @@ def test_another_dy_raises(case, backend):
 
 # Batch norm in training couples all of a channel, and Winograd's transforms all of a tile.
 LOCAL = {
+    "adaptive_avg_pool2d",
     "avg_pool2d",
     "batch_norm_eval",
     "blur_pool2d",
     "conv2d",
+    "constant_pad2d",
     "conv_channels",
     "global_avg_pool2d",
     "linear",

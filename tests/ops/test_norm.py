@@ -31,11 +31,31 @@ def test_the_pullback_is_blind_to_shifts_and_scales():
     np.testing.assert_allclose((dx * y).sum(axis=(0, 2, 3)), 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (0, 3, 4, 4)])
-def test_one_value_per_channel_has_no_variance(shape):
+def test_one_value_per_channel_has_no_variance():
+    x = np.ones((1, 3, 1, 1))
     with pytest.raises(ValueError, match=r"one value per channel .*larger batch .*freeze_batch_norm"):
-        batch_norm_train(np.ones(shape), C, C, eps=1e-5)
-    assert batch_norm_eval(np.ones(shape), C, C, C, C, eps=1e-5)[0].shape == shape
+        batch_norm_train(x, C, C, eps=1e-5)
+    assert batch_norm_eval(x, C, C, C, C, eps=1e-5)[0].shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 3, 0, 4)])
+def test_a_batch_without_a_value_has_statistics_of_zero(shape):
+    y, pullback, (mean, var) = batch_norm_train(np.ones(shape), C, C, eps=0.1)
+    assert y.shape == shape and not mean.any() and not var.any()
+    for gradient in pullback(y)[1:]:
+        np.testing.assert_array_equal(gradient, [0, 0, 0])
+
+
+@pytest.mark.parametrize("gamma, beta", [(None, None), (None, C), (2 * C, None)])
+def test_without_gamma_and_beta_they_are_one_and_zero(gamma, beta):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    due = C if gamma is None else gamma, 0 * C if beta is None else beta
+    for op, statistics in ((batch_norm_train, ()), (batch_norm_eval, (C / 2, C / 3))):
+        y, pullback, *_ = op(x, gamma, beta, *statistics, eps=0.1)
+        y_due, pullback_due, *_ = op(x, *due, *statistics, eps=0.1)
+        np.testing.assert_array_equal(y, y_due)
+        for found, array, wanted in zip(pullback(x), (x, gamma, beta), pullback_due(x)):
+            assert found is None if array is None else (found == wanted).all()
 
 
 @pytest.mark.parametrize("x, others", [((2, 3), C), ((2, 4, 2, 2), C), ((2, 3, 2, 2), np.ones((3, 1)))])

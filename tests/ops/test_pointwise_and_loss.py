@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from npresnet.ops import (
+    constant_pad2d,
     gelu,
     leaky_relu,
     linear,
+    log_softmax,
     relu,
     scale_channels,
     silu,
@@ -75,8 +77,9 @@ def test_softmax_of_huge_scores(dtype):
 
 @pytest.mark.parametrize("shape", [(2, 0), (0,), (2, 3, 4)])
 def test_a_softmax_without_classes_raises(shape):
-    with pytest.raises(ValueError, match=r"softmax takes z \(N, K\) with at least one class"):
-        softmax(np.ones(shape))
+    for op in (softmax, log_softmax):
+        with pytest.raises(ValueError, match=rf"^{op.__name__} takes z \(N, K\) with at least one class"):
+            op(np.ones(shape))
     assert (softmax(np.ones((2, 1)))[0] == 1).all()
 
 
@@ -112,6 +115,60 @@ def test_a_class_that_cannot_be_costs_nothing():
     due, pullback_due = softmax_cross_entropy(z[:, :2], labels)
     assert loss == due
     np.testing.assert_array_equal(pullback(), [[*pullback_due()[0], 0]])
+
+
+def test_what_is_ignored_counts_for_nothing():
+    z = np.random.default_rng(0).standard_normal((4, 3))
+    z[1] = [np.inf, -np.inf, 0]
+    labels, kept = np.array([2, -100, 0, -100]), [0, 2]
+    for reduction in ("mean", "sum"):
+        options = {"label_smoothing": 0.1, "reduction": reduction}
+        due, pullback_due = softmax_cross_entropy(z[kept], labels[kept], **options)
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ in the row that is ignored
+            loss, pullback = softmax_cross_entropy(z, labels, ignore_index=-100, **options)
+        np.testing.assert_allclose(loss, due)
+        np.testing.assert_allclose(pullback(2.0)[kept], pullback_due(2.0))
+        assert not pullback()[3].any()
+    with pytest.raises(ValueError, match="0 … 2; found -100 … 2"):
+        softmax_cross_entropy(z, labels, ignore_index=255)
+    with pytest.raises(ValueError, match="0 … 2; found 0 … 3"):
+        softmax_cross_entropy(z, np.array([-100, 3, 0, 1]), ignore_index=-100)
+
+
+def test_without_anything_to_count_there_is_a_sum_and_no_mean():
+    z, labels = np.ones((2, 3)), np.array([1, 1])
+    for options in ({"ignore_index": 1}, {"weight": np.array([1.0, 0.0, 1.0])}):
+        with pytest.raises(ValueError, match="no mean over an empty batch, nor over images that are all ignored or of"):
+            softmax_cross_entropy(z, labels, **options)
+        loss, pullback = softmax_cross_entropy(z, labels, reduction="sum", **options)
+        assert loss == 0 and not pullback().any()
+
+
+def test_a_weight_multiplies_its_class():
+    z, labels = np.random.default_rng(0).standard_normal((3, 2)), np.array([0, 1, 1])
+    plain, pullback = softmax_cross_entropy(z, labels, reduction="none")
+    loss, weighted = softmax_cross_entropy(z, labels, np.array([1.0, 3.0]), reduction="none")
+    np.testing.assert_allclose(loss, plain * [1, 3, 3])
+    dy = np.array([1.0, -2.0, 0.5])
+    np.testing.assert_allclose(weighted(dy), pullback(dy * [1, 3, 3]))
+    mean, _ = softmax_cross_entropy(z, labels, np.array([1.0, 3.0]))
+    np.testing.assert_allclose(mean, loss.sum() / 7)
+
+
+@pytest.mark.parametrize("weight", [np.ones(2), np.ones((3, 1)), np.ones((1, 3))])
+def test_there_is_one_weight_a_class(weight):
+    with pytest.raises(ValueError, match="weight must hold one number for each of the 3 classes"):
+        softmax_cross_entropy(np.ones((3, 3)), np.array([0, 1, 2]), weight)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_of_huge_scores(dtype):
+    z = np.array([[1e4, 0], [-1e4, -1e4], [0, -np.inf]], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y, pullback = log_softmax(z)
+        dz = pullback(np.ones_like(z))
+    np.testing.assert_allclose(y, [[0, -1e4], [-np.log(2), -np.log(2)], [0, -np.inf]])
+    np.testing.assert_allclose(dz, [[-1, 1], [0, 0], [-1, 1]])
 
 
 @pytest.mark.parametrize(
@@ -165,6 +222,15 @@ def test_pads_and_strides_that_cannot_be_raise():
         subsample(x, 0)
     with pytest.raises(ValueError, match="before must be at least 0, not -3"):
         zero_pad_channels(x, -3, 0)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, 7, np.float64(0.1), np.float32(-0.5)])
+def test_a_frame_of_any_value(value):
+    x = np.ones((1, 1, 1, 2), np.float32)
+    y, pullback = constant_pad2d(x, ((1, 0), (0, 1)), value=value)
+    np.testing.assert_array_equal(y[0, 0], np.array([[value] * 3, [1, 1, value]], np.float32))
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(pullback(np.arange(6, dtype=np.float32).reshape(y.shape))[0, 0], [[3, 4]])
 
 
 def test_subsample_is_a_view_and_sends_zero_to_what_it_left_out():

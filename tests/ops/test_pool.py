@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npresnet.ops import avg_pool2d, global_avg_pool2d, max_pool2d
+from npresnet.ops import adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d
 
 from ..support import loops
 
@@ -128,6 +128,8 @@ def test_global_average_gives_every_position_the_same():
 def test_there_is_no_mean_over_no_pixels(shape):
     with pytest.raises(ValueError, match=r"^there is no mean over images without pixels: \("):
         global_avg_pool2d(np.ones(shape))
+    with pytest.raises(ValueError, match=r"^there is no mean over images without pixels: \("):
+        adaptive_avg_pool2d(np.ones(shape), 2)
     assert global_avg_pool2d(np.ones((2, 0, 1, 1)))[0].shape == (2, 0)
 
 

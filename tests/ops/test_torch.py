@@ -6,17 +6,18 @@ import pytest
 from ..support import laws, oracles
 from ..support.cases import CASES
 from ..support.loops import pair
+from ..support.loops import sides as numbers
 
 
-def sides(padding):
+def sides(padding, *window):
     """F.pad's order: left, right, top, bottom."""
-    (top, bottom), (left, right) = (pair(p) for p in pair(padding))
+    (top, bottom), (left, right) = numbers(padding, *window)
     return left, right, top, bottom
 
 
-def padded(F, x, padding, kernel, fill=0.0):
+def padded(F, x, kernel, fill=0.0, padding=0, stride=1, dilation=1, **_):
     """(x, padding) as torch's pools take them; other padding becomes part of x."""
-    left, right, top, bottom = sides(padding)
+    left, right, top, bottom = sides(padding, x.shape[2:], kernel, stride, dilation)
     if left == right <= pair(kernel)[1] // 2 and top == bottom <= pair(kernel)[0] // 2:
         return x, (top, left)
     return F.pad(x, (left, right, top, bottom), value=fill), 0
@@ -24,27 +25,28 @@ def padded(F, x, padding, kernel, fill=0.0):
 
 def in_torch(F, op, arrays, constants, static):
     x, *rest = arrays.values()
-    s = dict(static)
+    s, affine = dict(static), [arrays.get("gamma"), arrays.get("beta")]
+    s = {name: value for name, value in s.items() if name not in ("gamma", "beta")}
     if op in ("conv2d", "winograd_conv2d"):
         s.pop("tile", None)
-        return F.conv2d(F.pad(x, sides(s.pop("padding", int(op != "conv2d")))), *rest, **s)
+        return convolved(F, x, *rest, **{"padding": int(op != "conv2d"), **s})
     if op == "max_pool2d":
-        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"], -np.inf)
-        return F.max_pool2d(x, s.pop("kernel"), padding=padding, **s)
+        x, padding = padded(F, x, fill=-np.inf, **s)
+        return F.max_pool2d(x, s.pop("kernel"), **s | {"padding": padding})
     if op == "avg_pool2d":
-        x, padding = padded(F, x, s.pop("padding", 0), s["kernel"])
-        return F.avg_pool2d(x, s.pop("kernel"), padding=padding, **s)
+        x, padding = padded(F, x, **s)
+        return F.avg_pool2d(x, s.pop("kernel"), **s | {"padding": padding})
     if op == "batch_norm_train":
-        return F.batch_norm(x, None, None, *rest, training=True, eps=s["eps"])
+        return F.batch_norm(x, None, None, *affine, training=True, eps=s["eps"])
     if op in ("batch_norm_relu", "batch_norm_add_relu"):
-        return F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s["eps"]) + sum(rest[2:]))
+        return F.relu(F.batch_norm(x, None, None, *affine, training=True, eps=s["eps"]) + arrays.get("s", 0))
     if op == "batch_norm_relu_conv2d":
-        y = F.relu(F.batch_norm(x, None, None, *rest[:2], training=True, eps=s.pop("eps")))
-        return F.conv2d(F.pad(y, sides(s.pop("padding", 0))), *rest[2:], **s)
+        y = F.relu(F.batch_norm(x, None, None, *affine, training=True, eps=s.pop("eps")))
+        return convolved(F, y, arrays["w"], arrays.get("b"), **s)
     if op == "batch_norm_eval":
-        return F.batch_norm(x, *constants.values(), *rest, training=False, eps=s["eps"])
+        return F.batch_norm(x, *constants.values(), *affine, training=False, eps=s["eps"])
     if op == "group_norm":
-        return F.group_norm(x, s["groups"], *rest, eps=s["eps"])
+        return F.group_norm(x, s["groups"], *affine, eps=s["eps"])
     return {
         "global_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
         "relu": lambda: F.relu(x),
@@ -56,12 +58,26 @@ def in_torch(F, op, arrays, constants, static):
         "sigmoid": lambda: F.sigmoid(x),
         "scale_channels": lambda: x * rest[0][:, :, None, None],
         "softmax": lambda: F.softmax(x, dim=1),
-        "softmax_cross_entropy": lambda: F.cross_entropy(x, *constants.values(), **s),
+        "log_softmax": lambda: F.log_softmax(x, dim=1),
+        "softmax_cross_entropy": lambda: F.cross_entropy(
+            x, constants["labels"], constants.get("weight"), **s | {"ignore_index": s.get("ignore_index", -100)}
+        ),
         "linear": lambda: F.linear(x, *rest),
+        "adaptive_avg_pool2d": lambda: F.adaptive_avg_pool2d(x, s["output_size"]),
+        "constant_pad2d": lambda: F.pad(x, sides(s["padding"]), value=s.get("value", 0)),
         "zero_pad2d": lambda: F.pad(x, sides(s["padding"])),
         "zero_pad_channels": lambda: F.pad(x, (0, 0, 0, 0, s["before"], s["after"])),
         "subsample": lambda: x[:, :, :: pair(s["stride"])[0], :: pair(s["stride"])[1]],
     }[op]()
+
+
+def convolved(F, x, w, b=None, padding=0, stride=1, dilation=1, groups=1):
+    """torch has 'same' at stride 1 and 'valid'; elsewhere the padding becomes part of x."""
+    if padding == "valid" or (padding == "same" and stride == 1):
+        return F.conv2d(x, w, b, stride, padding, dilation, groups)
+    return F.conv2d(
+        F.pad(x, sides(padding, x.shape[2:], w.shape[2:], stride, dilation)), w, b, stride, 0, dilation, groups
+    )
 
 
 def blurred(F, x, stride):
@@ -73,7 +89,8 @@ def blurred(F, x, stride):
 
 def torch_has(case):
     """Torch's average pool cannot leave one-sided padding out of the count."""
-    one_sided = isinstance(pair(case.static.get("padding", 0))[0], tuple)
+    padding = case.static.get("padding", 0)
+    one_sided = padding == "same_lower" or isinstance(pair(padding)[0], tuple)
     return not (case.op == "avg_pool2d" and one_sided and not case.static.get("count_include_pad", True))
 
 

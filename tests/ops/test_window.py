@@ -105,6 +105,21 @@ def test_same_padding_known_values():
     assert same_padding((4, 4), 1, 3) == ((0, 0), (0, 0))  # never negative
 
 
+def test_the_odd_pixel_goes_to_the_other_side_where_lower():
+    assert same_padding((224, 7), (3, 4), 2, lower=True) == ((1, 0), (2, 1))
+    assert same_padding((7, 7), 3, 2, lower=True) == ((1, 1), (1, 1))
+
+
+def test_a_padding_in_words_is_that_of_the_images():
+    for i, k, s, d in [(6, 3, 2, 1), (7, 4, 3, 2), (5, 2, 1, 3)]:
+        sizes = k, s
+        assert Window.of(*sizes, "same", d, (i, 9)).padding == same_padding((i, 9), *sizes, d)
+        assert Window.of(*sizes, "same_lower", d, (i, 9)).padding == same_padding((i, 9), *sizes, d, lower=True)
+        assert Window.of(*sizes, "valid", d) == Window.of(*sizes, 0, d)
+    with pytest.raises(ValueError, match=r"size must be one value or a \(vertical, horizontal\) pair, not \(\)"):
+        Window.of(3, padding="same")
+
+
 def test_frame_and_interior():
     x = np.arange(12.0).reshape(2, 3, 2)
     framed = frame(x, ((1, 0), (2, 3)), fill=7)

@@ -36,8 +36,21 @@ class Axis:
         return sum(low <= at < high for at in places)
 
 
+def sides(padding, size=(), kernel=1, stride=1, dilation=1):
+    """((top, bottom), (left, right)) of a padding in numbers or as a word."""
+    if not isinstance(padding, str):
+        return [pair(p) for p in pair(padding)]
+    found = []
+    for i, k, s, d in zip(size, pair(kernel), pair(stride), pair(dilation)):
+        total = 0 if padding == "valid" else max(0, (math.ceil(i / s) - 1) * s + d * (k - 1) + 1 - i)
+        small, large = math.floor(total / 2), math.ceil(total / 2)
+        found.append((large, small) if padding == "same_lower" else (small, large))
+    return found
+
+
 def axes(x, kernel, stride, padding, dilation=1, ceil_mode=False):
-    sizes = zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), pair(dilation))
+    padding = sides(padding, x.shape[2:], kernel, stride, dilation)
+    sizes = zip(x.shape[2:], pair(kernel), pair(stride), padding, pair(dilation))
     return [Axis(*size, ceil_mode=ceil_mode) for size in sizes]
 
 
@@ -100,6 +113,16 @@ def blur_pool2d(x, *, stride):
     return y
 
 
+def adaptive_avg_pool2d(x, output_size):
+    (n, c, h, w), (oh, ow) = x.shape, pair(output_size)
+    y = np.zeros((n, c, oh, ow), x.dtype)
+    for i, k, p, q in np.ndindex(*y.shape):
+        rows, cols = (range(math.floor(at * size / o), math.ceil((at + 1) * size / o))
+                      for at, size, o in ((p, h, oh), (q, w, ow)))
+        y[i, k, p, q] = sum(x[i, k, row, col] for row in rows for col in cols) / (len(rows) * len(cols))
+    return y
+
+
 def global_avg_pool2d(x):
     n, c, h, w = x.shape
     y = np.zeros((n, c), x.dtype)
@@ -108,13 +131,20 @@ def global_avg_pool2d(x):
     return y
 
 
-def batch_norm_train(x, gamma, beta, *, eps):
+def given(x, gamma, beta):
+    """γ and β as numbers for each channel, 1 and 0 where they are None."""
+    c = x.shape[1]
+    return [1.0] * c if gamma is None else gamma, [0.0] * c if beta is None else beta
+
+
+def batch_norm_train(x, gamma=None, beta=None, *, eps):
+    gamma, beta = given(x, gamma, beta)
     n, c, h, w = x.shape
-    y, mean, var = np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)
+    y, mean, var = np.zeros_like(x), np.zeros(c, x.dtype), np.zeros(c, x.dtype)
     for k in range(c):
         values = [x[i, k, p, q] for i in range(n) for p in range(h) for q in range(w)]
-        mean[k] = sum(values) / len(values)
-        var[k] = sum((value - mean[k]) ** 2 for value in values) / len(values)
+        mean[k] = sum(values) / max(1, len(values))
+        var[k] = sum((value - mean[k]) ** 2 for value in values) / max(1, len(values))
     for i, k, p, q in np.ndindex(*x.shape):
         y[i, k, p, q] = gamma[k] * (x[i, k, p, q] - mean[k]) / math.sqrt(var[k] + eps) + beta[k]
     return y, (mean, var)
@@ -136,6 +166,7 @@ def batch_norm_add_relu(x, gamma, beta, s, *, eps):
 
 
 def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
+    gamma, beta = given(x, gamma, beta)
     y = np.zeros_like(x)
     for i, k, p, q in np.ndindex(*x.shape):
         y[i, k, p, q] = gamma[k] * (x[i, k, p, q] - mean[k]) / math.sqrt(var[k] + eps) + beta[k]
@@ -143,6 +174,7 @@ def batch_norm_eval(x, gamma, beta, mean, var, *, eps):
 
 
 def group_norm(x, gamma, beta, *, groups, eps):
+    gamma, beta = given(x, gamma, beta)
     n, c, h, w = x.shape
     y, size = np.zeros_like(x), c // groups
     for i, g in np.ndindex(n, groups):
@@ -211,13 +243,26 @@ def softmax(z):
     return p
 
 
-def softmax_cross_entropy(logits, labels, *, label_smoothing=0.0):
-    n, k = logits.shape
-    p, total = softmax(logits), 0.0
-    for row, column in np.ndindex(n, k):
-        q = (1 - label_smoothing) * (column == labels[row]) + label_smoothing / k
-        total -= q * math.log(p[row, column])
-    return np.asarray(total / n, logits.dtype)
+def log_softmax(z):
+    y, p = np.zeros_like(z), softmax(z)
+    for n, k in np.ndindex(*z.shape):
+        y[n, k] = math.log(p[n, k])
+    return y
+
+
+def softmax_cross_entropy(logits, labels, weight=None, *, label_smoothing=0.0, ignore_index=None, reduction="mean"):
+    (n, k), p = logits.shape, softmax(logits)
+    w = [1.0] * k if weight is None else list(weight)
+    losses, m = np.zeros(n, logits.dtype), 0.0
+    for row in range(n):
+        if labels[row] != ignore_index:
+            m += w[labels[row]]
+            for column in range(k):
+                q = (1 - label_smoothing) * (column == labels[row]) + label_smoothing / k
+                losses[row] -= w[column] * q * math.log(p[row, column])
+    if reduction == "none":
+        return losses
+    return np.asarray(sum(losses) / (m if reduction == "mean" else 1), logits.dtype)
 
 
 def linear(x, w, b=None):
@@ -228,9 +273,13 @@ def linear(x, w, b=None):
 
 
 def zero_pad2d(x, padding):
+    return constant_pad2d(x, padding)
+
+
+def constant_pad2d(x, padding, *, value=0.0):
     (top, bottom), (left, right) = (pair(sides) for sides in pair(padding))
     n, c, h, w = x.shape
-    y = np.zeros((n, c, top + h + bottom, left + w + right), x.dtype)
+    y = np.full((n, c, top + h + bottom, left + w + right), value, x.dtype)
     for i, k, p, q in np.ndindex(*x.shape):
         y[i, k, top + p, left + q] = x[i, k, p, q]
     return y

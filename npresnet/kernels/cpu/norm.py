@@ -60,7 +60,8 @@ def batch_norm_relu_conv2d_numba(x: Array, gamma: Array, beta: Array, w: Array, 
 
     Saves: x, w, inv_std, coefficients.
     """
-    x, window, biased = channels_last(x), Window.of(w.shape[2:], stride, padding, dilation), b is not None
+    window, biased = Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:]), b is not None
+    x = channels_last(x)
     mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
     y = forward(channels_first(x), w, bias_of(w, b), window, prologue=coefficients[1:])
 

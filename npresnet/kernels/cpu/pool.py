@@ -16,11 +16,13 @@ from .layout import channels_first, channels_last
 
 def supports(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> bool:
     """A batch in float32 with whole vectors of channels; a window without holes, at most half of it in the padding."""
-    window = Window.of(kernel, stride, padding, dilation)
+    if not is_float32(x) or x.ndim != 4:
+        return False
+    window = Window.of(kernel, stride, padding, dilation, x.shape[2:])
     halves = all(2 * max(p) <= k for k, p in zip(window.kernel, window.padding))
     taps = window.kernel[0] * window.kernel[1]                          # numbered in a byte
-    return halves and taps < 256 and window.dilation == (1, 1) and not ceil_mode and is_float32(x) and x.ndim == 4 \
-        and len(x) > 1 and x.size > 0 and x.shape[1] % LANES == 0
+    return halves and taps < 256 and window.dilation == (1, 1) and not ceil_mode and len(x) > 1 \
+        and x.size > 0 and x.shape[1] % LANES == 0
 
 
 @max_pool2d.register("numba", supports)
@@ -30,7 +32,7 @@ def max_pool2d_numba(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding:
 
     Saves: winner.
     """
-    window = Window.of(kernel, stride, padding)
+    window = Window.of(kernel, stride, padding, size=x.shape[2:])
     size, shape = window.output_size(x.shape[2:]), (len(x), *x.shape[2:], x.shape[1])
     sides = (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
     y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))

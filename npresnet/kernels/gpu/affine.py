@@ -8,6 +8,8 @@ from .norm import NOTHING, gradient_sums
 
 def _supports_batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> bool:
     per_channel = gamma, beta, mean, var
+    if gamma is None or beta is None:
+        return False
     return supports_arrays(x, *per_channel) and x.ndim == 4 and all(a.shape == x.shape[1:2] for a in per_channel)
 
 

@@ -34,7 +34,7 @@ def conv2d_cupy(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPair
     Saves: x, w.
     """
     xp, tf32 = array_namespace(x, w, b), tf32_allowed()
-    columns = Columns(Window.of(w.shape[2:], stride, padding, dilation), x.shape, groups)
+    columns = Columns(Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:]), x.shape, groups)
     biased = b is not None
     y = forward(channels_last(x), matrix(w, groups), columns, b, tf32)
 

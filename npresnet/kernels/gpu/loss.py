@@ -7,12 +7,15 @@ from .launch import launch, sum_dtype, supports_arrays
 BLOCK = (128,)           # THREADS in loss.cu
 
 
-def _supports_loss(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> bool:
-    return supports_arrays(logits)
+def _supports_loss(logits: Array, labels: Array, weight: Array | None = None, *, label_smoothing: float = 0.0,
+                   ignore_index: int | None = None, reduction: str = "mean") -> bool:
+    """The mean over all images of a batch, whose classes weigh the same."""
+    return weight is None and ignore_index is None and reduction == "mean" and supports_arrays(logits)
 
 
 @softmax_cross_entropy.register("cupy", supports=_supports_loss)
-def softmax_cross_entropy_cupy(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> tuple[Array, Pullback]:
+def softmax_cross_entropy_cupy(logits: Array, labels: Array, weight: None = None, *, label_smoothing: float = 0.0,
+                               ignore_index: None = None, reduction: str = "mean") -> tuple[Array, Pullback]:
     """Equals :func:`npresnet.ops.softmax_cross_entropy`; a label out of range makes the loss NaN.
 
     Saves: logits, labels, top, lse.

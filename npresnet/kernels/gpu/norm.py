@@ -16,7 +16,7 @@ NOTHING, RELU, ADD_RELU = 0, 1, 2      # the epilogue, what follows the batch no
 
 
 def _shapes_agree(x, gamma, beta) -> bool:
-    per_channel = gamma.shape == beta.shape == x.shape[1:2]
+    per_channel = gamma is not None and beta is not None and gamma.shape == beta.shape == x.shape[1:2]
     return x.ndim == 4 and per_channel and x.size >= 2 * x.shape[1]
 
 
@@ -26,6 +26,8 @@ def _supports_train(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
 
 def _supports_mixed(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
     """gamma and beta may be of x's dtype, or of the one it is summed in."""
+    if gamma is None or beta is None:
+        return False
     known = supports_arrays(x) and supports_arrays(gamma, beta) and gamma.dtype in (x.dtype, sum_dtype(x.dtype))
     return known and _shapes_agree(x, gamma, beta)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ...backend import Array, Pullback, array_namespace
 from ...ops.check import IntOrPair, Padding, pair
-from ...ops.pool import avg_pool2d, check_window, global_avg_pool2d, max_pool2d, positions
+from ...ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d, pool_window, positions
 from ...ops.window import Window
 from .launch import channels_first, channels_last, launch_each, pack_width, supports_arrays
 
@@ -23,7 +23,7 @@ def max_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: 
 
     Saves: winner.
     """
-    window = check_window(Window.of(kernel, stride, padding, dilation), x.shape)
+    window = pool_window(x.shape, kernel, stride, padding, dilation)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = channels_last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])
@@ -59,7 +59,7 @@ def avg_pool2d_cupy(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: 
 
     Saves: m.
     """
-    given = window = check_window(Window.of(kernel, stride, padding), x.shape)
+    given = window = pool_window(x.shape, kernel, stride, padding)
     window = window.ceil_mode(x.shape[2:]) if ceil_mode else window
     x, xp, shape, dtype = channels_last(x), array_namespace(x), x.shape, x.dtype
     size = window.output_size(shape[2:])

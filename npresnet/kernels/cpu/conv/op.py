@@ -32,7 +32,7 @@ def conv2d_numba(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPai
 
     Saves: x, w.
     """
-    window, biased = Window.of(w.shape[2:], stride, padding, dilation), b is not None
+    window, biased = Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:]), b is not None
     y = forward(x, w, bias_of(w, b), window)
 
     def pullback(dy, skip=()):
