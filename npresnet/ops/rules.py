@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..backend import Array, Kernel
+from ..backend import Array, Kernel, as_array
 from ..backend.dispatch import Arguments, Result
 from .check import array, class_numbers, flag, float_dtype, integer, number, padding, pair
 
@@ -22,6 +22,7 @@ RULES: dict[str, Callable[[Any, str], Any]] = {
     "eps": partial(number, least=0), "negative_slope": partial(number, least=0),
     "momentum": number, "decay": number, "correction": number, "lr": number,
     "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers, "dtype": float_dtype,
+    "b": as_array,                                                                              # or None
     **dict.fromkeys(("x", "a", "s", "w", "z", "g", "gamma", "beta", "mean", "var", "running_mean", "running_var",
                      "logits"), array),
 }
