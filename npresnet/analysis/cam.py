@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_namespace
+from ..backend import Array, array_namespace, as_array
 from ..models.registry import count
 from ..nn import Chain, Module, Sequential
 from ..nn.module import needs_module
@@ -105,6 +105,7 @@ def occlusion(
     Shapes: x (N, C, H, W), classes (N,) → (N, ⌈H/stride⌉, ⌈W/stride⌉), positive where the patch hurts.
     Raises ValueError for other shapes, a class that the model does not have, or a patch or stride below 1.
     """
+    x = as_array(x)
     if getattr(x, "ndim", 0) != 4 or np.shape(classes) != x.shape[:1]:
         raise ValueError(f"images are (N, C, H, W), with one class for each: not {np.shape(x)} and {np.shape(classes)}")
     patch, stride, batch = (

@@ -1,6 +1,6 @@
 """Where arrays live, and which code runs on them."""
 
-from .arrays import Array, Pullback, array_namespace, floating, namespace_for
+from .arrays import Array, Pullback, array_namespace, as_array, floating, namespace_for
 from .compiling import compiler
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
 from .dispatch import Kernel, backend_of, default_backend, disable_numba, load_kernels, use, without_numba
@@ -11,6 +11,7 @@ __all__ = [
     "Kernel",
     "Pullback",
     "array_namespace",
+    "as_array",
     "backend_of",
     "captured",
     "compiler",

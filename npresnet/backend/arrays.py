@@ -14,6 +14,45 @@ Pullback = Callable[..., Any]  # dy → (dx, …), an op's; dy → dx, a module'
 PLAIN = {numpy.dtype(size) for size in ("float16", "float32", "float64")}
 
 
+IN_CPU_MEMORY = (1, 3)  # DLPack's kinds of device that NumPy can read: the CPU, and memory pinned for a GPU
+PROTOCOLS = ("__dlpack__", "__array_interface__", "__array__")
+
+
+def as_array(value: Any, name: str = "x") -> Any:
+    """``value`` as an array of NumPy or CuPy that shares its memory, where it is an array of another library.
+
+    PyTorch's tensors, JAX's arrays and all that speak DLPack, ``__array_interface__`` or ``__array__`` are taken; no
+    library is imported for it.  What is no array (a list, a number, None) comes back as it is.  Raises TypeError for an
+    array that cannot be read, naming it and the cure.
+    """
+    if type(value) is numpy.ndarray:  # the short way: every op calls this
+        return value
+    cupy = sys.modules.get("cupy")
+    ours = numpy.ndarray if cupy is None else (numpy.ndarray, cupy.ndarray)
+    if isinstance(value, ours) or not any(hasattr(value, protocol) for protocol in PROTOCOLS):
+        return value
+    try:
+        if not hasattr(value, "__dlpack__"):
+            return numpy.asarray(value)
+        return (cupy if cupy and on_gpu(value) else numpy).from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name} is a {type(value).__name__} that NumPy cannot read: {cure(value, name)}") from None
+
+
+def on_gpu(value: Any) -> bool:
+    """Whether DLPack says that NumPy cannot read this memory."""
+    return value.__dlpack_device__()[0] not in IN_CPU_MEMORY
+
+
+def cure(value: Any, name: str) -> str:
+    """What makes another library's array readable."""
+    if getattr(value, "requires_grad", False):
+        return f"give {name}.detach(), as its own library would miss npresnet's part of the gradient"
+    if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+        return "convert it to float32, as NumPy has no bfloat16"
+    return "move it to the CPU's memory, or make it a NumPy array"
+
+
 def array_namespace(*arrays: Any) -> ModuleType:
     """The module, numpy or cupy, whose functions apply to ``arrays`` (None is ignored)."""
     cupy = sys.modules.get("cupy")  # never imported here: without it no array can be on a GPU

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy
 
-from .arrays import Array, array_namespace
+from .arrays import Array, array_namespace, as_array
 
 Movable = TypeVar("Movable")  # an array, NumPy's or CuPy's, or a model
 _tf32 = ContextVar("tf32", default=False)
@@ -29,6 +29,7 @@ def _moved(thing: Any, device: str) -> Any:
         raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'")
     if hasattr(thing, "map_arrays"):
         return thing.map_arrays(lambda array: to_device(array, device))
+    thing = as_array(thing, "the array")
     if not hasattr(thing, "dtype"):
         raise TypeError(f"an array or a model is moved to a device, not a {type(thing).__name__}")
     if kind == "cpu":

@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from functools import cache, update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, formatannotation, signature
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import numpy
 
-from .arrays import Array, Pullback, array_namespace
+from .arrays import Array, Pullback, array_namespace, as_array
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -90,14 +90,25 @@ class Kernel(Generic[Arguments, Result]):
     """A reference function, plus faster equivalents keyed by the name of their backend."""
 
     __name__: str
+    __doc__: str | None
+    __signature__: Signature
 
     def __init__(self, reference: Callable[Concatenate[Array, Arguments], Result]):
         update_wrapper(self, reference)
         self.reference = reference
         self.faster: dict[str, Callable[..., Any]] = {}
         self.supports: dict[str, Callable[..., bool]] = {}
-        parameters = signature(reference).parameters.values()
+        self.__signature__ = readable(signature(reference))
+        parameters = self.__signature__.parameters.values()
         self.positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "Kernel[Arguments, Result]":
+        """Itself, of whatever it is an attribute; as it has a ``__get__``, ``help()`` shows it as a function."""
+        return self
+
+    def __repr__(self) -> str:
+        given = [p.replace(annotation=Parameter.empty) for p in self.__signature__.parameters.values()]
+        return f"<{type(self).__name__.lower()} {self.__name__}{Signature(given)}>"
 
     def register(
         self, backend: str, supports: Callable[..., bool] = lambda *args, **kwargs: True
@@ -135,6 +146,26 @@ class Kernel(Generic[Arguments, Result]):
         return cast(Any, result)
 
 
+class Unquoted(str):
+    """A text that is shown without quotation marks, as annotations are."""
+
+    __repr__ = str.__str__
+
+
+def readable(found: Signature) -> Signature:
+    """The same signature, its annotations as texts that a reader knows: Array, not numpy.ndarray[tuple[Any, …], …]."""
+
+    def short(annotation: Any) -> Any:
+        if annotation is Parameter.empty:
+            return annotation
+        text = formatannotation(annotation).replace(formatannotation(Array), "Array")
+        text = text.replace(formatannotation(Pullback), "Pullback")
+        return Unquoted(text.replace("collections.abc.", "").replace("typing.", ""))
+
+    parameters = [p.replace(annotation=short(p.annotation)) for p in found.parameters.values()]
+    return found.replace(parameters=parameters, return_annotation=short(found.return_annotation))
+
+
 def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -> Pullback:
     """``pullback``, made to refuse a dy that has not y's shape, dtype and device, and a ``skip`` not in ``arguments``.
 
@@ -143,6 +174,7 @@ def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -
     shape, dtype, xp = y.shape, y.dtype, array_namespace(y)
 
     def checked(dy, *skips, **skip):
+        dy = as_array(dy, "dy")
         if getattr(dy, "shape", None) != shape:
             raise ValueError(f"dy must have the shape of y, {shape}, not {getattr(dy, 'shape', type(dy).__name__)}")
         if dy.dtype != dtype:
@@ -154,6 +186,7 @@ def check_cotangent(y: Any, pullback: Pullback, arguments: Sequence[str] = ()) -
         return pullback(dy, *skips, **skip)
 
     def scaled(*dloss):  # a loss, whose dy is a number
+        dloss = [as_array(d, "the dy of a loss") for d in dloss]
         if any(not isinstance(d, int | float) and getattr(d, "shape", None) != () for d in dloss):
             raise TypeError(f"the dy of a loss must be a number, not a {type(dloss[0]).__name__}")
         return pullback(*dloss)

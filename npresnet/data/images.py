@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, features
 
+from ..backend import as_array
 from ..formats import limits
 from .errors import ImageError
 
@@ -48,6 +49,8 @@ def example_image() -> str:
 def read_image(source: ImageLike) -> Image.Image:
     """An 8-bit RGB image from a path, a binary file, a PIL image or a uint8 array (H, W[, 1, 3 or 4]).
 
+    The array may be another library's, such as a tensor of PyTorch.
+
     Raises ImageError for what is not an image, for truncated images, and for those whose pixels would take far more
     memory than the file's size suggests; OSError for a path that cannot be opened or is not a regular file ("-" is
     standard input).
@@ -60,14 +63,15 @@ def read_image(source: ImageLike) -> Image.Image:
     with explained(name_of(source)):
         if isinstance(source, Image.Image):
             return to_rgb(source)
-        if isinstance(source, np.ndarray):
-            return from_array(source).convert("RGB")
-        if not hasattr(source, "read"):
+        array: Any = as_array(source, "the image")
+        if isinstance(array, np.ndarray):
+            return from_array(array).convert("RGB")
+        if not hasattr(array, "read"):
             raise ImageError(
                 f"{type(source).__name__} is neither path, binary file, PIL image nor uint8 array; "
                 "bytes become a file with io.BytesIO(…)"
             )
-        return decode(source)
+        return decode(array)
 
 
 def decode(file: BinaryIO) -> Image.Image:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
-from ..backend import Array, array_namespace
+from ..backend import Array, array_namespace, as_array
 from ..models.classifier import NO_CLASSIFIER
 from ..nn import Module, Softmax
 from .graph import Node
@@ -14,21 +14,36 @@ class Engine(ABC):
     """A model compiled to steps: ``engine(x)`` runs it, ``print(engine.plan)`` shows the last plan.
 
     A plan belongs to a size of input: how each step is computed, and where its results lie.  Plans are made when a
-    size first comes, and those of the ``KEPT`` sizes last used are kept.  Calls from several threads take turns.
+    size first comes, and those of the ``KEPT`` sizes last used are kept.
+
+    Threads: any number of them may call one engine, and several engines may run side by side.  The calls of one engine
+    take turns, each with all its threads, so that more callers do not make it faster; larger batches do.  Equal arrays
+    of one shape get equal bits, whoever else calls; another number of images may round otherwise.  A result is an array
+    of its own, which no later call changes.  ``engine.plan`` is that of whichever call came last.  Not promised: the
+    order in which waiting calls run, and anything where an array is written to while a call reads it.  A child after
+    ``fork`` may go on calling on the CPU, not on a GPU; an engine cannot be pickled, so that other processes make their
+    own with :func:`npresnet.optimize`.
+
+    Arrays of other libraries are taken, such as PyTorch's tensors; the results are NumPy's, or CuPy's on a GPU.
     """
 
     KEPT = 16
     lock: AbstractContextManager[Any]
+    runs_on: str  # the backend, and how it is used there
 
     def __init__(self, model: Module, nodes: list[Node]):
         self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
         self.nodes = nodes
+        self.name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
         self.layers = {name for name, _ in model.named_modules() if name}
         self.preprocessing: Any = getattr(model, "preprocessing", None)
         self.has_classifier = getattr(getattr(model, "spec", None), "num_classes", None) != 0
         self.in_channels: int | None = getattr(getattr(model, "spec", None), "in_channels", None)
         self.plan: Any = None
         self.plans: dict[tuple[int, ...], Any] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}, {self.runs_on}, {len(self.nodes)} steps)"
 
     def __call__(self, x: Array) -> Array:
         """The model's output for images x (N, C, H, W)."""
@@ -51,6 +66,7 @@ class Engine(ABC):
 
     def before_softmax(self, x: Array) -> Array:
         """What the steps make of x."""
+        x = self.checked(as_array(x))
         return self.computed(x, self.nodes)
 
     def steps_to(self, after: str | None) -> list[Node]:

@@ -298,11 +298,13 @@ class SavesOutput(Function):
 
 
 class ReLU(SavesOutput):
+    """y = max(x, 0): :func:`npresnet.ops.relu`."""
+
     op = staticmethod(ops.relu)
 
 
 class LeakyReLU(SavesOutput):
-    """Option ``negative_slope`` as in the op, 0.01 where it is not given."""
+    """y = x where x > 0, else ``negative_slope`` · x: :func:`npresnet.ops.leaky_relu`."""
 
     op = staticmethod(ops.leaky_relu)
 
@@ -321,19 +323,27 @@ class SavesInput(Function):
 
 
 class GELU(SavesInput):
+    """y = x Φ(x), Φ the normal distribution: :func:`npresnet.ops.gelu`."""
+
     op = staticmethod(ops.gelu)
 
 
 class SiLU(SavesInput):
+    """y = x σ(x), σ the logistic function: :func:`npresnet.ops.silu`."""
+
     op = staticmethod(ops.silu)
 
 
 class Softmax(SavesOutput):
+    """Scores to probabilities: :func:`npresnet.ops.softmax`."""
+
     op = staticmethod(ops.softmax)
     after_scores = True
 
 
 class GlobalAvgPool2d(Function):
+    """The mean of each channel: :func:`npresnet.ops.global_avg_pool2d`."""
+
     op = staticmethod(ops.global_avg_pool2d)
 
 
@@ -350,14 +360,20 @@ class AdaptiveAvgPool2d(Function):
 
 
 class Subsample(Function):
+    """Every ``stride``-th pixel: :func:`npresnet.ops.subsample`."""
+
     op = staticmethod(ops.subsample)
 
 
 class ZeroPadChannels(Function):
+    """``before`` and ``after`` channels of zeros around the images': :func:`npresnet.ops.zero_pad_channels`."""
+
     op = staticmethod(ops.zero_pad_channels)
 
 
 class ZeroPad2d(Function):
+    """``padding`` rows and columns of zeros around the images: :func:`npresnet.ops.zero_pad2d`."""
+
     op = staticmethod(ops.zero_pad2d)
 
     def __init__(self, padding: Frame):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..backend import Array, Pullback, array_namespace, floating
+from ..backend import Array, Pullback, array_namespace, as_array, floating
 from . import repr
 
 Model = TypeVar("Model", bound="Module")
@@ -223,7 +223,7 @@ class Module:
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a mapping key → array, not {type(state).__name__}")
         ours = dict(self.named_arrays())
-        given = {key: as_array(state[key], key) for key in ours if key in state}
+        given = {key: read_array(state[key], key) for key in ours if key in state}
         missing = [key for key in ours if key not in state and not key.endswith("num_batches_tracked")]
         unexpected = [key for key in state if key not in ours]
         problems = [f"missing     {key}" for key in missing if strict]
@@ -247,16 +247,14 @@ class Module:
         return Mismatch(missing, unexpected)
 
 
-def as_array(value: Any, key: str) -> Array:
-    """NumPy's and CuPy's arrays as they are; lists and other libraries' tensors as NumPy's."""
-    if hasattr(getattr(value, "dtype", None), "kind"):
-        return value
+def read_array(value: Any, key: str) -> Array:
+    """NumPy's and CuPy's arrays as they are; lists and other libraries' tensors, wherever they live, as NumPy's."""
+    value = as_array(value.detach().cpu() if hasattr(value, "detach") else value, key)
     try:
-        return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-    except (RuntimeError, TypeError, ValueError):
+        return value if hasattr(value, "dtype") else np.asarray(value)
+    except ValueError:
         raise TypeError(
-            f"{key} is a {type(value).__name__} that NumPy cannot read; detach it, move it to the CPU and "
-            "convert it to float32"
+            f"{key} is a {type(value).__name__} that NumPy cannot read: its rows differ in length"
         ) from None
 
 

@@ -29,10 +29,10 @@ from .update import momentum_step, moving_statistics
 from .window import Window, same_padding
 
 __all__ = [
-    "Window", "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval", "batch_norm_eval_cast",
-    "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_train", "batch_norm_train_cast", "blur_pool2d", "cast",
-    "col2im", "constant_pad2d", "conv2d", "conv_channels", "gelu", "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col",
-    "leaky_relu", "linear", "log_softmax", "max_pool2d", "momentum_step", "moving_statistics", "relu", "same_padding",
-    "scale_channels", "sigmoid", "silu", "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d",
-    "zero_pad_channels",
+    "Window", "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval",
+    "batch_norm_eval_cast", "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_train",
+    "batch_norm_train_cast", "blur_pool2d", "cast", "col2im", "constant_pad2d", "conv2d", "conv_channels", "gelu",
+    "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col", "leaky_relu", "linear", "log_softmax",
+    "max_pool2d", "momentum_step", "moving_statistics", "relu", "same_padding", "scale_channels", "sigmoid", "silu",
+    "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
 ]

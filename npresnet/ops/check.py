@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy
 
-from ..backend import Array, array_namespace, floating
+from ..backend import Array, array_namespace, as_array, floating
 
 IntOrPair: TypeAlias = int | Sequence[int]                              # 3 or (3, 5), (vertical, horizontal)
 Frame: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]        # or ((top, bottom), (left, right))
@@ -93,15 +93,17 @@ def one_of(value: Any, name: str, options: Sequence[str]) -> str:
     return value
 
 
-def array(value: Value, name: str) -> Value:
-    """``value`` if it is an array."""
+def array(value: Any, name: str) -> Any:
+    """``value`` if it is an array, another library's as NumPy's."""
+    value = as_array(value, name)
     if not hasattr(value, "dtype"):
         raise TypeError(f"{name} must be an array, not {shown(value)}")
     return value
 
 
-def class_numbers(value: Value, name: str) -> Value:
-    """``value`` if it is an array; which integers it may hold, the loss checks."""
+def class_numbers(value: Any, name: str) -> Any:
+    """``value`` if it is an array, another library's as NumPy's; which integers it may hold, the loss checks."""
+    value = as_array(value, name)
     if not isinstance(value, numpy.ndarray) and array_namespace(value) is numpy:
         raise TypeError(f"{name} must be an array of integers, not a {type(value).__name__}; use np.asarray({name})")
     return value

@@ -21,7 +21,8 @@ def optional(rule: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
 
 ONE, COUNT = partial(integer, least=1), partial(integer, least=0)
 RULES: dict[str, Callable[[Any, str], Any]] = {
-    "kernel": pair, "stride": pair, "output_size": pair, "dilation": pair, "padding": padding, "groups": ONE, "tile": ONE,
+    "kernel": pair, "stride": pair, "output_size": pair, "dilation": pair, "padding": padding, "groups": ONE,
+    "tile": ONE,
     "before": COUNT, "after": COUNT,
     "channels": COUNT, "filters": ONE, "inputs": COUNT, "outputs": ONE,                         # of a layer
     "ceil_mode": flag, "count_include_pad": flag, "nesterov": flag, "bias": flag, "unbiased": flag,
@@ -31,7 +32,7 @@ RULES: dict[str, Callable[[Any, str], Any]] = {
     "label_smoothing": partial(number, least=0, most=1), "labels": class_numbers,
     "ignore_index": optional(partial(integer, least=-LARGEST)),
     "reduction": partial(one_of, options=("mean", "sum", "none")), "dtype": float_dtype,
-    **dict.fromkeys(("gamma", "beta", "weight"), optional(array)),
+    **dict.fromkeys(("gamma", "beta", "weight", "b"), optional(array)),
     **dict.fromkeys(("x", "a", "s", "w", "z", "g", "mean", "var", "running_mean", "running_var",
                      "logits"), array),
 }

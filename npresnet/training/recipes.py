@@ -7,6 +7,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
+from textwrap import fill
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from .published import PUBLISHED
 from .schedules import SCHEDULES, warm_up
 
 Value = TypeVar("Value", int, float, str, bool)
+Kind = TypeVar("Kind")
 
 KINDS = {int: Integral, float: Real, bool: bool | np.bool_, str: str}
 NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
@@ -34,14 +36,23 @@ def choice(default: Value, help: str, *, among: Iterable[str] = (), least: int =
     return field(default=default, metadata={"help": help, "among": tuple(among), "least": least, "below": below})
 
 
-@dataclass(frozen=True)
+def described(kind: type[Kind]) -> type[Kind]:
+    """The dataclass with each field's default and meaning at the end of its docstring."""
+    texts = (f"{f'{f.name} = {f.default!r}':28}{f.metadata['help']}" for f in fields(kind))  # pyright: ignore
+    lines = (fill(text, 116, initial_indent=" " * 4, subsequent_indent=" " * 32) for text in texts)
+    kind.__doc__ = "\n".join([kind.__doc__ or "", *lines])
+    return kind
+
+
+@described
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """Everything that decides the weights, besides the model, the data and the seed.
 
     >>> Recipe(epochs=30, lr=0.4, schedule="one-cycle").batch_size
     128
 
-    Raises ValueError, naming the field, for a value that cannot be.
+    Raises ValueError, naming the field, for a value that cannot be.  Fields:
     """
 
     epochs: int = choice(10, "passes over the training images", least=1)
@@ -116,6 +127,13 @@ class Recipe:
                 f"train_side is for augment {' or '.join(OF_PHOTOS)}: {self.augment} keeps the images' size"
             )
 
+    def __repr__(self) -> str:
+        """The call that makes it: of the named recipe, or of :class:`Recipe`, that needs the fewest changes."""
+        starts = {"Recipe(": Recipe(), **{f"recipe({name!r}, ": known for name, known in RECIPES.items()}}
+        calls = {start: changes(known, self) for start, known in starts.items()}
+        start = min(calls, key=lambda start: len(calls[start]))
+        return (start + ", ".join(calls[start])).removesuffix(", ") + ")"
+
     def make_optimizer(self, model: Module) -> Optimizer:
         """The optimizer of the model's trainable parameters."""
         if self.optimizer == "adamw":
@@ -172,6 +190,12 @@ RECIPES = {
     ),
     **{name: Recipe(**changes) for name, changes in PUBLISHED.items()},
 }
+
+
+def changes(known: Recipe, new: Recipe) -> list[str]:
+    """The fields in which ``new`` differs, as arguments of a call."""
+    pairs = ((f.name, getattr(known, f.name), getattr(new, f.name)) for f in fields(Recipe))
+    return [f"{name}={value!r}" for name, before, value in pairs if value != before]
 
 
 def freeze(model: Module, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, as_array
 from ..nn import Module
 from .adjoint import Adjoint, Row
 from .network import NetCheck
@@ -92,7 +92,8 @@ def gradcheck(
         raise ValueError(f"tolerance bounds a relative error: at least 0 and below 1, not {tolerance!r}")
     if isinstance(fn, Module) and len(arrays) > 2:
         raise TypeError(f"beside a model gradcheck takes its input and the labels of a loss, not {len(arrays)} arrays")
-    at: list[Array] = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
+    given = (np.asarray(as_array(a, f"array {i}")) for i, a in enumerate(arrays, 1))
+    at: list[Array] = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in given]
     rng = np.random.default_rng(seed)
     if isinstance(fn, Module):
         title = getattr(getattr(fn, "spec", None), "name", type(fn).__name__)

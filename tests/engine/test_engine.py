@@ -230,6 +230,24 @@ def test_threads_may_share_an_engine():
         np.testing.assert_array_equal(a, b)
 
 
+def test_requests_of_a_service_get_the_answers_they_would_get_alone():
+    engine = optimize(filled(build("resnet20")), threads=2)
+    batches = [images(1 + k % 4, 32 - 8 * (k % 2), seed=k) for k in range(25)]
+    wanted = [engine(x) for x in batches]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda k: engine(batches[k % 25]), range(200)))
+    for k, y in enumerate(got):
+        np.testing.assert_array_equal(y, wanted[k % 25])
+    own = [y.__array_interface__["data"][0] for y in got]
+    assert len(set(own)) == 200  # none is the memory of another
+
+
+def test_an_engine_says_what_it_is():
+    engine = optimize(build("resnet20"), threads=2)
+    assert repr(engine) == f"CpuEngine(resnet20, numba, 2 threads, {len(engine.nodes)} steps)"
+    assert repr(optimize(nn.Sequential(nn.ReLU()), threads=1)) == "CpuEngine(Sequential, numba, 1 thread, 3 steps)"
+
+
 def test_engines_may_run_side_by_side():
     engines, x = [optimize(filled(build("resnet20"), seed), threads=3) for seed in range(4)], images(3)
     wanted = [engine(x) for engine in engines]

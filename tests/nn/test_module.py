@@ -304,7 +304,7 @@ class Tensor:
 class Elsewhere:
     """Another library's array, which NumPy may read when it is detached from its graph and on the CPU."""
 
-    def __init__(self, values, steps=("detach", "cpu", "numpy")):
+    def __init__(self, values, steps=("detach", "cpu")):
         self.values, self.steps = values, steps
 
     def __getattr__(self, name):
@@ -319,8 +319,10 @@ def test_lists_and_other_libraries_tensors_are_loaded():
         net.load_state_dict({"weight": [[1, 2], [3, 4]], "bias": bias})
         assert net.weight.value.tolist() == [[1, 2], [3, 4]] and net.bias.value.tolist() == [5, 6]
         net.bias.value = np.zeros_like(net.bias.value)
-    with pytest.raises(TypeError, match="bias is a Tensor that NumPy cannot read; detach it"):
+    with pytest.raises(TypeError, match="bias is a Tensor that NumPy cannot read: move it to the CPU"):
         net.load_state_dict({"weight": [[0, 0], [0, 0]], "bias": Tensor(None)})
+    with pytest.raises(TypeError, match="weight is a list that NumPy cannot read: its rows differ"):
+        net.load_state_dict({"weight": [[0, 0], [0]], "bias": [0, 0]})
     assert net.weight.value.tolist() == [[1, 2], [3, 4]]
 
 

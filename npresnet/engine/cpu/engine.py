@@ -35,6 +35,7 @@ class CpuEngine(Engine):
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         super().__init__(model, nodes)
         self.threads, self.profile = threads or default_threads(), profile
+        self.runs_on = f"numba, {self.threads} thread{'s' if self.threads > 1 else ''}"
         self._packed: dict[tuple[Node, str], Any] = {}
         self._buffers: Buffers | None = None
         self.lock = threading.RLock()  # a signal's handler may call, too

@@ -39,6 +39,7 @@ class GpuEngine(Engine):
         host: Any = to_device(model, "cpu")
         nodes = with_calls(lower(host.astype(np.result_type(self.dtype, np.float32))))
         super().__init__(model, without_pools(fuse(nodes)))
+        self.runs_on = f"cupy, {self.dtype}"
         self.resources, self.lock = Resources(self.xp, self.dtype, self.tf32), threading.Lock()
         self._done = self.xp.cuda.Event(disable_timing=True)
 
