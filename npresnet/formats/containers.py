@@ -6,7 +6,7 @@
                             Keras's if it holds model.weights.h5,            keras.py
                             .npz if it holds .npy, else one file of weights  npz.py, archive.py
     \\x1f\\x8b               gzip around any other                            archive.py
-    \\x89HDF\\r\\n\\x1a\\n       HDF5, as Keras writes it                         keras.py, hdf5/
+    \\x89HDF\\r\\n\\x1a\\n       HDF5, as Keras or h5py writes it                 keras.py, hdf5/
     ustar at 257            tar: PyTorch before 0.1.10, or one file          torch/tar.py, archive.py
     \\x80 and no JSON at 8   a pickle: PyTorch before 1.6, or a bare one      torch/legacy.py
     { at 8                  safetensors                                      safetensors.py
@@ -118,7 +118,7 @@ def read_file(
     """What is no archive."""
     start = bytes(data[:512])
     if start[:8] == MAGIC:
-        return "keras h5", *read_hdf5(data, budget)
+        return read_hdf5(data, budget)
     if start.startswith(PICKLES) and start[5:9] != b"\0\0\0{":  # else 0x…80 is the length of safetensors' header
         return "torch legacy", read_torch_legacy(data, allow, budget), {}
     if start[8:9] == b"{":

@@ -5,6 +5,8 @@ as Keras lays them out (a convolution's kernel is HWIO); npresnet/weights/keys/k
 configuration, JSON, only names and the last activation are read; nothing in it is built or run.  Layers other than
 convolutions, batch norms and dense ones, names given twice, and arrays that are listed but absent are refused.
 
+Any other HDF5 file is a tree of datasets, each called by its path.
+
 [K] keras/src/legacy/saving/legacy_h5_format.py and keras/src/saving/saving_lib.py
 """
 
@@ -16,7 +18,7 @@ from typing import Any, TypeVar
 from .errors import WeightsError, quoted
 from .hdf5.attributes import attribute, strings, text
 from .hdf5.objects import Object
-from .hdf5.tree import rank, tensor, tree
+from .hdf5.tree import is_numeric, rank, tensor, tree
 from .stream import Budget, parse_json
 from .tensors import KEY, Tensor
 from .zip_archive import ZipArchive
@@ -37,21 +39,26 @@ def read_keras(archive: ZipArchive, budget: Budget) -> tuple[dict[str, Tensor], 
     """(name → Tensor, metadata) of a .keras file."""
     config = archive.read("config.json")
     budget.spend(5 * len(config), "the configuration, as text")
-    return read_hdf5(archive.read("model.weights.h5"), budget, bytes(config).decode("utf-8"))
+    return read_hdf5(archive.read("model.weights.h5"), budget, bytes(config).decode("utf-8"))[1:]
 
 
-def read_hdf5(data: memoryview, budget: Budget, config: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(name → Tensor, metadata) of an .h5 or .weights.h5 file."""
+def read_hdf5(
+    data: memoryview, budget: Budget, config: str | None = None
+) -> tuple[str, dict[str, Tensor], dict[str, str]]:
+    """(format, name → Tensor, metadata) of an .h5 or .weights.h5 file, or of one that h5py wrote without Keras."""
     root, found = tree(data, budget)
     prefix = "model_weights/" if "model_weights" in found else ""
     top = found.get("model_weights", root)
     if attribute(top, "layer_names"):
         config = config or text(root, "model_config")
         datasets = dict(listed_datasets(found, top, prefix))
-    else:
+    elif any(member.is_dataset and "/vars/" in path for path, member in found.items()):
         datasets = grouped_datasets(found, config, budget)
+    else:
+        numeric = {path: member for path, member in found.items() if member.is_dataset and is_numeric(member)}
+        return "hdf5", {path: tensor(member, path) for path, member in numeric.items()}, {}
     metadata = {key: value for key, value in ((KEY, text(root, KEY)), (CONFIG, config)) if value}
-    return {name: tensor(dataset, name) for name, dataset in datasets.items()}, metadata
+    return "keras h5", {name: tensor(dataset, name) for name, dataset in datasets.items()}, metadata
 
 
 def listed_datasets(found: dict[str, Object], top: Object, prefix: str) -> Iterator[tuple[str, Object]]:

@@ -99,6 +99,12 @@ class Tensor(Buildable):
         size = tuple(size)
         return cls(storage, 0, size, tuple(math.prod(size[i + 1 :]) for i in range(len(size))))
 
+    @classmethod
+    def of(cls, array: np.ndarray) -> "Tensor":
+        """An array in memory as a file's tensor, without a copy where it is in C order."""
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        return cls.contiguous(Storage(TORCH_NAMES[array.dtype.newbyteorder("=")], array.size).fill(data), array.shape)
+
     def set(
         self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: str | None = None
     ) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 from ..formats.errors import WeightsError
 from ..formats.keras import CONFIG, ends_in_scores
-from ..models import details
+from ..models import FAMILY, details
+from ..models.dialect_rules import SIZES
 from ..models.published import PUBLISHED_FOR
 from ..models.squeeze import squeezed_channels
 from ..models.structure import Shapes
-from .keys.keras_config import check_keras_layers
 from .recognition import Recognition
+
+TUTORIALS = ("keras-tutorial-a", "keras-tutorial-b")
 
 
 def deep_stem(shapes: Shapes) -> bool:
@@ -30,8 +32,6 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
         return replace(found, options=seen, alternatives=found.alternatives + bias)
     if dialect == "caffe":
         seen.setdefault("stem_bias", "conv1.bias" in shapes)
-    if dialect == "keras" and metadata.get(CONFIG):
-        check_keras_layers(metadata[CONFIG])
     if dialect == "keras":  # its biases are its own, V1 has others than V2
         seen.pop("conv_bias", None)
         seen.pop("stem_bias", None)
@@ -46,6 +46,17 @@ def in_dialect(found: Recognition, shapes: Shapes, dialect: str, metadata: Mappi
     options = {field: value for field, value in seen.items() if getattr(usual, field, None) != value}
     alternatives = found.alternatives if dialect in ("timm", "huggingface", "pytorch-tutorial") else ()
     return replace(found, dialect=dialect, options=options, preprocessing=None, alternatives=alternatives)
+
+
+def in_published_dialect(found: Recognition) -> Recognition:
+    """``found``, of which all is known, in the dialect of a tutorial where that gives its scores."""
+    theirs = details(found.name, found.dialect, **{**FAMILY[found.name].defaults, **found.options})
+    sizes = {name: value for name, value in found.options.items() if name in SIZES}
+    for name in TUTORIALS if found.dialect == "torchvision" else ():
+        if found.name in PUBLISHED_FOR[name] and not theirs.differs(details(found.name, name)):
+            chosen = {field: value for field, value in vars(theirs).items() if field not in ("name", "preprocessing")}
+            return replace(found, dialect=name, preprocessing=None).with_options(sizes | chosen)
+    return found.with_options(found.options)
 
 
 def stem_and_gates(shapes: Shapes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..formats.onnx import graph
 from ..formats.onnx.layers import state_of
 from ..formats.state import Layer
 from ..formats.stream import Budget
-from ..formats.tensors import TORCH_NAMES, Storage, Tensor
+from ..formats.tensors import Tensor
 from ..models import FAMILY, Spec, rebuild
 from ..models.structure import Shapes
 from .keys.placement import behind_pooling, placed
@@ -105,6 +105,8 @@ def compared(found: Recognition, ours: Mapping[str, Layer], shapes: Shapes, want
         kept = tuple(change for change in found.changes if change["path"] == "maxpool" and usual_pool(found))
         found = replace(found, changes=(*kept, *changed_layers(found, ours)))
         own = steps(layers_of(found, shapes))
+        if not found.num_classes and own[-1] not in wanted:  # the trunk alone, whose pixels we average
+            own.pop()
     except (ValueError, KeyError) as error:  # it cannot be built so, or is no place for these arrays
         return Candidate(found, -1, str(error))
     for i, (mine, theirs) in enumerate(zip_longest(own, wanted)):
@@ -130,19 +132,12 @@ def layers_of(found: Recognition, shapes: Shapes) -> dict[str, Layer]:
         graph.Node(node.kind, "", node.output, list(node.inputs), [node.output], attributes(node.attributes))
         for node in written.nodes
     ]
-    arrays = {name: as_tensor(array) for name, array in written.arrays.items()}
+    arrays = {name: Tensor.of(array) for name, array in written.arrays.items()}
     return state_of(graph.Graph(nodes, arrays, ["images"], [last.name]), Budget(0, 2**62)).layers
 
 
 def attributes(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_tensor(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
-
-
-def as_tensor(array: np.ndarray) -> Tensor:
-    """The array as a file's tensor, without a copy."""
-    data = array.reshape(-1).view(np.uint8).data
-    storage = Storage(TORCH_NAMES[array.dtype.newbyteorder("=")], array.size).fill(data)
-    return Tensor.contiguous(storage, array.shape)
+    return {name: Tensor.of(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
 
 def steps(layers: Mapping[str, Layer]) -> list[Step]:

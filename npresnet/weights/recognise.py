@@ -16,7 +16,7 @@ from ..models.structure import Shapes
 from . import catalogue
 from .advice import advice
 from .config import with_config
-from .dialect_of_shapes import in_dialect
+from .dialect_of_shapes import in_dialect, in_published_dialect
 from .from_shapes import from_shapes
 from .graph_check import held_to_graph
 from .keys.maps import named_arrays
@@ -47,14 +47,14 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     check_numbers(named.arrays)
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
     found = with_config(found, metadata, shapes)
-    layers = getattr(checkpoint, "layers", {})
+    layers = named.layers or getattr(checkpoint, "layers", {})
     check_built(found)
     if layers:
         paths = named.paths or {path: path for path in layers}
         found = with_layers(found, layers, paths)
-        if getattr(checkpoint, "format", "") == "onnx":
+        if named.layers or getattr(checkpoint, "format", "") == "onnx":  # which are the whole graph
             ours = {place: layers[path] for place, path in paths.items() if path in layers}
-            found = held_to_graph(found, layers, ours, shapes)
+            found = in_published_dialect(held_to_graph(found, layers, ours, shapes))
     entry = catalogue.by_hash(getattr(checkpoint, "sha256", ""))
     if entry is None or entry.model != found.name:
         return found

@@ -1,8 +1,11 @@
 """Recognition: what is known of the network that a checkpoint belongs to."""
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from ..models import FAMILY, details
 
 if TYPE_CHECKING:
     from ..data import Preprocessing
@@ -35,6 +38,11 @@ class Recognition:
     changes: tuple[dict[str, Any], ...] = ()
     frozen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def with_options(self, options: Mapping[str, Any]) -> "Recognition":
+        """The network with these options, of which those that it has anyway are left out."""
+        usual = details(self.name, self.dialect, **FAMILY[self.name].defaults)
+        return replace(self, options={n: value for n, value in options.items() if getattr(usual, n, None) != value})
 
     @property
     def also(self) -> tuple[str, ...]:

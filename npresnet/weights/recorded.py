@@ -36,13 +36,11 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
     options |= stride_options(ours, found) | shortcut_options(layers)
     pool, change = pooling(found, layers, ours)
     options |= pool
-    if any(layer.kind == "Softmax" for layer in layers.values()):
-        options["softmax"] = True
+    options |= padding_options(ours) | {"softmax": any(layer.kind == "Softmax" for layer in layers.values())}
     shortcuts = tuple(other for other in found.alternatives if "shortcut=" in other)  # made by functions
     padded = any(layer.kind == "ZeroPadChannels" for layer in layers.values())
     found = replace(
-        found,
-        options=options,
+        found.with_options(options),
         alternatives=() if padded else shortcuts,
         notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)),
     )
@@ -118,6 +116,13 @@ def stride_options(ours: Mapping[str, Layer], found: Recognition) -> dict[str, A
         reached = 4 * 2 ** strides.index(1)
         options |= {"output_stride": reached} if reached in (8, 16) else {}
     return options
+
+
+def padding_options(ours: Mapping[str, Layer]) -> dict[str, Any]:
+    """Whether the convolutions that leave pixels out pad as TensorFlow does; at stride 1 both ways are one."""
+    wide = [layer for layer in ours.values() if layer.kind == "Conv2d" and side(layer, "kernel_size") > 1]
+    paddings = {layer.options.get("padding") for layer in wide if stride_of(layer) > 1}
+    return {"padding": "same" if paddings == {"same"} else "explicit"} if paddings else {}
 
 
 def shortcut_options(layers: Mapping[str, Layer]) -> dict[str, Any]:
@@ -237,12 +242,12 @@ def convolution(path: str, part: Conv2d, layer: Layer) -> list[dict[str, Any]]:
     dilation, stride = pair(layer.options.get("dilation", 1)), pair(layer.options.get("stride", 1))
     padding = layer.options.get("padding", 0)
     kernel = part.weight.value.shape[2:]
-    if padding == "same" and stride == (1, 1):  # torch's and TensorFlow's agree
+    if padding == "same" and (stride == (1, 1) or kernel == (1, 1)):  # torch's and TensorFlow's agree
         padding = tuple(d * (k // 2) for d, k in zip(dilation, kernel))
     padding = 0 if padding == "valid" else padding
     theirs = "same" if padding == "same" else sides(padding)
     own = part.padding
-    if own == "same" and pair(part.stride) == (1, 1):
+    if own == "same" and (pair(part.stride) == (1, 1) or kernel == (1, 1)):
         own = tuple(d * (k // 2) for d, k in zip(pair(part.dilation), kernel))
     if (pair(part.stride), pair(part.dilation), own if own == "same" else sides(own)) == (stride, dilation, theirs):
         return []

@@ -63,10 +63,13 @@ def test_float64(keras, tmp_path, original, monkeypatch):
     assert_close(ours(x), expected, 1e-9)
 
 
-def test_a_network_without_its_head_is_refused(keras, tmp_path):
-    keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3)).save(tmp_path / "notop.h5")
-    with pytest.raises(ValueError, match="include_top=True"):
-        load_model(tmp_path / "notop.h5")
+def test_a_network_without_its_head_gives_features(keras, tmp_path):
+    theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
+    randomise_keras(theirs)
+    theirs.save(tmp_path / "notop.h5")
+    ours, x = load_model(tmp_path / "notop.h5"), images()
+    assert (ours.spec.name, ours.spec.dialect, ours.spec.num_classes) == ("resnet50", "keras", 0)
+    assert_close(ours(x), keras.ops.convert_to_numpy(theirs(x.transpose(0, 2, 3, 1))).mean((1, 2)), 1e-4)
 
 
 def test_the_arrays_keep_keras_names_and_layout(keras, tmp_path):

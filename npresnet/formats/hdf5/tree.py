@@ -52,6 +52,11 @@ def rank(dataset: Object) -> int:
     return len(shape(dataset.message(DATASPACE)) or ())
 
 
+def is_numeric(dataset: Object) -> bool:
+    """Whether a dataset is an array of numbers that NumPy knows."""
+    return element(dataset.message(DATATYPE))[2] is not None
+
+
 def tensor(dataset: Object, path: str) -> Tensor:
     """The dataset's numbers as a Tensor, a view of the file."""
     with error_context(quoted(path)):

@@ -1,6 +1,7 @@
 """The layers of an ONNX graph, in the order in which they run, as a State.
 
-    Conv                             Conv2d; a Pad of zeros in front of it is part of its padding
+    Conv                             Conv2d; a Pad of zeros in front of it is part of its padding, as of a
+                                     MaxPool's behind a ReLU
     BatchNormalization, Mul and Add  BatchNorm2d; of factors and terms alone with mean 0, variance 1 and eps 0
     Gemm, MatMul, an Add behind it   Linear, the weight (outputs, inputs)
     MaxPool, AveragePool             MaxPool2d, AvgPool2d; over the whole image AdaptiveAvgPool2d
@@ -19,7 +20,7 @@ import numpy as np
 from ..errors import WeightsError
 from ..state import Layer, State
 from ..stream import Budget
-from ..tensors import Storage, Tensor
+from ..tensors import Tensor
 from .graph import Graph, Node
 from .operators import READERS, ROLES, Part
 from .resolve import PASSING, Resolver, vector
@@ -115,11 +116,16 @@ class Reading:
         return part
 
     def behind(self, part: Part, before: Part | None, read: str) -> Part:
-        """The part; a padding in front of a convolution becomes part of it, a mean before a classifier the whole's."""
+        """The part; a padding in front of a convolution becomes part of it, a mean before a classifier the whole's.
+
+        So does one in front of a max pooling of what a ReLU gives.
+        """
         if before is None:
             return part
         kinds, options = (before.layer.kind, part.layer.kind), part.layer.options
-        pads = four_sides(options["padding"]) if kinds == ("ZeroPad2d", "Conv2d") else ()
+        zeros_win_nowhere = kinds == ("ZeroPad2d", "MaxPool2d") and kind_of(before.reads[0]) == "ReLU"
+        padded = kinds == ("ZeroPad2d", "Conv2d") or zeros_win_nowhere
+        pads = four_sides(options["padding"]) if padded else ()
         if pads and self.find.uses[read] == 1:
             left, right, top, bottom = before.layer.options["padding"]
             pads = tuple(a + b for a, b in zip(pads, (top, left, bottom, right)))
@@ -218,6 +224,10 @@ def standing(part: Part | None) -> Part | None:
     return part
 
 
+def kind_of(part: Part | None) -> str:
+    return part.layer.kind if part else ""
+
+
 def kept_names(parts: list[Part]) -> dict[int, str]:
     """The file's names of the parts with arrays, where all of them are called as PyTorch does it; else nothing."""
     found: dict[int, str] = {}
@@ -231,4 +241,4 @@ def kept_names(parts: list[Part]) -> dict[int, str]:
 
 
 def as_tensor(values: np.ndarray) -> Tensor:
-    return Tensor.contiguous(Storage("float32", len(values)).fill(values.astype("<f4").tobytes()), (len(values),))
+    return Tensor.of(values.astype(np.float32))

@@ -64,7 +64,9 @@ def conv(find: Resolver, node: Node) -> Part:
 
 def norm(find: Resolver, node: Node) -> Part:
     arrays = {role: array(find, node, i, 1) for i, role in enumerate(ROLES, 1)}
-    layer = Layer("BatchNorm2d", {"eps": node.attributes.get("epsilon", 1e-5)})
+    kept = node.attributes.get("momentum")  # what is kept of the running statistics; PyTorch counts what is new
+    new = {} if kept is None else {"momentum": round(1 - kept, 9)}
+    layer = Layer("BatchNorm2d", {"eps": node.attributes.get("epsilon", 1e-5), **new})
     return named(node, Part("norm", layer, arrays["weight"].size[0], **arrays))
 
 

@@ -22,6 +22,7 @@ ROLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+FIRST = "conv1_conv"  # the layer by which Keras Applications are known
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 BLOCK = re.compile(r"conv([2-5])_block(\d{1,3})_(\d|preact)_(conv|bn)")
 
@@ -34,7 +35,7 @@ def is_keras(keys: Collection[str]) -> bool:
 def from_keras(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays under torchvision's names and in its layout, as views.  Raises WeightsError for other layers."""
     layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
-    if any(last(layer) == "conv1_conv" for layer in layers):
+    if any(last(layer) == FIRST for layer in layers):
         v2 = any(last(name) == "post_bn" for name in layers)
         dense = classifier(arrays, layers)
         names = {layer: "fc" if layer == dense else applications_name(last(layer), v2) for layer in layers}
@@ -63,7 +64,7 @@ def classifier(arrays: Mapping[str, Any], layers: Iterable[str]) -> str | None:
 def keras_dialect(arrays: Mapping[str, Any]) -> str:
     """Keras Applications by their names, the tutorials by their biases: the second has them, the first has not."""
     layers = {key.rpartition("/")[0] for key in arrays}
-    if any(last(layer) == "conv1_conv" for layer in layers):
+    if any(last(layer) == FIRST for layer in layers):
         return "keras"
     biased = any(f"{layer}/bias" in arrays for layer in layers if rank(arrays, layer) == 4)
     return "keras-tutorial-b" if biased else "keras-tutorial-a"

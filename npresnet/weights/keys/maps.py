@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...formats.errors import WeightsError
+from ...formats.keras import CONFIG
+from ...formats.state import State
+from ...formats.stream import Budget
 from ...formats.tensors import KEY
 from ...models.structure import BLOCK
 from ..checkpoint import Checkpoint
@@ -14,6 +17,7 @@ from ..match.translate import norm_place
 from ..pairs import merge_pairs
 from .huggingface import is_huggingface, torchvision_name
 from .keras import from_keras, is_keras, keras_dialect
+from .keras_graph import keras_state
 from .structural import NamedArrays, by_structure
 
 
@@ -108,6 +112,10 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
         return named._replace(notes=[*merging, *named.notes])
     if is_torchvision(arrays):
         return NamedArrays(dict(arrays), [])
+    config = getattr(arrays, "metadata", {}).get(CONFIG)
+    graph = keras_state(config, arrays) if config else None
+    if graph is not None:
+        return of_graph(arrays, graph)
     key_map = key_map_of(arrays)
     if key_map is not None:
         try:
@@ -124,6 +132,17 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     if KEY in getattr(arrays, "metadata", {}):  # save_weights wrote these names
         return NamedArrays(dict(arrays), [])
     return by_structure(arrays)
+
+
+def of_graph(arrays: Mapping[str, Any], graph: State) -> NamedArrays:
+    """The arrays of a Keras model whose configuration lists the graph, by their places in it."""
+    same = like(arrays, {key: tensor.array(Budget(0, 2**62)) for key, tensor in graph.items()})
+    same.layers = graph.layers
+    found = by_structure(same)
+    dialect = "keras" if keras_dialect(arrays) == "keras" else found.dialect
+    return found._replace(
+        notes=["followed the graph in the model's configuration"], dialect=dialect, layers=graph.layers
+    )
 
 
 def resolved(checkpoint: Checkpoint) -> Checkpoint:

@@ -26,6 +26,7 @@ class NamedArrays(NamedTuple):
     dialect   the one that the names mean
     paths     our path of a layer → the file's, where the layers were found by structure
     known     whether they are those of a network
+    layers    path → what the layer is, where a configuration lists the whole graph
     """
 
     arrays: dict[str, Any]
@@ -33,6 +34,7 @@ class NamedArrays(NamedTuple):
     dialect: str = "torchvision"
     paths: Mapping[str, str] = {}
     known: bool = True
+    layers: Mapping[str, Layer] = {}
 
 
 def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:

@@ -126,6 +126,18 @@ def hdf5(folder):
     return Layout(net, file=folder / "net.h5")
 
 
+@kind("HDF5 written by h5py, a group for each part of a name, and texts", "h5py scripts")
+def hdf5_groups(folder):
+    import h5py
+
+    net = resnet(depths=(2, 1, 1, 1))
+    with h5py.File(folder / "net.h5", "w") as file:
+        file.attrs["epoch"], file["log"], file["loss"] = 3, "loss 0.1", 0.1
+        for key, value in net.state_dict().items():
+            file["weights/" + key.replace(".", "/")] = value.numpy()
+    return Layout(net, file=folder / "net.h5")
+
+
 def npz_of(name, convert):
     @kind(f".npz {name}", "NumPy scripts")
     def make():

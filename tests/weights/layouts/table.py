@@ -14,6 +14,7 @@ from . import (  # noqa: F401, I001
     traceless,
     modules,
     huggingface,
+    keras_models,
     containers,
     parametrised,
     names,
