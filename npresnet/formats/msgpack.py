@@ -94,6 +94,7 @@ def extension(stream: Stream, size: int, budget: Budget, levels: int) -> Any:
     kind, content = stream.unpack(">b")[0], Stream(stream.read(size))
     if kind == COMPLEX:
         return None
+    budget.spend(1024, "an array")
     if kind not in (ARRAY, SCALAR):
         raise WeightsError(f"the extension {kind} is none of flax's")
     value = read_value(content, budget, min(levels, 2))

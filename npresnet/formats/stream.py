@@ -75,6 +75,8 @@ def parse_json(text: str | bytes, what: str, budget: limits.Budget | None = None
     budget = Budget(len(text)) if budget is None else budget
     budget.spend(80 * marks + 4 * len(text), what)
     try:
+        # as bytes it would be of any encoding, which Python may have to import first
+        text = text if isinstance(text, str) else str(text, "utf-8").removeprefix("\ufeff")
         return json.loads(text, **options)
     except WeightsError:
         raise

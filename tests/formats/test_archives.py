@@ -15,6 +15,7 @@ import pytest
 from npresnet.formats.containers import read_tree
 from npresnet.formats.foreign import STARTS
 from npresnet.formats.stream import Budget
+from npresnet.formats.zip_archive import ZipArchive
 from npresnet.weights import read_weights
 
 from ..support import oracles
@@ -130,9 +131,28 @@ def test_what_torch_export_saves_is_its_state_dict(dtype, tmp_path):
         np.testing.assert_array_equal(found[name], (array.float() if array.dtype == torch.bfloat16 else array).numpy())
 
 
+def pt2_of(table):
+    return raw_zip([("e/data/weights/model_weights_config.json", table), ("e/data/weights/0", RAW.tobytes())])
+
+
 def pt2(entry):
-    config = json.dumps({"config": {"w": entry}}).encode()
-    return raw_zip([("e/data/weights/model_weights_config.json", config), ("e/data/weights/0", RAW.tobytes())])
+    return pt2_of(json.dumps({"config": {"w": entry}}).encode())
+
+
+def test_a_storage_of_several_arrays_is_read_once(monkeypatch):
+    """Each time its checksum would be made again: of a large one by many arrays, for hours."""
+    read, names = ZipArchive.read, []
+    monkeypatch.setattr(ZipArchive, "read", lambda archive, name: names.append(name) or read(archive, name))
+    table = {name: ENTRY | {"tensor_meta": META | {"storage_offset": i}} for i, name in enumerate("abc")}
+    _, found, _ = read_tree(memoryview(pt2_of(json.dumps({"config": table}).encode())), Budget(1000), {})
+    assert [tensor.offset for tensor in found.values()] == [0, 1, 2]
+    assert names == ["e/data/weights/model_weights_config.json", "e/data/weights/0"]
+
+
+def test_a_table_in_another_encoding_is_no_json(refused):
+    """Python would find out which it is, and import what decodes it."""
+    for encoding in ("utf-16-le", "utf-32-be"):
+        assert "no JSON" in refused(pt2_of('{"config": {}}'.encode(encoding)))
 
 
 META = {"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}], "storage_offset": {"as_int": 0}}
@@ -229,6 +249,7 @@ HOSTILE = {
     "msgpack, a huge map": b"\xdf\xff\xff\xff\xff\xa1a",
     "msgpack, a huge list": b"\x81\xa1a\xdd\xff\xff\xff\xff",
     "msgpack, a huge text": b"\x81\xdb\xff\xff\xff\xff",
+    "msgpack, many small arrays": b"\x81\xa1a\xdd\0\0\x60\0" + 24_576 * b"\xc7\x0a\1\x93\x90\xa4int8\xc4\1\1",
     "msgpack, a key twice": b"\x82\xa1a\xc0\xa1a\xc0",
     "msgpack, a number for a key": b"\x82\xa1a\xc0\x01\xc0",
     "msgpack, another extension": b"\x81\xa1a\xd4\x07\x00",

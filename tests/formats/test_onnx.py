@@ -222,6 +222,25 @@ def test_from_memory_no_file_is_opened():
         state(outside("w.data", 8, 24))
 
 
+CONV = ("Conv", "x w", "1", window(3))
+
+
+def test_what_another_reads_is_not_left_out():
+    """A Sigmoid that more than x · Sigmoid(x) reads, rows that more than the columns are taken of."""
+    gate = [CONV, ("Sigmoid", "1", "s", {}), ("Mul", "1 s", "2", {}), ("Add", "2 s", "y", {})]
+    assert [layer.kind for layer in layers_of(gate)] == ["Conv2d", "Sigmoid", "Mul", "Add"]
+    numbers = {"s": 0, "e": 2**62, "a": 2, "b": 3, "t": 2}
+    rows = ("Slice", "1 s e a t", "2", {})
+    cuts = [*(constant(name, value) for name, value in numbers.items()), CONV, rows, ("Slice", "2 s e b t", "3", {})]
+    assert [layer.options.get("stride") for layer in layers_of(cuts, "3")] == [(1, 1), (2, 2)]
+    both = layers_of([*cuts, ("Sum", "2 3", "y", {})])
+    assert [layer.options.get("stride") for layer in both] == [(1, 1), (2, 1), (1, 2), None]
+
+
+def layers_of(nodes, output="y"):
+    return list(state(file(nodes, {"w": floats(4, 3, 3, 3)}, outputs=(output,))).layers.values())
+
+
 # -- hostile --------------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +248,6 @@ def graph(nodes, arrays=None, **options):
     return lambda: file(nodes, {"w": floats(4, 3, 3, 3), **(arrays or {})}, **options)
 
 
-CONV = ("Conv", "x w", "1", window(3))
 REST = [*SHAPE, (2, 1), (9, VALUES.tobytes())]
 HOSTILE = {
     "nothing behind the version": (b"\x08\x08\x12", "truncated"),
@@ -343,6 +361,37 @@ def test_everything_is_paid_for(more, message):
     budget.steps = 2000
     with pytest.raises(WeightsError, match=message):
         read_tree(memoryview(data), budget, {})
+
+
+def named_many_times():
+    """One large convolution, many times, each of which would get a norm of its own."""
+    arrays = {"w": np.ones((2**18, 1, 1, 1), "<f4"), **norm("n", 1)}
+    nodes = [("BatchNormalization", "x n.0 n.1 n.2 n.3", "y0", {})]
+    for i in range(40):
+        nodes += [("Conv", f"y{i} w w", f"c{i}", window(1)), ("Relu", f"c{i}", f"y{i + 1}", {})]
+    return file(nodes, arrays, outputs=("y40",))
+
+
+def of_many_outputs():
+    node = [(1, "x")] * 6000 + [(2, f"o{i}") for i in range(6000)] + [(2, "o0"), (4, "Sum")]
+    return with_tensor(*REST, beside=[(1, wire.message(*node))])
+
+
+DEAR = {
+    "an operator that is read many times": (
+        graph([("Sum", "x " * 8000, "b", {}), ("Sum", "b " * 8000, "y", {})]),
+        "joins two paths",
+    ),
+    "an operator of many outputs": (of_many_outputs, "made twice"),
+    "one convolution many times": (named_many_times, "a batch norm would take"),
+    "an attribute of many floats": (graph([("Relu", "x", "y", {"a": (1.5,) * 500_000})]), "an attribute would take"),
+}
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_what_grows_faster_than_the_file_is_refused_in_good_time(refused, name):
+    make, message = DEAR[name]
+    assert message in refused(make(), seconds=2)
 
 
 def test_a_deep_graph_is_no_recursion():

@@ -13,9 +13,13 @@ import zipfile
 import zlib
 
 from npresnet.formats.hdf5.file import MAGIC
+from npresnet.formats.msgpack import is_msgpack
+from npresnet.formats.mxnet import MXNET
 from npresnet.formats.onnx import wire
 from npresnet.formats.torch.allowlist import TORCH_GLOBALS
 from tests.support import pickles
+
+from .mutate_arrays import in_msgpack, in_mxnet
 
 NUMBERS = (0, 1, -1, 2, 3, 4, 6, 7, 32, 33, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**60, 2**63 - 1, 2**63, 2**64)
 NAMES = (
@@ -29,6 +33,13 @@ NAMES = (
     "b/data.pkl",
     "../a",
     "npresnet.npy",
+    "e/data/weights/model_weights_config.json",
+    "e/data/weights/0",
+    "serialized_state_dict.pt",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "run/",
+    "__MACOSX/a",
 )
 DTYPES = ("F64", "F32", "F16", "BF16", "BOOL", "I64", "I8", "U16", "C64", "F8_E4M3", "")
 KEYS = (
@@ -52,7 +63,11 @@ KEYS = (
 )
 KINDS = (
     *(b"Conv BatchNormalization Relu Add Mul Sub Gemm MatMul MaxPool Pad Slice Transpose Constant Identity If".split()),
+    *(b"Sigmoid HardSigmoid HardSwish Clip Erf Div Gelu InstanceNormalization GroupNormalization Reshape".split()),
+    *(b"AveragePool GlobalAveragePool ReduceMean Flatten Squeeze Concat ConstantOfShape Cast Sum Max Softmax".split()),
     *(b"pads strides perm auto_pad SAME_UPPER value axes epsilon x a b w conv bn fc".split()),
+    *(b"kernel_shape dilations group transB alpha keepdims ceil_mode count_include_pad min max mode data".split()),
+    *(b"location offset length net.data 0 16".split()),
     b"../a",
     b"/a",
     b"",
@@ -88,6 +103,10 @@ def inside(data, rng, bend):
         return in_json(data, rng, bend)
     if data[:8] == MAGIC:
         return in_hdf5(data, rng)
+    if data[:8] == MXNET:
+        return in_mxnet(data, rng, bend)
+    if is_msgpack(data[:8]):
+        return in_msgpack(data, rng, bend)
     if data[:1] == b"\x08":
         return in_message(data, rng, bend)
     return bend(data)
@@ -283,9 +302,15 @@ def change_value(node, rng):
         if not isinstance(node[key], (dict, list)) or not node[key] or rng.random() < 0.2:
             break
         node = node[key]
+    if isinstance(node[key], str) and node[key][:1] == "{" and rng.random() < 0.7:  # a document in a document
+        inner = json.loads(node[key])
+        change_value(inner, rng)
+        node[key] = json.dumps(inner)
+        return
     other = rng.choice(
         (
             *NUMBERS[:8],
+            rng.randrange(40),
             rng.choice(NUMBERS),
             rng.choice(DTYPES),
             rng.choice(KEYS),

@@ -18,6 +18,8 @@ from PIL import Image
 
 from tests.support import containers, onnx_graphs, pickles
 
+from . import networks
+
 CORPUS = Path(__file__).parent / "corpus"
 STATE = {
     "conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1),
@@ -142,24 +144,102 @@ def record_files():
 
 
 def archive_files():
-    """A checkpoint in gzip, zip and tar, torch.export's archive, and what MXNet and flax write."""
+    """A checkpoint in gzip, zip and tar."""
     whole = pickles.pth(pickles.program({"w": pickles.tensor()}))
-    sizes = {"sizes": [{"as_int": 2}, {"as_int": 2}], "strides": [{"as_int": 2}, {"as_int": 1}]}
-    meta = {"dtype": 7, "storage_offset": {"as_int": 0}, **sizes}
-    table = json.dumps({"config": {"w": {"path_name": "0", "use_pickle": False, "tensor_meta": meta}}}).encode()
-    weights = "e/data/weights/"
     yield "archive-gzip", gzip.compress(whole, mtime=0)
     yield "archive-zip", pickles.raw_zip([("run/w.pth", whole), ("run/README.md", b"x")])
     yield "archive-tar", pickles.tar([("run/w.pth", whole)])
+
+
+def export_files():
+    """torch.export's archives, of today and before PyTorch 2.8."""
+    sizes = {"sizes": [{"as_int": 2}, {"as_int": 2}], "strides": [{"as_int": 2}, {"as_int": 1}]}
+    metas = {
+        "w": {"dtype": 7, "storage_offset": {"as_int": 0}, **sizes},
+        "half": {"dtype": 13, "storage_offset": 4, "sizes": [4], "strides": [1]},
+    }
+    table = {
+        name: {"path_name": str(i), "is_param": True, "use_pickle": False, "tensor_meta": meta}
+        for i, (name, meta) in enumerate(metas.items())
+    }
+    weights = "e/data/weights/"
+    members = [(weights + "model_weights_config.json", json.dumps({"config": table}).encode())]
     yield (
-        "archive-export",
-        pickles.raw_zip([(weights + "model_weights_config.json", table), (weights + "0", bytes(16))]),
+        "export-new",
+        pickles.raw_zip([*members, *((f"{weights}{i}", bytes(16)) for i in range(2)), ("e/version", b"1")]),
     )
-    array = struct.pack("<IiI2q3i", 0xF993FAC9, 0, 2, 1, 2, 1, 0, 0) + np.ones(2, "<f4").tobytes()
-    yield "mxnet", struct.pack("<3Q", 0x112, 0, 1) + array + struct.pack("<2Q", 1, 5) + b"arg:w"
-    content = b"\x93\x92\1\2\xa7float32\xc4\x08" + np.ones(2, "<f4").tobytes()
+    whole = pickles.pth(pickles.program({"w": pickles.tensor()}))
+    yield "export-old", pickles.raw_zip([("serialized_state_dict.pt", whole), ("version", b"7.1")])
+
+
+def array_files():
+    """What MXNet and flax write: arrays of several dtypes and versions, chunks, numbers."""
+    one = np.ones(2, "<f4").tobytes()
+    newest = struct.pack("<IiI2q3i", 0xF993FAC9, 0, 2, 1, 2, 1, 0, 0) + one
+    first = struct.pack("<II2q3i", 0xF993FAC8, 2, 2, 1, 1, 0, 3) + b"ab"
+    old = struct.pack("<I2I3i", 2, 2, 1, 1, 0, 5) + b"ab"
+    empty = struct.pack("<IiI3i", 0xF993FACA, 0, 0, 1, 0, 2) + b"ab"
+    yield "mxnet", struct.pack("<3Q", 0x112, 0, 1) + newest + struct.pack("<2Q", 1, 5) + b"arg:w"
+    yield "mxnet-versions", struct.pack("<3Q", 0x112, 0, 4) + newest + first + old + empty + struct.pack("<Q", 0)
+    content = b"\x93\x92\1\2\xa7float32\xc4\x08" + one
     leaf = b"\xc7" + bytes([len(content)]) + b"\1" + content
     yield "msgpack", b"\x82\xa4step\xcd\1\0\xa6params\x81\xa1a\x81\xa6kernel" + leaf
+    part, shape = np.ones(2, np.float16), {"0": 2, "1": 2}
+    chunks = {"__msgpack_chunked_array__": 1, "shape": shape, "chunks": {"0": part, "1": part}}
+    number = b"\xc7\x0a\3\x93\x90\xa4int8\xc4\1\1"
+    plain = b"\xa1l\x95\xc0\xc2\xc3\xd1\xff\xff\xcb" + bytes(8)
+    yield "msgpack-chunks", b"\x83\xa1w" + networks.packed(chunks) + plain + b"\xa1n" + number
+
+
+def network_files():
+    """A whole network in each format that says more than names and arrays, or says them in other ways."""
+    yield "network-module", networks.pickled()
+    yield "network-script", networks.pickled(script=True)
+    yield "network-export", networks.exported()
+    yield "network-onnx", networks.onnx()
+    yield "network-msgpack", networks.flax()
+    yield "network-mxnet", networks.mxnet()
+    plain = networks.arrays()
+    renamed = {name.replace("layer", "stage_").replace("bn", "n").replace("fc", "z"): a for name, a in plain.items()}
+    yield "network-safetensors", safetensors(plain, {})
+    yield "network-names", safetensors(renamed, {})
+
+
+def folder_files():
+    """What lies in a folder, as the members of a zip: weights, and the configurations beside them."""
+    sizes = {"depths": [1] * 4, "hidden_sizes": [1, 2, 4, 8], "embedding_size": 1, "layer_type": "basic"}
+    huggingface = {
+        "model_type": "resnet",
+        **sizes,
+        "hidden_act": "silu",
+        "downsample_in_first_stage": False,
+        "downsample_in_bottleneck": True,
+        "num_channels": 3,
+        "id2label": {"0": "a", "1": "b", "2": "c"},
+    }
+    prepared = {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "do_resize": True, "resample": 3, "do_rescale": True}
+    prepared |= {"rescale_factor": 1 / 255, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    cfg = {"input_size": [3, 224, 224], "crop_pct": 0.95, "crop_mode": "center", "interpolation": "bicubic"}
+    timm = {
+        "architecture": "resnet18",
+        "num_classes": 3,
+        "model_args": {"layers": [1, 1, 1, 1], "act_layer": "relu", "output_stride": 16},
+        "pretrained_cfg": {**cfg, "mean": [0.5] * 3, "std": [0.5] * 3, "tag": "a1_in1k"},
+        "label_names": ["a", "b", "c"],
+        "label_descriptions": {"a": "A"},
+    }
+    index = {"metadata": {"total_size": 4}, "weight_map": {"a": "m-00001-of-00002.safetensors", "b": "m-2.bin"}}
+    files = {
+        "folder-huggingface": (
+            networks.huggingface(),
+            {"config.json": huggingface, "preprocessor_config.json": prepared},
+        ),
+        "folder-timm": (networks.arrays(networks.FOUR), {"config.json": timm}),
+        "folder-index": ({}, {"model.safetensors.index.json": index, "config.json": timm}),
+    }
+    for name, (arrays, texts) in files.items():
+        members = [(name, json.dumps(text).encode()) for name, text in texts.items()]
+        yield name, pickles.raw_zip([*members, ("model.safetensors", safetensors(arrays, {}))])
 
 
 def other_files():
@@ -266,6 +346,10 @@ def main():
         pickle_files,
         record_files,
         archive_files,
+        export_files,
+        array_files,
+        network_files,
+        folder_files,
         other_files,
         keras_files,
         onnx_files,

@@ -11,15 +11,15 @@ import tarfile
 import time
 import tracemalloc
 import zlib
-from contextlib import suppress
 
 import numpy as np
 
 from npresnet.data import ImageError, cifar, images
 from npresnet.formats.errors import error_context
 from npresnet.formats.limits import IMAGE_FLOOR
-from npresnet.formats.stream import Budget
-from npresnet.weights import WeightsError, recognise
+from npresnet.formats.stream import Budget, parse_json
+from npresnet.formats.zip_archive import ZipArchive
+from npresnet.weights import WeightsError, folder, recognise
 from npresnet.weights.read import read_memory
 
 SECONDS = 2.0
@@ -86,9 +86,33 @@ def read(data):
             raise Finding(f"no plain array: {type(array)}")
         if not array.flags.writeable:
             raise Finding("an array is a view of the input")
-    with suppress(WeightsError):
+    return recognised(found)
+
+
+def recognised(found):
+    """The checkpoint, whether or not its network is one of the family."""
+    try:
         recognise(found)
+    except WeightsError as error:
+        check_error(error)
     return found
+
+
+def read_folder(data):
+    """What read_weights and load_model do with a folder, whose files are a zip's members here: the arrays or None."""
+    try:
+        with error_context("input"):
+            budget = Budget(len(data))
+            archive = ZipArchive(memoryview(data), budget)
+            for name in folder.INDICES:
+                if name in archive:
+                    return folder.weight_map(parse_json(bytes(archive.read(name)), "the index"))
+            found = read_memory(archive.read("model.safetensors"), budget)
+            found.metadata |= {name: str(archive.read(name), "utf-8") for name in folder.CONFIGS if name in archive}
+    except WeightsError as error:
+        check_error(error)
+        return None
+    return recognised(found)
 
 
 def read_images(data):
@@ -115,6 +139,7 @@ READERS = {  # name: which seeds, and what reads them
     "torch-tar": ("torch-tar-*", read),
     "pickle": ("pickle-*", read),
     "archive": ("archive-*", read),
+    "export": ("export-*", read),
     "mxnet": ("mxnet*", read),
     "msgpack": ("msgpack*", read),
     "safetensors": ("safetensors-*", read),
@@ -122,7 +147,9 @@ READERS = {  # name: which seeds, and what reads them
     "hdf5": ("keras-*h5", read),
     "keras": ("keras-zip", read),
     "onnx": ("onnx-*", read),
-    "weights": ("[!ci]*", read),
+    "network": ("network-*", read),
+    "folder": ("folder-*", read_folder),
+    "weights": ("[!cfi]*", read),
     "cifar": ("cifar-*", read_cifar),
     "images": ("image-*", read_images),
 }

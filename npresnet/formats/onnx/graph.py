@@ -103,6 +103,8 @@ class Parser(TensorReader):
             elif number == 5:
                 found = self.tensor(value)[1]
             elif number == 7:
+                self.budget.step(len(value) // 4, "an attribute")
+                self.budget.spend(16 * len(value), "an attribute")
                 many += [shortest(value[i : i + 4]) for i in range(0, len(value), 4)]
             elif number == 8:
                 many += varints(value, self.budget)

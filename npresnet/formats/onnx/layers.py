@@ -39,10 +39,10 @@ def state_of(graph: Graph, budget: Budget) -> State:
     parts = [part for part in reading.parts if not part.dropped]
     if not any(part.layer.kind == "Conv2d" for part in parts):
         raise WeightsError("its output comes from no convolution, so that it is no ResNet's")
-    return state(unfolded(parts), budget)
+    return state(unfolded(parts, budget), budget)
 
 
-def unfolded(parts: list[Part]) -> list[Part]:
+def unfolded(parts: list[Part], budget: Budget) -> list[Part]:
     """The parts with a norm again behind each convolution into which an exporter has multiplied one.
 
     They are seen where other norms are left, as in pre-activation networks: its convolution has a bias, and an
@@ -55,6 +55,7 @@ def unfolded(parts: list[Part]) -> list[Part]:
     for part, after in zip(parts, [*parts[1:], None]):
         found.append(part)
         if part.role == "conv" and "bias" in part.arrays and after is not None and after.role == "act":
+            budget.spend(64 * part.channels, "a batch norm")  # a file may name one large convolution many times
             ones = np.ones(part.channels)
             arrays = {"weight": ones, "running_mean": 0 * ones, "running_var": (1 - eps) * ones}
             norm = Part("norm", Layer("BatchNorm2d", {"eps": eps}), part.channels)
@@ -131,9 +132,10 @@ class Reading:
             pads = tuple(a + b for a, b in zip(pads, (top, left, bottom, right)))
             window = (options[name] for name in ("kernel_size", "stride", "dilation"))
             options["padding"], before.dropped = padding(pads, *window), True
-        if kinds == ("Subsample", "Subsample"):  # rows, then columns
-            strides = zip(before.layer.options["stride"], options["stride"])
-            options["stride"], before.dropped = tuple(a * b for a, b in strides), True
+        if kinds == ("Subsample", "Subsample") and self.find.uses[read] == 1:
+            strides = list(zip(before.layer.options["stride"], options["stride"]))
+            if all(1 in pair for pair in strides):  # rows, then columns
+                options["stride"], before.dropped = tuple(map(max, strides)), True
         if kinds == ("AvgPool2d", "Linear") and before.channels == options["in_features"]:
             before.layer = Layer("AdaptiveAvgPool2d", {"output_size": (1, 1)})
         return part
@@ -149,7 +151,7 @@ class Reading:
             maker = self.find.maker.get(one)
             if maker is None or maker.kind not in GATES:
                 continue
-            if self.find.origin(maker.inputs[0]) == other:
+            if self.find.origin(maker.inputs[0]) == other and self.find.uses[maker.outputs[0]] == 1:
                 self.made[one].dropped = True
                 return self.append(Part("act", Layer(GATES[maker.kind], {})), self.made.get(other))
             self.name_gate(one, other)
@@ -209,7 +211,7 @@ def state(parts: list[Part], budget: Budget) -> State:
     paths = [kept.get(i, f"{numbers[id(part.place)]}.{part.role}") for i, part in enumerate(parts)]
     for i, (path, part) in enumerate(zip(paths, parts)):
         budget.spend((256 + len(path)) * (2 + len(part.arrays)), "the network's names")
-        reads = [numbers.get(id(standing(read)), -1) for read in part.reads]
+        reads = [numbers.get(id(standing(read, budget)), -1) for read in part.reads]
         if reads != [i - 1]:
             part.layer.options["reads"] = tuple(paths[n] if n >= 0 else "" for n in reads)
         found.layers[path] = part.layer
@@ -217,9 +219,10 @@ def state(parts: list[Part], budget: Budget) -> State:
     return found
 
 
-def standing(part: Part | None) -> Part | None:
+def standing(part: Part | None, budget: Budget) -> Part | None:
     """The part, or what stands for it where it was dropped: what it reads."""
     while part is not None and part.dropped:
+        budget.step(1, "the graph")
         part = part.reads[0]
     return part
 

@@ -42,14 +42,14 @@ class Resolver:
         self.budget.step(8, "an operator")
         found = self.constant_of(node)
         self.awaited.update(name for name in node.inputs if name not in self.maker)
+        depth = max((self.depth.get(read, 0) for read in self.data(node)), default=0) + (node.kind in LAYERS)
         for name in filter(None, node.outputs):
             if name in self.maker or name in self.graph.arrays:
                 raise WeightsError(f"the value {quoted(name)} is made twice")
             if name in self.awaited:
                 raise WeightsError(f"the value {quoted(name)} is read before it is made")
             self.maker[name] = node
-            self.depth[name] = max((self.depth.get(read, 0) for read in self.data(node)), default=0)
-            self.depth[name] += node.kind in LAYERS
+            self.depth[name] = depth
         if found is not None and node.outputs:
             self.constants[node.outputs[0]] = found
             return
@@ -109,7 +109,8 @@ class Resolver:
     # -- the flow ----------------------------------------------------------------------------------------------------
 
     def data(self, node: Node) -> list[str]:
-        """The values that an operator computes with, which are no constants."""
+        """The values that an operator computes with, which are no constants; paid for, for there may be many."""
+        self.budget.step(1 + len(node.inputs) // 8, "the graph")
         read = node.inputs if node.kind in SUMS else node.inputs[:1]
         return [name for name in read if name and name not in self.constants]
 
@@ -128,17 +129,18 @@ class Resolver:
         found, waiting = [], [self.maker[name] for name in self.output() if name in self.maker]
         while waiting:
             node = waiting[-1]
-            self.budget.step(1, "the graph")
+            if id(node) in done:  # an operator that several others read, or one reads several times
+                waiting.pop()
+                continue
             makers = (self.maker.get(name) for name in sorted(self.data(node), key=self.depth_of))
             ahead = [maker for maker in makers if maker is not None and id(maker) not in done]
             if ahead:
                 waiting += ahead  # the deepest comes last, and is taken first
                 continue
             waiting.pop()
-            if id(node) not in done:
-                done.add(id(node))
-                found.append(node)
-                check_kind(node, self.graph)
+            done.add(id(node))
+            found.append(node)
+            check_kind(node, self.graph)
         return found
 
     def depth_of(self, name: str) -> int:

@@ -51,12 +51,15 @@ def read_torch_export(archive: ZipArchive, config: str, budget: Budget) -> dict[
     table = document.get("config") if isinstance(document, dict) else None
     if not isinstance(table, dict):
         raise WeightsError("the table of arrays is no JSON object with a 'config'")
-    tensors = {}
+    tensors, members = {}, {}
     for name, entry in table.items():
         with error_context(quoted(name)):
             if not isinstance(entry, dict) or entry.get("use_pickle"):
                 raise WeightsError("is no entry, or stored as a pickle; save the exported module's state_dict instead")
-            tensors[name] = tensor(entry["tensor_meta"], archive.read(f"{folder}/{entry['path_name']}"))
+            member = f"{folder}/{entry['path_name']}"
+            if member not in members:  # several arrays may be of one storage
+                members[member] = archive.read(member)
+            tensors[name] = tensor(entry["tensor_meta"], members[member])
     return tensors
 
 
