@@ -25,7 +25,7 @@ from .arguments import (
 from .inference import Network, check_choice, probabilities
 from .output import add_force_argument, check_output
 from .results import Result, results, shown
-from .stream import Stream, add_image_arguments, named_images, reason, set_size
+from .stream import Stream, add_image_arguments, reason, set_size
 
 EXAMPLES = """examples:
   npresnet cam cat.jpg --weights resnet50-11ad3fa6.pth --out cam.png
@@ -60,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.cam import last_stage
     from ..data.prefetch import prefetch
 
-    named_images(args)
     targets = Targets(args)
     stream = Stream(args, load)
     targets.check(stream)
@@ -102,7 +101,7 @@ class Targets:
         """Raise, before any work, where a map cannot or must not be written."""
         from ..zoo import shipped
 
-        inputs = *self.args.images, self.args.weights or shipped()
+        inputs = *stream.inputs(), shipped()
         if not self.folder:
             if (stream.count or 1) > 1:
                 raise ValueError(

@@ -24,7 +24,7 @@ from .arguments import (
 )
 from .inference import Network, check_classifier, probabilities
 from .results import Result, add_result_arguments, check_results, results, shown
-from .stream import Stream, add_image_arguments, named_images, set_size
+from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
   npresnet classify --example
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_results(args, *named_images(args), args.weights)
     stream = Stream(args)
+    check_results(args, *stream.inputs())
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     assume_classes(model)
     check_classifier(model)

@@ -17,6 +17,7 @@ from .arguments import (
     add_backend_argument,
     add_classes_argument,
     add_model_arguments,
+    add_size_argument,
     assume_classes,
     backend_context,
     open_model,
@@ -27,7 +28,7 @@ from .inference import Network, check_choice, probabilities
 from .output import add_force_argument
 from .progress import progress
 from .results import check_results, results
-from .stream import add_batch_argument, add_size_argument, set_size
+from .stream import add_batch_argument, set_size
 
 EXAMPLES = """examples:
   npresnet evaluate --data cifar10-test.zip --weights resnet20-12fca82f.th
@@ -63,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.open_dataset import open_for_evaluation
 
-    check_predictions(args)
     data = open_for_evaluation(args.data)
+    check_predictions(args, data)
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     check_choice(model)
     set_size(model, args.size)
@@ -138,11 +139,12 @@ def prediction(data: Any, model: Any, number: int, scores: Any, truth: int) -> d
     }
 
 
-def check_predictions(args: argparse.Namespace) -> None:
+def check_predictions(args: argparse.Namespace, data: Any) -> None:
     """Raise, before any work, where --out cannot be written."""
     if args.out and os.path.splitext(args.out)[1].lower() not in (".jsonl", ".csv"):
         raise ValueError(f"{args.out}: predictions are written to a file called .jsonl or .csv")
-    check_results(each_image(args), args.data, args.weights)
+    images = [os.path.join(data.folder.path, name) for name in data.folder.names] if data.folder else []
+    check_results(each_image(args), *images, *filter(os.path.isfile, [args.data]), args.weights)
 
 
 def each_image(args: argparse.Namespace) -> argparse.Namespace:

@@ -7,7 +7,7 @@ have features that point in the same direction: compare them by the cosine of th
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from .arguments import add_backend_argument, add_model_arguments, backend_contex
 from .inference import Network
 from .output import add_force_argument, check_output
 from .results import check_results, results, shown
-from .stream import Stream, add_image_arguments, named_images, set_size
+from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
   npresnet features photos/ --weights resnet50-11ad3fa6.pth --out photos.npz
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    named_images(args)
-    arrays = check_features(args)
+    arrays = wants_arrays(args)
     stream = Stream(args)
+    check_output_of(args, arrays, stream.inputs())
     model, _ = open_model(args.model, args.weights, args.select)
     set_size(model, args.size)
     backend = args.backend or ("numpy" if args.after and inside_a_step(model, args.after) else None)
@@ -60,22 +60,26 @@ def run(args: argparse.Namespace) -> int:
     return stream.status
 
 
-def check_features(args: argparse.Namespace) -> bool:
-    """Whether arrays are to be written.  Raises ValueError for options that contradict, OSError for a bad --out."""
+def wants_arrays(args: argparse.Namespace) -> bool:
+    """Whether arrays are to be written, and not lines.  Raises ValueError for options that contradict each other."""
+    suffix = os.path.splitext(args.out or "")[1].lower()
     if args.no_pool and not args.after:
         raise ValueError("--no-pool keeps the maps after a layer: name it with --after LAYER")
-    suffix = os.path.splitext(args.out or "")[1].lower()
-    if suffix in ARRAYS:
-        if args.jsonl or args.csv:
-            raise ValueError(f"--jsonl or --csv and --out {args.out} are two formats: choose one")
-        check_output(args.out, *args.images, args.weights, force=args.force)
-        return True
-    if args.out and suffix not in (".jsonl", ".csv"):
-        raise ValueError(f"{args.out}: features are written to a file called .npz, .npy, .jsonl or .csv")
     if args.no_pool and (args.csv or suffix == ".csv"):
         raise ValueError("a line of CSV has no place for maps: leave --no-pool away, or write .npz or .jsonl")
-    check_results(args, *args.images, args.weights)
-    return False
+    if suffix in ARRAYS and (args.jsonl or args.csv):
+        raise ValueError(f"--jsonl or --csv and --out {args.out} are two formats: choose one")
+    if args.out and suffix not in (*ARRAYS, ".jsonl", ".csv"):
+        raise ValueError(f"{args.out}: features are written to a file called .npz, .npy, .jsonl or .csv")
+    return suffix in ARRAYS
+
+
+def check_output_of(args: argparse.Namespace, arrays: bool, inputs: Sequence[str | None]) -> None:
+    """Raise, before any work, where --out cannot or must not be written."""
+    if arrays:
+        check_output(args.out, *inputs, force=args.force)
+    else:
+        check_results(args, *inputs)
 
 
 def rows(args: argparse.Namespace, network: Any, x: Any) -> Any:

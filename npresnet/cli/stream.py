@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..printer import note
 from . import complain, one_line
-from .arguments import add_alias, positive
+from .arguments import add_alias, add_size_argument, positive
 
 DEPTH = 16  # images that are read in advance
 
@@ -56,11 +56,6 @@ def add_stream_arguments(parser: Any) -> None:
     )
 
 
-def add_size_argument(parser: Any) -> None:
-    """--size."""
-    parser.add_argument("--size", type=positive, metavar="S", help="the side that images are cropped to")
-
-
 def add_batch_argument(parser: Any) -> None:
     """--batch."""
     option = parser.add_argument(
@@ -69,15 +64,21 @@ def add_batch_argument(parser: Any) -> None:
     add_alias(parser, "--batch-size", option)
 
 
-def set_size(model: Any, side: int | None) -> None:
-    """Let the model's preprocessing crop to ``side``, and resize in proportion; ValueError where it fits no model."""
+def set_size(model: Any, size: tuple[int, int] | None) -> None:
+    """Let the model's preprocessing crop to a square of ``size``, and resize in proportion.
+
+    Raises ValueError for another shape, and where it does not fit the model.
+    """
     from dataclasses import replace
 
     from ..data import preprocessing_of
     from ..data.preprocessing import check_channels
 
     check_channels(preprocessing_of(model), model)
-    if side:
+    if size:
+        side = size[0]
+        if size[1] != side:
+            raise ValueError(f"--size {side}x{size[1]}: images are cropped to a square; give one side")
         old = preprocessing_of(model)
         ratio = (old.resize or side) / (old.crop or old.resize or side)
         model.preprocessing = replace(old, crop=side, resize=round(side * ratio))
@@ -93,7 +94,7 @@ class Stream:
     def __init__(self, args: argparse.Namespace, load: Callable[[Any, Any], tuple[Any, Any]] | None = None):
         from ..data.image_source import ImageSource
 
-        self.source, self.args, self.load = ImageSource(args.images), args, load or preprocessed
+        self.source, self.args, self.load = ImageSource(named_images(args)), args, load or preprocessed
         self.count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
         self.workers = args.workers or min(4, os.cpu_count() or 1)
         self.status = self.done = 0
@@ -125,6 +126,10 @@ class Stream:
     def known_names(self) -> list[str]:
         """The names of the images, or none where only standard input will tell."""
         return [] if self.count is None else [item.name for item in islice(self.source, self.args.limit)]
+
+    def inputs(self) -> list[str | None]:
+        """The files that the command reads, which it must not replace."""
+        return [*self.known_names(), *(path for path in self.args.images if os.path.isfile(path)), self.args.weights]
 
     def fail(self, message: str) -> None:
         """Report an image that has no result."""

@@ -72,3 +72,49 @@ def test_a_class_is_called_by_its_name_before_its_number():
     assert class_of("3", model) == 3  # which is nobody's name
     with pytest.raises(ValueError, match="no class"):
         class_of("9" * 6000, model)
+
+
+def photos(folder, count):
+    """So many images, in a subfolder each, of which every second one has the same name."""
+    for k in range(count):
+        (folder / f"in{k}").mkdir(parents=True)
+        pixels = np.random.default_rng(k).integers(0, 256, (40, 44, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"in{k}" / f"{k % 2}.png")
+    return folder
+
+
+@pytest.mark.parametrize("options", [[], ["--after", "layer2.1"], ["--batch", "3", "--backend", "numba"]], ids=str)
+def test_a_folder_of_maps(run, network, weights, tmp_path, options):
+    folder, out = photos(tmp_path / "photos", 4), tmp_path / "maps"
+    result = run("cam", folder, "--weights", weights, "--out", out, "--jsonl", *options)
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert result.status == 0 and [entry["out"] for entry in found] == [
+        f"{out}/{name}.png" for name in ("0", "1", "0-2", "1-2")
+    ]
+    for entry in found:
+        x = npresnet.preprocess(entry["image"], network)
+        assert entry["class"] == network(x).argmax()
+        heat = grad_cam(network, x, [entry["class"]], after=options[1] if "--after" in options else None)[0]
+        due = np.asarray(overlay(seen(entry["image"], network), heat), int)
+        assert abs(np.asarray(Image.open(entry["out"]), int) - due).max() <= 1
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    again = run("cam", folder, "--weights", weights, "--out", out)
+    assert again.status == 2 and "replace it with --force" in again.complaint
+    assert run("cam", folder, "--weights", weights, "--out", out, "--force", *options).status == 0
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_one_file_for_several_images_is_refused(run, weights, tmp_path):
+    folder = photos(tmp_path / "photos", 2)
+    result = run("cam", folder, "--weights", weights, "--out", tmp_path / "cam.png")
+    assert result.status == 2 and "one file for 2 images: give a folder" in result.complaint
+    report = json.loads(run("cam", folder, "--weights", weights, "--out", tmp_path, "--json").out)
+    assert [entry["out"] for entry in report["images"]] == [f"{tmp_path}/0.png", f"{tmp_path}/1.png"]
+
+
+def test_a_broken_image_beside_a_good_one(run, weights, tmp_path):
+    folder = photos(tmp_path / "photos", 2)
+    (folder / "in0/0.png").write_bytes(b"broken")
+    result = run("cam", folder, "--weights", weights, "--out", tmp_path / "maps/")
+    assert result.status == 2 and "in0/0.png: not an image" in result.complaint
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["1.png"]

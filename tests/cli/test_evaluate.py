@@ -1,7 +1,9 @@
 """npresnet evaluate"""
 
+import csv
 import json
 import zipfile
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 import npresnet
 from npresnet.cli.evaluate import rank
 from npresnet.data import preprocess
+from npresnet.data.dataset import Dataset
 
 
 def test_rank_counts_what_comes_before_the_truth():
@@ -114,3 +117,42 @@ def test_what_train_reads_is_evaluated(run, data, network, weights, tmp_path):
             zipped.write(file, file.relative_to(path))
     found = json.loads(run("evaluate", "--data", holder, "--weights", weights, "--json").out)
     assert (found["right"], found["total"]) == ((ranks < 1).sum(), 30)
+
+
+def test_what_was_predicted_for_each_image(run, data, network, weights, tmp_path):
+    path, ranks = data
+    line = ["evaluate", "--data", path, "--weights", weights, "--batch", 7]
+    result = run(*line, "--jsonl")
+    found = [json.loads(text) for text in result.out.splitlines()]
+    assert [entry["right"] for entry in found] == [rank < 1 for rank in np.roll(ranks, -10)]
+    assert f"right on {(ranks < 1).sum()} of 30" in result.err and "right on" not in result.out
+    for entry in found[::7]:
+        scores = network(preprocess(entry["image"], network))[0].astype(np.float64)
+        p = np.exp(scores - scores.max())
+        assert entry["predicted"] == network.classes[p.argmax()] and f"/test/{entry['class']}/" in entry["image"]
+        assert entry["probability"] == pytest.approx(p.max() / p.sum(), rel=1e-4)
+    out = tmp_path / "found.csv"
+    report = json.loads(run(*line, "--out", out, "--json").out)
+    header, *rows = csv.reader(out.read_text().splitlines())
+    assert header == ["image", "class", "predicted", "probability", "right"] and report["total"] == 30
+    assert [row[0] for row in rows] == [entry["image"] for entry in found]
+    assert run(*line, "--out", out).complaint.endswith("replace it with --force")
+    assert "called .jsonl or .csv" in run(*line, "--out", tmp_path / "a.txt").complaint
+
+
+@pytest.mark.parametrize("kind", [[], ["--json"]])
+def test_an_interruption_tells_what_is_done(run, data, weights, monkeypatch, kind):
+    path, _ = data
+    batches = Dataset.batches
+
+    def interrupted(self, *args, **options):
+        yield from islice(batches(self, *args, **options), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Dataset, "batches", interrupted)
+    result = run("evaluate", "--data", path, "--weights", weights, "--batch", 4, *kind)
+    assert result.status == 130 and result.err.splitlines()[-1] == "npresnet: interrupted"
+    if kind:
+        assert json.loads(result.out)["total"] == 12 and json.loads(result.out)["interrupted"] is True
+    else:
+        assert result.out.startswith("interrupted: right on ") and " of 12: " in result.out

@@ -14,6 +14,7 @@ COMMANDS = {
     "classify": ["PHOTO", "--weights", "WEIGHTS"],
     "evaluate": ["--data", "DATA", "--weights", "WEIGHTS"],
     "cam": ["PHOTO", "--weights", "WEIGHTS", "--out", "OUT.png"],
+    "features": ["PHOTO", "--weights", "WEIGHTS"],
     "train": ["--data", "TRAIN", "--model", "resnet20", *QUICK[2:], "--out", "OUT"],
     "verify": ["--only", "relu*"],
     "bench": ["--model", "resnet20", "--batch", "2"],
@@ -72,6 +73,11 @@ def test_the_evidence_is_where_the_cpu_finds_it(line, run, cupy, tmp_path):  # n
         json.loads(run(*line("cam", "--json", "--force", "--backend", backend)).out) for backend in ("cupy", "numpy")
     )
     assert flat(found) == pytest.approx(flat(due), rel=1e-3)
+
+
+def test_the_features_are_those_of_the_cpu(line, run, cupy):  # noqa: F811
+    found, due = (json.loads(run(*line("features", "--backend", backend)).out) for backend in ("cupy", "numpy"))
+    assert flat(found) == pytest.approx(flat(due), rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.slow
