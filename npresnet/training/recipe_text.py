@@ -74,17 +74,14 @@ def recipe_lines(recipe: Recipe, name: str, width: int = 80) -> list[str]:
 
 
 def recipes_text(width: int = 78) -> str:
-    """Every named recipe with its values, as paragraphs of text for the help."""
-    return "\n".join(
-        line
-        for name, recipe in RECIPES.items()
-        for line in [
-            f"  {name}",
-            *wrap(
-                "; ".join(f"{topic}: {words}" for topic, words in in_words(recipe).items() if words != "none"),
-                width,
-                initial_indent="    ",
-                subsequent_indent="    ",
-            ),
-        ]
-    )
+    """Every named recipe as a paragraph of text for the help, without what is the usual thing to do."""
+    usual, lines = in_words(Recipe()), []
+    for name, recipe in RECIPES.items():
+        told = {
+            topic: words
+            for topic, words in in_words(recipe).items()
+            if topic not in ("trained", "precision") or words != usual[topic]
+        }
+        text = "; ".join(f"{topic}: {words}" for topic, words in told.items())
+        lines += [name, *wrap(text, width, initial_indent="  ", subsequent_indent="  ")]
+    return "\n".join(lines)

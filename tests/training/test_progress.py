@@ -225,5 +225,5 @@ def test_what_differs_from_the_named_recipe_is_marked():
 
 def test_the_help_holds_every_named_recipe():
     text = recipes_text(70)
-    assert all(f"  {name}\n" in text for name in RECIPES) and all(len(line) <= 70 for line in text.splitlines())
+    assert all(f"{name}\n  epochs: " in text for name in RECIPES) and all(len(line) <= 70 for line in text.splitlines())
     assert "rate: 0.2, one-cycle" in " ".join(text.split())
