@@ -178,8 +178,6 @@ def check_value(declared: Any, value: Any) -> None:
 
 
 RECIPES = {
-    # A folder of photos, from random weights: torchvision's rate, 0.1 for 256 images, for a batch of 32.  [G] §2.1
-    "photos": Recipe(epochs=90, batch_size=32, lr=0.0125, schedule="cosine", warmup=5, nesterov=True, augment="photo"),
     # [R1]: 64k iterations of 128 on 45k/5k images, divided by 10 at 32k and 48k.  ResNet-110 wants warmup=1; [R1]
     # holds it at a tenth of the rate until the training error falls below 80 %.
     "paper-cifar": Recipe(epochs=182),
@@ -190,6 +188,8 @@ RECIPES = {
     "finetune": Recipe(
         epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True, augment="photo", freeze="norm"
     ),
+    # A folder of photos, from random weights: torchvision's rate, 0.1 for 256 images, for a batch of 32.  [G] §2.1
+    "photos": Recipe(epochs=90, batch_size=32, lr=0.0125, schedule="cosine", warmup=5, nesterov=True, augment="photo"),
     **{name: Recipe(**changes) for name, changes in PUBLISHED.items()},
 }
 

@@ -206,16 +206,16 @@ def test_tensorboard_itself_reads_the_curves(tmp_path):
 
 def test_every_field_has_its_words():
     told = [name for phrases in TOPICS.values() for name in phrases]
-    assert len(told) == len(set(told))
-    plain = in_words(Recipe())
+    assert len(told) == len(set(told)) and set(told) == {field.name for field in fields(Recipe)}
+    base = Recipe(warmup=1.0, augment="photo")
+    plain = in_words(base)
     others = {int: 7, float: 0.375, bool: None}
     for field in fields(Recipe):
         among = field.metadata["among"]
-        value = next((name for name in among if name != field.default), others.get(field.type))
-        changed = in_words(replace(Recipe(), **{field.name: not field.default if value is None else value}))
+        value = next((name for name in among if name != getattr(base, field.name)), others.get(field.type))
+        changed = in_words(replace(base, **{field.name: not field.default if value is None else value}))
         topics = [topic for topic in changed if changed[topic] != plain.get(topic)]
-        home = next((topic for topic, phrases in TOPICS.items() if field.name in phrases), "further")
-        assert topics == [home], field.name
+        assert topics == [topic for topic, phrases in TOPICS.items() if field.name in phrases], field.name
 
 
 def test_what_differs_from_the_named_recipe_is_marked():
@@ -224,7 +224,7 @@ def test_what_differs_from_the_named_recipe_is_marked():
     assert [line for line in lines if line.startswith("*")][1:] == [
         "* augmentation  photo, mixup 0.2 (finetune: photo)"
     ]
-    assert all(len(line) <= 60 for line in lines) and any("Nesterov's" in line for line in lines)
+    assert all(len(line) <= 60 for line in lines) and any("Nesterov" in line for line in lines)
     assert not any(line.startswith("*") for line in recipe_lines(RECIPES["fast-cifar"], "fast-cifar"))
     adam = in_words(Recipe(optimizer="adamw", held_out=50))
     assert adam["optimiser"] == "adamw, weight decay 0.0001" and adam["held out"] == "50 images"
