@@ -80,7 +80,7 @@ def choose_recipe(options: Mapping[str, Any]) -> tuple[str, str]:
         return "finetune", "the weights are trained already"
     if find(options["model"]).preprocessing == "cifar10":
         return "fast-cifar", f"{options['model']} is for small images and starts untrained"
-    return "fast-cifar", "no weights to start from"
+    return "photos", f"{options['model']} starts untrained (with few photos, start from --weights instead)"
 
 
 def check_epochs(epochs: int | None, checkpoint: Any, folder: str) -> None:

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--model", metavar="NAME", help="the network (default: that of --weights)")
     run.add_argument("--weights", metavar="FILE", help="a checkpoint to start from, with a new last layer")
     run.add_argument(
-        "--recipe", metavar="NAME", help="a named recipe, see below (default: finetune with --weights, else fast-cifar)"
+        "--recipe",
+        metavar="NAME",
+        help="a named recipe, see below (default: finetune with --weights, else fast-cifar or photos)",
     )
     run.add_argument("--out", required=True, metavar="DIR", help="the folder for the results")
     run.add_argument("--resume", action="store_true", help="resume the run in --out, if there is one")
@@ -78,7 +80,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     from ..training import Recipe
     from ..training.recipe_text import recipes_text
 
-    group = parser.add_argument_group("changes to the recipe", f"named recipes:\n{recipes_text()}\n")
+    parser.add_argument_group("named recipes", recipes_text())
+    group = parser.add_argument_group("changes to the recipe")
     metavars = {int: "N", float: "X", str: "NAME"}
     for field in fields(Recipe):
         kind: Any = field.type

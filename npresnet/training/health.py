@@ -8,8 +8,10 @@ import numpy as np
 
 from .run import Run
 
-FAR = 10  # times the loss of guessing: no run recovers, or it would have to learn from the start
-PATIENCE = 3  # epochs at chance
+LOST, FAR = 1000, 10  # times the loss of guessing: at once, and PATIENCE epochs long
+PATIENCE = (
+    3  # as the running statistics of batch norms follow the weights only after some steps, a first epoch may be bad
+)
 
 
 def failure(trainer: Run) -> str | None:
@@ -29,9 +31,11 @@ def failure(trainer: Run) -> str | None:
 
 def symptom(history: Sequence[dict[str, Any]], chance: float, guess: float) -> str | None:
     """What is wrong after the last of these epochs: guessing is right with ``chance`` and has the loss ``guess``."""
-    loss, recent = history[-1]["validation_loss"], history[-PATIENCE:]
-    if not loss <= FAR * guess:  # or not a number
-        return f"validation loss {loss:.4g}, where guessing has {guess:.2f}"
-    if len(recent) == PATIENCE and all(row["validation_accuracy"] <= chance for row in recent):
-        return f"validation accuracy {100 * recent[-1]['validation_accuracy']:.1f} %, no better than a guess"
+    losses = [row["validation_loss"] for row in history[-PATIENCE:]]
+    accuracies = [row["validation_accuracy"] for row in history[-PATIENCE:]]
+    enough = len(losses) == PATIENCE
+    if not losses[-1] <= LOST * guess or (enough and min(losses) > FAR * guess):  # or not a number
+        return f"validation loss {losses[-1]:.4g}, where guessing has {guess:.2f}"
+    if enough and max(accuracies) <= chance:
+        return f"validation accuracy {100 * accuracies[-1]:.1f} %, no better than a guess, in {PATIENCE} epochs"
     return None

@@ -172,12 +172,17 @@ def stopped_by_signals(callback: Callback) -> Iterator[None]:
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """An entry of the history as a line of text."""
     line = (
-        f"{time.strftime('%H:%M:%S')}  epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  "
+        f"{time.strftime('%H:%M:%S')}  epoch {row['epoch']}/{epochs}  loss {loss_text(row['train_loss'])}  "
         f"accuracy {100 * row['train_accuracy']:.2f} %"
     )
     if "validation_accuracy" in row:
-        line += f"  validation {row['validation_loss']:.4f}  {100 * row['validation_accuracy']:.2f} %"
+        line += f"  validation {loss_text(row['validation_loss'])}  {100 * row['validation_accuracy']:.2f} %"
     return f"{line}  {row['images_per_second']:.0f} images/s"
+
+
+def loss_text(loss: float) -> str:
+    """1.23456 → 1.2346;  7597895614.33 → 7.598e+09"""
+    return f"{loss:.4f}" if loss < 1e4 else f"{loss:.3e}"
 
 
 def clock(seconds: float) -> str:

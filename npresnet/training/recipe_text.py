@@ -16,25 +16,40 @@ def number(text: str) -> Phrase:
     return lambda value: text.format(value) if value else ""
 
 
+def named(text: str) -> Phrase:
+    """Words for a field that is off where it is "none"."""
+    return lambda name: "" if name == "none" else text.format(name)
+
+
 TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
     "epochs": {"epochs": str},
     "batch": {"batch_size": "{} images".format, "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else ""},
-    "rate": {"lr": "{:g}".format, "schedule": str, "warmup": number("{:g} epochs of warm-up")},
+    "rate": {
+        "lr": "{:g}".format,
+        "schedule": str,
+        "warmup": number("{:g} epochs of warm-up"),
+        "warmup_start": "from {:g} of it".format,
+    },
     "optimiser": {
         "optimizer": str,
         "momentum": number("momentum {:g}"),
-        "nesterov": number("Nesterov's"),
+        "nesterov": number("Nesterov"),
         "weight_decay": number("weight decay {:g}"),
         "decay_all": lambda everything: "" if everything else "not of norms and biases",
         "clip": number("gradients of norm {:g} at most"),
         "average": number("weights averaged with {:g}"),
     },
+    "loss": {"loss": str, "label_smoothing": number("labels smoothed by {:g}")},
     "augmentation": {
-        "augment": lambda name: "" if name == "none" else name,
-        "mixup": number("mixup {:g}"),
+        "augment": named("{}"),
+        "train_side": number("to {} pixels"),
+        "policy": named("policy {}"),
+        "erase": number("erasing {:g}"),
         "jitter": number("colour jitter {:g}"),
-        "label_smoothing": number("label smoothing {:g}"),
+        "mixup": number("mixup {:g}"),
+        "cutmix": number("cutmix {:g}"),
     },
+    "prediction": {"preprocessing": lambda name: name or "as the network says"},
     "held out": {
         "held_out": lambda part: f"{100 * part:g} % of the images" if 0 < part < 1 else number("{:g} images")(part)
     },
@@ -42,6 +57,7 @@ TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
     "precision": {"precision": str},
 }
 FOR_SGD = {"momentum", "nesterov"}  # fields that nothing but sgd reads
+SHOWN = ("epochs", "batch", "rate", "optimiser", "augmentation", "held out")  # topics that the help always shows
 
 
 def in_words(recipe: Recipe) -> dict[str, str]:
@@ -50,6 +66,7 @@ def in_words(recipe: Recipe) -> dict[str, str]:
     Fields of no topic stand under "further", where they are not at their default.
     """
     unread = FOR_SGD if recipe.optimizer != "sgd" else set()
+    unread = unread if recipe.warmup else unread | {"warmup_start"}
     lines = {
         topic: [say(getattr(recipe, name)) for name, say in phrases.items() if name not in unread]
         for topic, phrases in TOPICS.items()
@@ -74,17 +91,12 @@ def recipe_lines(recipe: Recipe, name: str, width: int = 80) -> list[str]:
 
 
 def recipes_text(width: int = 78) -> str:
-    """Every named recipe with its values, as paragraphs of text for the help."""
-    return "\n".join(
-        line
-        for name, recipe in RECIPES.items()
-        for line in [
-            f"  {name}",
-            *wrap(
-                "; ".join(f"{topic}: {words}" for topic, words in in_words(recipe).items() if words != "none"),
-                width,
-                initial_indent="    ",
-                subsequent_indent="    ",
-            ),
-        ]
-    )
+    """Every named recipe as a paragraph of text for the help, without what is the usual thing to do."""
+    usual, lines = in_words(Recipe()), []
+    for name, recipe in RECIPES.items():
+        told = {
+            topic: words for topic, words in in_words(recipe).items() if topic in SHOWN or words != usual.get(topic)
+        }
+        text = "; ".join(f"{topic}: {words}" for topic, words in told.items())
+        lines += [name, *wrap(text, width, initial_indent="  ", subsequent_indent="  ")]
+    return "\n".join(lines)

@@ -188,6 +188,8 @@ RECIPES = {
     "finetune": Recipe(
         epochs=10, batch_size=32, lr=0.01, schedule="cosine", warmup=0.5, nesterov=True, augment="photo", freeze="norm"
     ),
+    # A folder of photos, from random weights: torchvision's rate, 0.1 for 256 images, for a batch of 32.  [G] §2.1
+    "photos": Recipe(epochs=90, batch_size=32, lr=0.0125, schedule="cosine", warmup=5, nesterov=True, augment="photo"),
     **{name: Recipe(**changes) for name, changes in PUBLISHED.items()},
 }
 

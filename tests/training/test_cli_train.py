@@ -114,6 +114,7 @@ def test_the_effective_recipe_is_printed_first(quick, train):
 def test_the_recipe_is_chosen_by_what_the_run_starts_from():
     assert choose_recipe({"weights": "resnet18.pth", "model": None})[0] == "finetune"
     assert choose_recipe({"weights": None, "model": "resnet20"})[0] == "fast-cifar"
+    assert choose_recipe({"weights": None, "model": "resnet50"})[0] == "photos"
     with pytest.raises(ValueError, match="did you mean"):
         choose_recipe({"weights": None, "model": "resnet21"})
 

@@ -12,7 +12,7 @@ from npresnet.training.checkpoint import FILE, save_checkpoint
 from ..support.drawn import cifar_model, drawn_source
 
 RECIPES = {
-    "sgd": Recipe(epochs=3, batch_size=16, lr=0.05),
+    "sgd": Recipe(epochs=3, batch_size=16, lr=0.05, held_out=5000),
     "adamw": Recipe(
         epochs=3, batch_size=16, lr=1e-3, optimizer="adamw", average=0.9, precision="float16", held_out=0.25
     ),

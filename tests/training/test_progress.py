@@ -121,13 +121,20 @@ def history(*rows):
     return found
 
 
-@pytest.mark.parametrize("loss", [98761.0, float("nan"), float("inf"), 11.0])
+@pytest.mark.parametrize("loss", [98761.0, float("nan"), float("inf")])
 def test_a_loss_far_above_a_guesss_is_said_once(loss):
     said = history((1.2, 0.4), (loss, 0.3), (loss, 0.3))
     assert said[0] is None and said[2] is None
     assert (
         said[1].startswith(f"validation loss {loss:.4g}, where guessing has 1.10") and "--lr, such as 0.005" in said[1]
     )
+
+
+def test_a_bad_first_epoch_is_no_failure():
+    """Running statistics need some steps; three such epochs are one."""
+    assert history((29.2, 1 / 3), (0.2, 0.8), (0.1, 1.0)) == [None] * 3
+    said = history(*[(29.2, 0.4)] * 4)
+    assert said[:2] == said[3:] * 2 == [None, None] and "validation loss 29.2" in said[2]
 
 
 def test_accuracy_at_chance_is_said_after_three_epochs():
@@ -149,7 +156,7 @@ def test_the_warning_follows_the_epochs_line(clock):
     trainer.history = [{**row, "validation_loss": 98761.0, "validation_accuracy": 0.1}]
     progress.Log(stream).epoch(trainer, trainer.history[0])
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 2 and "98761" in lines[0] and lines[1].startswith("warning: validation loss 9.876e+04")
+    assert len(lines) == 2 and "9.876e+04" in lines[0] and lines[1].startswith("warning: validation loss 9.876e+04")
 
 
 # --- TensorBoard ------------------------------------------------------------------------------------------------------
@@ -199,16 +206,16 @@ def test_tensorboard_itself_reads_the_curves(tmp_path):
 
 def test_every_field_has_its_words():
     told = [name for phrases in TOPICS.values() for name in phrases]
-    assert len(told) == len(set(told))
-    plain = in_words(Recipe())
+    assert len(told) == len(set(told)) and set(told) == {field.name for field in fields(Recipe)}
+    base = Recipe(warmup=1.0, augment="photo")
+    plain = in_words(base)
     others = {int: 7, float: 0.375, bool: None}
     for field in fields(Recipe):
         among = field.metadata["among"]
-        value = next((name for name in among if name != field.default), others.get(field.type))
-        changed = in_words(replace(Recipe(), **{field.name: not field.default if value is None else value}))
+        value = next((name for name in among if name != getattr(base, field.name)), others.get(field.type))
+        changed = in_words(replace(base, **{field.name: not field.default if value is None else value}))
         topics = [topic for topic in changed if changed[topic] != plain.get(topic)]
-        home = next((topic for topic, phrases in TOPICS.items() if field.name in phrases), "further")
-        assert topics == [home], field.name
+        assert topics == [topic for topic, phrases in TOPICS.items() if field.name in phrases], field.name
 
 
 def test_what_differs_from_the_named_recipe_is_marked():
@@ -217,7 +224,7 @@ def test_what_differs_from_the_named_recipe_is_marked():
     assert [line for line in lines if line.startswith("*")][1:] == [
         "* augmentation  photo, mixup 0.2 (finetune: photo)"
     ]
-    assert all(len(line) <= 60 for line in lines) and any("Nesterov's" in line for line in lines)
+    assert all(len(line) <= 60 for line in lines) and any("Nesterov" in line for line in lines)
     assert not any(line.startswith("*") for line in recipe_lines(RECIPES["fast-cifar"], "fast-cifar"))
     adam = in_words(Recipe(optimizer="adamw", held_out=50))
     assert adam["optimiser"] == "adamw, weight decay 0.0001" and adam["held out"] == "50 images"
@@ -225,5 +232,5 @@ def test_what_differs_from_the_named_recipe_is_marked():
 
 def test_the_help_holds_every_named_recipe():
     text = recipes_text(70)
-    assert all(f"  {name}\n" in text for name in RECIPES) and all(len(line) <= 70 for line in text.splitlines())
+    assert all(f"{name}\n  epochs: " in text for name in RECIPES) and all(len(line) <= 70 for line in text.splitlines())
     assert "rate: 0.2, one-cycle" in " ".join(text.split())
