@@ -1,5 +1,6 @@
 """What the folders of a dataset mean, read off the images' paths: its parts (train/, test/) and its classes."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -18,14 +19,18 @@ def is_image_name(name: str) -> bool:
     return not hidden and name.lower().endswith(SUFFIXES)
 
 
-def dataset_parts(names: Iterable[str]) -> tuple[int, dict[str, str]]:
-    """(level, {part: folder}): the folders ``level`` levels down, if they are the parts of a dataset; else {}.
+def dataset_parts(names: Iterable[str], tables: Iterable[str] = ()) -> tuple[int, dict[str, str], set[str]]:
+    """(level, {part: folder}, folders of images without labels): the folders ``level`` levels down, if they are parts.
+
+    ``tables`` are paths of tables of labels: a folder that holds one needs no class folders.  Without one, a part whose
+    images all lie in images/ has no labels, as Tiny-ImageNet's test images.  The dictionary is empty where the folders
+    are no parts of a dataset.
 
     Raises ImageError where they could be parts or classes.
     """
     parents = [parent for parent in (PurePosixPath(name).parts[:-1] for name in names) if parent]
     if not parents:
-        return 0, {}
+        return 0, {}, set()
     level, inside = class_level(parents), {}  # {folder: the folders in it that hold images}
     for parent in parents:
         inside.setdefault(parent[level], set()).update(parent[level + 1 : level + 2])
@@ -35,11 +40,19 @@ def dataset_parts(names: Iterable[str]) -> tuple[int, dict[str, str]]:
     shown = " and ".join(f"{name}/" for name in called)
     if others and (alike or len(called) > 1):
         raise ImageError(f"beside {shown} there are images in {others[0]}/: {CURE}")
-    if others or not any(inside.values()):
-        return level, {}
+    with_table = {parts[level] for table in tables if len(parts := PurePosixPath(table).parts) == level + 2}
+    if others or not (any(inside.values()) or inside.keys() <= with_table):
+        return level, {}, set()
     if len(set(called.values())) < len(called):
         raise ImageError(f"of {shown} two are the same part: {CURE}")
-    return level, {part: top for top, part in called.items()}
+    bare = {top for top in called if top not in with_table and inside[top] and inside[top] <= {"images"}}
+    bare = bare if len(bare) < len(called) else set()
+    return level, {part: top for top, part in called.items() if top not in bare}, bare
+
+
+def words_of(text: str) -> list[str]:
+    """The words in a file's name, in lower case."""
+    return re.split("[^a-z0-9]+", text.lower())
 
 
 def part_named(name: str) -> str | None:

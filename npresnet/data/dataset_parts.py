@@ -1,10 +1,9 @@
 """Where the parts of a dataset (train, val, test) lie under a path."""
 
 import os
-import re
 
 from .cifar import is_cifar
-from .class_folders import part_named
+from .class_folders import part_named, words_of
 from .errors import ImageError
 from .folder import ImageFolder
 from .images import StrPath
@@ -25,7 +24,7 @@ def part_path(path: StrPath, part: str) -> StrPath:
 def part_of_zip(name: str) -> str | None:
     """The part of a dataset that one word in the name of a zip means, if any."""
     stem, suffix = os.path.splitext(name)
-    parts = {part for word in re.split("[^a-z0-9]+", stem.lower()) if (part := part_named(word))}
+    parts = {part for word in words_of(stem) if (part := part_named(word))}
     return parts.pop() if suffix.lower() == ".zip" and len(parts) == 1 else None
 
 

@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -61,10 +62,32 @@ def names_in_json(path: str | os.PathLike[str], text: str) -> list[str]:
     raise ImageError(f"{path}: class names in JSON are a list, or an object whose keys are 0, 1, 2 …")
 
 
+@cache
+def wordnet_names() -> dict[str, str]:
+    """{WordNet's identifier: class name} of ImageNet's 1000 classes."""
+    identifiers = (FOLDER / "imagenet-wordnet.txt").read_text(encoding="utf-8").split()
+    return dict(zip(identifiers, class_names("imagenet")))
+
+
+def readable(names: Sequence[str], words: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The names, with class names for WordNet's identifiers: ImageNet's where it has that class, else ``words``'.
+
+    >>> readable(["n01440764", "n00000001", "cat"])
+    ('tench', 'n00000001', 'cat')
+
+    What would give two of them one name stays as it is.
+    """
+    known = {**(words or {}), **wordnet_names()}
+    found = [known.get(name, name) if WORDNET.fullmatch(name) else name for name in names]
+    counts = Counter(found)
+    return tuple(new if counts[new] == 1 else name for name, new in zip(names, found))
+
+
 def match_classes(folders: Sequence[str], classes: Sequence[str] | None, num_classes: int) -> tuple[Array, str]:
     """Which of a model's classes each class folder means: (indices (len(folders),), how they were matched).
 
-    - By name, where each folder's name is that of one class, exactly or up to case, hyphens and underscores.
+    - By name, where each folder's name is that of one class, exactly or up to case, hyphens and underscores.  WordNet's
+      identifiers of ImageNet's classes (n01440764) are those classes' names.
     - By number, where no folder has a class's name and their names are different class numbers.
     - In sorted order, where neither holds and there are as many folders as classes, if names could not decide: the
       model has no class names and no folder's name is a number, or the folders are WordNet's names (n01440764) of
@@ -73,8 +96,9 @@ def match_classes(folders: Sequence[str], classes: Sequence[str] | None, num_cla
     Raises ImageError otherwise, also for a single unknown folder among known ones: a wrong match would look like a bad
     model.
     """
-    exact, loose = places(classes or (), str), places(classes or (), simplified)
-    found = [exact.get(folder) or loose.get(simplified(folder), []) for folder in folders]
+    known = readable(classes or ())
+    exact, loose = places(known, str), places(known, simplified)
+    found = [exact.get(name) or loose.get(simplified(name), []) for name in readable(folders)]
     unknown = [folder for folder, where in zip(folders, found) if len(where) != 1]
     if not unknown:
         return np.array([where[0] for where in found]), "by name"

@@ -39,8 +39,8 @@ def open_dataset(
 ) -> tuple[Dataset, list[str]]:
     """(the images under ``path``, one line for each that could not be read).
 
-    path             a CIFAR archive; a folder of class folders or a zip of one; or a folder that holds such as its
-                     part (train/ or cifar10-train-jpeg.zip)
+    path             a CIFAR archive; a folder of class folders, or of images with a table of labels, or a zip of one; a
+                     table of labels; or a folder that holds such as its part (train/ or cifar10-train-jpeg.zip)
     model_or_preset  whose preprocessing says how images in memory are resized and cropped
     classes          class names that the folders must have, in this order
     strict           whether an unreadable image is an error instead of a line
@@ -54,6 +54,8 @@ def open_dataset(
         raise ValueError("training needs images of one size: give the model a preprocessing with a crop")
     folder = ImageFolder(path, part)
     prepare = partial(cropped if in_memory else check_croppable, preprocessing)
+    if strict and folder.missing:
+        raise ImageError(f"{folder.path}: {folder.missing[0]}, which {folder.table} names, is not there")
     numbers = spread(folder.folders, limit).tolist()
     good, pixels, checks, broken = read_all(
         folder, numbers, prepare, strict, workers, show or (lambda done, total: None)
@@ -63,7 +65,7 @@ def open_dataset(
     how: dict[str, Any] = (
         {"pixels": np.stack(pixels)} if in_memory else {"numbers": good, "folder": folder, "checks": checks}
     )
-    dataset = with_classes(Dataset(folder.folders[good], folder.classes, **how), path, classes)
+    dataset = with_classes(Dataset(folder.folders[good], folder.titles(), **how), path, classes)
     dataset.notes = tuple(folder.notes())
     return dataset, broken
 
@@ -76,7 +78,7 @@ def open_for_evaluation(path: StrPath, part: str | None = None) -> Dataset:
     if (dataset := cifar_at(path, part or "test")) is not None:
         return dataset
     folder = ImageFolder(part_path(path, part or "test"), part)
-    dataset = Dataset(folder.folders, folder.classes, folder=folder)
+    dataset = Dataset(folder.folders, folder.titles(), folder=folder)
     dataset.notes = tuple(folder.notes())
     return dataset
 
@@ -100,7 +102,7 @@ def with_classes(dataset: Dataset, path: StrPath, classes: Sequence[str] | None)
     if len(set(dataset.labels.tolist())) < 2:
         raise ImageError(
             f"{path}: all images are of one class ({dataset.classes[dataset.labels[0]]}); "
-            "training needs at least two class folders, such as cat/ and dog/"
+            "training needs at least two class folders, such as cat/ and dog/, or labels"
         )
     return dataset
 
