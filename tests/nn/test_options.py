@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from npresnet import create_model, nn, ops, optimize, use
+from npresnet import WeightsError, create_model, load_model, nn, ops, optimize, save_weights, use
 from npresnet.backend import load_kernels
+from npresnet.weights import save_onnx
 
 from ..support import oracles
 from ..support.modules import fill
@@ -203,3 +204,33 @@ def test_the_engine_runs_norms_without_gamma_and_refuses_those_that_follow_the_b
     np.testing.assert_allclose(optimize(model)(x), due, rtol=0, atol=1e-5 * abs(due).max())
     with pytest.raises(ValueError, match=r"^a batch norm of this model has no running statistics"):
         optimize(network(track_running_stats=False))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_norms_without_gamma_are_written_as_onnx(fold, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    model = nn.Sequential(
+        fill(nn.Conv2d(3, 4, 4, stride=2, padding="same_lower")), fill(nn.BatchNorm2d(4, affine=False)), nn.ReLU()
+    )
+    x = RNG.standard_normal((2, 3, 7, 8)).astype(np.float32)
+    session = runtime.InferenceSession(save_onnx(model, tmp_path / "norm.onnx", fold=fold))
+    np.testing.assert_allclose(session.run(None, {"images": x})[0], model(x), rtol=0, atol=1e-5)
+    follower = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    with pytest.raises(WeightsError, match="running statistics"):
+        save_onnx(follower, tmp_path / "none.onnx", fold=fold)
+    assert not (tmp_path / "none.onnx").exists()
+
+
+def test_what_no_file_of_weights_describes_is_refused(tmp_path):
+    for replaced, kept in [(nn.BatchNorm2d(16, affine=False), False), (nn.BatchNorm2d(16), True)]:
+        model = create_model("resnet20")
+        model.bn1 = replaced
+        if kept:
+            model.avgpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GlobalAvgPool2d())
+            model.conv1 = fill(nn.Conv2d(3, 16, 3, padding="same_lower"))
+            save_weights(model, tmp_path / "model.safetensors")
+            x = RNG.standard_normal((1, 3, 8, 8)).astype(np.float32)
+            np.testing.assert_array_equal(load_model(tmp_path / "model.safetensors")(x), model(x))
+        else:
+            with pytest.raises(WeightsError, match=r"bn1 has other arrays than a BatchNorm2d has"):
+                save_weights(model, tmp_path / "model.safetensors")
