@@ -33,16 +33,23 @@ def size(value: Any, least: int = 1) -> bool:
     return count(value, least) or (type(value) is tuple and len(value) == 2 and all(count(v, least) for v in value))
 
 
-def padding(value: Any) -> bool:
-    return (
-        value in PADDINGS
-        or size(value, 0)
-        or (type(value) is tuple and len(value) == 2 and all(type(v) is tuple and size(v, 0) for v in value))
+def frame(value: Any) -> bool:
+    """An int, a pair, or ((top, bottom), (left, right))."""
+    return size(value, 0) or (
+        type(value) is tuple and len(value) == 2 and all(type(v) is tuple and size(v, 0) for v in value)
     )
+
+
+def padding(value: Any) -> bool:
+    return value in PADDINGS or frame(value)
 
 
 def amount(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def number(value: Any) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
 
 
 def fraction(value: Any) -> bool:
@@ -73,7 +80,9 @@ LAYERS: dict[type, dict[str, Any]] = {  # class → its options, and what each m
     nn.Sequential: {},
     nn.MaxPool2d: {**WINDOW, "dilation": size},
     nn.AvgPool2d: {**WINDOW, "count_include_pad": flag},
-    nn.ZeroPad2d: {"padding": padding},
+    nn.AdaptiveAvgPool2d: {"output_size": size},
+    nn.ZeroPad2d: {"padding": frame},
+    nn.ConstantPad2d: {"padding": frame, "value": number},
     nn.Subsample: {"stride": size},
     nn.BlurPool2d: {"stride": size},
     nn.ZeroPadChannels: {"before": channels, "after": channels},
@@ -232,7 +241,9 @@ def check_options(kind: str, options: Mapping[str, Any], where: str) -> None:
     if kind not in CLASSES:
         raise ValueError(f"{where} is of no class that is known here: {kind[:100]!r}")
     known = LAYERS[CLASSES[kind]]
-    needed = {"kernel", "stride", "before", "after"} if issubclass(CLASSES[kind], Function) else known.keys()
+    needed = (
+        {"kernel", "stride", "before", "after", "output_size"} if issubclass(CLASSES[kind], Function) else known.keys()
+    )
     if not known.keys() & needed <= options.keys() <= known.keys():
         raise ValueError(f"{where}: the options of a {kind} are {', '.join(known) or 'none'}")
     wrong = next((name for name, value in options.items() if not known[name](value)), None)

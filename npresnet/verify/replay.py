@@ -22,11 +22,12 @@ def replay_op(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.
     given = {name: to_device(expected[f"given: {name}"].astype(dtype), device) for name in case["given"]}
     if "labels" in given:
         given["labels"] = given["labels"].astype(np.int64)
-    y, pullback, *extras = getattr(ops, case["op"])(*(given[name] for name in case["arguments"]), **case["static"])
+    op, (first, *others) = getattr(ops, case["op"]), case["arguments"]
+    y, pullback, *extras = op(given[first], **{name: given[name] for name in others}, **case["static"])
     gradients = pullback(given["dy"])
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     found = {"value: y": y} | {f"value: {i}": extra for i, extra in enumerate(extras[0] if extras else ())}
-    found |= {f"gradient: {name}": g for name, g in zip(case["arguments"], gradients) if g is not None}
+    found |= {f"gradient: {name}": g for name, g in zip(op.positional, gradients, strict=False) if g is not None}
     return {name: on_cpu(a) for name, a in found.items()}
 
 
