@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .models.registry import count
 from .nn import BatchNorm2d, initialize, zero_last_gamma
 from .weights import Recognition, WeightsError, read_weights, recognise
 from .weights.adapt import adapt
+from .weights.hidden_layers import of_head
 from .weights.keys.maps import resolved, torchvision_keys
 from .weights.load import fill
 
@@ -72,6 +74,8 @@ def create_model(
     same = found if found and found.name == name else None
     if same:
         asked, options = resolve_dialect(same, dialect, options)
+    if same and num_classes not in (None, same.num_classes):  # the head is drawn anew, however many layers it has
+        same = replace(same, changes=tuple(change for change in same.changes if not of_head(change)))
     if same and (same.changes or same.frozen):
         refuse_other_sizes(same, num_classes, in_channels)
         return with_weights(rebuild_changed(same, checkpoint, asked, options), checkpoint, same, copy)

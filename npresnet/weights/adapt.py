@@ -9,6 +9,7 @@ from ..backend import Array, array_namespace
 from ..models.classifier import Classifier
 from ..nn import Linear
 from .checkpoint import Checkpoint
+from .hidden_layers import linear_layers
 from .keys.maps import torchvision_keys
 
 STEMS = ("conv1.weight", "conv1.0.weight")
@@ -64,14 +65,17 @@ def with_channels(w: Array, k: int) -> Array:
 def replace_head(arrays: dict[str, Any], model: Classifier) -> list[str]:
     """Put the model's own head in the place of one for other classes; the sentence about it."""
     head = [key for key in arrays if key.startswith("fc.")]
-    shape = np.shape(arrays["fc.weight"]) if "fc.weight" in arrays else ()
+    linear = linear_layers({key: np.shape(array) for key, array in arrays.items()})
+    shape = np.shape(arrays[f"{linear[-1]}.weight"]) if linear else ()
     if not isinstance(model.fc, Linear):
         for key in head:
             del arrays[key]
         return [f"the head {of_classes(shape)}was left out: the network gives its pooled features"] * bool(head)
     outputs, inputs = model.fc.weight.value.shape
-    if shape and (len(shape) != 2 or shape[1] != inputs or shape[0] == outputs):
+    if len(linear) == 1 and (len(shape) != 2 or shape[1] != inputs or shape[0] == outputs):
         return []  # the same, or nothing that a new head would mend
+    for key in head:
+        del arrays[key]
     arrays.update({f"fc.{name}": array.value for name, array in model.fc.named_arrays()})
     was = f"the head {of_classes(shape)}was replaced" if head else "there was no head"
     return [f"{was}: the new one of {outputs} is drawn at random and has to be trained"]

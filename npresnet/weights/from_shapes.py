@@ -9,6 +9,7 @@ from ..models.registry import Entry
 from ..models.structure import Shapes, Structure, measure
 from . import catalogue
 from .advice import advice
+from .hidden_layers import assumed, head_changes, linear_layers
 from .recognition import Recognition
 
 UNSEEN = (
@@ -47,17 +48,26 @@ def from_shapes(shapes: Shapes) -> Recognition:
         preset = catalogue.find(name).preprocessing
     if f"{name}:V2" in catalogue.ENTRIES:
         alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
-    unseen = UNSEEN + BEFORE * structure.before
+    linear = linear_layers(shapes)
     return Recognition(
-        name, num_classes, in_channels, "torchvision", options, preset, alternatives=alternatives, notes=(unseen,)
+        name,
+        num_classes,
+        in_channels,
+        "torchvision",
+        options,
+        preset,
+        alternatives=alternatives,
+        changes=head_changes(linear),
+        notes=(UNSEEN + BEFORE * structure.before, *assumed(linear)),
     )
 
 
 def classes_of(shapes: Shapes, features: int) -> int:
     """The number of classes, 0 where there is no classifier."""
-    if "fc.weight" not in shapes:
+    linear = [shapes[f"{place}.weight"] for place in linear_layers(shapes)]
+    if not linear:
         return 0
-    count, taken = shapes["fc.weight"]
+    count, taken = linear[-1][0], linear[0][1]
     if taken != features:
         raise WeightsError(f"the classifier takes {taken} numbers, and the last stage gives {features}")
     if count < 1:

@@ -19,6 +19,7 @@ from ..formats.stream import Budget
 from ..formats.tensors import Tensor
 from ..models import FAMILY, Spec, rebuild
 from ..models.structure import Shapes
+from .hidden_layers import of_head
 from .keys.placement import behind_pooling, placed
 from .onnx_graph import Graph, Value
 from .recognition import Recognition
@@ -102,7 +103,8 @@ def compared(found: Recognition, ours: Mapping[str, Layer], shapes: Shapes, want
     if found.options.get("avg_down") and not any(".downsample.2." in key for key in shapes):
         shapes, ours = behind_pooling(shapes), behind_pooling(ours)
     try:
-        kept = tuple(change for change in found.changes if change["path"] == "maxpool" and usual_pool(found))
+        pool = usual_pool(found)
+        kept = tuple(change for change in found.changes if of_head(change) or (change["path"] == "maxpool" and pool))
         found = replace(found, changes=(*kept, *changed_layers(found, ours)))
         own = steps(layers_of(found, shapes))
         if not found.num_classes and own[-1] not in wanted:  # the trunk alone, whose pixels we average

@@ -13,14 +13,17 @@ from typing import Any
 from ..formats.errors import WeightsError, quoted
 from ..formats.state import Layer
 from ..models import FAMILY, build
+from ..models.dialects import ACTIVATIONS as OURS
 from ..nn import AvgPool2d, BatchNorm2d, Conv2d, Module
 from .from_shapes import UNSEEN
+from .hidden_layers import recorded_activations, with_hidden, without_hidden
 from .match.names import components
 from .recognition import Recognition
 from .recorded_windows import dilation_of, listed, pair, shortest, side, sides, stride_of
 
 ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "GELU": "gelu", "SiLU": "silu", "Swish": "silu"}
 OTHER_ACTIVATIONS = ("PReLU", "ELU", "CELU", "SELU", "ReLU6", "Mish", "Hardswish", "Softplus", "RReLU", "FReLU", "ACON")
+CLASSES = {kind: OURS[name].__name__ for kind, name in ACTIVATIONS.items()}
 POOLS = ("MaxPool2d", "AvgPool2d", "LPPool2d", "FractionalMaxPool2d")
 
 
@@ -32,7 +35,7 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
     ours = {place: layers[path] for place, path in paths.items() if path in layers}
     if not any(layer.kind == "Conv2d" and "stride" in layer.options for layer in ours.values()):
         return found  # TorchScript keeps them in its program
-    options = found.options | norm_options(ours) | activation_options(layers)
+    options = found.options | norm_options(ours) | activation_options(without_hidden(layers, paths))
     options |= stride_options(ours, found) | shortcut_options(layers)
     pool, change = pooling(found, layers, ours)
     options |= pool
@@ -44,6 +47,7 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
         alternatives=() if padded else shortcuts,
         notes=tuple(n for n in found.notes if not n.startswith(UNSEEN)),
     )
+    found = with_hidden(found, recorded_activations(layers, paths, CLASSES))
     changes = found.changes + change + tuple(changed_layers(found, ours, layers, paths))
     inside = ("what a projection and the first block's shortcut read is in its program: projection_of, first_block",)
     before = inside if FAMILY[found.name].structure.before and "Add" not in {x.kind for x in layers.values()} else ()

@@ -48,8 +48,9 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
     if not search.found:
         return NamedArrays(dict(arrays), [], known=False)
     notes: list[str] = []
-    network = search.network(choose(search.found, None, notes))
-    check_norms(network, getattr(arrays, "layers", {}), says_group_norms(getattr(arrays, "metadata", {})))
+    layers = getattr(arrays, "layers", {})
+    network = search.network(choose(search.found, None, notes), bool(layers))
+    check_norms(network, layers, says_group_norms(getattr(arrays, "metadata", {})))
     state, paths = translate(network, arrays)
     if any(ours != theirs for ours, theirs in paths.items()):
         notes.append(f"found the layers by their shapes and order, from {quoted(network.body.stem[0].path)} on")

@@ -19,9 +19,12 @@ CONTRASTIVE = re.compile(
 )
 
 
-def head_of(inside: list[Layer], layers: list[Layer], features: int, body: Body, gates: Collection[int]) -> list[Layer]:
+def head_of(
+    inside: list[Layer], layers: list[Layer], features: int, body: Body, gates: Collection[int], recorded: bool
+) -> list[Layer]:
     """The linear layers of the classifier, from the features to the scores; none where there is no classifier.
 
+    ``recorded``: whether the file holds a whole network, which ends in what it computes and in no projection head.
     Raises WeightsError where several fit, or where one takes other features than the network gives.
     """
     if len(body.rest) == 1 and body.rest[0].kernel == 1 and body.rest[0].channels == features:
@@ -34,7 +37,7 @@ def head_of(inside: list[Layer], layers: list[Layer], features: int, body: Body,
             layer for layer in group if layer.channels == features and not NO_CLASSIFIER.search(tail(layer.path))
         ]
         if fitting:
-            return chosen(fitting, group)
+            return chosen(fitting, group, recorded)
     other = next((layer for layer in linear if layer.channels == 2 * features or named(layer)), None)
     if other and other.channels % features == 0 and not NO_CLASSIFIER.search(tail(other.path)):
         raise WeightsError(
@@ -56,8 +59,8 @@ def named(layer: Layer) -> bool:
     return any(part.lower().rstrip("0123456789_") in NAMES for part in layer.parts)
 
 
-def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
-    """The classifier among the layers that take the features; none where they begin a projection head."""
+def chosen(fitting: list[Layer], group: list[Layer], recorded: bool) -> list[Layer]:
+    """The classifier from one of the layers that take the features on; none where it begins a projection head."""
     firsts: dict[tuple[str, ...], Layer] = {}
     for layer in fitting:  # of several in one part the first
         part = layer.parts[:-1] or layer.parts
@@ -68,16 +71,16 @@ def chosen(fitting: list[Layer], group: list[Layer]) -> list[Layer]:
         raise WeightsError(
             f"several classifiers fit: {', '.join(quoted(layer.path) for layer in heads)}; keep one of them in the file"
         )
-    part = heads[0].parts[:-1]
-    chain = [layer for layer in group if part and layer.parts[:-1] == part]
-    if len(chain) < 2:
-        return heads
-    if chain[0].out == chain[0].channels or CONTRASTIVE.search(tail(chain[0].path)):
-        return []
-    raise WeightsError(
-        f"the head has {len(chain)} linear layers, {quoted(chain[0].path)} … {quoted(chain[-1].path)}, and what stands "
-        "between them is not in the arrays; save the whole model, torch.save(model, path), or leave the head out"
-    )
+    beside = [layer for layer in group if layer.parts[:-1] == heads[0].parts[:-1]]
+    chain = heads
+    for layer in beside[beside.index(heads[0]) + 1 :]:
+        if layer.channels == chain[-1].out:
+            chain = [*chain, layer]
+    other = next((layer for layer in beside if layer not in chain), None)
+    if other is not None and heads[0].parts[1:]:
+        raise WeightsError(f"of the head's linear layers {quoted(other.path)} follows none of the others")
+    projects = chain[0].out == chain[0].channels or CONTRASTIVE.search(tail(chain[0].path))
+    return [] if len(chain) > 1 and projects and not recorded else chain
 
 
 def best_named(fitting: list[Layer]) -> list[Layer]:

@@ -34,15 +34,17 @@ class Network(NamedTuple):
         return [*self.body.layers, *self.norms.values(), *final, *gates, *self.head]
 
 
-def network_of(scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body]) -> Network:
-    """The network around a body, of whose layers all have a place."""
+def network_of(
+    scope: Scope, body: Body, layers: list[Layer], shapes: Shapes, others: list[Body], recorded: bool = False
+) -> Network:
+    """The network around a body, of whose layers all have a place.  ``recorded``: see head_of."""
     inside = [layer for layer in layers if layer.within(scope)]
     foreign = {other.stem[0].parts[:1] for other in others} if not scope else set()
     inside = [layer for layer in inside if layer.parts[:1] not in foreign or layer in body.layers]
     gates = gates_of([layer for layer in inside if layer.kind == "conv"], inside)
     placed = gates_in_blocks(gates, body, inside)
     features = body.blocks[-1].branch[-1].out
-    head = head_of(inside, layers, features, body, [id(part) for gate in gates for part in gate.layers])
+    head = head_of(inside, layers, features, body, [id(part) for gate in gates for part in gate.layers], recorded)
     linear = [layer for layer in inside if layer.kind == "linear"]
     trunk = [layer for layer in inside if is_trunk_norm(layer, body, head, linear)]
     counted = [norm for norm in trunk if "mean" in norm.keys]  # where some have statistics, a vector without is no norm

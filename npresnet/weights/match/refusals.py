@@ -46,7 +46,7 @@ def refuse_other_ends(body: Body, head: list[Layer], unused: list[Layer], scope:
         neck = head and layer.kind == "norm" and layer.out == features and NECK.search(tail(layer.path))
         if beside or neck:
             raise WeightsError(
-                f"the norm {quoted(layer.path)} stands in the head, which is one linear layer in the family"
+                f"the norm {quoted(layer.path)} stands in the head, where the family has linear layers alone"
             )
         if layer.kind == "conv" and layer.out == body.stem[0].channels and layer.kernel == 1 and layer.channels <= 16:
             raise WeightsError(

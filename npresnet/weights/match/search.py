@@ -75,12 +75,15 @@ class Search:
         """The names of all arrays where a network lies."""
         return {key for layer in self.layers if layer.within(candidate.scope) for key in layer.keys.values()}
 
-    def network(self, candidate: Candidate) -> Network:
-        """The network around a body.  Raises WeightsError with the reason where some of its layers have no place."""
+    def network(self, candidate: Candidate, recorded: bool = False) -> Network:
+        """The network around a body.  Raises WeightsError with the reason where some of its layers have no place.
+
+        ``recorded``: whether the file holds a whole network, not its arrays alone.
+        """
         others = [other.readings[0] for other in self.found if other is not candidate]
         candidate = self.with_norms(candidate)
         refuse_relatives([layer for layer in self.layers if layer.within(candidate.scope)], self.shapes)
-        return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others)
+        return network_of(candidate.scope, the_one(candidate.readings), self.layers, self.shapes, others, recorded)
 
 
 def unlike(candidates: list[Candidate], identity: Callable[[str], Any]) -> list[Candidate]:

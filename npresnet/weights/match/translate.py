@@ -38,7 +38,7 @@ def translate(network: Network, arrays: Mapping[str, Any]) -> tuple[dict[str, An
         state |= {f"{ours}.bias": biases.get(ours, np.zeros(places[ours].out, np.float32)) for ours in bare}
     state |= gate_state(network, arrays)
     state |= head_state(network.head, arrays)
-    paths |= {"fc": network.head[-1].path} if network.head else {}
+    paths |= {place: layer.path for place, layer in zip(head_places(len(network.head)), network.head)}
     return state, paths
 
 
@@ -148,11 +148,16 @@ def gate_state(network: Network, arrays: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+def head_places(count: int) -> list[str]:
+    """Where so many linear layers stand: fc, or fc.0, fc.2 … with an activation behind each but the last."""
+    return ["fc"] if count == 1 else [f"fc.{2 * i}" for i in range(count)]
+
+
 def head_state(head: list[Layer], arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The classifier; a missing bias is zero."""
     state: dict[str, Any] = {}
-    for layer in head:
+    for place, layer in zip(head_places(len(head)), head):
         weight = weight_of(layer, arrays)
         bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
-        state |= {"fc.weight": weight.reshape(weight.shape[:2]), "fc.bias": bias}
+        state |= {f"{place}.weight": weight.reshape(weight.shape[:2]), f"{place}.bias": bias}
     return state

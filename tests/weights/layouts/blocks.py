@@ -173,12 +173,10 @@ HEADS = {
     "BatchNorm1d, then Linear": lambda: nn.Sequential(nn.BatchNorm1d(64), nn.Linear(64, 5)),
     "Linear, then BatchNorm1d": lambda: nn.Sequential(nn.Linear(64, 5), nn.BatchNorm1d(5)),
     "LayerNorm, then Linear": lambda: nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 5)),
-    "three linear layers": lambda: nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU(),
-        nn.Linear(8, 5)),
 }
 for _name, _head in HEADS.items():
     add(f"head of {_name}", "fine-tuning scripts",
-        lambda head=_head: Layout(with_head(head()), refusal=r"(?i)head|fc\.|linear layers"))
+        lambda head=_head: Layout(with_head(head()), refusal=r"(?i)head|fc\."))
 
 
 @kind("BNNeck between features and classifier", "michuanhao/reid-strong-baseline")

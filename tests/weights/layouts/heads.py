@@ -75,7 +75,58 @@ def two_equal_heads():
 def hidden_layer():
     net = resnet()
     net.fc = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 5))
-    return Layout(lively(net), refusal=r"(?i)head|fc\.0.*fc\.2|linear layers|classifiers")
+    return Layout(lively(net), note=r"a ReLU is assumed.*model\.fc\.1")
+
+
+@kind("head of three linear layers", "Linear-ReLU-Dropout twice, then Linear")
+def two_hidden_layers():
+    net = resnet()
+    parts = nn.Linear(64, 24), nn.ReLU(), nn.Dropout(), nn.Linear(24, 12), nn.ReLU(), nn.Dropout(), nn.Linear(12, 5)
+    net.fc = nn.Sequential(*parts)
+    return Layout(lively(net), note=r"3 linear layers.*model\.fc\.1 and 3")
+
+
+@kind("heads fc1 and fc2, one behind the other", "scripts: F.relu(self.fc1(x))")
+def fc1_and_fc2():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 5))
+    state = {k.replace("fc.0", "fc1").replace("fc.2", "fc2"): v for k, v in lively(net).state_dict().items()}
+    return Layout(net, state, note=r"a ReLU is assumed.*model\.fc\.1")
+
+
+@kind("head of two linear layers, another activation", "fc = Sequential(Linear, GELU, Linear)")
+def hidden_gelu():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), nn.GELU(), nn.Linear(12, 5))
+    return Layout(lively(net), doubt=r"a ReLU is assumed")
+
+
+@kind("head of two linear layers, another activation, the whole model", "torch.save(model, path)")
+def hidden_gelu_saved_whole():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Dropout(), nn.Linear(64, 5))
+    return Layout(lively(net), net)
+
+
+@kind("head of two linear layers, nothing between, the whole model", "bottlenecks of features")
+def hidden_linear():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), nn.Linear(12, 5))
+    return Layout(lively(net), net)
+
+
+@kind("head of two linear layers with a Tanh between, the whole model", "torch.save(model, path)")
+def hidden_tanh():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 5))
+    return Layout(lively(net), net, refusal="head has a 'Tanh'")
+
+
+@kind("head with a BatchNorm1d", "Linear-BatchNorm1d-ReLU-Linear")
+def hidden_norm():
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 5))
+    return Layout(lively(net), refusal=r"the norm 'fc\.1' stands in the head")
 
 
 @kind("head of concatenated pooling", "fastai")
