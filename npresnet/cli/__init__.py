@@ -23,17 +23,17 @@ from ..printer import escaped, note
 
 COMMANDS = (
     "classify",
+    "features",
+    "cam",
     "evaluate",
+    "train",
     "models",
     "summary",
     "diff",
-    "convert",
     "download",
-    "train",
+    "convert",
     "gradcheck",
     "verify",
-    "features",
-    "cam",
     "bench",
 )
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells say it

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,10 @@ from npresnet.cli import COMMANDS, Parser, main
 from npresnet.cli.arguments import add_alias
 from npresnet.cli.progress import progress
 from npresnet.data import class_names
+
+from ..scripts import commands
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,17 @@ from npresnet.data import class_names
 def test_a_mistyped_word_is_answered_with_the_nearest(argv, answer, capsys):
     assert main(argv) == 2
     assert answer in capsys.readouterr().err
+
+
+def test_the_table_of_options_over_commands():
+    """An option has one value's name everywhere but --out, and the table in the docs is the commands' own."""
+    found = {}
+    for command in COMMANDS:
+        for option, value in commands.options(command).items():
+            found.setdefault(option, set()).add(value)
+    assert {option: values for option, values in found.items() if len(values) > 1} == {"--out": {"FILE", "DIR", "PATH"}}
+    assert found.keys().isdisjoint({"--batch-size", "--input", "--side"})
+    assert (ROOT / "docs/commands.md").read_text() == commands.table()
 
 
 def test_an_alias_is_hidden_and_sets_the_same(capsys):
