@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=("float32", "tf32", "float16"),
+        metavar="NAME",
         default="float32",
-        help="of every library; all but float32 on a GPU alone (default: float32, without TF32)",
+        help="of every library: float32 (the default, without TF32); on a GPU also tf32 or float16",
     )
     parser.add_argument(
         "--memory",
