@@ -30,7 +30,7 @@ def options(command: str) -> dict[str, str]:
 def recipe_fields() -> set[str]:
     """The options of ``train`` that change a field of its recipe alone."""
     parser = Parser("recipe")
-    import_module("npresnet.cli.train").add_recipe_arguments(parser.add_argument_group("recipe"))
+    import_module("npresnet.cli.train").add_recipe_arguments(parser)
     return set(dict(OPTION.findall(re.sub(r"\s+", " ", parser.format_usage()))))
 
 
