@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_classes_argument(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only N images, evenly spaced over the dataset")
-    add_size_argument(parser)
+    add_size_argument(parser, "the side of the square that the network sees, such as 224")
     add_batch_argument(parser)
     add_backend_argument(parser)
     group = parser.add_mutually_exclusive_group()

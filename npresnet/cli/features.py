@@ -15,7 +15,7 @@ from ..printer import note
 from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model
 from .inference import Network
 from .output import add_force_argument, check_output
-from .results import check_results, results, shown
+from .results import Result, check_results, results, shown
 from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
@@ -51,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     backend = args.backend or ("numpy" if args.after and inside_a_step(model, args.after) else None)
     with backend_context(backend):
         network = Network(model, partial(rows, args), stream.count, backend)
-    with shown(args, "reading features", stream.count) as show:
-        found = pairs(stream, network, model, show)
-        if arrays:
-            write_arrays(args.out, found)
-        else:
-            write_lines(args, found)
+    if arrays:
+        with shown(args, "reading features", stream.count) as show:
+            write_arrays(args.out, pairs(stream, network, model, show))
+        return stream.status
+    how = list, columns, lambda result: [(result["image"], *result["features"])]
+    with results(args, *how, default="jsonl") as written, shown(args, "reading features", stream.count) as show:
+        for name, row in pairs(stream, network, model, show):
+            written.add({"image": name, "features": numbers(row)})
     return stream.status
 
 
@@ -104,17 +106,9 @@ def pairs(stream: Stream, network: Network, model: Any, show: Any) -> Iterator[t
         show(stream.done)
 
 
-def write_lines(args: argparse.Namespace, found: Iterator[tuple[str, Any]]) -> None:
-    """Write a line for each image as it comes."""
-    first = next(found, None)
-    if first is None:
-        return
-    columns = ("image", *range(first[1].size))
-    how = list, columns, lambda result: [(result["image"], *result["features"])]
-    with results(args, *how, default="jsonl") as written:
-        while first:
-            written.add({"image": first[0], "features": numbers(first[1])})
-            first = next(found, None)
+def columns(result: Result) -> tuple[Any, ...]:
+    """The header of CSV."""
+    return "image", *range(len(result["features"]))
 
 
 def numbers(array: Any) -> list[Any]:

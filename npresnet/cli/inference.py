@@ -15,7 +15,8 @@ from .arguments import on_backend
 # CPU seconds, roughly: they decide, they promise nothing
 MODEL, ENGINE = 0.065, 0.02  # for a billion multiply-accumulates
 MODEL_IMAGE = 0.002  # and for each image, in the calls of many small layers
-START, COMPILE = 1.5, 15.0  # the engine's first batch, where its kernels are compiled, and where they are not
+START = 1.5  # the engine's first batch, its kernels compiled
+COMPILE, KERNEL = 15.0, 3.0  # to compile kernels for the first time on a machine, and one more
 
 GPU_BATCH = 64
 
@@ -40,6 +41,7 @@ class Network:
         self.model, self.ask, self.images, self.backend, self.done = model, ask, images, backend, 0
         self.fast: Callable[[Any], Any] | None = None
         self.start = float("inf") if backend == "numpy" else None  # seconds until the engine runs, found out late
+        self.made: Any = None  # the engine
         self.saved: dict[tuple[int, ...], float] = {}
         if backend and backend != "numpy":
             self.fast = partial(ask_engine, engine(model, backend), ask, backend)
@@ -59,7 +61,7 @@ class Network:
     def __call__(self, x: Any) -> Any:
         """The rows for images x (N, C, H, W)."""
         if self.fast is None and self.pays(x[0]):
-            self.fast = partial(ask_engine, engine(self.model, "numba"), self.ask, "numba")
+            self.fast = partial(ask_engine, self.made or engine(self.model, "numba"), self.ask, "numba")
         y = self.fast(x) if self.fast else self.by_model(x)
         self.done += len(x)
         return y
@@ -79,18 +81,20 @@ class Network:
         if saved <= START:
             return False
         if self.start is None:
-            self.start = start_seconds()
+            self.start = self.start_seconds(x)
         return saved > self.start and (self.start == START or self.done > 0)
 
+    def start_seconds(self, x: Any) -> float:
+        """What the engine's first batch costs on this machine, for images such as x (C, H, W)."""
+        from ..backend import without_numba
+        from ..engine import compiled
 
-def start_seconds() -> float:
-    """What the engine's first batch costs on this machine."""
-    from ..backend import without_numba
-    from ..engine import compiled
-
-    if without_numba():
-        return float("inf")
-    return START if compiled() else START + COMPILE
+        if without_numba():
+            return float("inf")
+        if not compiled():
+            return START + COMPILE
+        self.made = engine(self.model, "numba")
+        return START + KERNEL * self.made.missing_kernels((self.largest(*x.shape[1:]), *x.shape))
 
 
 def saved_seconds(model: Any, shape: tuple[int, ...]) -> float:

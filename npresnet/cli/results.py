@@ -57,7 +57,8 @@ class Results:
     kind     text, json, jsonl or csv
     stream   where they are written
     lines    the lines of text for a result
-    rows     its rows of CSV, below ``columns``
+    rows     its rows of CSV
+    columns  the header above them, or what makes it of the first result
     finish   makes one JSON object of them all
     """
 
@@ -66,14 +67,13 @@ class Results:
         kind: str,
         stream: TextIO,
         lines: Callable[[Result], Iterable[str]],
-        columns: Sequence[str],
+        columns: Sequence[Any] | Callable[[Result], Sequence[Any]],
         rows: Callable[[Result], Iterable[Sequence[Any]]],
         finish: Callable[[list[Result]], Result] | None = None,
     ):
         self.kind, self.stream, self.lines, self.rows, self.finish = kind, stream, lines, rows, finish
+        self.columns: Any = columns
         self.kept: list[Result] = []
-        if kind == "csv":
-            self.write(comma_separated([columns]))
 
     def add(self, result: Result) -> None:
         """Write a result, whole lines at once; a single JSON object waits for :meth:`end`."""
@@ -82,6 +82,10 @@ class Results:
         elif self.kind == "jsonl":
             self.write(json.dumps(result) + "\n")
         elif self.kind == "csv":
+            if self.columns:
+                header: Any = self.columns(result) if callable(self.columns) else self.columns
+                self.write(comma_separated([header]))
+                self.columns = None
             self.write(comma_separated(self.rows(result)))
         else:
             self.write("".join(escaped(line) + "\n" for line in self.lines(result)))

@@ -49,7 +49,7 @@ def named_images(args: argparse.Namespace) -> list[str]:
 def add_stream_arguments(parser: Any) -> None:
     """--limit, --size, --batch, --workers."""
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
-    add_size_argument(parser)
+    add_size_argument(parser, "the side of the square that the network sees, such as 224")
     add_batch_argument(parser)
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="threads that read images (default: one a core, at most 4)"

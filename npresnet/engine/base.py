@@ -90,6 +90,10 @@ class Engine(ABC):
         with self.lock:
             return self.run(x, nodes)
 
+    def missing_kernels(self, shape: tuple[int, ...]) -> int:
+        """How many kernels are to be compiled before images of ``shape`` (N, C, H, W) can run."""
+        return 0
+
     def plan_for(self, shape: tuple[int, ...], nodes: list[Node]) -> Any:
         """The plan for inputs of ``shape``, which is now the last used."""
         key = shape if len(nodes) == len(self.nodes) else (*shape, len(nodes))

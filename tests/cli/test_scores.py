@@ -41,19 +41,23 @@ def network(images, seconds, compiled, monkeypatch, **options):
 
 
 @pytest.mark.parametrize(
-    "images, seconds, compiled, batches",
+    "images, seconds, missing, batches",
     [
-        (4, 0.1, True, [False, False]),  # too little to save
-        (4, START, True, [True, True]),
-        (4, START, False, [False, False]),  # not worth compiling for
-        (4, START + COMPILE, False, [False, True]),  # first a result, then the compiler
-        (None, START, True, [False, True]),  # as many are expected as have come
-        (None, START, False, [False, False]),
+        (4, 0.1, 0, [False, False]),  # too little to save
+        (4, START, 0, [True, True]),
+        (4, START, 1, [False, True]),  # first a result, then the compiler
+        (4, START, 2, [False, False]),  # not worth compiling for
+        (4, START, None, [False, False]),
+        (4, START + COMPILE, None, [False, True]),
+        (None, START, 0, [False, True]),  # as many are expected as have come
+        (None, START, None, [False, False]),
     ],
 )
-def test_the_cheaper_way_is_taken(monkeypatch, images, seconds, compiled, batches):
-    run, found = network(images, seconds, compiled, monkeypatch), []
-    monkeypatch.setattr(inference, "engine", lambda model, backend: SimpleNamespace(logits=model.logits))
+def test_the_cheaper_way_is_taken(monkeypatch, images, seconds, missing, batches):
+    run, found = network(images, seconds, missing is not None, monkeypatch), []
+    monkeypatch.setattr(inference, "KERNEL", 1.0)
+    made = SimpleNamespace(logits=run.model.logits, missing_kernels=lambda shape: missing)
+    monkeypatch.setattr(inference, "engine", lambda model, backend: made)
     for _ in batches:
         assert run.batch(X[0]) == (1 if run.fast is None and not run.pays(X[0]) else 128)
         run(X)

@@ -43,6 +43,17 @@ def test_layers_whose_output_no_step_computes():
     np.testing.assert_array_equal(plain.features(images(), "0"), np.maximum(images(), 0))
 
 
+def test_kernels_that_are_to_be_compiled_are_counted(monkeypatch):
+    from npresnet.engine.cpu import engine as module
+
+    engine = optimize(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, 2), nn.ReLU(), nn.GlobalAvgPool2d()))
+    monkeypatch.setattr(module, "kernel_is_cached", lambda kernel: kernel.__name__ == "affine")
+    assert engine.missing_kernels((2, 3, 8, 8)) == 2
+    monkeypatch.undo()
+    engine(images())
+    assert engine.missing_kernels((1, 3, 32, 32)) == 0
+
+
 def test_an_engine_prepares_photos_as_its_model_does():
     model, photo = shallow("resnet20"), np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     filled(model).preprocessing = "cifar10"

@@ -38,11 +38,11 @@ def main(folder: Path) -> list[float]:
 
     y, pullback = loaded.vjp(x)
     dx = pullback(np.ones_like(y))
-    heat = npresnet.grad_cam(loaded, x, labels, after="layer3")
+    heat, embedding = npresnet.grad_cam(loaded, x, labels, after="layer3"), npresnet.features(engine, x)
     table = npresnet.summary(loaded, x.shape)
     norm = nn.BatchNorm2d(3).train()
     report = npresnet.gradcheck(norm, x[:2, :, :4, :4])
-    print(dx.shape, heat.shape, table.parameters, table.macs, report.conclusion())
+    print(dx.shape, heat.shape, embedding.shape, table.parameters, table.macs, report.conclusion())
     assert report, str(report)
 
     frozen = npresnet.freeze_batch_norm(loaded)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
+from ...kernels.cpu.program.thread_pool import kernel_is_cached
 from ...kernels.cpu.threads import default_threads
 from ...nn import Module
 from ..base import Engine
@@ -59,6 +60,11 @@ class CpuEngine(Engine):
 
     def make_plan(self, shape: tuple[int, ...], nodes: list[Node]) -> Plan:
         return Plan(nodes, shape[0], shape[1:], self.threads, self._packed_weights, self._zeros)
+
+    def missing_kernels(self, shape: tuple[int, ...]) -> int:
+        with self.lock:
+            kernels = {step.kernel for step in self.plan_for(shape, self.nodes).steps if step.kernel}
+        return sum(not kernel_is_cached(kernel) for kernel in kernels)
 
     def _packed_weights(self, node: Node, key: str, make: Callable[[], Any]) -> Any:
         """A step's weights as an algorithm reads them, packed once."""

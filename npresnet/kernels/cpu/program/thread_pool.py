@@ -101,6 +101,11 @@ def walk_is_cached() -> bool:
     return is_cached(_compiled_walk())
 
 
+def kernel_is_cached(function: Callable[[int, int, int], None]) -> bool:
+    """Whether :func:`kernel_at` would find this kernel on disk."""
+    return is_cached(cached(njit, error_model="numpy")(function))
+
+
 @cache
 def kernel_at(function: Callable[[int, int, int], None]) -> int:
     """The address of a compiled kernel ``function(arguments, item, work)``, in Numba's own convention for calls.
