@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 from ..printer import note, say, say_json
+from .progress import progress
 from .run_options import choose_recipe
 
 
@@ -61,7 +62,9 @@ def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test
     model, best = trainer.inference_model(), os.path.join(args.out, BEST)
     load_weights(model, best)
     part, images = ("test", test) if test else ("held-out training", trainer.validation or trainer.train)
-    result, pictures = evaluate(model, images), f"{part} pictures"  # the word that programs know it by
+    with progress(f"evaluating the best weights on the {part} images") as show:
+        result = evaluate(model, images, show)
+    pictures = f"{part} pictures"  # the word that programs know it by
     written = write_report(trainer.history, result, args.out, weights=best, pictures=pictures, run=options)
     if args.json or args.jsonl:
         say_json({"weights": best, "pictures": pictures, **result}, indent=None if args.jsonl else 2)

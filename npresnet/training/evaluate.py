@@ -4,7 +4,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +20,42 @@ from ..nn import Module
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
 
+Show = Callable[[int, int], Any]
 LONGEST = 40  # characters of a class name in a figure
 
 
-def predict(model: Module, dataset: Dataset, batch_size: int = 128, workers: int = 2) -> tuple[float, np.ndarray]:
-    """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images."""
-    return evaluate_batches(model, batches_for(model, dataset, batch_size, workers=workers))
+def predict(
+    model: Module, dataset: Dataset, batch_size: int = 128, workers: int = 2, show: Show | None = None
+) -> tuple[float, np.ndarray]:
+    """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images.
+
+    ``show`` is called with (done, N) after each batch.
+    """
+    return evaluate_batches(model, batches_for(model, dataset, batch_size, workers=workers), show)
 
 
-def evaluate_batches(model: Module, batches: Batches) -> tuple[float, np.ndarray]:
+def evaluate_batches(model: Module, batches: Batches, show: Show | None = None) -> tuple[float, np.ndarray]:
     """:func:`predict` on images in batches.  A GPU is waited for once, at the end."""
-    total, predicted = 0.0, []
+    total, predicted, done = 0.0, [], 0
     for batch in batches.in_order():
         x, labels = on_device_of(model, batch)
         logits = model.logits(x)
         total = total + ops.softmax_cross_entropy(logits, labels)[0].astype(np.float64) * len(labels)
         predicted.append(logits.argmax(axis=1))
+        done += len(labels)
+        if show:
+            show(done, len(batches.dataset))
     predicted = array_namespace(predicted[0]).concatenate(predicted)
     return float(total) / len(predicted), to_device(predicted, "cpu")
 
 
-def evaluate(model: Module, dataset: Dataset) -> dict[str, Any]:
+def evaluate(model: Module, dataset: Dataset, show: Show | None = None) -> dict[str, Any]:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"} on labelled images.
 
     A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that the model took
-    for class j.
+    for class j.  ``show`` is called with (done, total) now and then.
     """
-    loss, predicted = predict(model, dataset)
+    loss, predicted = predict(model, dataset, show=show)
     k = len(dataset.classes)
     confusion = np.bincount(dataset.labels * k + predicted, minlength=k * k).reshape(k, k)
     right, total = int(confusion.trace()), len(dataset)

@@ -49,14 +49,25 @@ def acquire(folder: Path) -> int:
             raise NotADirectoryError(
                 errno.ENOTDIR, "is no folder; choose another one for the run", str(folder)
             ) from None
+        except PermissionError as error:
+            raise unwritable(error, folder) from None
         with suppress(FileNotFoundError):
             return open_locked(folder)
     raise busy(folder)
 
 
+def unwritable(error: OSError, folder: Path) -> PermissionError:
+    """The error for a folder that cannot be made, or in which nothing can be written."""
+    text = f"may not be written to ({error.strerror}); choose another folder for the run"
+    return PermissionError(error.errno, text, str(folder))
+
+
 def open_locked(folder: Path) -> int:
     """:func:`acquire` in one attempt.  Raises FileNotFoundError where the run before has just removed the file."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except PermissionError as error:
+        raise unwritable(error, folder) from None
     try:
         lock(handle, folder)
         if not os.path.samestat(os.fstat(handle), os.stat(folder / LOCK)):

@@ -33,6 +33,9 @@ class Callback:
     def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """Called after an epoch; ``row`` is its entry in the history."""
 
+    def validation(self, trainer: Run, done: int, total: int) -> None:
+        """Called while an epoch is validated: ``done`` of ``total`` images are."""
+
     def compiling(self) -> None:
         """Called before a kernel is compiled."""
 
@@ -46,6 +49,10 @@ class Callbacks(Callback):
     def batch(self, trainer: Run, images_per_second: float) -> None:
         for part in self.parts:
             part.batch(trainer, images_per_second)
+
+    def validation(self, trainer: Run, done: int, total: int) -> None:
+        for part in self.parts:
+            part.validation(trainer, done, total)
 
     def epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         for part in self.parts:
@@ -83,6 +90,10 @@ class Log(Callback):
         if time.monotonic() >= self.last + LINE_EVERY:
             self.say(f"epoch {trainer.epoch + 1}, {step_text(trainer, images_per_second)}")
 
+    def validation(self, trainer: Run, done: int, total: int) -> None:
+        if time.monotonic() >= self.last + LINE_EVERY:
+            self.say(f"epoch {trainer.epoch + 1}, validated on {done} of {total} images")
+
     def compiling(self) -> None:
         now = time.monotonic()
         if self.compiled_since is None:
@@ -110,6 +121,12 @@ class ProgressBar(Log):
             total=trainer.recipe.epochs * per_epoch,
             description=f"epoch {trainer.epoch + 1}  {step_text(trainer, images_per_second)}",
         )
+
+    def validation(self, trainer: Run, done: int, total: int) -> None:
+        if time.monotonic() >= self.due:
+            self.due = time.monotonic() + 0.1
+            text = f"epoch {trainer.epoch + 1}  validated on {done} of {total} images"
+            self.bar.update(self.task, description=text)
 
     def compiling(self) -> None:
         self.bar.update(self.task, description=COMPILING)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,8 @@ class Trainer:
             "images_per_second": round(self.meter.images_per_second, 1),
         }
         if self.validation and self.validation_batches:
-            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches)
+            show = partial(callback.validation, self)
+            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches, show)
             accuracy = float((predicted == self.validation.labels).mean())
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
         if self.probe:

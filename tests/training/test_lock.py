@@ -115,3 +115,14 @@ def test_a_run_in_a_locked_folder_writes_nothing(tmp_path, other):
     with use("numpy"), pytest.raises(BlockingIOError):
         Trainer(small_model(), Recipe(epochs=1, batch_size=16), drawn_source()).fit(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {LOCK, "metrics.jsonl"}
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_folder_that_may_not_be_written_to_is_named_with_the_way_out(call, tmp_path, monkeypatch):
+    def refuse(path, *rest, **more):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(*((Path, "mkdir") if call == "mkdir" else (lock.os, "open")), refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied.*choose another folder") as caught, locked(tmp_path):
+        pass
+    assert caught.value.filename == str(tmp_path)

@@ -81,6 +81,7 @@ def test_a_log_says_what_it_waits_for_now_and_then(clock):
     for _ in range(8):
         clock.seconds += 10
         log.batch(trainer, 50.0)
+        log.validation(trainer, 20, 50)
     lines = stream.getvalue().splitlines()
     assert lines[:3] == [progress.COMPILING, "still compiling, 16 s", "still compiling, 32 s"]
     assert lines[3] == "epoch 1, loss 3.000  accuracy 50.0 %  50 images/s  0:01 left" and len(lines) == 5
@@ -101,12 +102,15 @@ def test_several_callbacks_are_called_in_turn(capsys):
         def batch(self, trainer, images_per_second):
             seen.append(trainer.step)
 
+        def validation(self, trainer, done, total):
+            seen.append((done, total))
+
     seen = []
     with use("numpy"):
         trainer = trainer_of()
         trainer.fit(None, progress.Callbacks(progress.JsonLines(), Other()))
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == trainer.history
-    assert seen == [1, 2, 3] * 2
+    assert seen == [1, 2, 3, (12, 12)] * 2
 
 
 # --- a run that has failed --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from PIL import Image
 
 from npresnet import create_model, load_model, read_weights, use
 from npresnet.data import Preprocessing
+from npresnet.data.dataset import spread
 from npresnet.training import Batches, Dataset, Recipe, Trainer, TrainingError, open_dataset, predict, recipe, split
 from npresnet.training.evaluate import as_lines, evaluate, plots
 
@@ -246,6 +247,30 @@ def test_splits_take_from_every_class_alike():
     assert not np.array_equal(split(source, 12, 1)[1].numbers, held.numbers)
     with pytest.raises(ValueError, match="none of 60"):
         split(source, 60, 0)
+
+
+def test_a_limit_spreads_over_the_classes():
+    labels = np.array([0] * 20 + [2] * 3 + [1] * 30)
+    for limit, counts in ((3, (1, 1, 1)), (10, (4, 3, 3)), (21, (9, 9, 3)), (40, (19, 18, 3)), (53, (20, 30, 3))):
+        chosen = spread(labels, limit)
+        assert sorted(np.bincount(labels[chosen])) == sorted(counts) and (np.diff(chosen) > 0).all(), limit
+    assert spread(labels, 12).tolist() == [0, 4, 8, 12, 16, 20, 21, 22, 23, 30, 38, 45]
+    np.testing.assert_array_equal(spread(labels, None), np.arange(53))
+    with pytest.raises(ValueError, match="2 images are fewer than the 3 classes"):
+        spread(labels, 2)
+
+
+def test_a_limit_leaves_the_other_photos_unread(tmp_path, monkeypatch):
+    from npresnet.data.folder import ImageFolder
+
+    read, whole = [], ImageFolder.read
+    monkeypatch.setattr(ImageFolder, "read", lambda self, number: read.append(number) or whole(self, number))
+    for in_memory in (True, False):
+        source, _ = open_dataset(photos(tmp_path), Preprocessing(20, 16), in_memory=in_memory, limit=4)
+        assert len(source) == len(read) == 4 and np.bincount(source.labels).tolist() == [2, 2]
+        if not in_memory:
+            assert sorted(read) == source.numbers.tolist()
+        read.clear()
 
 
 def test_every_image_comes_once_an_epoch_in_a_new_order():
