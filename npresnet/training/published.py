@@ -11,6 +11,7 @@ Their learning rates belong to their batches.  For another batch of SGD multiply
 [Y]   You et al. 2019, Large batch optimization for deep learning, arXiv:1904.00962
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 PUBLISHED: dict[str, dict[str, Any]] = {  # {name: the fields whose defaults it changes}
@@ -81,3 +82,15 @@ DIFFERS = {  # what a recipe does otherwise than its publication
     "timm-a3": "TrivialAugment stands for RandAugment of strength 6; photos are resized bilinearly in training, there "
     "by a filter drawn at random",
 }
+
+
+def notes_on(name: str, changed: Mapping[str, Any]) -> list[str]:
+    """Lines for a person who trains with the recipe ``name`` and these values of its fields; none for other recipes."""
+    if name not in PUBLISHED:
+        return []
+    lines, known = [f"otherwise than published: {DIFFERS[name]}"], PUBLISHED[name]
+    factor = changed["batch_size"] / known["batch_size"]
+    if factor != 1 and changed["lr"] == known["lr"]:
+        rate = known["lr"] * (factor if changed["optimizer"] != "lamb" else factor**0.5)
+        lines.append(f"the rate {known['lr']:g} is for batches of {known['batch_size']}: for these take {rate:.2g}")
+    return lines
