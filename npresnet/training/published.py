@@ -67,7 +67,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {  # {name: the fields whose defaults it 
         "cutmix": 1.0,
         "augment": "photo",
         "train_side": 160,
-        "policy": "trivial",
+        "policy": "rand",
         "preprocessing": "timm",
         "held_out": 0.0,
     },
@@ -79,8 +79,7 @@ DIFFERS = {  # what a recipe does otherwise than its publication
     "torchvision-v2": "without repeated augmentation, which shows each image four times in a row; the cosine begins "
     "with the warmup and moves every step, there after it and every epoch; the average takes every step; the last "
     "layer's bias is not decayed either",
-    "timm-a3": "TrivialAugment stands for RandAugment of strength 6; photos are resized bilinearly in training, there "
-    "by a filter drawn at random",
+    "timm-a3": "photos are resized and RandAugment turns them bilinearly, there by a filter drawn at random",
 }
 
 
