@@ -1,7 +1,8 @@
 """Measure a network's accuracy on a dataset of labelled images.
 
-The dataset is a folder of class folders, a zip of one (test/cat/0001.jpg), or CIFAR's archive as it is published.
-Its classes are matched with the network's by name, by number or in sorted order; standard error says how.
+The dataset is a folder of class folders, or of images with a CSV of labels (image,label), a zip of one, such a CSV, or
+CIFAR's archive as it is published.  Its classes are matched with the network's by name, by number or in sorted order;
+standard error says how.
 
 --jsonl, --csv and --out tell what was predicted for each image, as it comes.  Ctrl-C prints the figures of the images
 that are done, marked as interrupted.
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="PATH",
-        help="the dataset: a folder or a zip of class folders, or an archive of CIFAR",
+        help="the dataset: a folder or zip of class folders, a CSV of labels, or an archive of CIFAR",
     )
     add_model_arguments(parser)
     add_classes_argument(parser)

@@ -10,10 +10,11 @@ from .augment import color_jitter, crop_and_flip, erased, normalized, resized_cr
 from .dataset import Dataset
 from .prefetch import prefetch
 from .preprocessing import Preprocessing
+from .rand_augment import rand_augment
 from .trivial_augment import trivial_augment
 
 # Which of an image's random numbers decide what: those of one change stay what they are where another is added.
-CROP, JITTER, POLICY, ERASE, DRAWS = slice(0, 23), slice(23, 26), slice(26, 29), slice(29, 52), 52
+CROP, JITTER, POLICY, ERASE, DRAWS = slice(0, 23), slice(23, 26), slice(26, 34), slice(34, 57), 57
 AUGMENT = {  # (images, their random numbers (N, 23), the side that photos get) → images
     "none": lambda images, u, side: images,
     "crop-flip": lambda images, u, side: crop_and_flip(images, u[:, :3]),
@@ -21,7 +22,11 @@ AUGMENT = {  # (images, their random numbers (N, 23), the side that photos get) 
     "scale": lambda images, u, side: each(scaled_crop, images, u, side),
 }
 OF_PHOTOS = ("photo", "scale")  # those that want whole photos and give them their size
-POLICIES = {"none": lambda images, u: images, "trivial": lambda images, u: each(trivial_augment, images, u)}
+POLICIES = {
+    "none": lambda images, u: images,
+    "trivial": lambda images, u: each(trivial_augment, images, u[:, :3]),
+    "rand": lambda images, u: each(rand_augment, images, u),
+}
 
 
 def each(change: Callable[..., Array], images: Any, u: Array, *options: Any) -> Array:

@@ -11,6 +11,7 @@ Their learning rates belong to their batches.  For another batch of SGD multiply
 [Y]   You et al. 2019, Large batch optimization for deep learning, arXiv:1904.00962
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 PUBLISHED: dict[str, dict[str, Any]] = {  # {name: the fields whose defaults it changes}
@@ -66,7 +67,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {  # {name: the fields whose defaults it 
         "cutmix": 1.0,
         "augment": "photo",
         "train_side": 160,
-        "policy": "trivial",
+        "policy": "rand",
         "preprocessing": "timm",
         "held_out": 0.0,
     },
@@ -78,6 +79,17 @@ DIFFERS = {  # what a recipe does otherwise than its publication
     "torchvision-v2": "without repeated augmentation, which shows each image four times in a row; the cosine begins "
     "with the warmup and moves every step, there after it and every epoch; the average takes every step; the last "
     "layer's bias is not decayed either",
-    "timm-a3": "TrivialAugment stands for RandAugment of strength 6; photos are resized bilinearly in training, there "
-    "by a filter drawn at random",
+    "timm-a3": "photos are resized and RandAugment turns them bilinearly, there by a filter drawn at random",
 }
+
+
+def notes_on(name: str, changed: Mapping[str, Any]) -> list[str]:
+    """Lines for a person who trains with the recipe ``name`` and these values of its fields; none for other recipes."""
+    if name not in PUBLISHED:
+        return []
+    lines, known = [f"otherwise than published: {DIFFERS[name]}"], PUBLISHED[name]
+    factor = changed["batch_size"] / known["batch_size"]
+    if factor != 1 and changed["lr"] == known["lr"]:
+        rate = known["lr"] * (factor if changed["optimizer"] != "lamb" else factor**0.5)
+        lines.append(f"the rate {known['lr']:g} is for batches of {known['batch_size']}: for these take {rate:.2g}")
+    return lines

@@ -5,6 +5,7 @@ from dataclasses import fields
 from textwrap import wrap
 from typing import Any
 
+from .published import notes_on
 from .recipes import RECIPES, Recipe
 
 Phrase = Callable[[Any], str]
@@ -87,6 +88,8 @@ def recipe_lines(recipe: Recipe, name: str, width: int = 80) -> list[str]:
         text = f"{words} ({name}: {named.get(topic, 'none')})" if changed else words
         first = f"{'*' if changed else ' '} {topic:{indent}}"
         lines += wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))
+    for text in notes_on(name, vars(recipe)):
+        lines += wrap(text, width, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 
@@ -98,5 +101,6 @@ def recipes_text(width: int = 78) -> str:
             topic: words for topic, words in in_words(recipe).items() if topic in SHOWN or words != usual.get(topic)
         }
         text = "; ".join(f"{topic}: {words}" for topic, words in told.items())
+        text += "".join(f"; {note}" for note in notes_on(name, vars(recipe)))
         lines += [name, *wrap(text, width, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)

@@ -98,7 +98,10 @@ class Recipe:
     )
     train_side: int = choice(0, "side of the images that photo and scale make; 0: as for a prediction")
     policy: str = choice(
-        "none", "a further random change of each image: trivial (TrivialAugment) or none", among=POLICIES
+        "none",
+        "further random changes of each image: trivial (TrivialAugment: one of any strength), rand (RandAugment: up to "
+        "two, of strength 6) or none",
+        among=POLICIES,
     )
     erase: float = choice(0.0, "share of the images in which a random rectangle is erased", below=1)
     jitter: float = choice(0.0, "largest share by which brightness, contrast and saturation change")

@@ -5,9 +5,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from npresnet import use
 from npresnet.data.dataset import Dataset
 from npresnet.training import RECIPES, Recipe, Trainer, recipe
 from npresnet.training.published import DIFFERS, PUBLISHED
+from npresnet.training.recipe_text import recipe_lines
 from npresnet.training.recipes import ADDED_LATER
 
 from ..support.drawn import drawn_source, small_model
@@ -35,7 +37,8 @@ def test_a_run_goes_and_depends_on_the_seed_alone(name):
         chosen = recipe(name, epochs=1, batch_size=6, train_side=24 if RECIPES[name].train_side else 0, lr=1e-3)
         data = Dataset(photos.labels, photos.classes, pixels=photos.pixels)
         run = Trainer(small_model(side=32), chosen, data, seed=seed, workers=workers)
-        losses.append(run.fit()[-1]["train_loss"])
+        with use("numpy"):  # nothing to compile
+            losses.append(run.fit()[-1]["train_loss"])
     assert losses[0] == losses[1] != losses[2] and np.isfinite(losses).all()
 
 
@@ -51,3 +54,15 @@ def test_a_side_for_training_needs_photos():
 def test_older_checkpoints_lack_nothing_that_changes_their_runs():
     defaults = {field.name: field.default for field in fields(Recipe)}
     assert all(defaults[name] == value for name, value in ADDED_LATER.items())
+
+
+def test_a_run_is_told_what_differs_and_the_rate_of_another_batch():
+    def told(name, **changes):
+        return " ".join(" ".join(recipe_lines(recipe(name, **changes), name)).split())
+
+    assert "otherwise than published: without repeated augmentation" in told("torchvision-v2")
+    assert "is for batches" not in told("torchvision-v2")
+    assert "the rate 0.5 is for batches of 1024: for these take 0.031" in told("torchvision-v2", batch_size=64)
+    assert "the rate 0.008 is for batches of 2048: for these take 0.002" in told("timm-a3", batch_size=128)
+    assert "is for batches" not in told("torchvision-v1", batch_size=64, lr=0.025)
+    assert "otherwise than published" not in told("fast-cifar", batch_size=64)
