@@ -21,7 +21,8 @@ def plant(monkeypatch, case, change_value=None, change_pullback=None):
     def wrong(*args, **kwargs):
         y, pullback, *extras = op(*args, **kwargs)
         y = change_value(y) if change_value else y
-        return y, change_pullback(pullback, *args) if change_pullback else pullback, *extras
+        arrays = (*args, *(a for a in kwargs.values() if isinstance(a, np.ndarray)))
+        return y, change_pullback(pullback, *arrays) if change_pullback else pullback, *extras
 
     wrong.__doc__ = op.__doc__
     monkeypatch.setitem(laws.OPS, case.op, wrong)
