@@ -26,7 +26,7 @@ def adaptive_avg_pool2d(x: Array, output_size: IntOrPair) -> tuple[Array, Pullba
     >>> y.ravel().tolist(), pullback(np.ones_like(y)).round(2).ravel().tolist()
     ([1.0, 3.0], [0.33, 0.33, 0.67, 0.33, 0.33])
     """
-    xp, shape, size = namespace_for(x=x), x.shape, pair(output_size, "output_size")
+    xp, shape, size = namespace_for(x=x), x.shape, pair(output_size)
     images(x, "adaptive_avg_pool2d")
     if 0 in shape[2:]:
         raise ValueError(f"there is no mean over images without pixels: {shape}")

@@ -22,6 +22,8 @@ from npresnet.ops import (
 )
 from npresnet.ops.erf import erf
 
+from ..support import fake_cupy
+
 
 def test_relu_at_the_kink_and_at_nan():
     x = np.array([-1.0, -0.0, 0.0, 2.0, np.nan, np.inf, -np.inf])
@@ -142,6 +144,11 @@ def test_without_anything_to_count_there_is_a_sum_and_no_mean():
             softmax_cross_entropy(z, labels, **options)
         loss, pullback = softmax_cross_entropy(z, labels, reduction="sum", **options)
         assert loss == 0 and not pullback().any()
+
+
+def test_an_empty_batch_has_no_mean_on_any_device():
+    with fake_cupy.installed() as cupy, pytest.raises(ValueError, match="no mean over an empty batch"):
+        softmax_cross_entropy(cupy.asarray(np.ones((0, 3))), cupy.asarray(np.zeros(0, int)))
 
 
 def test_a_weight_multiplies_its_class():

@@ -131,6 +131,7 @@ def test_there_is_no_mean_over_no_pixels(shape):
     with pytest.raises(ValueError, match=r"^there is no mean over images without pixels: \("):
         adaptive_avg_pool2d(np.ones(shape), 2)
     assert global_avg_pool2d(np.ones((2, 0, 1, 1)))[0].shape == (2, 0)
+    assert adaptive_avg_pool2d(np.ones((2, 0, 3, 4)), (2, 1))[0].shape == (2, 0, 2, 1)
 
 
 @pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])

@@ -59,7 +59,7 @@ def differentiable_ops():
 
 
 OPS = differentiable_ops()
-POSITIONAL = {name: op.positional for name, op in OPS.items()}  # the arguments that have gradients
+ARGUMENTS = {name: list(inspect.signature(op).parameters) for name, op in OPS.items()}
 
 
 def reference(case):
@@ -84,7 +84,7 @@ def run(function, case, arrays, constants):
     def cotangents(dy, **kwargs):
         with workspace(case):
             found = pullback(dy, **kwargs)
-        found = dict(zip(POSITIONAL[case.op], found if isinstance(found, tuple) else (found,), strict=False))
+        found = dict(zip(ARGUMENTS[case.op], found if isinstance(found, tuple) else (found,), strict=False))
         assert all(found[name] is None for name in found.keys() - arrays.keys()), "what was not given has no gradient"
         return {name: found[name] for name in arrays}
 
