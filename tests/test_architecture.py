@@ -25,7 +25,7 @@ LAYERS = [
     {"weights"},
     {"zoo"},
     {"engine", "training", "verify", "analysis"},
-    {"bench", "teaching"},
+    {"bench", "teaching", "scikit_learn"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

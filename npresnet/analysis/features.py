@@ -5,7 +5,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..backend import Array, Pullback, array_namespace
+from ..backend import Array, Pullback, array_namespace, as_array, floating
 from ..nn import GlobalAvgPool2d, Module
 from ..nn.compose import record
 from ..nn.module import needs_module
@@ -80,8 +80,8 @@ def features(model: Any, images: Any, after: str | Sequence[str] | None = None) 
 
 def network_input(images: Any, model: Any) -> Array:
     """Arrays of floats (N, C, H, W) themselves, anything else by :func:`preprocess`."""
-    if getattr(images, "ndim", 0) == 4 and images.dtype.kind == "f":
-        return images
+    if getattr(images, "ndim", 0) == 4 and floating(as_array(images, "images").dtype):
+        return as_array(images, "images")
     from ..data import preprocess
 
     return preprocess(images, model)

@@ -66,7 +66,6 @@ class Engine(ABC):
 
     def before_softmax(self, x: Array) -> Array:
         """What the steps make of x."""
-        x = self.checked(as_array(x))
         return self.computed(x, self.nodes)
 
     def steps_to(self, after: str | None) -> list[Node]:
@@ -84,7 +83,7 @@ class Engine(ABC):
 
     def computed(self, x: Array, nodes: list[Node]) -> Array:
         """What these first steps make of x."""
-        x = self.checked(x)
+        x = self.checked(as_array(x))
         if len(x) == 0:
             return self.computed(array_namespace(x).zeros((1, *x.shape[1:]), dtype=x.dtype), nodes)[:0]
         with self.lock:

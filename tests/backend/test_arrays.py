@@ -92,6 +92,8 @@ def ways(model):
     yield "grad_cam", lambda to: npresnet.grad_cam(model, to(x), to(labels))
     yield "saliency", lambda to: saliency(model, to(x), to(labels))
     yield "occlusion", lambda to: occlusion(model, to(x), to(labels), patch=16, stride=16)
+    yield "features", lambda to: npresnet.features(model, to(x))
+    yield "engine's features", lambda to: npresnet.optimize(model).features(to(x))
     yield "to_device", lambda to: npresnet.to_device(to(x), "cpu")
     yield "optimize", lambda to: npresnet.optimize(model)(to(x))
     yield "gradcheck", lambda to: np.array([bool(npresnet.gradcheck(nn.Conv2d(3, 2, 3), to(x[:1, :, :4, :4])))])
