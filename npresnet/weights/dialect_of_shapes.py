@@ -70,10 +70,12 @@ def stem_and_gates(shapes: Shapes) -> dict[str, Any]:
         seen["stem_bias"] = True
     if len(shapes.get("layer2.0.downsample.1.weight", ())) == 4:
         seen["avg_down"] = True
-    if "layer1.0.se.fc1.weight" in shapes:
+    gates = [shape[:2] for key, shape in shapes.items() if key.endswith(".se.fc1.weight")]
+    if gates:
         seen["squeeze"] = True
-        squeezed, channels = shapes["layer1.0.se.fc1.weight"][:2]
-        seen |= {} if squeezed == squeezed_channels(channels) else {"squeeze_ratio": squeezed / channels}
+        squeezed, channels = max(gates, key=lambda gate: gate[1])
+        usual = all(squeezed == squeezed_channels(channels) for squeezed, channels in gates)
+        seen |= {} if usual else {"squeeze_ratio": squeezed / channels}
     if "layer1.0.se.conv.weight" in shapes:
         seen["attention"] = "eca"
     if "maxpool.0.weight" in shapes:

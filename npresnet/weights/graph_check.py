@@ -32,6 +32,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # details that leave no trace in the ar
     "stem_norm": (True, False),
     "stride_in": ("first", "last"),
     "avg_down": (False, True),
+    "antialias": ("none", "average", "blur"),
     "first_block": ("paper", "as-others"),
     "projection_of": ("activated", "x"),
     "relu_before_sum": (False, True),
@@ -118,7 +119,8 @@ def compared(found: Recognition, ours: Mapping[str, Layer], shapes: Shapes, want
 
 
 def usual_pool(found: Recognition) -> bool:
-    return found.options.get("pool", "padded") == "padded"
+    """Whether the stem has a pooling of its own that may be another one."""
+    return (found.options.get("pool", "padded"), found.options.get("antialias", "none")) == ("padded", "none")
 
 
 def layers_of(found: Recognition, shapes: Shapes) -> dict[str, Layer]:

@@ -49,8 +49,10 @@ def with_layers(found: Recognition, layers: Mapping[str, Layer], paths: Mapping[
     )
     found = with_hidden(found, recorded_activations(layers, paths, CLASSES))
     changes = found.changes + change + tuple(changed_layers(found, ours, layers, paths))
+    if has(layers, ("Add",)):  # a graph, which says all
+        return replace(found, changes=changes)
     inside = ("what a projection and the first block's shortcut read is in its program: projection_of, first_block",)
-    before = inside if FAMILY[found.name].structure.before and "Add" not in {x.kind for x in layers.values()} else ()
+    before = inside if FAMILY[found.name].structure.before else ()
     unsaid = [word for word, kinds in (("activation", ACTIVATIONS), ("pooling", POOLS)) if not has(layers, kinds)]
     notes = (f"the file holds no module for the {' and the '.join(unsaid)}; taken as usual",) if unsaid else ()
     return replace(found, changes=changes, notes=found.notes + notes + before)
@@ -149,10 +151,13 @@ def pooling(
     ]
     other = next((layer.kind for layer in layers.values() if layer.kind == "AdaptiveMaxPool2d"), None)
     pools = [layer for layer in pools if not is_global(layer)]
-    graph = any(layer.kind == "Add" for layer in layers.values())  # which graph_check.py compares whole
+    graph = has(layers, ("Add",))  # which graph_check.py compares whole
     if other or (len(pools) > 1 and not graph):
         what = f"a {other}" if other else f"{len(pools)} poolings, one of them behind the stem"
         raise WeightsError(f"it has {what}; the family pools in its stem and takes the mean before the classifier")
+    if graph and "layer1.0.conv1" in ours:  # where layers stand as they run
+        order = [id(layer) for layer in layers.values()]
+        pools = [pool for pool in pools if order.index(id(pool)) < order.index(id(ours["layer1.0.conv1"]))]
     if not pools:
         identity = any(layer.kind == "Identity" and path.endswith("maxpool") for path, layer in layers.items())
         usual = FAMILY[found.name].defaults.get("pool")

@@ -17,11 +17,7 @@ from .test_onnx_out import VARIANTS, small
 onnx = pytest.importorskip("onnx")
 
 REFUSED = {  # so far
-    "keras-tutorial-b, folded": "belongs to no convolution",
-    "antialiased by averages": "its graph does not",
-    "antialiased by a blur": "is not of zeros around images",
-    "ECA": "reads no constant of 4 axes",
-    "ResNet-RS": "not those of a ResNet",
+    "keras-tutorial-b, folded": "belongs to no convolution"
 }
 
 

@@ -66,6 +66,17 @@ def unfolded(parts: list[Part], budget: Budget) -> list[Part]:
     return found
 
 
+def blur(part: Part, budget: Budget) -> Part:
+    """The layer of a convolution behind a mirrored frame: of each channel with 1, 2, 1 in both directions, over 16."""
+    filters = part.arrays["weight"]
+    row = np.array([1, 2, 1]) / 4
+    alike = filters.size[1:] == (1, 3, 3) and (abs(filters.array(budget) - row[:, None] * row) < 1e-6).all()
+    options = part.layer.options
+    if not alike or "bias" in part.arrays or options["groups"] != filters.size[0] or options["padding"] != (0, 0):
+        raise WeightsError("a convolution of it has a mirrored frame, and does not blur as the family's do")
+    return Part("pool", Layer("BlurPool2d", {"stride": options["stride"]}), part.channels)
+
+
 class Scale(Part):
     """x ↦ factor · x + term for each channel: a batch norm of which only that is left."""
 
@@ -132,6 +143,8 @@ class Reading:
             pads = tuple(a + b for a, b in zip(pads, (top, left, bottom, right)))
             window = (options[name] for name in ("kernel_size", "stride", "dilation"))
             options["padding"], before.dropped = padding(pads, *window), True
+        if kinds == ("ReflectionPad2d", "Conv2d") and self.find.uses[read] == 1:
+            part, before.dropped = blur(part, self.budget), True
         if kinds == ("Subsample", "Subsample") and self.find.uses[read] == 1:
             strides = list(zip(before.layer.options["stride"], options["stride"]))
             if all(1 in pair for pair in strides):  # rows, then columns
@@ -164,10 +177,11 @@ class Reading:
         while len(found) < 2 and name != image and (node := self.find.maker.get(name)):
             self.budget.step(1, "the graph")
             part = self.made.get(name)
-            if part is not None and part.role in ("conv", "fc") and part not in found:
+            if part is not None and part.role in ("conv", "fc", "channels") and part not in found:
                 found.append(part)
             name = next(iter(self.find.data(node)), image)
-        for part, role in zip(found, ("se.fc2", "se.fc1")):
+        roles = ("se.conv",) if found and found[0].role == "channels" else ("se.fc2", "se.fc1")
+        for part, role in zip(found, roles):
             part.role, part.place = role, found[-1]
 
     def affine(self, node: Node, before: Part | None) -> Part:

@@ -54,12 +54,27 @@ class Part:
 
 
 def conv(find: Resolver, node: Node) -> Part:
+    kernel = find.constant(node, 1)
+    if kernel is not None and len(kernel.size) == 3:
+        return channel_conv(find, node)
     weight, bias = array(find, node, 1, 4), array(find, node, 2, 1) if len(node.inputs) > 2 else None
     groups = node.attributes.get("group", 1)
     if not isinstance(groups, int) or not 1 <= groups < 2**31:
         raise refuse(node, "has no number of groups")
     options = {"kernel_size": weight.size[2:], **window(node, weight.size[2:]), "groups": groups}
     return named(node, Part("conv", Layer("Conv2d", options), weight.size[0], weight=weight, bias=bias))
+
+
+def channel_conv(find: Resolver, node: Node) -> Part:
+    """Along the channels, which a Reshape has made the pixels of a row."""
+    weight = array(find, node, 1, 3)
+    k = weight.size[2]
+    usual = {"pads": (k // 2, k // 2), "strides": (1,), "dilations": (1,)}
+    if weight.size[:2] != (1, 1) or len(node.inputs) > 2 or k % 2 == 0:
+        raise refuse(node, "is no convolution of images")
+    if any(node.attributes.get(name, value) != value for name, value in usual.items()):
+        raise refuse(node, "is no convolution along the channels, as in ECA")
+    return named(node, Part("channels", Layer("ChannelConv", {"kernel_size": k}), weight=weight))
 
 
 def norm(find: Resolver, node: Node) -> Part:
@@ -164,7 +179,10 @@ def reduce_mean(find: Resolver, node: Node) -> Part:
 def pad(find: Resolver, node: Node) -> Part:
     """Zeros around images, or more channels of zeros."""
     pads, value = find.numbers(node, 1, "pads"), find.numbers(node, 2, "value")
-    plain = node.attributes.get("mode", "constant") == "constant" and (value is not None or not any(node.inputs[2:3]))
+    mode = node.attributes.get("mode", "constant")
+    if mode == "reflect" and pads == (0, 0, 1, 1, 0, 0, 1, 1):
+        return Part("pad", Layer("ReflectionPad2d", {"padding": (1, 1, 1, 1)}))
+    plain = mode == "constant" and (value is not None or not any(node.inputs[2:3]))
     if not plain or any(value or ()) or pads is None or len(pads) != 8 or min(pads) < 0 or pads[0] or pads[4]:
         raise refuse(node, "is not of zeros around images, or of channels of zeros")
     _, before, top, left, _, after, bottom, right = pads

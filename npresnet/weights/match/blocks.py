@@ -20,7 +20,7 @@ class Block(NamedTuple):
 
 
 class Body(NamedTuple):
-    """A network up to its head: ``stem`` has one convolution or three, ``rest`` are those behind the last block."""
+    """A network up to its head: ``stem`` has one, three or four convolutions, ``rest`` are those behind the blocks."""
 
     kind: str
     stem: tuple[Layer, ...]
@@ -98,6 +98,9 @@ def stems(convs: list[Layer]) -> Iterator[tuple[int, list[Layer]]]:
             continue
         deep = convs[i : i + 3]
         if len(deep) == 3 and all(c.kernel == 3 for c in deep) and chained(deep) and deep[0].channels <= 16:
+            pooling = convs[i + 3 : i + 4]  # a convolution that strides in the place of the pooling
+            if pooling and pooling[0].shape == (deep[-1].out, deep[-1].out, 3, 3):
+                yield i, deep + pooling
             yield i, deep
         yield i, [conv]
 

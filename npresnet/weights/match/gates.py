@@ -1,4 +1,4 @@
-"""Finds squeeze-and-excitation gates: two small layers (squeezed, channels), (channels, squeezed) in a block."""
+"""Finds gates: two small layers (squeezed, channels), (channels, squeezed), or a convolution along the channels."""
 
 import re
 from itertools import pairwise
@@ -11,22 +11,20 @@ GATE = re.compile(r"(^|[./_])(se\w*|\w*excit\w*|\w*squeeze\w*|\w*attention\w*|ga
 
 
 class Gate(NamedTuple):
-    squeeze: Layer
-    excite: Layer
+    layers: tuple[Layer, ...]
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        return (self.squeeze, self.excite)
+    def names(self) -> tuple[str, ...]:
+        """What the family calls the layers."""
+        return ("conv",) if len(self.layers) == 1 else ("fc1", "fc2")
 
 
 def gates_of(convs: list[Layer], layers: list[Layer]) -> list[Gate]:
     """The gates among 1×1 convolutions and linear layers that stand side by side."""
     dense = [layer for layer in layers if layer.kind == "linear"]
-    found = []
+    found = [Gate((layer,)) for layer in layers if layer.kind == "channels"]
     for row in (convs, dense):
-        for first, second in pairwise(row):
-            if is_gate(first, second):
-                found.append(Gate(first, second))
+        found += [Gate(pair) for pair in pairwise(row) if is_gate(*pair)]
     return found
 
 

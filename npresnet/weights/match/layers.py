@@ -19,7 +19,7 @@ class Layer:
     """Arrays that belong together.  ``keys``: role → the array's name;  ``shape``: of the weight, as torch has it."""
 
     path: str
-    kind: str  # "conv", "norm", "linear" or "other"
+    kind: str  # "conv", "norm", "linear", "channels" (a convolution along them) or "other"
     keys: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     axes: tuple[int, ...] | None = None  # the transposition that makes the weight torch's
@@ -106,6 +106,8 @@ def made(path: str, keys: dict[str, str], shapes: Shapes) -> Layer:
     weight = shapes.get(keys.get("weight", ""))
     if weight is not None and len(weight) in (2, 4) and min(weight) > 0:
         return Layer(path, "conv" if len(weight) == 4 else "linear", keys, tuple(weight))
+    if weight is not None and len(weight) == 3 and weight[:2] == (1, 1) and weight[2] % 2:
+        return Layer(path, "channels", keys, tuple(weight))
     if not ("weight" in keys or {*STATISTICS} <= keys.keys()):  # constants of an image's normalisation, counters
         return Layer(path, "other", keys)
     vectors = [shapes[keys[role]] for role in ("weight", "bias", *STATISTICS) if role in keys]

@@ -73,9 +73,9 @@ def gates_in_blocks(gates: list[Gate], body: Body, layers: list[Layer]) -> dict[
     placed: dict[int, Gate] = {}
     for number, prefix in enumerate(block_prefixes(body)):
         for gate in gates:
-            if prefix and gate.squeeze.within(prefix):
+            if prefix and gate.layers[0].within(prefix):
                 placed[number] = gate
-    named = [gate for gate in gates if GATE.search(tail(gate.squeeze.path))]
+    named = [gate for gate in gates if GATE.search(tail(gate.layers[0].path))]
     if not placed and named:  # names do not say where: in the block whose convolutions stand before
         ends = [min(position[id(layer)] for layer in block.layers) for block in body.blocks]
         for gate in named:

@@ -67,7 +67,7 @@ def before(network: Network, places: Mapping[str, Layer]) -> Places:
 def convolution_places(network: Network):
     """(our path, the convolution) for the stem and the blocks."""
     stem = network.body.stem
-    yield from zip(("conv1",) if len(stem) == 1 else ("conv1.0", "conv1.3", "conv1.6"), stem)
+    yield from zip(("conv1",) if len(stem) == 1 else ("conv1.0", "conv1.3", "conv1.6", "maxpool.0"), stem)
     for s, stage in enumerate(network.body.stages()):
         for b, block in enumerate(stage):
             place = f"layer{s + 1}.{b}."
@@ -92,7 +92,7 @@ def projection_name(network: Network) -> str:
 
 def norm_place(ours: str) -> str:
     """Where the norm of a convolution stands."""
-    fixed = {"conv1": "bn1", "conv1.0": "conv1.1", "conv1.3": "conv1.4", "conv1.6": "bn1"}
+    fixed = {"maxpool.0": "maxpool.1", "conv1": "bn1", "conv1.0": "conv1.1", "conv1.3": "conv1.4", "conv1.6": "bn1"}
     if ours in fixed:
         return fixed[ours]
     for conv, norm in (("downsample.0", "downsample.1"), ("downsample.1", "downsample.2")):
@@ -135,13 +135,16 @@ def norm_state(place: str, norm: Layer | None, size: int, bias: Any, arrays: Map
 
 
 def gate_state(network: Network, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The gates as 1×1 convolutions, each with a bias."""
+    """The gates: 1×1 convolutions, each with a bias, or one along the channels without."""
     state: dict[str, Any] = {}
     blocks = [(s, b) for s, stage in enumerate(network.body.stages()) for b in range(len(stage))]
     for number, gate in network.gates.items():
         s, b = blocks[number]
-        for name, layer in zip(("fc1", "fc2"), gate.layers):
+        for name, layer in zip(gate.names, gate.layers):
             weight = weight_of(layer, arrays)
+            if name == "conv":
+                state[f"layer{s + 1}.{b}.se.{name}.weight"] = weight
+                continue
             weight = weight.reshape(*weight.shape[:2], 1, 1)
             bias = arrays[layer.keys["bias"]] if "bias" in layer.keys else np.zeros(layer.out, weight.dtype)
             state |= {f"layer{s + 1}.{b}.se.{name}.weight": weight, f"layer{s + 1}.{b}.se.{name}.bias": bias}
