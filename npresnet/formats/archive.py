@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterable
 
 from .errors import WeightsError, quoted
+from .memory import inflate
 from .stream import Budget
 
 GZIP = b"\x1f\x8b"
@@ -31,11 +32,10 @@ def gunzip(data: memoryview, budget: Budget) -> memoryview:
     """The one file in a gzip stream, whose last four bytes are its size: paid for before it is inflated."""
     size = int.from_bytes(data[-4:], "little")
     budget.spend(size, "the inflated file")
-    machine = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    content = machine.decompress(data, size + 1)
-    if not machine.eof or machine.unused_data or len(content) != size:
+    content = inflate(data, size, 16 + zlib.MAX_WBITS)
+    if content is None:
         raise WeightsError("the gzip stream is damaged, or holds several files; unpack it")
-    return memoryview(content)
+    return content
 
 
 def only_checkpoint(names: Iterable[str]) -> str:

@@ -44,11 +44,6 @@ class Beside:
                 raise WeightsError(f"{quoted(name)} is a symbolic link, which is not followed; copy the file itself")
         return Path(*parts)
 
-    def release(self, address: int) -> None:
-        """Give back what lies below an address; see Memory."""
-        for memory in self.read.values():
-            memory.release(address)
-
 
 def is_plain(part: str) -> bool:
     return part.isprintable() and not set(part) & set('\\:*?"<>|')

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .errors import WeightsError, error_context, quoted
+from .memory import inflate
 from .stream import Budget, Bytes
 
 STORED, DEFLATED = 0, 8
@@ -84,13 +85,12 @@ class ZipArchive:
             return content
 
     def inflate(self, packed: memoryview, member: Member) -> memoryview:
-        """At most one byte more than the declared size is ever produced, and it is paid for before."""
+        """Paid for before; the packed bytes are given back, so that a large member can be read only once."""
         self.budget.spend(member.size, "the inflated data")
-        decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = decompressor.decompress(packed, member.size + 1)
-        if not decompressor.eof or decompressor.unused_data:
+        content = inflate(packed, member.size, -zlib.MAX_WBITS)
+        if content is None:
             raise WeightsError(f"does not inflate to the {member.size:,} bytes that the directory says")
-        return memoryview(content)
+        return content
 
 
 def is_plain(name: str) -> bool:

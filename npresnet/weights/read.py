@@ -1,7 +1,7 @@
 """read_weights: the arrays of a file, whichever of the containers it is."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..formats.beside import Beside
 from ..formats.containers import read_tree
 from ..formats.errors import WeightsError, checked_path, error_context, quoted
 from ..formats.limits import machine_memory
-from ..formats.memory import Memory
+from ..formats.memory import Memory, read_before, read_through
 from ..formats.stream import Budget
 from ..formats.torch.allowlist import TORCH_GLOBALS
 from .catalogue import ENTRIES
@@ -39,9 +39,9 @@ def read_weights(
 
     The file is read once, into memory that nobody else can change; it is hashed and parsed there, so another process
     that writes to it, or cuts it, changes nothing.  That costs a copy of the file, which is given back piece by piece
-    as the arrays are made: at the peak, the file's size and its largest array (on Windows, which cannot give back
-    pieces, twice the file's size); interpreting a pickle in it takes what unpickle() says.  Only regular files are
-    read; "-" is standard input.
+    as the arrays are made, or its packed data unpacked: at the peak, the unpacked size and the largest array (on
+    Windows, which cannot give back pieces, another copy of each); interpreting a pickle in it takes what unpickle()
+    says.  Only regular files are read; "-" is standard input.
     Nothing in the file is executed and nothing is extracted to disk.  A file that has the name of one of the catalogue,
     which carries the start of its SHA-256, is checked before anything else is looked at.  Wrappers such as
     {"state_dict": …} and prefixes such as "module." are resolved and reported in ``notes``.
@@ -71,13 +71,7 @@ def read_file(
     sha256 = memory.sha256
     check_name(path.name, sha256)
     budget = Budget(len(memory.view), max_bytes)
-    beside = Beside(path.parent, budget)
-
-    def release(address: int) -> None:
-        memory.release(address)
-        beside.release(address)
-
-    checkpoint = read_memory(memory.view, budget, allow, float32, release, select, beside)
+    checkpoint = read_memory(memory.view, budget, allow, float32, select, Beside(path.parent, budget))
     checkpoint.sha256 = sha256
     return checkpoint
 
@@ -89,22 +83,17 @@ def read_shards(
     total = sum(file.stat().st_size for file in source.files)
     if total > machine_memory():
         raise WeightsError(f"{total:,} bytes are more than this machine's memory")
-    budget, tree, part, format, memories = Budget(total, max_bytes), {}, {}, "", []
+    budget, tree, part, format = Budget(total, max_bytes), {}, {}, ""
     for file in source.files:
         with error_context(file.name):
-            memories.append(Memory(file))
-            format, part, _ = read_tree(memories[-1].view, budget, allow)
+            format, part, _ = read_tree(Memory(file).view, budget, allow)
             if not isinstance(part, dict) or part.keys() != source.promised(file):
                 raise WeightsError("holds other arrays than the index says; fetch all the files again")
             tree |= part
 
-    def release(address: int) -> None:
-        for memory in memories:  # of those that lie below the address, all
-            memory.release(min(address, memory.start + len(memory.view)))
-
     state = find_state(tree, select)
     del tree, part
-    return checkpoint_of(format, {}, state, budget, float32, release)
+    return checkpoint_of(format, {}, state, budget, float32)
 
 
 def read_memory(
@@ -112,30 +101,29 @@ def read_memory(
     budget: Budget,
     allow: Mapping[str, Any] = TORCH_GLOBALS,
     float32: bool = False,
-    release: Callable[[int], None] = lambda address: None,
     select: str | None = None,
     beside: Beside | None = None,
 ) -> Checkpoint:
     """The same for bytes in memory, whose hash is not looked at.
 
-    The arrays are made in the order of the file; ``release`` is called with the address below which no more is read.
+    Of bytes in Pages, what has been read is given back.
     """
     format, tree, metadata = read_tree(data, budget, allow, beside)
     state = find_state(tree, select)
     del tree  # which holds what was inflated
-    return checkpoint_of(format, metadata, state, budget, float32, release)
+    if not any(getattr(tensor.storage.data, "obj", None) is data.obj for tensor in state.tensors.values()):
+        read_through(data)  # for all that is needed has been unpacked
+    return checkpoint_of(format, metadata, state, budget, float32)
 
 
-def checkpoint_of(
-    format: str, metadata: dict[str, str], state: Found, budget: Budget, float32: bool, release: Callable[[int], None]
-) -> Checkpoint:
-    """The arrays that find_state found, made one after the other; see read_memory."""
+def checkpoint_of(format: str, metadata: dict[str, str], state: Found, budget: Budget, float32: bool) -> Checkpoint:
+    """The arrays that find_state found, made in the order of the file, which is given back behind them."""
     tensors, attributes, layers, notes = state
     metadata |= {key: text for key, text in attributes.items() if isinstance(key, str) and isinstance(text, str)}
     checkpoint = Checkpoint(dict.fromkeys(tensors), format=format, metadata=metadata, notes=notes, layers=layers)
     places = sorted((tensor.address(), name) for name, tensor in tensors.items())
-    for address, name in places:
-        release(address)
+    for _, name in places:
+        read_before(tensors[name].storage.data)
         with error_context(quoted(name)):
             checkpoint[name] = tensors.pop(name).array(budget, float32)
     return checkpoint

@@ -199,11 +199,14 @@ def packed(value):
         text = value.encode()
         return (bytes([0xA0 | len(text)]) if len(text) < 32 else b"\xd9" + bytes([len(text)])) + text
     if isinstance(value, bytes):
-        return b"\xc5" + struct.pack(">H", len(value)) + value
+        return (
+            b"\xc5" + struct.pack(">H", len(value)) if len(value) < 2**16 else b"\xc6" + struct.pack(">I", len(value))
+        ) + value
     if isinstance(value, int):
         return bytes([value]) if 0 <= value < 128 else b"\xd3" + struct.pack(">q", value)
     content = packed([list(value.shape), value.dtype.name, value.tobytes()])
-    return b"\xc8" + struct.pack(">Hb", len(content), 1) + content
+    code, layout = (b"\xc8", ">Hb") if len(content) < 2**16 else (b"\xc9", ">Ib")
+    return code + struct.pack(layout, len(content), 1) + content
 
 
 def flax():
@@ -235,10 +238,10 @@ def mxnet():
 
 
 def params(named):
-    """MXNet's .params of name → float16 array."""
+    """MXNet's .params of name → array of float32 or float16."""
     content = b"".join(
-        struct.pack(f"<IiI{array.ndim}q3i", 0xF993FAC9, 0, array.ndim, *array.shape, 1, 0, 2) + array.tobytes()
-        for array in named.values()
+        struct.pack(f"<IiI{a.ndim}q3i", 0xF993FAC9, 0, a.ndim, *a.shape, 1, 0, 4 - a.itemsize and 2) + a.tobytes()
+        for a in named.values()
     )
     names = b"".join(struct.pack("<Q", len(name)) + name.encode() for name in named)
     return struct.pack("<3Q", 0x112, 0, len(named)) + content + struct.pack("<Q", len(named)) + names

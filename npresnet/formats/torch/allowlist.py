@@ -119,7 +119,7 @@ def latin1_bytes(text, encoding="latin1"):
 def byte_array(data=b"", *encoding):
     if type(data) is str:
         data = latin1_bytes(data, *encoding)
-    if type(data) not in (bytes, bytearray):
+    if type(data) not in (bytes, bytearray, memoryview):
         raise WeightsError("a bytearray is made of bytes")
     return bytearray(data)
 

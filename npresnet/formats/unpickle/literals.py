@@ -18,6 +18,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 INTEGERS = {"BININT": "<i", "BININT1": "<B", "BININT2": "<H", "BINFLOAT": ">d"}
 TEXTS = {"SHORT_BINUNICODE": "<B", "BINUNICODE": "<I", "BINUNICODE8": "<Q"}
 BYTES = {"SHORT_BINBYTES": "<B", "BINBYTES": "<I", "BINBYTES8": "<Q"}
+LONG = 4096  # bytes, from which a string of bytes is not copied
 BYTE_STRINGS = {"SHORT_BINSTRING": "<B", "BINSTRING": "<i"}  # Python 2's str
 
 for _name, _value in CONSTANTS.items():
@@ -27,13 +28,18 @@ for _name, _layout in INTEGERS.items():
 for _name, _layout in TEXTS.items():
     opcode(_name)(lambda m, layout=_layout: m.push(_text(_counted(m, layout))))
 for _name, _layout in BYTES.items():
-    opcode(_name)(lambda m, layout=_layout: m.push(bytes(_counted(m, layout))))
+    opcode(_name)(lambda m, layout=_layout: m.push(_bytes(m, _counted(m, layout))))
 for _name, _layout in BYTE_STRINGS.items():
     opcode(_name)(lambda m, layout=_layout: m.push(_python2(m, bytes(_counted(m, layout)))))
 
 
 def _counted(m, layout):
     return m.stream.read(m.stream.unpack(layout)[0])
+
+
+def _bytes(m, raw):
+    """The bytes; long ones stay a view where records are read: they may be a network's arrays."""
+    return raw if m.records and len(raw) >= LONG else bytes(raw)
 
 
 def _text(raw):
@@ -55,7 +61,8 @@ def _python2(m, value):
 
 @opcode("BYTEARRAY8")
 def _bytearray(m):
-    m.push_container(bytearray(_counted(m, "<Q")))
+    raw = _counted(m, "<Q")
+    m.push_container(raw if m.records and len(raw) >= LONG else bytearray(raw))
 
 
 @opcode("LONG1")

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError, quoted
+from ..stream import Bytes
 from ..tensors import DTYPES, TORCH_NAMES, Storage, Tensor, itemsize
 from .record import Record
 from .stack_machine import Buildable
 
 TEXT = re.compile(r"[<>=|]?U\d{1,6}")
+BYTES = (bytes, bytearray, memoryview, str)
 PLAIN = re.compile(r"[<>=|]?([biufc]\d{1,2})")
 
 
@@ -55,7 +57,7 @@ class NumpyArray(Record, Buildable):
 
 def tensor_of(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor | None:
     """The Tensor of plain numbers, or None."""
-    if not isinstance(dtype, NumpyDtype) or dtype.torch is None or type(data) not in (bytes, bytearray, str):
+    if not isinstance(dtype, NumpyDtype) or dtype.torch is None or type(data) not in BYTES:
         return None
     if type(shape) is not tuple or not all(type(n) is int for n in shape):
         raise WeightsError(f"a NumPy array has the shape {quoted(shape)}")
@@ -66,7 +68,7 @@ def tensor_of(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor | None
     return Tensor(storage, 0, shape, tuple(math.prod(shape[:i]) for i in range(len(shape))))
 
 
-def raw(data: Any, size: int) -> bytes:
+def raw(data: Any, size: int) -> Bytes:
     """The bytes of Python 2's string, which one of two encodings decoded: the one that gives as many as needed."""
     if type(data) is not str:
         return data

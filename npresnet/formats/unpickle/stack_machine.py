@@ -190,7 +190,7 @@ class Machine:
 
     def pay_for(self, a: Any) -> None:
         """Pay for one argument of a call, which may be copied."""
-        if type(a) in (str, bytes, bytearray) and len(a) > SMALL:
+        if type(a) in (str, bytes, bytearray, memoryview) and len(a) > SMALL:
             self.budget.spend(len(a), "the pickle")
             self.budget.step(len(a) // 1024, "the pickle")
         elif isinstance(a, (list, tuple, dict, set, frozenset)) and len(a) > 1:

@@ -47,7 +47,8 @@ def unpickle(
     max_steps        a bound on the steps: by default a million and one for each byte of the pickle
     cure             a clause for the message that refuses a global
     budget           of the file that the pickle is a part of, in the place of max_steps
-    records          whether a global that is not among ``globals`` becomes a Record, instead of being refused
+    records          whether a global that is not among ``globals`` becomes a Record, instead of being refused; bytes of
+                     4 KiB and more are then views of ``data``
     brings_steps     whether the pickle's own bytes bring steps; not those that may be read again and again
 
     Bounds: every instruction takes at least one byte and one step; a step allocates at most 128 bytes and a literal at
