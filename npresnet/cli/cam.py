@@ -13,18 +13,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from .arguments import (
-    add_backend_argument,
-    add_classes_argument,
-    add_model_arguments,
-    assume_classes,
-    backend_context,
-    on_backend,
-    open_model,
-)
-from .inference import Network, check_choice, probabilities
+from .arguments import add_backend_argument, add_classes_argument, add_model_arguments, assume_classes, open_model
+from .explain import explainer_of
+from .inference import check_choice, probabilities
 from .output import add_force_argument, check_output
-from .results import Result, results, shown
+from .results import Result, add_format_arguments, results, shown
 from .stream import Stream, add_image_arguments, reason, set_size
 
 EXAMPLES = """examples:
@@ -34,7 +27,6 @@ EXAMPLES = """examples:
 
 COLUMNS = ("image", "out", "class", "name", "probability")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-BATCH = 4  # images whose gradients are computed together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="LAYER", help="the layer whose output is used (default: the last stage)")
     add_backend_argument(parser)
     add_force_argument(parser)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    group.add_argument("--jsonl", action="store_true", help="print a JSON object for each image, as it comes")
-    group.add_argument("--csv", action="store_true", help="print comma-separated values, as they come")
+    add_format_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -131,62 +120,6 @@ class Targets:
             path = os.path.join(self.out, f"{stem}-{number}.png")
         self.used.add(path)
         return path
-
-
-class ByHead:
-    """Rows (heat map, scores, class) for batches of images, from the features after a layer and the head behind it."""
-
-    def __init__(self, network: Network, head: Any, label: int | None):
-        self.network, self.head, self.label, self.batch = network, head, label, network.batch
-
-    def __call__(self, x: Any) -> Iterator[tuple[Any, ...]]:
-        from ..analysis.cam import grad_cam_of
-        from ..backend import use
-
-        a = self.network(x)
-        if a.ndim != 4:
-            raise ValueError(f"Grad-CAM needs feature maps; the layer gives {a.shape[1:]} for an image")
-        with use("numpy"):
-            return zip(*grad_cam_of(a, self.head, partial(chosen, self.label)))
-
-
-class ByGradients:
-    """The same for a layer inside others: the whole network runs, and back to the layer."""
-
-    def __init__(self, model: Any, after: str, label: int | None, backend: str | None):
-        (self.model,), self.after, self.label, self.backend = on_backend(backend, model), after, label, backend
-
-    def batch(self, x: Any, wanted: int | None = None) -> int:
-        return wanted or BATCH
-
-    def __call__(self, x: Any) -> Iterator[tuple[Any, ...]]:
-        from ..analysis.cam import grad_cam
-        from ..backend import to_device
-
-        with backend_context(self.backend or "numpy"):
-            (x,) = on_backend(self.backend, x)
-            scores = to_device(self.model.logits(x), "cpu")
-            labels = chosen(self.label, scores)
-            return zip(to_device(grad_cam(self.model, x, labels, after=self.after), "cpu"), scores, labels)
-
-
-def explainer_of(model: Any, after: str, label: int | None, backend: str | None, images: int | None) -> Any:
-    """What computes the maps of a model after a layer."""
-    from ..analysis.cam import head_after
-    from ..analysis.features import features
-
-    with backend_context(backend):
-        head = head_after(model, after)
-        if head is None:
-            return ByGradients(model, after, label, backend)
-        return ByHead(Network(model, lambda network, x: features(network, x, after), images, backend), head, label)
-
-
-def chosen(label: int | None, scores: Any) -> Any:
-    """The class to explain for each row of scores (N, K): the given one, or the most probable."""
-    import numpy as np
-
-    return scores.argmax(axis=1) if label is None else np.full(len(scores), label)
 
 
 def load(source: Any, model: Any) -> tuple[Any, Any]:

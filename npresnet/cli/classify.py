@@ -23,7 +23,7 @@ from .arguments import (
     positive,
 )
 from .inference import Network, check_classifier, probabilities
-from .results import Result, add_result_arguments, check_results, results, shown
+from .results import Result, add_format_arguments, add_out_argument, check_results, results, shown
 from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_classes_argument(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
-    add_result_arguments(parser)
+    add_format_arguments(parser)
+    add_out_argument(
+        parser, "write to a file instead: .txt, .json, .jsonl or .csv; the lines of an interrupted run stay"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

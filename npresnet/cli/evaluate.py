@@ -26,9 +26,8 @@ from .arguments import (
     usual_size,
 )
 from .inference import Network, check_choice, probabilities
-from .output import add_force_argument
 from .progress import progress
-from .results import check_results, results
+from .results import add_format_arguments, add_out_argument, check_results, results
 from .stream import add_batch_argument, set_size
 
 EXAMPLES = """examples:
@@ -54,12 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size_argument(parser, "the side of the square that the network sees, such as 224")
     add_batch_argument(parser)
     add_backend_argument(parser)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    group.add_argument("--jsonl", action="store_true", help="print a JSON object for each image, as it comes")
-    group.add_argument("--csv", action="store_true", help="print a line of comma-separated values for each image")
-    parser.add_argument("--out", metavar="FILE", help="write what was predicted for each image: .jsonl or .csv")
-    add_force_argument(parser)
+    add_format_arguments(parser)
+    add_out_argument(parser, "write what was predicted for each image: .jsonl or .csv")
 
 
 def run(args: argparse.Namespace) -> int:

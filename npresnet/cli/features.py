@@ -14,8 +14,8 @@ from typing import Any
 from ..printer import note
 from .arguments import add_backend_argument, add_model_arguments, backend_context, open_model
 from .inference import Network
-from .output import add_force_argument, check_output
-from .results import Result, check_results, results, shown
+from .output import check_output
+from .results import Result, add_format_arguments, add_out_argument, check_results, results, shown
 from .stream import Stream, add_image_arguments, set_size
 
 EXAMPLES = """examples:
@@ -35,11 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", metavar="LAYER", help="the layer whose output is taken (default: the pooling)")
     parser.add_argument("--no-pool", action="store_true", help="with --after: do not average over the image")
     add_backend_argument(parser)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--jsonl", action="store_true", help="print a JSON object for each image (the default)")
-    group.add_argument("--csv", action="store_true", help="print a line of comma-separated values for each image")
-    parser.add_argument("--out", metavar="FILE", help="write to a file instead: .npz, .npy, .jsonl or .csv")
-    add_force_argument(parser)
+    add_format_arguments(parser, ("jsonl", "csv"))
+    add_out_argument(parser, "write to a file instead: .npz, .npy, .jsonl or .csv")
 
 
 def run(args: argparse.Namespace) -> int:

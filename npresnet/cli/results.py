@@ -18,23 +18,23 @@ SUFFIXES = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "json
 Result = dict[str, Any]
 
 
-def add_result_arguments(parser: Any, formats: Sequence[str] = ("json", "jsonl", "csv")) -> None:
-    """--json, --jsonl, --csv, --out and --force."""
-    helps = {
-        "json": "print one JSON object, at the end, instead of text",
-        "jsonl": "print a JSON object for each image, as it comes",
-        "csv": "print comma-separated values, as they come",
-    }
+HELP = {
+    "json": "print one JSON object, at the end, instead of text",
+    "jsonl": "print a JSON object for each image, as it comes",
+    "csv": "print comma-separated values for each image, as it comes",
+}
+
+
+def add_format_arguments(parser: Any, formats: Sequence[str] = tuple(HELP)) -> None:
+    """--json, --jsonl and --csv, of which one may be given."""
     group = parser.add_mutually_exclusive_group()
     for name in formats:
-        group.add_argument(f"--{name}", action="store_true", help=helps[name])
-    suffixes = [suffix for suffix, name in SUFFIXES.items() if name in (*formats, "text") and suffix != ".ndjson"]
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help=f"write to a file instead, {', '.join(suffixes)}: line by line, so that an interrupted run leaves "
-        "what was done",
-    )
+        group.add_argument(f"--{name}", action="store_true", help=HELP[name])
+
+
+def add_out_argument(parser: Any, what: str) -> None:
+    """--out and --force; ``what`` says what is written to the file."""
+    parser.add_argument("--out", metavar="FILE", help=what)
     add_force_argument(parser)
 
 
