@@ -24,7 +24,7 @@ def announce(args: argparse.Namespace, options: dict[str, Any], recipe: Any, che
 
 def loggers(args: argparse.Namespace) -> list[Any]:
     """What else hears of each epoch."""
-    from ..training.progress import JsonLines
+    from ..training.callbacks import JsonLines
     from ..training.tensorboard import FOLDER, TensorBoard
 
     folder = os.path.join(args.out, FOLDER)

@@ -120,31 +120,15 @@ def check_empty(folder: str) -> None:
 
 def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) -> int:
     """Train to the end, or until a signal stops the run."""
-    from ..data.batches import OF_PHOTOS
-    from ..training import Recipe, Stopped, Trainer, restore, split
-    from ..training.checkpoint import build_model
+    from ..training import Recipe, Stopped, restore
     from ..training.progress import progress_callback
-    from ..zoo import model_to_train, with_new_head
 
     recipe = Recipe(**{field.name: options[field.name] for field in fields(Recipe)})
-    in_memory, test = recipe.augment not in OF_PHOTOS, test_path(options)
+    test = test_path(options)
     check_apart(args.out, options["data"], test)
     announce(args, options, recipe, checkpoint)
     callbacks = loggers(args)
-    model = (
-        build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], options["seed"])
-    )
-    images = read_images(
-        options["data"], "train", model, options, args.workers, in_memory=in_memory, limit=options["limit"]
-    )
-    if checkpoint is None:
-        model = with_new_head(model, images.classes, options["seed"])
-    training, validation = split(images, recipe.held_out, options["seed"])
-    tested = None
-    if test:  # read now, so that nothing is wrong at the end
-        tested = read_images(test, "test", model, options, args.workers, in_memory=in_memory, classes=model.classes)
-    (model,) = on_backend(options["backend"], model)
-    trainer = Trainer(model, recipe, training, validation, seed=options["seed"], workers=args.workers, about=options)
+    trainer, tested = make_trainer(args, options, recipe, checkpoint, test)
     note(split_text(trainer))
     if checkpoint:
         restore(trainer, checkpoint, args.out)
@@ -157,6 +141,27 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
         note(f"npresnet: stopped; resume with: npresnet train --out {args.out} --resume")
         return 128 + stop.args[0]
     return finish(args, options, trainer, tested)
+
+
+def make_trainer(
+    args: argparse.Namespace, options: dict[str, Any], recipe: Any, checkpoint: Any, test: str | None
+) -> tuple[Any, Any]:
+    """(the Trainer, the test images or None): read now, so that nothing is wrong at the end."""
+    from ..data.batches import OF_PHOTOS
+    from ..training import Trainer, split
+    from ..training.checkpoint import build_model
+    from ..zoo import model_to_train, with_new_head
+
+    data, seed, how = options["data"], options["seed"], {"in_memory": recipe.augment not in OF_PHOTOS}
+    model = build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], seed)
+    images = read_images(data, "train", model, options, args.workers, limit=options["limit"], **how)
+    if checkpoint is None:
+        model = with_new_head(model, images.classes, seed)
+    training, validation = split(images, recipe.held_out, seed)
+    tested = test and read_images(test, "test", model, options, args.workers, classes=model.classes, **how)
+    (model,) = on_backend(options["backend"], model)
+    trainer = Trainer(model, recipe, training, validation, seed=seed, workers=args.workers, about=options)
+    return trainer, tested
 
 
 def test_path(options: dict[str, Any]) -> str | None:

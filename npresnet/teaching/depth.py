@@ -27,9 +27,10 @@ from ..data.open_dataset import open_dataset
 from ..formats.atomic import atomic_write
 from ..nn import Module
 from ..printer import note
+from ..training.callbacks import Stopped
 from ..training.checkpoint import read_checkpoint, restore
 from ..training.lock import locked
-from ..training.progress import Stopped, progress_callback
+from ..training.progress import progress_callback
 from ..training.recipes import Recipe, recipe
 from ..training.trainer import Trainer
 from ..zoo import create_model

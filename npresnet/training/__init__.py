@@ -6,13 +6,13 @@ from typing import Any
 from ..data.batches import Batch, Batches
 from ..data.dataset import Dataset, split
 from ..data.open_dataset import open_dataset
+from .callbacks import Callback, Stopped
 from .checkpoint import read_checkpoint, restore
 from .cuda_step import CapturedStep
 from .ema import EMA
 from .evaluate import predict
 from .gradients import TrainingError, clip_gradients, gradient_norm
 from .optim import LAMB, SGD, AdamW
-from .progress import Callback, Stopped
 from .recipes import RECIPES, Recipe, recipe
 from .schedules import SCHEDULES
 from .trainer import Trainer

@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from .progress import Callback
+from .callbacks import Callback
 from .run import Run
 
 FOLDER = "tensorboard"  # in the folder of a run

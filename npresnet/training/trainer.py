@@ -17,6 +17,7 @@ from ..data.gpu_batches import batches_for
 from ..models.classifier import Classifier
 from ..nn import Module
 from ..weights import save_weights
+from .callbacks import Callback, Stopped
 from .checkpoint import BEST, FINAL, Folder, clear_leftovers, save_checkpoint, write_metrics
 from .cuda_step import GraphStep
 from .ema import EMA
@@ -24,7 +25,6 @@ from .evaluate import evaluate_batches
 from .lock import locked
 from .meter import Meter
 from .precision import make_precision
-from .progress import Callback, Stopped
 from .recipes import Recipe, freeze
 from .run import Totals
 from .start import check_start

@@ -104,8 +104,8 @@ def test_the_effective_recipe_is_printed_first(quick, train):
     lines = err.splitlines()
     assert status == 0 and lines[0] == "recipe fast-cifar, as resnet20 is for small images and starts untrained"
     for line in ("* epochs        1 (fast-cifar: 30)", "* batch         12 images (fast-cifar: 128 images)"):
-        assert line in lines[1:9]
-    assert "  precision     float32" in lines[1:10]
+        assert line in lines[1:12]
+    assert "  precision     float32" in lines[1:12]
     assert "20 images to train on, in 2 steps an epoch; 4 held out" in lines
     help = train("--help")[1]
     assert "rate: 0.2, one-cycle" in " ".join(help.split()) and "--batch N" in help and "--batch-size" not in help

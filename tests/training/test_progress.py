@@ -12,6 +12,7 @@ import pytest
 from npresnet import use
 from npresnet.backend import compiler
 from npresnet.training import Callback, Recipe, Trainer, progress, recipe, split
+from npresnet.training.callbacks import Callbacks, JsonLines
 from npresnet.training.health import failure
 from npresnet.training.meter import Meter
 from npresnet.training.recipe_text import TOPICS, in_words, recipe_lines, recipes_text
@@ -108,7 +109,7 @@ def test_several_callbacks_are_called_in_turn(capsys):
     seen = []
     with use("numpy"):
         trainer = trainer_of()
-        trainer.fit(None, progress.Callbacks(progress.JsonLines(), Other()))
+        trainer.fit(None, Callbacks(JsonLines(), Other()))
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == trainer.history
     assert seen == [1, 2, 3, (12, 12)] * 2
 
