@@ -6,8 +6,9 @@
       more/b.png,dog
 
 Commas, semicolons or tabs separate the columns.  The first line may name them; without it the first holds the image,
-the second its label.  Paths are relative to the table, or to images/ beside it, and lead nowhere else: a table is read
-like any other file that somebody may have made up.
+the second its label.  An image may lack its suffix (000bec180, as in many competitions).  Paths are relative to the
+table, or to images/ beside it, and lead nowhere else: a table is read like any other file that somebody may have made
+up.
 """
 
 import csv
@@ -22,7 +23,20 @@ from .class_folders import class_level, is_image_name, part_named, words_of
 from .errors import ImageError
 
 MAX_TABLE = 1 << 26  # bytes
-IMAGE = ("image", "filename", "file", "file_name", "path", "filepath", "image_path", "image_name", "name", "img")
+IMAGE = (
+    "image",
+    "filename",
+    "file",
+    "file_name",
+    "path",
+    "filepath",
+    "image_path",
+    "image_name",
+    "name",
+    "img",
+    "image_id",
+    "id",
+)
 LABEL = ("label", "class", "category", "class_name", "label_name", "labels", "target")
 
 
@@ -79,9 +93,10 @@ def labelled(table: str, data: bytes, images: Iterable[str], path: str) -> Label
     if rows is None:
         return None
     there, folder, labels, missing = set(images), PurePosixPath(table).parent, {}, []
+    stems = {str(PurePosixPath(name).with_suffix("")): name for name in sorted(there)}
     for name, label in rows.items():
         places = [str(folder / name), str(folder / "images" / name)]
-        place = next((place for place in places if place in there), None)
+        place = next((found for place in places if (found := place if place in there else stems.get(place))), None)
         if place is None:
             missing.append(name)
         else:

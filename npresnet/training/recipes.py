@@ -145,6 +145,11 @@ class Recipe:
             return LAMB(model, weight_decay=self.weight_decay, decay_all=self.decay_all)
         return SGD(model, self.momentum, self.nesterov, self.weight_decay, self.decay_all)
 
+    def augmentation(self) -> dict[str, Any]:
+        """The arguments of :func:`npresnet.data.gpu_batches.batches_for` that say how images are changed."""
+        same = {name: getattr(self, name) for name in ("augment", "jitter", "policy", "erase")}
+        return {**same, "side": self.train_side}
+
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step, counted over the whole run."""
         factor = SCHEDULES[self.schedule](step, self.epochs * steps_per_epoch)

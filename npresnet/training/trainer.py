@@ -61,18 +61,8 @@ class Trainer:
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
         model.preprocessing = recipe.preprocessing or model.preprocessing
-        self.batches = batches_for(
-            model,
-            train,
-            recipe.batch_size,
-            recipe.augment,
-            jitter=recipe.jitter,
-            policy=recipe.policy,
-            erase=recipe.erase,
-            side=recipe.train_side,
-            seed=seed,
-            workers=workers,
-        )
+        how = recipe.augmentation()
+        self.batches = batches_for(model, train, recipe.batch_size, seed=seed, workers=workers, **how)
         self.validation_batches = (
             None if self.validation is None else batches_for(model, self.validation, recipe.batch_size, workers=workers)
         )

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npresnet.data import ImageError, ImageFolder, class_names, match_classes
 from npresnet.data.label_tables import read_table
@@ -86,6 +88,7 @@ TABLES = {
     "other columns": b"id,Class,Filename\n1,cat,a.png\n2,dog,b.png\n3,cat,more/c.png\n",
     "semicolons, Windows": "\ufefffilename;label\r\na.png;cat\r\n.\\b.png;dog\r\n\r\nmore\\c.png;cat\r\n".encode(),
     "quoted": b'"file","label"\n"a.png","cat"\n"b.png", dog\n"./more/c.png","cat"\n',
+    "without suffixes": b"id,breed\na,cat\nb,dog\nmore/c,cat\n",
     "a line twice": b"image,label\na.png,cat\na.png,cat\nb.png,dog\nmore/c.png,cat\n",
 }
 
@@ -192,3 +195,13 @@ def test_names_that_are_not_utf8(tmp_path):
     as_folder(tmp_path, {"b.png": png(2), "labels.csv": name + b",cat\nb.png,dog\n"})
     data, _ = open_dataset(tmp_path, "cifar10", in_memory=False)
     assert sorted(found(data).values()) == ["cat", "dog"] and data.fingerprint()
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"image,label\n", b"a.png,cat\n", b"filename;x;label\n"]))
+def test_any_bytes_are_a_table_none_or_one_clear_line(data, start):
+    try:
+        rows = read_table(start + data, "labels.csv")
+    except ImageError as error:
+        assert "\n" not in str(error) and str(error).startswith("labels.csv, line ")
+    else:
+        assert rows is None or all(name and label and not name.startswith(("/", "../")) for name, label in rows.items())

@@ -39,6 +39,9 @@ def test_a_run_goes_and_depends_on_the_seed_alone(name):
         run = Trainer(small_model(side=32), chosen, data, seed=seed, workers=workers)
         with use("numpy"):  # nothing to compile
             losses.append(run.fit()[-1]["train_loss"])
+        assert run.inference_model().preprocessing == (
+            RECIPES[name].preprocessing or small_model(side=32).preprocessing
+        )
     assert losses[0] == losses[1] != losses[2] and np.isfinite(losses).all()
 
 
