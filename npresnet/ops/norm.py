@@ -96,7 +96,7 @@ def batch_norm_eval(x: Array, gamma: Array | None, beta: Array | None, mean: Arr
 
 def affine(x: Array, gamma: Array | None, beta: Array | None) -> tuple[Array, Array, frozenset[str]]:
     """γ and β, 1 and 0 in the place of None, and the names of those: they get no gradient."""
-    xp, fixed = array_namespace(x), frozenset(name for name, a in (("gamma", gamma), ("beta", beta)) if a is None)
+    xp, fixed = array_namespace(x), frozenset(name for name, a in {"gamma": gamma, "beta": beta}.items() if a is None)
     ones, zeros = xp.ones(x.shape[1:2], x.dtype), xp.zeros(x.shape[1:2], x.dtype)
     return ones if gamma is None else gamma, zeros if beta is None else beta, fixed
 

@@ -55,7 +55,7 @@ def subsample(x: Array, stride: IntOrPair) -> tuple[Array, Pullback]:
     """
     namespace_for(x=x)
     check.images(x, "subsample")
-    (sh, sw), shape = check.pair(stride, "stride"), x.shape
+    (sh, sw), shape = check.pair(stride), x.shape
 
     def pullback(dy):
         dx = array_namespace(dy).zeros_like(dy, shape=shape)

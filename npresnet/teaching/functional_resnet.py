@@ -17,8 +17,7 @@ def conv_norm(
 ) -> tuple[Array, Pullback]:
     """σ(BN(w ⋆ x)), or without σ: TensorFlow's 'same' padding, running statistics."""
     w, gamma, beta = arrays[f"{conv}.weight"], arrays[f"{norm}.weight"], arrays[f"{norm}.bias"]
-    padding = ops.same_padding(x.shape[2:], w.shape[2:], stride)
-    y, conv_pullback = ops.conv2d(x, w, stride=stride, padding=padding)
+    y, conv_pullback = ops.conv2d(x, w, stride=stride, padding="same")
     y, norm_pullback = ops.batch_norm_eval(
         y, gamma, beta, arrays[f"{norm}.running_mean"], arrays[f"{norm}.running_var"], eps=EPS
     )
@@ -72,7 +71,7 @@ def deep_resnet(
         return y
 
     x = then(conv_norm(x, arrays, grads, "conv1", "bn1", stride=2))
-    x = then(ops.max_pool2d(x, 3, stride=2, padding=ops.same_padding(x.shape[2:], 3, 2)))
+    x = then(ops.max_pool2d(x, 3, stride=2, padding="same"))
     for stage, depth in enumerate(depths, start=1):
         for block in range(depth):
             stride = 2 if stage > 1 and block == 0 else 1

@@ -89,3 +89,31 @@ def test_moving_statistics_are_torchs():
     np.testing.assert_allclose(
         ops.moving_statistics(mean, var, batch_mean, batch_var, momentum=0.5)[1], (var + batch_var) / 2, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "cast_op, op, statics",
+    [
+        (ops.batch_norm_train_cast, ops.batch_norm_train, {}),
+        (ops.batch_norm_eval_cast, ops.batch_norm_eval, {"mean": 0.5, "var": 2.0}),
+        (ops.group_norm_cast, ops.group_norm, {"groups": 2}),
+    ],
+)
+@pytest.mark.parametrize("gamma", [None, np.float32, np.float64])
+def test_the_precision_of_a_norm_is_gamma_s_or_float32(cast_op, op, statics, gamma):
+    x = np.random.default_rng(0).standard_normal((3, 4, 2, 2)).astype(np.float16)
+    wide = np.float32 if gamma is None else gamma
+    affine = (
+        {"gamma": None, "beta": None} if gamma is None else {"gamma": np.full(4, 1.5, wide), "beta": np.ones(4, wide)}
+    )
+    statics = {name: value if name == "groups" else np.full(4, value, wide) for name, value in statics.items()}
+    y, pullback, *extras = cast_op(x, **affine, **statics, eps=0.1)
+    due, due_pullback, *due_extras = op(x.astype(wide), **affine, **statics, eps=0.1)
+    assert y.dtype == x.dtype and all(moment.dtype == wide for moments in extras for moment in moments)
+    np.testing.assert_array_equal(y, due.astype(x.dtype))
+    np.testing.assert_array_equal(extras, due_extras)
+    for found, wanted in zip(pullback(x), due_pullback(x.astype(wide))):
+        assert (found is None) == (wanted is None)
+        if found is not None:
+            np.testing.assert_array_equal(found, wanted.astype(found.dtype))
+            assert found.dtype == (x.dtype if found.ndim == 4 else wide)

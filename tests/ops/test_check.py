@@ -46,6 +46,8 @@ TABLE = [
             (partial(ops.subsample, X), "stride"),
             (partial(ops.adaptive_avg_pool2d, X), "output_size"),
             (partial(ops.same_padding, (6, 6), 3), "stride"),
+            (partial(ops.same_padding, (6, 6), stride=1), "kernel"),
+            (partial(ops.same_padding, (6, 6), 3, 1), "dilation"),
             (partial(ops.Window.of, 3), "dilation"),
         )
     ),
@@ -61,6 +63,7 @@ TABLE = [
             partial(ops.batch_norm_relu_conv2d, X, C, C, W, eps=0),
         )
     ),
+    (partial(ops.same_padding, kernel=3, stride=1), "size", (-1, 1.5, None, "6", True, (1, 2, 3), (2, -1))),
     (conv, "groups", (*NOT_GROUPS, 3)),
     (partial(ops.zero_pad_channels, X, after=0), "before", NOT_COUNTS),
     (partial(ops.zero_pad_channels, X, before=0), "after", NOT_COUNTS),
