@@ -41,7 +41,7 @@ def draw_weights(model: Model) -> Model:
     return model
 
 
-def project(name: str, a: Array, count: int = 8) -> Array:
+def project(name: str, a: Array, count: int = 4) -> Array:
     """Inner products of an array with ``count`` random vectors of signs: what differs shows in them."""
     signs = np.where(draw(f"signs of {name}", (count, a.size)) < 0, -1.0, 1.0)
     return signs @ a.ravel()

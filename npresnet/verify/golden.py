@@ -4,7 +4,7 @@
 for a narrow copy of every architecture and for every detail of the dialects, in train and in eval mode: the value of
 the stem and of every block, logits, loss, the gradient of the input and of every parameter, the running statistics
 after the step, and the loss over ten steps of descent.  Weights and inputs are drawn by :mod:`.fixed_weights`.
-Of the deepest networks' arrays, and of all gradients in eval mode, eight random projections each are kept.
+Of an array of more than eight entries four random projections are kept: an error anywhere shows in them.
 
 tests/scripts/make_golden.py writes the packs, and a test there writes them again and compares.
 """

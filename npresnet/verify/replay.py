@@ -14,7 +14,7 @@ from .fixed_weights import draw, draw_weights, project
 
 CLASSES = 5
 STEPS = 10
-SMALL = 16  # arrays of so many entries are not projected
+SMALL = 8  # arrays of so many entries are kept as they are
 
 
 def replay_op(case: Mapping[str, Any], expected: Mapping[str, Array], dtype: np.dtype, device: str) -> dict[str, Array]:
@@ -58,7 +58,7 @@ def replay_network(
         found |= step(model.copy().train(mode == "train"), x, labels, mode, dtype == np.float64)
     if dtype == np.float64:
         found["descent: losses"] = descent(model.copy().train(), x, labels, case["rate"])
-    return compact({name: on_cpu(a) for name, a in found.items()}, case["projected"])
+    return compact({name: on_cpu(a) for name, a in found.items()})
 
 
 def block_values(model: Classifier, x: Array) -> dict[str, Array]:
@@ -103,12 +103,9 @@ def descent(model: nn.Module, x: Array, labels: Array, rate: float, steps: int =
     return np.array(losses)
 
 
-def compact(found: Mapping[str, Array], projected: bool) -> dict[str, Array]:
-    """Eight projections of every larger array where the case asks for them, and of every gradient in eval mode."""
-    return {
-        name: project(name, a) if a.size > SMALL and (projected or name.startswith("gradient: eval")) else a
-        for name, a in found.items()
-    }
+def compact(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Small arrays and the losses of the descent as they are, projections of every other."""
+    return {name: a if a.size <= SMALL or name.startswith("descent") else project(name, a) for name, a in found.items()}
 
 
 def on_cpu(a: Any) -> Array:

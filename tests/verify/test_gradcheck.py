@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from functools import partial
+from functools import partial, wraps
 
 import numpy as np
 import pytest
@@ -253,6 +253,7 @@ def test_no_derivative(f):
 def planted(op, change):
     """The op with a wrong pullback: ``change`` has the last word on the gradients."""
 
+    @wraps(op)
     def wrong(*arrays, **static):
         y, pullback, *extras = op(*arrays, **static)
         return y, lambda *dy, **skip: change(pullback(*dy, **skip)), *extras
