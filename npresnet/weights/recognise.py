@@ -1,6 +1,7 @@
 """recognise: which network a checkpoint belongs to, by its metadata, else its hash, else its keys and shapes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -46,6 +47,10 @@ def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
         raise WeightsError(advice(shapes))
     check_numbers(named.arrays)
     found = in_dialect(from_shapes(shapes), shapes, named.dialect, metadata)
+    if named.options:
+        found = found.with_options({**found.options, **named.options})
+        others = tuple(other for other in found.alternatives if not any(name in other for name in named.options))
+        found = replace(found, alternatives=others)
     found = with_config(found, metadata, shapes)
     layers = named.layers or getattr(checkpoint, "layers", {})
     check_built(found)

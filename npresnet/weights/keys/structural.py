@@ -27,6 +27,7 @@ class NamedArrays(NamedTuple):
     paths     our path of a layer → the file's, where the layers were found by structure
     known     whether they are those of a network
     layers    path → what the layer is, where a configuration lists the whole graph
+    options   details of the network that leave no trace in the arrays, which the names mean
     """
 
     arrays: dict[str, Any]
@@ -35,6 +36,7 @@ class NamedArrays(NamedTuple):
     paths: Mapping[str, str] = {}
     known: bool = True
     layers: Mapping[str, Layer] = {}
+    options: Mapping[str, Any] = {}
 
 
 def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
@@ -59,8 +61,26 @@ def by_structure(arrays: Mapping[str, Any]) -> NamedArrays:
         notes.append(f"set aside what is no part of the network: {listed(aside)}")
     if not network.norms:
         notes.append("it has no batch norms: each is the identity plus the bias of its convolution")
+    options = cadene(network)
+    if options:
+        meant = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        notes.append(f"its names are those of pretrained-models.pytorch, so that {meant}")
     caffe = any(CAFFE.search(tail(norm.keys.get("weight", ""))) for norm in network.norms.values())
-    return NamedArrays(state, notes, "caffe" if caffe else "torchvision", paths)
+    return NamedArrays(state, notes, "caffe" if caffe else "torchvision", paths, options=options)
+
+
+def cadene(network: Network) -> dict[str, Any]:
+    """What pretrained-models.pytorch's SE-ResNets have in common, where the names are theirs: their pooling rounds up.
+
+    Its bottlenecks downsample in the first 1×1, those of SE-ResNeXt in the 3×3, as usual.
+    """
+    gates = [layer for gate in network.gates.values() for layer in gate.layers]
+    named = network.body.stem[0].parts[-2:-1] == ("layer0",) and all("se_module" in layer.parts for layer in gates)
+    if not named or not gates:
+        return {}
+    branch = network.body.blocks[0].branch
+    first = len(branch) == 3 and branch[1].out == branch[1].channels
+    return {"pool": "ceil", **({"stride_on": "1x1"} if first else {})}
 
 
 def check_norms(network: Network, layers: Mapping[str, Layer], said: bool) -> None:

@@ -49,8 +49,9 @@ def without_collection(key: str) -> str:
 
 
 def components(path: str) -> tuple[str, ...]:
-    """The parts of a path between dots, slashes and the like."""
-    return tuple(part for part in SEPARATOR.split(path) if part)
+    """The parts of a path between dots, slashes and the like, or underscores where it has none of these."""
+    parts = SEPARATOR.split(path)
+    return tuple(part for part in (parts if len(parts) > 1 else path.split("_")) if part)
 
 
 def masked(path: str) -> str:

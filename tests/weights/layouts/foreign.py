@@ -233,6 +233,9 @@ plain("numbers as text", "save by enumerate()", lambda s: {str(i): v for i, v in
 plain(".npz without names: arr_0 …", "np.savez(path, *arrays)",
       lambda s: {f"arr_{i}": v for i, v in enumerate(no_counters(s))}, "net.npz")
 plain("names in capitals", "converters", lambda s: {k.upper().replace(".", "_"): v for k, v in s.items()})
+plain("underscores alone, norms called otherwise than their convolutions", "variables of scripts", lambda s: {
+    re.sub(r"(layer\d_\d)_bn(\d)", r"\1_branch_\2_norm", k.replace(".", "_")).replace("_conv", "_w"): v
+    for k, v in s.items()})
 plain("names with semicolons", "databases of weights", lambda s: {k.replace(".", ";"): v for k, v in s.items()})
 plain("Chinese names", "scripts", lambda s: {k.replace("conv", "卷积").replace("bn", "归一化").replace("layer", "层")
                                               .replace("fc", "全连接"): v for k, v in s.items()})

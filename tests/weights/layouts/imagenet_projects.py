@@ -66,8 +66,17 @@ def pytorchcv_bottleneck():
 def cadene_se():
     net = resnet(bottleneck=True, se=True, stride_on="1x1")
     net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
-    rules = ((r"^(conv1|bn1)", r"layer0.\1"), (r"\.se\.", ".se_module."), (r"^fc", "last_linear"))
-    return Layout(net, renamed(net.state_dict(), *rules), doubt="1x1")
+    return Layout(net, renamed(net.state_dict(), *CADENE), note="pool='ceil', stride_on='1x1'")
+
+
+CADENE = ((r"^(conv1|bn1)", r"layer0.\1"), (r"\.se\.", ".se_module."), (r"^fc", "last_linear"))
+
+
+@kind("Cadene's SE-ResNeXt: its stride on the 3x3", "Cadene/pretrained-models.pytorch")
+def cadene_se_next():
+    net = resnet(bottleneck=True, se=True, groups=4, base_width=32)
+    net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    return Layout(net, renamed(net.state_dict(), *CADENE), note="pool='ceil'$")
 
 
 @kind("OpenMMLab classifier", "mmpretrain: backbone, head.fc, meta")

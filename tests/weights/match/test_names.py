@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from npresnet.weights.match.names import in_order, masked, split_role, without_collection, without_end
+from npresnet.weights.match.names import components, in_order, masked, split_role, without_collection, without_end
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ from npresnet.weights.match.names import in_order, masked, split_role, without_c
 )
 def test_the_end_of_a_name_says_the_role(key, path, role):
     assert split_role(key) == (path, role)
+
+
+@pytest.mark.parametrize(
+    "path, parts",
+    [
+        ("layer1.0.conv1", ("layer1", "0", "conv1")),
+        ("block::3/unit_1", ("block", "3", "unit_1")),
+        ("stage2_0_branch_1_norm", ("stage2", "0", "branch", "1", "norm")),
+        ("net.stage2_0", ("net", "stage2_0")),
+        ("", ()),
+    ],
+)
+def test_components_stand_between_separators_or_else_underscores(path, parts):
+    assert components(path) == parts
 
 
 @pytest.mark.parametrize(
