@@ -59,7 +59,12 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
     problems = list(mismatches(wanted, arrays))
     if problems:
         raise WeightsError(mismatch_message(source, model, found, problems))
-    converted = {key: convert(array, wanted[key], copy) for key, array in arrays.items()}
+    converted = dict(arrays) if copy else arrays
+    if not copy and isinstance(found, Checkpoint):  # so that an array is freed as soon as it is converted
+        found.clear()
+        found.named = None
+    for key, array in converted.items():
+        converted[key] = convert(array, wanted[key], copy)
     for key, array in converted.items():  # nothing below can fail
         entries[key].value = array
     notes += [f"kept the model's own arrays under {name!r}" for name in reset]

@@ -156,8 +156,8 @@ def pooling(
         what = f"a {other}" if other else f"{len(pools)} poolings, one of them behind the stem"
         raise WeightsError(f"it has {what}; the family pools in its stem and takes the mean before the classifier")
     if graph and "layer1.0.conv1" in ours:  # where layers stand as they run
-        order = [id(layer) for layer in layers.values()]
-        pools = [pool for pool in pools if order.index(id(pool)) < order.index(id(ours["layer1.0.conv1"]))]
+        places = {id(layer): place for place, layer in enumerate(layers.values())}
+        pools = [pool for pool in pools if places[id(pool)] < places[id(ours["layer1.0.conv1"])]]
     if not pools:
         identity = any(layer.kind == "Identity" and path.endswith("maxpool") for path, layer in layers.items())
         usual = FAMILY[found.name].defaults.get("pool")

@@ -213,7 +213,7 @@ LARGE = {  # the name of the file: what writes it
     "module.pth": torch_module,
     "arrays.pkl": lambda path, model: path.write_bytes(pickle.dumps(numbers(model), 4)),
     "arrays-5.pkl": lambda path, model: path.write_bytes(pickle.dumps(numbers(model), 5)),
-    "w.msgpack": lambda path, model: path.write_bytes(networks.packed(numbers(model))),
+    "w.msgpack": lambda path, model: path.write_bytes(networks.flax(model.state_dict())),
     "w.params": lambda path, model: path.write_bytes(networks.params(numbers(model))),
     "w.zip": zipped,
     "again.pth": packed_again,

@@ -209,20 +209,22 @@ def packed(value):
     return code + struct.pack(layout, len(content), 1) + content
 
 
-def flax():
+def flax(state=None):
     """Parameters and statistics in nested maps, kernels as HWIO."""
+    source = arrays() if state is None else state
     parameters, statistics = {}, {}
-    for path, layer in layers().items():
-        for role, shape in shapes_of(*layer).items():
-            array = np.ones(shape, np.float16)
-            if layer[0] != "bn" and role == "weight":
-                role, array = "kernel", array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-            else:
-                role = FLAX[role] if layer[0] == "bn" else role
-            top = statistics if role in ("mean", "var") else parameters
-            for folder in path.split("."):
-                top = top.setdefault(folder, {})
-            top[role] = array
+    for name, array in source.items():
+        path, _, role = name.rpartition(".")
+        if f"{path}.running_mean" in source:
+            role = FLAX.get(role)
+        elif role == "weight":
+            role, array = "kernel", array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        if role is None:  # a counter, which flax has none of
+            continue
+        top = statistics if role in ("mean", "var") else parameters
+        for folder in path.split("."):
+            top = top.setdefault(folder, {})
+        top[role] = array
     return packed({"params": parameters, "batch_stats": statistics})
 
 

@@ -286,7 +286,41 @@ def keras_files():
     yield "keras-h5", buffered(legacy_h5, arrays, json.dumps(config))
     weights = buffered(weights_h5, arrays)
     yield "keras-weights-h5", weights
+    members = [("config.json", json.dumps(graph_config()).encode()), ("model.weights.h5", weights)]
+    yield "keras-graph", pickles.raw_zip(members)
     yield "keras-zip", pickles.raw_zip([("config.json", json.dumps(config).encode()), ("model.weights.h5", weights)])
+
+
+def graph_config():
+    """A functional model with a sequential one in it, in the brackets of Keras 3 and of Keras 2."""
+
+    def layer(kind, name, *reads, **options):
+        old = [[[read, 0, 0, {}] for read in reads]] if reads else []
+        new = [
+            {"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [read, 0, 0]}} for read in reads]}
+        ]
+        nodes = new if kind == "Conv2D" else old
+        return {
+            "module": "keras.layers",
+            "class_name": kind,
+            "config": {"name": name, **options},
+            "inbound_nodes": nodes,
+        }
+
+    window = {"padding": "same", "strides": [2, 2]}
+    inner = [layer("ZeroPadding2D", "pad", padding=[[0, 1], [0, 1]]), layer("MaxPooling2D", "pool", pool_size=[2, 2])]
+    layers = [
+        layer("InputLayer", "in"),
+        layer("Conv2D", "conv1_conv", "in", kernel_size=[1, 1], activation="linear", groups=1, **window),
+        layer("ReLU", "relu", "conv1_conv", max_value=6.0, negative_slope=0.0),
+        layer("Sequential", "part", "relu", layers=inner),
+        layer("Activation", "act", "part", activation={"class_name": "LeakyReLU", "config": {"negative_slope": 0.1}}),
+        layer("Add", "sum", "act", "part"),
+        layer("GlobalAveragePooling2D", "mean", "sum"),
+        layer("Dense", "predictions", "mean", activation="softmax"),
+    ]
+    ends = {"input_layers": [["in", 0, 0]], "output_layers": ["predictions", 0, 0]}
+    return {"class_name": "Functional", "config": {"name": "net", "layers": layers, **ends}}
 
 
 def legacy_h5(buffer, arrays, config):

@@ -145,7 +145,7 @@ READERS = {  # name: which seeds, and what reads them
     "safetensors": ("safetensors-*", read),
     "npz": ("npz*", read),
     "hdf5": ("keras-*h5", read),
-    "keras": ("keras-zip", read),
+    "keras": ("keras-[gz]*", read),
     "onnx": ("onnx-*", read),
     "network": ("network-*", read),
     "folder": ("folder-*", read_folder),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from npresnet import WeightsError
+from npresnet.formats.stream import Budget
 from npresnet.models import build
 from npresnet.weights import Checkpoint, export_weights, read_weights, recognise
-from npresnet.weights.keys.keras_graph import keras_state
+from npresnet.weights.keys import keras_graph
 
 pytest.importorskip("h5py")
 
@@ -41,6 +42,10 @@ def layer(kind):
     return {"class_name": kind, "config": {"name": kind.lower()}}
 
 
+def keras_state(config, arrays):
+    return keras_graph.keras_state(config, arrays, Budget(len(config)))
+
+
 CONV = {"conv/kernel": np.zeros((3, 3, 3, 4), np.float32)}
 
 
@@ -70,3 +75,17 @@ def test_a_layer_of_the_writers_own():
     assert keras_state(config, CONV) is None
     with pytest.raises(WeightsError, match="its layer 'mine' is a 'Mine', which no ResNet"):
         keras_state(config, {"conv1_conv/kernel": CONV["conv/kernel"]})
+
+
+def test_a_graph_is_paid_for():
+    """The names inside a part begin with the part's, so that they are far longer together than the file."""
+    name = "n" * 10_000
+    inner = {"class_name": "Sequential", "config": {"name": name, "layers": [layer("Flatten")] * 2000}}
+    part = {
+        "class_name": "Functional",
+        "config": {"name": name, "layers": [inner | {"inbound_nodes": [[[name, 0, 0]]]}]},
+    }
+    part["config"] |= {"input_layers": [["in", 0, 0]], "output_layers": [[name, 0, 0]]}
+    part["config"]["layers"][0]["inbound_nodes"] = [[["in", 0, 0]]]
+    with pytest.raises(WeightsError, match="the graph in the configuration would take"):
+        keras_state(json.dumps(part), CONV)

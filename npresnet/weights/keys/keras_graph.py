@@ -29,7 +29,7 @@ FUNCTIONS = {"nn.relu": "Relu", "__operators__.add": "Add", "math.add": "Add"}  
 DEEPEST = 8  # models in one another
 
 
-def keras_state(config: str, arrays: Mapping[str, Any]) -> State | None:
+def keras_state(config: str, arrays: Mapping[str, Any], budget: Budget) -> State | None:
     """The layers and arrays of the model's graph, named by their places in it, in torch's layout; None without a graph.
 
     ``arrays`` are those of the file, the names "layer/kernel", "layer/gamma" …
@@ -37,13 +37,13 @@ def keras_state(config: str, arrays: Mapping[str, Any]) -> State | None:
     document = parse_json(config, "the model's configuration")
     if not isinstance(document, dict) or not inside(document):
         return None
-    foreign, writing = next(filter(is_foreign, every_layer(document)), None), Writing(arrays)
+    foreign, writing = next(filter(is_foreign, every_layer(document)), None), Writing(arrays, budget)
     if foreign and FIRST in writing.owners:  # around Keras's ResNet, which is known without the graph
         raise no_place(foreign)
     if foreign:
         return None
     writing.model(document, ["images"], "", ())
-    return state_of(writing.graph(), Budget(0, 2**62))
+    return state_of(writing.graph(), budget)
 
 
 def inside(model: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from ...formats.errors import WeightsError, quoted
 from ...formats.keras import typed_item
 from ...formats.onnx.graph import Node
+from ...formats.stream import Budget
 from ...formats.tensors import Tensor
 
 ACTIVATIONS = {
@@ -36,7 +37,8 @@ class Operators:
     its arrays among the file's.
     """
 
-    def __init__(self, arrays: Mapping[str, Any]):
+    def __init__(self, arrays: Mapping[str, Any], budget: Budget):
+        self.budget = budget
         self.nodes: dict[str, Node] = {}  # by the value that each makes
         self.constants: dict[str, Tensor] = {}
         self.outputs: list[str] = []
@@ -47,6 +49,7 @@ class Operators:
     def node(self, kind: str, inputs: list[str], value: str, **attributes: Any) -> None:
         if value in self.nodes or len(self.nodes) >= MOST:
             raise WeightsError(f"its configuration makes {quoted(value)} twice, or has more than {MOST:,} layers")
+        self.budget.spend(1024 + 4 * (len(value) + sum(map(len, inputs))), "the graph in the configuration")
         self.nodes[value] = Node(kind, "", value, inputs, [value], attributes)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
@@ -54,14 +57,16 @@ class Operators:
     def owner(self, name: str, around: tuple[str, ...]) -> str:
         """The part of the arrays' names that stands for a layer; of several, that which begins with what is around."""
         owners = self.owners[name]
+        self.budget.step(len(owners), "the graph in the configuration")
         first = (*around, name)[0]
         return next((owner for owner in owners if owner.partition("/")[0] == first), owners[0] if owners else name)
 
     def constant(self, owner: str, role: str, usual: float, size: int) -> str:
         """The vector of that role; one of a usual number where the layer was made without."""
         key = f"{owner}/{role}"
-        array = self.arrays[key] if key in self.arrays else np.full(size, usual, np.float32)
-        self.constants[key] = Tensor.of(array)
+        if key not in self.constants:  # for a layer may be called twice
+            array = self.arrays[key] if key in self.arrays else np.full(size, usual, np.float32)
+            self.constants[key] = Tensor.of(array)
         return key
 
     def kernel(self, owner: str, order: tuple[int, ...]) -> list[str]:

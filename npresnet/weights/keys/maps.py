@@ -113,9 +113,11 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     if is_torchvision(arrays):
         return NamedArrays(dict(arrays), [])
     config = getattr(arrays, "metadata", {}).get(CONFIG)
-    graph = keras_state(config, arrays) if config else None
-    if graph is not None:
-        return of_graph(arrays, graph)
+    if config:
+        budget = Budget(len(config) + sum(array.nbytes for array in arrays.values()))
+        graph = keras_state(config, arrays, budget)
+        if graph is not None:
+            return of_graph(arrays, graph, budget)
     key_map = key_map_of(arrays)
     if key_map is not None:
         try:
@@ -134,9 +136,9 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
     return by_structure(arrays)
 
 
-def of_graph(arrays: Mapping[str, Any], graph: State) -> NamedArrays:
+def of_graph(arrays: Mapping[str, Any], graph: State, budget: Budget) -> NamedArrays:
     """The arrays of a Keras model whose configuration lists the graph, by their places in it."""
-    same = like(arrays, {key: tensor.array(Budget(0, 2**62)) for key, tensor in graph.items()})
+    same = like(arrays, {key: tensor.array(budget) for key, tensor in graph.items()})
     same.layers = graph.layers
     found = by_structure(same)
     dialect = "keras" if keras_dialect(arrays) == "keras" else found.dialect
