@@ -35,8 +35,8 @@ def test_an_op_is_shown_as_the_function_that_it_is(name):
     signature = inspect.signature(op)
     assert inspect.isroutine(op) and list(signature.parameters) == list(inspect.signature(op.reference).parameters)
     assert not any(raw in str(signature) for raw in ("numpy.", "typing.", "collections.", "'Array"))
-    title = pydoc.render_doc(op, renderer=pydoc.plaintext).splitlines()[2]
-    assert title == f"{name}{signature}"
+    text = "".join(pydoc.render_doc(op, renderer=pydoc.plaintext).split())  # a new Python breaks long signatures
+    assert "".join(f"{name}{signature}".split()) in text
     assert repr(op).startswith(f"<op {name}(") and repr(op).endswith(")>")
 
 

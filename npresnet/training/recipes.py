@@ -6,6 +6,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from inspect import cleandoc
 from numbers import Integral, Real
 from textwrap import fill
 from typing import Any, TypeVar
@@ -39,8 +40,8 @@ def choice(default: Value, help: str, *, among: Iterable[str] = (), least: int =
 def described(kind: type[Kind]) -> type[Kind]:
     """The dataclass with each field's default and meaning at the end of its docstring."""
     texts = (f"{f'{f.name} = {f.default!r}':28}{f.metadata['help']}" for f in fields(kind))  # pyright: ignore
-    lines = (fill(text, 116, initial_indent=" " * 4, subsequent_indent=" " * 32) for text in texts)
-    kind.__doc__ = "\n".join([kind.__doc__ or "", *lines])
+    lines = (fill(text, 116, subsequent_indent=" " * 28) for text in texts)
+    kind.__doc__ = "\n".join([cleandoc(kind.__doc__ or ""), "", *lines])
     return kind
 
 
