@@ -99,7 +99,8 @@ class NormAddReLU(Residual):
 
 
 def uses_batch(layer: Module | None) -> bool:
-    return type(layer) is BatchNorm2d and layer.uses_batch_statistics
+    """Whether it is a batch norm by the batch's statistics; the fused kernels need its gamma."""
+    return type(layer) is BatchNorm2d and layer.uses_batch_statistics and layer.weight is not None
 
 
 RULES: dict[tuple[type, ...], Callable[..., Fused]] = {  # the first rule that fits is used

@@ -92,6 +92,9 @@ class BatchNorm2d(Module):
     """
 
     frozen = False
+    running_mean: Any  # this, running_var and num_batches_tracked: Buffers, or None
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class BatchNorm2d(Module):
         check.images(x, "a batch norm")
         held = self.weight or self.running_mean
         mixed = x.dtype.itemsize == 2 and (held is None or held.value.dtype.itemsize > 2)  # float32 statistics
-        if self.running_mean is None or self.running_var is None or self.uses_batch_statistics:
+        if self.uses_batch_statistics:
             return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
         gamma, beta = self.weight and self.weight.value, self.bias and self.bias.value
@@ -149,7 +152,7 @@ class BatchNorm2d(Module):
 
     def track(self, mean: Array, var: Array, m: int) -> None:
         """Move the running statistics, if there are any, towards those of a batch of m values for each channel."""
-        if self.num_batches_tracked is None or self.running_mean is None or self.running_var is None:
+        if self.running_mean is None:
             return
         seen = self.num_batches_tracked.value
         self.num_batches_tracked.value = seen = array_namespace(seen).asarray(seen + 1)
@@ -167,7 +170,7 @@ class BatchNorm2d(Module):
 
     def affine_map(self) -> tuple[Array, Array]:
         """(a, b) of y = a x + b, the map of each channel by running statistics, in float64."""
-        if self.running_mean is None or self.running_var is None:
+        if self.running_mean is None:
             raise ValueError("a batch norm without running statistics (track_running_stats=False) follows the batch")
         a = (self.running_var.value.astype(np.float64) + self.eps) ** -0.5
         a = a if self.weight is None else self.weight.value * a

@@ -90,10 +90,10 @@ TABLE = [
             np.array([[0, 1]]),
         ),
     ),
-    (partial(ops.constant_pad2d, X, 1), "value", ("1", None, True, [0.1], np.array(0.1), 1j)),
+    (partial(ops.constant_pad2d, X, 1), "value", ("1", None, True, [0.1], np.array(0.1), 1j, float("nan"))),
     (partial(loss, LABELS), "weight", (1.0, [1.0] * 3, "3", full(2), full(3, 1), full(3).astype(int))),
     (partial(loss, LABELS), "ignore_index", (1.5, "1", True, [1], -(2**31), 2**31)),
-    (partial(loss, LABELS), "reduction", ("average", "Mean", "", None, 1, ["mean"], "x" * 1000)),
+    (partial(loss, LABELS), "reduction", ("average", "Mean", "", None, 1, ["mean"], np.ones(2), "x" * 1000)),
     *(
         (f, name, NOT_FLAGS)
         for f, name in (

@@ -103,6 +103,7 @@ def test_same_padding_known_values():
     assert same_padding((7, 8), (3, 2), (1, 2)) == ((1, 1), (0, 0))
     assert same_padding((5, 6), 3, 1, (2, 1)) == ((2, 2), (1, 1))
     assert same_padding((4, 4), 1, 3) == ((0, 0), (0, 0))  # never negative
+    assert same_padding((0, 4), 1, 1) == ((0, 0), (0, 0))  # nor for images without pixels
 
 
 def test_the_odd_pixel_goes_to_the_other_side_where_lower():
