@@ -296,7 +296,7 @@ HOSTILE = {
                 ("Conv", "0 w", "y", window(3)),
             ]
         ),
-        "is not of zeros",
+        "does not blur as the family",
     ),
     "another part of images": (
         graph([CONV, *(constant(n, v) for n, v in (("s", 1), ("e", 9), ("a", 2))), ("Slice", "1 s e a", "y", {})]),
