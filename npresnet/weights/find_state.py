@@ -12,6 +12,7 @@ from .match.choose import choose
 from .match.search import OPTIMIZER, Search
 
 MOST_LEVELS = 64
+LONGEST = 1000  # characters of an array's name, and of the path to it
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, of a wrapper around the network
 
@@ -66,18 +67,22 @@ def find_state(tree: Any, select: str | None = None) -> Found:
 def holders(tree: Any) -> dict[tuple[str, ...], Any]:
     """path → a dictionary that holds arrays itself, wherever it stands; each is visited once, and nothing recurses.
 
-    Deeper than 64 levels nothing is looked for: paths of any length would take memory that grows with their square.
+    Deeper than 64 levels, and behind keys of more than 1000 characters together, nothing is looked for: each array's
+    name begins with its path, and would take memory that grows with the square of the file's size.
     """
     found: dict[tuple[str, ...], Any] = {}
     seen, waiting = set(), [((), tree)]
     while waiting:
         path, node = waiting.pop()
-        if id(node) in seen or len(path) > MOST_LEVELS:
+        if id(node) in seen or len(path) > MOST_LEVELS or sum(map(len, path)) > LONGEST:
             continue
         seen.add(id(node))
         items = node if isinstance(node, dict) else dict(parts_of(node))
-        if any(isinstance(value, (Tensor, Placeholder)) for value in items.values()):
+        arrays = [key for key, value in items.items() if isinstance(value, (Tensor, Placeholder))]
+        if arrays:
             found[path] = items
+        if any(isinstance(key, (str, bytes)) and len(key) > LONGEST for key in arrays):
+            raise WeightsError(f"an array's name has more than {LONGEST:,} characters")
         inner = [(key, value) for key, value in items.items() if isinstance(value, (dict, list, tuple, Record))]
         waiting += [(path + (part_text(key),), value) for key, value in inner[::-1] if id(value) not in seen]
     return without_copies(found)

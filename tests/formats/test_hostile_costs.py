@@ -80,6 +80,25 @@ def test_what_is_dear_to_read_is_refused(name, refused):
     refused(COSTLY[name], seconds=5)
 
 
+LONG = text("k" * 100_000)
+SEVERAL = b"".join(
+    text(f"a{i}") + value({"w": tensor(size=(1,), stride=(1,), offset=i % 4)}) + b"s" for i in range(300)
+)
+
+
+@pytest.mark.parametrize(
+    "tree, message",
+    [
+        (LONG + b"}" + SEVERAL + b"s", "holds no arrays"),
+        (b"".join(text(f"a{i}") + b"}" + LONG + tensor() + b"ss" for i in range(2)), "more than 1,000 characters"),
+    ],
+    ids=["of a dictionary", "of an array"],
+)
+def test_long_names_are_not_multiplied(tree, message, refused):
+    """Each array's name begins with its path, which a file holds once."""
+    assert message in refused(pth(PROTO2 + b"}" + tree + b"."), seconds=2)
+
+
 def test_honest_integers_are_read(tmp_path):
     path = tmp_path / "w.pth"
     path.write_bytes(pth(ITEMS + b"".join(num(7 * key) + b"N" for key in range(20_000)) + b"u."))
