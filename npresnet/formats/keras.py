@@ -2,8 +2,8 @@
 
 All become name → array in the order of the file, the names "layer/kernel", "layer/bias", "layer/gamma" …, the arrays
 as Keras lays them out (a convolution's kernel is HWIO); npresnet/weights/keys/keras.py translates both.  Of the
-configuration, JSON, only names and the last activation are read; nothing in it is built or run.  Layers other than
-convolutions, batch norms and dense ones, names given twice, and arrays that are listed but absent are refused.
+configuration, JSON, names alone are read here; npresnet/weights/keys/keras_graph.py follows its graph.  Layers other
+than convolutions, batch norms and dense ones, names given twice, and arrays that are listed but absent are refused.
 
 Any other HDF5 file is a tree of datasets, each called by its path.
 
