@@ -74,23 +74,11 @@ def number(value: Any, name: str, least: float = -numpy.inf, most: float = numpy
     return float(value)
 
 
-def fill(value: Any, name: str) -> float:
-    """A :func:`number`, or ∞ or −∞."""
-    return float(value) if isinstance(value, float) and abs(value) == numpy.inf else number(value, name)
-
-
 def flag(value: Any, name: str) -> bool:
     """``value`` if it is True or False, NumPy's or Python's."""
     if not isinstance(value, bool | numpy.bool_):
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
-
-
-def one_of(value: Any, name: str, options: Sequence[str]) -> str:
-    """``value`` if it is one of these texts."""
-    if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be {', '.join(map(repr, options[:-1]))} or {options[-1]!r}, not {shown(value)}")
-    return value
 
 
 def array(value: Any, name: str) -> Any:

@@ -30,8 +30,7 @@ def max_pool2d(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding: Paddi
     """
     xp, shape = namespace_for(x=x), x.shape
     window = pool_window(shape, kernel, stride, padding, dilation)
-    if ceil_mode:
-        window = window.ceil_mode(shape[2:])
+    window = window.ceil_mode(shape[2:]) if ceil_mode else window
     size = window.output_size(shape[2:])
     framed = frame(x, window.padding, -xp.inf)
     y = xp.full((*shape[:2], *size), -xp.inf, x.dtype)

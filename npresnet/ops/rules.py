@@ -5,13 +5,26 @@ on each other, are checked where the equation uses them.  Layers check their num
 made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 from ..backend import Array, Kernel
 from ..backend.dispatch import Arguments, Result
-from .check import LARGEST, array, class_numbers, fill, flag, float_dtype, integer, number, one_of, padding, pair
+from .check import LARGEST, array, class_numbers, flag, float_dtype, integer, number, padding, pair, shown
+
+
+def one_of(value: Any, name: str, options: Sequence[str]) -> str:
+    """``value`` if it is one of these texts."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be {', '.join(map(repr, options[:-1]))} or {options[-1]!r}, not {shown(value)}")
+    return value
+
+
+def fill(value: Any, name: str) -> float:
+    """A :func:`number`, or ∞ or −∞."""
+    return float(value) if isinstance(value, float) and abs(value) == inf else number(value, name)
 
 
 def optional(rule: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
