@@ -141,7 +141,7 @@ class Tensor(Buildable):
         widen = self.dtype == "bfloat16" or (float32 and self.dtype in HALVES)
         bytes_out = 4 if widen else itemsize(self.dtype)
         budget.spend(math.prod(max(n, 1) for n in self.size) * bytes_out, f"an array of shape {quoted(str(self.size))}")
-        view = self._view()
+        view = self.view()
         if self.dtype == "bfloat16":
             bits = view.astype(np.uint32, order="C")  # a bfloat16 is the upper half of a float32
             bits <<= np.uint32(16)
@@ -150,7 +150,8 @@ class Tensor(Buildable):
             return np.asarray(np.not_equal(view, 0, order="C"))
         return view.astype(np.float32 if widen else view.dtype.newbyteorder("="), order="C")
 
-    def _view(self):
+    def view(self) -> np.ndarray:
+        """The numbers where they lie in the storage, of its byte order; a bfloat16 by its bits."""
         storage, size = self.storage, self.size
         if storage.data is None:
             raise WeightsError("a storage that a tensor needs is not in the file")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from npresnet import WeightsError
+from npresnet.formats.keras import CONFIG
 from npresnet.formats.stream import Budget
 from npresnet.models import build
 from npresnet.weights import Checkpoint, export_weights, read_weights, recognise
-from npresnet.weights.keys import keras_graph
+from npresnet.weights.keys import keras_graph, maps
 
 pytest.importorskip("h5py")
 
@@ -89,3 +90,13 @@ def test_a_graph_is_paid_for():
     part["config"]["layers"][0]["inbound_nodes"] = [[["in", 0, 0]]]
     with pytest.raises(WeightsError, match="the graph in the configuration would take"):
         keras_state(json.dumps(part), CONV)
+
+
+def test_arrays_of_a_graph_are_turned_in_place_and_shared_by_no_two_layers():
+    conv = {"class_name": "Conv2D", "config": {"name": "conv", "kernel_size": [1, 1]}}
+    config = json.dumps({"class_name": "Sequential", "config": {"layers": [conv, conv]}})
+    kernel = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+    named = maps.named_arrays(Checkpoint({"conv/kernel": kernel}, metadata={CONFIG: config}))
+    first, second = named.arrays.values()
+    assert first.tolist() == second.tolist() == kernel.transpose(3, 2, 0, 1).tolist()
+    assert np.shares_memory(first, kernel) and not np.shares_memory(first, second)

@@ -137,12 +137,16 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
 
 
 def of_graph(arrays: Mapping[str, Any], graph: State, budget: Budget) -> NamedArrays:
-    """The arrays of a Keras model whose configuration lists the graph, by their places in it."""
-    same = like(arrays, {key: tensor.array(budget) for key, tensor in graph.items()})
+    """The arrays of a Keras model whose configuration lists the graph, by their places in it; no two share memory."""
+    seen, found = set(), {}
+    for key, tensor in graph.items():  # of a layer that is called twice, or has a constant for two of its arrays
+        found[key] = tensor.array(budget) if id(tensor.storage) in seen else tensor.view()
+        seen.add(id(tensor.storage))
+    same = like(arrays, found)
     same.layers = graph.layers
-    found = by_structure(same)
-    dialect = "keras" if keras_dialect(arrays) == "keras" else found.dialect
-    return found._replace(
+    named = by_structure(same)
+    dialect = "keras" if keras_dialect(arrays) == "keras" else named.dialect
+    return named._replace(
         notes=["followed the graph in the model's configuration"], dialect=dialect, layers=graph.layers
     )
 
