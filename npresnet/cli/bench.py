@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..bench.cpu import bench, cores
+    from ..bench.cpu import bench, check_names, cores
     from ..bench.memory import peaks
     from ..zoo import create_model
 
@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         elif args.memory:
             report = peaks(args.model, args.batch, args.mode, against, size, args.threads or cores())
         else:
+            check_names(against, args.mode)
             note("preparing each library: exporting, compiling, comparing their outputs")
             with progress("measuring", unit="turns") as show:
                 report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds, show=show)

@@ -1,6 +1,5 @@
 """Class names of the datasets that published weights were trained on, and how class folders are matched with them."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import Array
+from ..formats.limits import open_file
+from ..formats.stream import parse_json
 from .errors import ImageError
 
 FOLDER = Path(__file__).parent / "classes"
@@ -35,7 +36,7 @@ def read_class_names(path: str | os.PathLike[str], count: int) -> tuple[str, ...
 
     Raises ImageError where they are not so many, or the file is neither.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         content = file.read(LARGEST + 1).decode("utf-8-sig", errors="replace")
     if len(content) > LARGEST:
         raise ImageError(f"{path}: is no list of class names; it has more than {LARGEST:,} bytes")
@@ -51,7 +52,7 @@ def read_class_names(path: str | os.PathLike[str], count: int) -> tuple[str, ...
 def names_in_json(path: str | os.PathLike[str], text: str) -> list[str]:
     """The class names in a JSON list, or in an object {"0": name, …}; of a list of names the last."""
     try:
-        value = json.loads(text)
+        value = parse_json(text, "the list of class names")
         if isinstance(value, dict):
             value = [value[str(k)] for k in range(len(value))]
         names = [name[-1] if isinstance(name, list) else name for name in value]

@@ -40,7 +40,7 @@ def save_checkpoint(trainer: Run, folder: Folder) -> None:
     arrays = {key: portable(key, array) for key, array in groups.join().items()}
     state = State(
         about=trainer.about,
-        settings=trainer.settings(),
+        settings=written(trainer.settings()),
         epoch=trainer.epoch,
         step=trainer.step,
         totals=list(trainer.totals),
@@ -81,6 +81,15 @@ def build_model(checkpoint: Checkpoint) -> Classifier:
         preprocessing_of(model)
     model.classes = classes and tuple(classes)
     return model
+
+
+def written(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the fields that came later, where they change nothing: an earlier version reads them too."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name == "precision" or name not in ADDED_LATER or value != ADDED_LATER[name]
+    }
 
 
 def restore(trainer: Run, checkpoint: Checkpoint, source: Folder) -> None:

@@ -105,7 +105,7 @@ def test_a_training_step_has_a_peak_too():
                 "model": "resnet20",
                 "batch": 4,
                 "mode": "train",
-                "size": 32,
+                "size": (32, 32),
                 "threads": 1,
                 "folder": ".",
             }

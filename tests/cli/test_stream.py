@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -114,7 +115,8 @@ def test_batches_are_of_one_shape_and_in_order():
 def test_an_interruption_leaves_complete_lines(folder, weights, kind):
     """Ctrl-C arrives after the first line, while the command waits for further names."""
     line = [sys.executable, "-m", "npresnet", "classify", "-", "--weights", weights, "--top", "1", kind]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipes: dict = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipes["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     with subprocess.Popen(list(map(str, line)), **pipes) as process:
         process.stdin.write("".join(f"{name}\n" for name in names(folder) * 4).encode())
         process.stdin.flush()

@@ -223,13 +223,9 @@ def test_the_same_in_a_legacy_file(name, refused):
     refused(legacy(REFUSED_PROGRAMS[name]))
 
 
-def test_a_name_with_control_characters_is_escaped_and_endless_prefixes_end(refused, tmp_path):
+def test_a_name_with_control_characters_is_escaped_and_an_endless_one_refused(refused):
     assert r"'a\n\x1b[2J'" in refused(pth(program({"a\n\x1b[2J": tensor(size=(9, 9))})))
-    from npresnet.weights import read_weights
-
-    path = tmp_path / "hostile"
-    path.write_bytes(pth(program({"module." * 100_000 + "a": tensor()})))
-    assert len(read_weights(path).notes) == 4
+    assert "more than 1,000 characters" in refused(pth(program({"module." * 100_000 + "a": tensor()})))
 
 
 UNREADABLE = {  # a call → what the message must say where it is needed

@@ -146,7 +146,11 @@ def test_a_skipped_gradient_is_none(cupy, case):
             np.testing.assert_array_equal(d.get(), complete[name].get())
 
 
-@pytest.mark.parametrize("case", {case.op: case for case in reversed(WITH_KERNELS)}.values(), ids=str)
+BACKWARDS = [case for case in WITH_KERNELS[::-1] if all(0 not in shape for shape in case.shapes.values())]
+COMPLETE = {case.op: case for case in sorted(BACKWARDS, key=lambda case: len(case.shapes))}.values()
+
+
+@pytest.mark.parametrize("case", COMPLETE, ids=str)  # of each op the first case with all its arrays
 def test_a_kernel_saves_what_its_docstring_says(cupy, case):
     arrays, constants = case.draw(np.float32)
     there = {k: cupy.asarray(a) for group in (arrays, constants) for k, a in group.items()}

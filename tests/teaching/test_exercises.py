@@ -38,7 +38,7 @@ def test_a_right_answer_says_so(capsys):
 
 
 def test_of_a_long_source_the_beginning():
-    assert str(source(ops.Window, until="def output_size")).rstrip().endswith('"dilation"))')
+    assert str(source(ops.Window, until="def output_size")).rstrip().endswith("dilation)")
 
 
 def test_a_table_is_aligned_and_escaped():
