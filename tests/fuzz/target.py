@@ -164,8 +164,9 @@ def check_error(error, anything=False):
 
 
 def bound(size):
-    """What the docstrings of read_weights and unpickle promise for an input of ``size`` bytes."""
-    return 16 * 2**20 + 4 * size + 512 * size + 4 * size + 2**20
+    """What the docstrings of read_weights and unpickle promise for an input of ``size`` bytes; for all but the smallest
+    that is more than what whole networks keep within, 64 MiB and one and a half times the file, which holds then."""
+    return min(16 * 2**20 + 4 * size + 512 * size + 4 * size + 2**20, 64 * 2**20 + 3 * size // 2)
 
 
 def watched(data, watch, reader=None):
