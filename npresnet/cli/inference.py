@@ -4,8 +4,7 @@ The model itself starts at once.  The engine takes a third to a tenth of the tim
 Numba and rearranges the weights, and compiles its kernels where this machine has never done so.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -115,11 +114,11 @@ def engine(model: Any, backend: str) -> Any:
 
 def ask_engine(network: Any, ask: Ask, backend: str, x: Any) -> Any:
     """``ask`` for NumPy's x, in NumPy's arrays, wherever the engine is."""
-    from ..backend import to_device
+    from ..backend import compiler, to_device
 
     if backend == "cupy":
         return to_device(ask(network, *on_backend(backend, x)), "cpu")
-    with compiling_is_told():
+    with compiler.listener(tell_of_compiling):
         return ask(network, x)
 
 
@@ -127,22 +126,6 @@ def ask_engine(network: Any, ask: Ask, backend: str, x: Any) -> Any:
 def tell_of_compiling() -> None:
     """Print what is waited for."""
     note("compiling kernels for this machine: up to 20 seconds, once")
-
-
-@contextmanager
-def compiling_is_told() -> Iterator[None]:
-    """Print a line, once in a process, when Numba compiles a kernel that this machine does not have yet."""
-    from numba.core import event
-
-    class Listener(event.Listener):
-        def on_start(self, event: Any) -> None:
-            tell_of_compiling()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Listener()):
-        yield
 
 
 def check_classifier(model: Any) -> None:
