@@ -37,8 +37,8 @@ def blur_pool2d(x: Array, *, stride: IntOrPair) -> tuple[Array, Pullback]:
 
 def _blur(x, axis, s):
     """B x along one axis."""
-    xp, size = array_namespace(x), x.shape[axis]
-    x = xp.concatenate([_part(x, axis, 1, 2), x, _part(x, axis, size - 2, size - 1)], axis=axis)
+    size = x.shape[axis]
+    x = x[(slice(None),) * axis + ([1, *range(size), size - 2],)]                       # framed by its mirror image
     before, here, after = (_part(x, axis, i, size + i, s) for i in range(3))
     return (before + 2 * here + after) / 4
 
@@ -50,7 +50,7 @@ def _transposed(dy, axis, s, size):
     dx = xp.zeros(tuple(shape), dy.dtype)
     for i, weight in enumerate((1, 2, 1)):
         _part(dx, axis, i, size + i, s)[...] += weight * dy / 4
-    first, last = _part(dx, axis, 0, 1), _part(dx, axis, size + 1, size + 2)
+    first, last = _part(dx, axis, 0, 1), _part(dx, axis, size + 1, None)
     _part(dx, axis, 2, 3)[...] += first
     _part(dx, axis, size - 1, size)[...] += last
     return _part(dx, axis, 1, size + 1)

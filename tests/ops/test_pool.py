@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npresnet.ops import adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d
+from npresnet.ops import adaptive_avg_pool2d, avg_pool2d, blur_pool2d, global_avg_pool2d, max_pool2d
 
 from ..support import loops
 
@@ -139,3 +139,15 @@ def test_images_without_a_channel_are_not_pooled(pool):
     with pytest.raises(ValueError, match=r"^pooling takes images with at least one channel, not "):
         pool(np.ones((2, 0, 4, 4)), 2, stride=2)
     assert pool(np.ones((0, 3, 4, 4)), 2, stride=2)[0].shape == (0, 3, 2, 2)
+
+
+def test_there_is_nothing_to_mirror_in_a_single_row():
+    for shape in ((1, 1, 1, 4), (1, 1, 4, 1)):
+        message = rf"^blur_pool2d takes images of at least 2x2 pixels, not {shape[2]}x{shape[3]}$"
+        with pytest.raises(ValueError, match=message):
+            blur_pool2d(np.ones(shape), stride=2)
+    assert blur_pool2d(np.ones((1, 1, 2, 2)), stride=2)[0].shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match="^blur_pool2d takes images .*(2, 3)"):
+        blur_pool2d(np.ones((2, 3)), stride=2)
+    with pytest.raises(ValueError, match="^stride must be .* not 0"):
+        blur_pool2d.reference(np.ones((1, 1, 2, 2)), stride=0)
