@@ -1,6 +1,6 @@
 """A web service that names what is in an image.
 
-    pip install npresnet starlette uvicorn
+    pip install starlette uvicorn
     uvicorn service:app
     curl --data-binary @photo.jpg http://127.0.0.1:8000/classify
 

@@ -1,6 +1,7 @@
 """Models with weights, and models to train further: the one place above both the family and the files."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -203,9 +204,31 @@ def with_weights(model: Classifier, checkpoint: Mapping[str, Any], found: Recogn
             model.classes = found.classes or (class_names(found.dataset) if found.dataset else None)
         model.notes += found.notes
         model.notes += [f"its keys also fit {other}" for other in found.alternatives]
-        model.notes += [f"{len(found.changes)} of its layers were changed after it was built"] * bool(found.changes)
-        model.notes += [f"{len(found.frozen)} of its parameters are frozen, as they were saved"] * bool(found.frozen)
+        model.notes += change_notes(found)
     return model
+
+
+def change_notes(found: Recognition) -> list[str]:
+    """How the network in a file differs from the one of its name: what is frozen, what is folded, other layers."""
+    layers = {change["path"]: change["class"] or "none" for change in found.changes}
+    norms = {change["path"] for change in found.changes if change["options"].get("frozen")}
+    folded = {path for path, kind in layers.items() if kind == "Identity" and layers.get(conv_before(path)) == "Conv2d"}
+    rest = Counter(layers[path] for path in layers if path not in norms | folded | {conv_before(p) for p in folded})
+    frozen = [key for key in found.frozen if key.rpartition(".")[0] not in norms]
+    told = {
+        "frozen, which matters only to training": {"batch norms": len(norms), "other parameters": len(frozen)},
+        "folded into the convolutions before them": {"batch norms": len(folded)},
+        f"layers other than those of {found.name}": rest,
+    }
+    texts = {what: [f"{name} {number}" for name, number in numbers.items() if number] for what, numbers in told.items()}
+    return [f"{what}: {', '.join(text)}" for what, text in texts.items() if text]
+
+
+def conv_before(norm: str) -> str:
+    """The path of the convolution whose output the batch norm at the path ``norm`` takes; "" for what is none."""
+    parent, _, name = norm.rpartition(".")
+    name = name.replace("bn", "conv") if name.startswith("bn") else "0" if norm.endswith("downsample.1") else ""
+    return name and (f"{parent}.{name}" if parent else name)
 
 
 # --- transfer learning ------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def add_weights_argument(parser: Any, without: str) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help=f"a checkpoint: .pth (any of PyTorch's), .safetensors, .npz, Keras's or a folder of one "
+        help=f"a checkpoint: .pth (any of PyTorch's), .safetensors, .npz, .onnx, Keras's or a folder of one "
         f"(default: {without})",
     )
     add_select_argument(parser)
@@ -145,18 +145,17 @@ def open_model(
 
     if weights is None and name not in (None, SHIPPED):
         raise ValueError(f"which weights? give a file with --weights FILE{published(name)}")
-    file, notes = weights, []
+    file, notes, origin = weights, [], f"weights from {weights}"
     if file is None:
-        file = shipped()
+        file, origin = shipped(), "the network that comes with npresnet"
         notes.append(
-            "the network that comes with npresnet knows CIFAR-10's ten classes; for ImageNet's thousand: "
-            "npresnet download resnet50, and --weights FILE"
+            "it knows CIFAR-10's ten classes; for ImageNet's thousand: npresnet download resnet50, then --weights FILE"
         )
     model = create_model(name, weights=file, select=select) if name else load_model(file, select=select)
     if classes is not None:
         model.classes = read_class_names(classes, model.spec.num_classes)
     spec, notes = model.spec, notes + list(model.notes)
-    note(f"{spec.name} with {spec.num_classes} classes, weights from {file}", *(f"  {text}" for text in notes))
+    note(f"{spec.name} with {spec.num_classes} classes, {origin}", *(f"  {text}" for text in notes))
     return model, {"model": spec.name, "weights": str(file), "notes": notes}
 
 

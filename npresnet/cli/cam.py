@@ -3,7 +3,8 @@
 Writes the part of the image that the network sees, at the image's own resolution, overlaid with a map that is light
 where the features after a layer raise the class's score.  The class is the most probable one, or the one of --class.
 
-Of several images, --out names a folder: each map is called after its image, and none replaces a file.
+Of several images, --out names a folder: each map is called after its image, cat.png, then cat-2.png for the next image
+of that name.  None replaces a file without --force.
 """
 
 import argparse

@@ -27,7 +27,9 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a checkpoint")
-    parser.add_argument("output", metavar="OUT", help="a new file: .safetensors, .npz, .pth or .onnx")
+    parser.add_argument(
+        "output", metavar="OUT", help="a new file: .safetensors, .npz, .pth or .onnx; .h5 with --to keras"
+    )
     parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
     parser.add_argument("--to", metavar="DIALECT", help="the library that will load OUT")
     add_select_argument(parser)

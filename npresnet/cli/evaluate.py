@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         *data.notes,
         f"class folders are matched {how}: {', '.join(data.classes[:10])}" + ", …" * (len(data.classes) > 10),
     )
-    found = Found(args, {**about, "matched": how})
+    found = Found(args, {**about, "matched": how}, model.spec.num_classes)
     try:
         count(args, data, model, labels, found)
     except KeyboardInterrupt:
@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
 class Found:
     """What has been counted so far, and how it is told."""
 
-    def __init__(self, args: argparse.Namespace, about: dict[str, Any]):
-        self.args, self.about, self.total, self.right, self.right5 = args, about, 0, 0, 0
+    def __init__(self, args: argparse.Namespace, about: dict[str, Any], classes: int):
+        self.args, self.about, self.classes, self.total, self.right, self.right5 = args, about, classes, 0, 0, 0
 
     def add(self, ranks: Any) -> None:
         """Count a batch."""
@@ -101,7 +101,8 @@ class Found:
             return
         tell = note if self.args.jsonl or self.args.csv else say
         begin = "interrupted: " if more else ""
-        tell(f"{begin}right on {self.right} of {self.total}: top-1 {100 * top1:.2f} %, top-5 {100 * top5:.2f} %")
+        more_classes = f", top-5 {100 * top5:.2f} %" * (self.classes > 5)  # of five classes it is always 100 %
+        tell(f"{begin}right on {self.right} of {self.total}: top-1 {100 * top1:.2f} %{more_classes}")
 
 
 def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found) -> None:

@@ -60,6 +60,7 @@ class Results:
     rows     its rows of CSV
     columns  the header above them, or what makes it of the first result
     finish   makes one JSON object of them all
+    count    how many results there are so far
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class Results:
     ):
         self.kind, self.stream, self.lines, self.rows, self.finish = kind, stream, lines, rows, finish
         self.columns: Any = columns
+        self.count = 0
         self.kept: list[Result] = []
 
     def add(self, result: Result) -> None:
         """Write a result, whole lines at once; a single JSON object waits for :meth:`end`."""
+        self.count += 1
         if self.kind == "json":
             self.kept.append(result)
         elif self.kind == "jsonl":
@@ -113,17 +116,18 @@ def comma_separated(rows: Iterable[Sequence[Any]]) -> str:
 @contextmanager
 def results(args: argparse.Namespace, *how: Any, default: str = "text") -> Iterator[Results]:
     """A :class:`Results` on standard output or in --out, ended also where a person interrupts."""
-    kind = kind_of(args, default)
+    kind, interrupt = kind_of(args, default), None
     with opened(args.out, kind) if args.out else nullcontext(sys.stdout) as stream:
         written = Results(kind, stream, *how)
         try:
             yield written
-        except KeyboardInterrupt:
-            written.end(interrupted=True)
-            raise
-        written.end()
+        except KeyboardInterrupt as error:
+            interrupt = error
+        written.end(**{"interrupted": True} if interrupt else {})
     if args.out:
-        note(f"written to {args.out}")
+        note(f"results of {written.count:,} image{'s' * (written.count != 1)} written to {args.out}")
+    if interrupt:
+        raise interrupt
 
 
 @contextmanager

@@ -56,10 +56,11 @@ def run_options(args: argparse.Namespace, checkpoint: Any) -> dict[str, Any]:
             )
         return {**saved, **moved}
     options = {**DEFAULTS, **given}
-    if options["data"] is None or not (options["model"] or options["weights"]):
+    missing = ["--data PATH"] * (options["data"] is None)
+    missing += ["--model NAME or --weights FILE"] * (not (options["model"] or options["weights"]))
+    if missing:
         raise ValueError(
-            "give --data PATH, and --model NAME or --weights FILE"
-            + (f" ({args.out} holds no run to resume)" if args.resume else "")
+            f"give {', and '.join(missing)}" + (f" ({args.out} holds no run to resume)" if args.resume else "")
         )
     options["recipe"] = options["recipe"] or choose_recipe(options)[0]
     changes = {name: options[name] for name in details if name in options}

@@ -71,5 +71,5 @@ def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test
     else:
         first, *rest = as_lines(result)
         say(f"{best} on {part} images: {first}", *rest)
-        say(f"wrote {', '.join(written)} into {args.out}")
+        say(f"{', '.join(written)} written into {args.out}")
     return 0

@@ -97,13 +97,17 @@ class Stream:
         self.source, self.args, self.load = ImageSource(named_images(args)), args, load or preprocessed
         self.count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
         self.workers = args.workers or min(4, os.cpu_count() or 1)
-        self.status = self.done = 0
+        self.status = self.done = self.unreadable = 0
         note(*self.source.notes)
 
     def through(self, network: Any, model: Any) -> Iterator[tuple[Prepared, Any]]:
-        """Each image that can be read, with the network's row for it, in order."""
+        """Each image that can be read, with the network's row for it, in order; in the end how many cannot be read."""
         for part in batches(self.readable(model), lambda x: network.batch(x, self.args.batch)):
             yield from zip(part, network(stacked(part)))
+        if not self.done:
+            self.fail("standard input holds no image and names none")
+        elif self.unreadable and self.done > 1:
+            note(f"{self.unreadable:,} of {self.done:,} images cannot be read")
 
     def readable(self, model: Any) -> Iterator[Prepared]:
         """The images, read by threads; errors are reported here."""
@@ -119,6 +123,7 @@ class Stream:
         for image in prefetch(prepared, items, self.workers, max(DEPTH, 2 * (self.args.batch or 0))):
             self.done += 1
             if image.error:
+                self.unreadable += 1
                 self.fail(image.error)
             else:
                 yield image

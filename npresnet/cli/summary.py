@@ -1,7 +1,7 @@
 """Show a network layer by layer: kernel, input and output shapes, parameters, MACs and FLOPs, memory.
 
-Needs no weights: a model's name is enough.  With a checkpoint, FILE or --weights FILE, that says which network it
-holds; standard error says how that was found, and which other networks lie in the file: --select takes one of them.
+Needs no weights: a model's name is enough.  With a checkpoint, as MODEL or --weights FILE, that says which network
+it holds; standard error says how that was found, and which other networks lie in the file: --select takes one of them.
 --time runs the network too, and shows each layer's time.
 """
 

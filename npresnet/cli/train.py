@@ -2,8 +2,8 @@
 
 The dataset is a folder of class folders, or of images with a CSV of labels (image,label), a zip of one, such a CSV, or
 an archive of CIFAR-10 or CIFAR-100; a folder may also hold train and test parts (train/ and test/, or one *train*.zip
-and one *test*.zip).  Part of the training images is held
-out: the weights that do best on them are kept, and evaluated once, at the end, on the test images.
+and one *test*.zip).  Part of the training images is held out: the weights that do best on them are kept and evaluated
+once, at the end, on the test images or, where there are none, on those held out.
 
 Written to --out: checkpoint.safetensors (the whole state, after every epoch, every few minutes and on Ctrl-C),
 best.safetensors and final.safetensors (weights), metrics.jsonl and metrics.csv (a line for each epoch), report.json

@@ -204,6 +204,6 @@ def find(name: str) -> Entry:
         raise ValueError(
             f"unknown model {name!r}; "
             + (f"did you mean {' or '.join(close)}? " if close else "")
-            + "list_models() names them all"
+            + "list_models() names them all, as does npresnet models"
         )
     return FAMILY[name]

@@ -16,7 +16,7 @@ from .health import failure
 from .run import Run
 
 LINE_EVERY, COMPILING_EVERY = 30.0, 15.0  # seconds between lines inside an epoch, where there is no terminal
-COMPILING = "compiling kernels for this machine, once: about a minute"
+COMPILING = "compiling kernels for this machine: about a minute, once"
 
 
 class Log(Callback):

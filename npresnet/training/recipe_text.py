@@ -50,7 +50,7 @@ TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
         "mixup": number("mixup {:g}"),
         "cutmix": number("cutmix {:g}"),
     },
-    "prediction": {"preprocessing": lambda name: name or "as the network says"},
+    "prediction": {"preprocessing": lambda name: f"images prepared as {name or 'the network says'}"},
     "held out": {
         "held_out": lambda part: f"{100 * part:g} % of the images" if 0 < part < 1 else number("{:g} images")(part)
     },

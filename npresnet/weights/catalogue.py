@@ -193,8 +193,12 @@ def find(name: str) -> Entry:
     model, _, version = name.partition(":")
     entry = ENTRIES.get(f"{model}:{version.upper() or 'V1'}")
     if entry is None:
-        close = get_close_matches(name, [*ENTRIES, *DATASETS], n=3) or [*ENTRIES, *DATASETS]
-        raise WeightsError(f"no published weights are called {name!r}; there are {', '.join(close)}")
+        close = get_close_matches(name, [*ENTRIES, *DATASETS], n=3)
+        raise WeightsError(
+            f"no published weights are called {name!r}; "
+            + (f"did you mean {' or '.join(close)}? " if close else "")
+            + "npresnet download lists them all"
+        )
     return entry
 
 

@@ -65,6 +65,14 @@ def test_a_closed_pipe_is_no_error(argv):
     assert result.stderr == b"" and result.returncode in ((0, 141) if argv == ["--help"] else (141,))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("closed, words", [("<&-", "BasicBlock"), (">&-", ""), ("2>&-", "BasicBlock")])
+def test_a_closed_standard_stream_is_no_error(closed, words):
+    line = f'"$0" -m npresnet models resnet18 {closed}'
+    result = subprocess.run(["sh", "-c", line, sys.executable], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0 and words in result.stdout and result.stderr == ""
+
+
 def test_a_name_that_is_no_text_is_printed_all_the_same(weights, photo, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.png"
     try:

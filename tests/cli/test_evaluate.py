@@ -1,5 +1,6 @@
 """npresnet evaluate"""
 
+import argparse
 import csv
 import json
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import npresnet
-from npresnet.cli.evaluate import rank
+from npresnet.cli.evaluate import Found, rank
 from npresnet.data import preprocess
 from npresnet.data.dataset import Dataset
 
@@ -22,6 +23,14 @@ def test_rank_counts_what_comes_before_the_truth():
     rng = np.random.default_rng(0)
     logits, labels = rng.integers(0, 4, (200, 7)).astype(np.float32), rng.integers(0, 7, 200)
     np.testing.assert_array_equal(rank(logits, labels) == 0, logits.argmax(axis=1) == labels)
+
+
+@pytest.mark.parametrize("classes, more", [(5, ""), (6, ", top-5 75.00 %")])
+def test_top_5_is_told_where_it_says_something(capsys, classes, more):
+    found = Found(argparse.Namespace(json=False, jsonl=False, csv=False), {}, classes)
+    found.add(np.array([0, 0, 1, 5]))
+    found.report()
+    assert capsys.readouterr().out == f"right on 2 of 4: top-1 50.00 %{more}\n"
 
 
 @pytest.fixture

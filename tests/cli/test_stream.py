@@ -67,7 +67,11 @@ def test_every_format_tells_the_same(run, folder, weights, tmp_path):
     ]
     for suffix, option in ((".jsonl", ["--jsonl"]), (".csv", ["--csv"]), (".json", ["--json"]), (".txt", [])):
         out = tmp_path / f"found{suffix}"
-        assert run(*line, "--out", out).out == ""
+        written = run(*line, "--out", out)
+        assert written.out == "" and written.err.splitlines()[-2:] == [
+            "1 of 9 images cannot be read",
+            f"results of 8 images written to {out}",
+        ]
         assert out.read_text() == run(*line, *option).out
         before = out.read_bytes()
         assert run(*line, "--out", out).complaint.endswith("replace it with --force") and out.read_bytes() == before
@@ -96,6 +100,13 @@ def test_a_limit_and_a_zip(run, folder, weights, tmp_path):
     result = run("classify", tmp_path / "many.zip", "--weights", weights, "--top", 1, "--limit", 5)
     assert result.status == 0 and len(result.out.splitlines()) == 10
     assert result.out.startswith(f"{tmp_path / 'many.zip'}/0.png\n")
+
+
+@pytest.mark.parametrize("kind", ["--json", "--csv"])
+def test_standard_input_without_an_image(run, weights, kind, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    result = run("classify", "-", "--weights", weights, kind)
+    assert result.status == 2 and result.complaint == "npresnet: standard input holds no image and names none"
 
 
 def test_size_changes_what_the_network_sees(run, photo, weights, network):
@@ -151,3 +162,4 @@ def test_an_interruption_ends_the_one_object(run, folder, weights, interrupted, 
     report = json.loads((tmp_path / "found.json").read_text() if out else result.out)
     assert result.status == 130 and report["interrupted"] is True
     assert [entry["image"] for entry in report["images"]] == names(folder)[:3]
+    assert bool(out) == ("results of 3 images written to found.json" in result.err.splitlines())

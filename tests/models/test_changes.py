@@ -10,6 +10,7 @@ import npresnet
 from npresnet import WeightsError, create_model, load_model, nn, read_weights, save_weights
 from npresnet.models import build
 from npresnet.models.changes import LAYERS, apply, changes
+from npresnet.weights.export_onnx import save_onnx
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 3, 12, 12)).astype(np.float32)
@@ -156,6 +157,21 @@ def test_each_layer_of_the_family_can_be_told(dialect, tmp_path):
         getattr(model.conv1, "0").stride = 1
     again = load_model(save_weights(model, tmp_path / "net.pth"))
     np.testing.assert_array_equal(again(X), model(X))
+
+
+def test_the_notes_say_what_a_loaded_network_is_without_or_does_not_train(tmp_path):
+    """Batch norms that are frozen or folded into convolutions, other frozen parameters, other layers."""
+    model = npresnet.freeze_batch_norm(create_model("resnet18"))
+    frozen = "frozen, which matters only to training: batch norms 20"
+    assert load_model(save_weights(model, tmp_path / "net.npz")).notes == [frozen]
+    model.conv1.weight.trainable, model.maxpool = False, nn.Identity()
+    assert load_model(save_weights(model, tmp_path / "other.npz")).notes == [
+        frozen + ", other parameters 1",
+        "layers other than those of resnet18: Identity 1",
+    ]
+    assert load_model(save_onnx(create_model("resnet18"), tmp_path / "net.onnx", fold=True)).notes == [
+        "folded into the convolutions before them: batch norms 20"
+    ]
 
 
 def test_a_file_of_an_unchanged_network_is_as_it_was(tmp_path):

@@ -209,7 +209,8 @@ def test_a_test_set_with_other_classes(data, train):
 @pytest.mark.parametrize(
     "argv, message",
     [
-        ([], "give --data PATH"),
+        ([], "give --data PATH, and --model NAME or --weights FILE"),
+        (["--data", "."], "npresnet: give --model NAME or --weights FILE"),
         (["--data", "nowhere", "--model", "resnet20"], "nowhere"),
         (["--data", ".", "--model", "resnet21"], "did you mean"),
         (["--data", ".", "--weights", "none.pth"], "none.pth"),
