@@ -13,6 +13,7 @@ width) in, scores out, N free; height and width are free, too, unless --size fix
 """
 
 import argparse
+import os
 
 from ..printer import note, say
 from .arguments import add_classes_argument, add_select_argument, open_model, parse_size, positive
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..formats.containers import WRITERS
     from ..weights import WeightsError, export_weights, read_weights, save_weights
 
     check_output(args.output, args.input, force=args.force)
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         return write_onnx(args)
     if args.fold or args.size or args.opset:
         raise ValueError("--fold, --size and --opset are for an OUT that ends in .onnx")
+    if not args.to and os.path.splitext(args.output)[1].lower() not in WRITERS:
+        raise ValueError(f"{args.output}: OUT ends in {', '.join(WRITERS)} or .onnx; .h5 is for --to keras")
     if args.to:
         model, _ = open_model(args.model, args.input, args.select, args.classes)
         say(f"{export_weights(model, args.output, args.to)}: {model.spec.name} for {args.to}")

@@ -180,6 +180,7 @@ def test_images_whose_channels_the_network_does_not_read(run, photo, tmp_path):
         (["bench", "--size", "9" * 5000], "is no size; write a side"),
         (["gradcheck", "resnet20", "--seed", "9" * 5000], "whole number of at least 0"),
         (["convert", "a.pth"], "OUT"),
+        (["convert", "no such file.pth", "b.foo"], "b.foo: OUT ends in .safetensors, .npz, .pth, .pt or .onnx"),
         (["download", "resnet51"], "no published weights"),
     ],
 )
