@@ -36,6 +36,7 @@ COMMANDS = (
     "verify",
     "bench",
 )
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")  # in a usage
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells say it
 
 
@@ -119,14 +120,14 @@ def unknown_words(command: str, words: Sequence[str]) -> str:
     option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
     if option is None:
         return f"takes no further argument, such as {words[0]!r}"
-    return f"no option {option}{nearest(option, options_of(command))}"
+    return f"no option {option}{nearest(option, OPTION.findall(usage(command)))}"
 
 
-def options_of(command: str) -> list[str]:
-    """The options that a subcommand's usage shows."""
+def usage(command: str) -> str:
+    """A subcommand's options as its help shows them in brackets, on one line."""
     shown = Parser(f"npresnet {command}")
     import_module(f"{__name__}.{command}").add_arguments(shown)
-    return re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown.format_usage())
+    return " ".join(shown.format_usage().split())
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

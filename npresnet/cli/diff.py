@@ -12,7 +12,7 @@ from typing import Any
 
 from ..printer import say, say_json
 from ..tables import text_lines
-from .arguments import add_backend_argument, cpu_context
+from .arguments import add_backend_argument, add_json_argument, cpu_context
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="another dialect")
     parser.add_argument("--model", default="resnet50", metavar="NAME", help="the network (default: resnet50)")
     add_backend_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

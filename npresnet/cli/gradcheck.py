@@ -7,7 +7,16 @@ sum against its theorem; finally the whole network and the loss.  Exit status 1 
 import argparse
 
 from ..printer import say_report
-from .arguments import add_backend_argument, add_input_arguments, cpu_context, input_shape, only_model, positive, seed
+from .arguments import (
+    add_backend_argument,
+    add_input_arguments,
+    add_json_argument,
+    cpu_context,
+    input_shape,
+    only_model,
+    positive,
+    seed,
+)
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -35,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=seed, default=0, metavar="N", help="of the weights, the input and the directions (default: 0)"
     )
     add_backend_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

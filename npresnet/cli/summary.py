@@ -11,7 +11,15 @@ import sys
 from typing import Any
 
 from ..printer import draw, escaped, say, say_report
-from .arguments import add_input_arguments, add_model_arguments, input_shape, only_model, open_model, positive
+from .arguments import (
+    add_input_arguments,
+    add_json_argument,
+    add_model_arguments,
+    input_shape,
+    only_model,
+    open_model,
+    positive,
+)
 
 EXAMPLES = """examples:
   npresnet summary resnet50
@@ -33,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the published variant of the network (default: torchvision)",
     )
     parser.add_argument("--time", action="store_true", help="measure the time of each layer")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ statistics of your own checkpoint.  Exit status 1 where anything differs by more
 import argparse
 
 from ..printer import say_report
-from .arguments import BACKENDS, add_alias, add_model_arguments, open_model, parse_size
+from .arguments import BACKENDS, add_alias, add_json_argument, add_model_arguments, open_model, parse_size
 from .progress import progress
 
 EXAMPLES = """examples:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --weights: height and width of the images (default: 64)",
     )
     add_alias(parser, "--side", size)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

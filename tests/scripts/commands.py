@@ -6,7 +6,7 @@ python -m tests.scripts.commands > docs/commands.md
 import re
 from importlib import import_module
 
-from npresnet.cli import COMMANDS, Parser
+from npresnet.cli import COMMANDS, Parser, usage
 
 HEAD = """# Commands and their options
 
@@ -22,9 +22,7 @@ OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)(?: ([A-Z{][\w{},]*))?")
 
 def options(command: str) -> dict[str, str]:
     """The options that a command's usage shows, and the name of each one's value ("" for a switch)."""
-    parser = Parser(f"npresnet {command}")
-    import_module(f"npresnet.cli.{command}").add_arguments(parser)
-    return dict(OPTION.findall(re.sub(r"\s+", " ", parser.format_usage())))
+    return dict(OPTION.findall(usage(command)))
 
 
 def recipe_fields() -> set[str]:

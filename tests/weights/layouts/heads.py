@@ -71,10 +71,16 @@ def two_equal_heads():
     return Layout(tree=state, refusal=r"(?i)(two|several|2) heads|age.*gender|which")
 
 
+def with_hidden_layer(activation):
+    """A network whose classifier is Linear, an activation, Linear."""
+    net = resnet()
+    net.fc = nn.Sequential(nn.Linear(64, 12), activation, nn.Linear(12, 5))
+    return net
+
+
 @kind("head of two linear layers", "fc = Sequential(Linear, ReLU, Linear)")
 def hidden_layer():
-    net = resnet()
-    net.fc = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 5))
+    net = with_hidden_layer(nn.ReLU())
     return Layout(lively(net), note=r"a ReLU is assumed.*model\.fc\.1")
 
 
@@ -88,16 +94,14 @@ def two_hidden_layers():
 
 @kind("heads fc1 and fc2, one behind the other", "scripts: F.relu(self.fc1(x))")
 def fc1_and_fc2():
-    net = resnet()
-    net.fc = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 5))
+    net = with_hidden_layer(nn.ReLU())
     state = {k.replace("fc.0", "fc1").replace("fc.2", "fc2"): v for k, v in lively(net).state_dict().items()}
     return Layout(net, state, note=r"a ReLU is assumed.*model\.fc\.1")
 
 
 @kind("head of two linear layers, another activation", "fc = Sequential(Linear, GELU, Linear)")
 def hidden_gelu():
-    net = resnet()
-    net.fc = nn.Sequential(nn.Linear(64, 12), nn.GELU(), nn.Linear(12, 5))
+    net = with_hidden_layer(nn.GELU())
     return Layout(lively(net), doubt=r"a ReLU is assumed")
 
 
