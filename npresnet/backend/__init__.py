@@ -3,7 +3,7 @@
 from .arrays import Array, Pullback, array_namespace, as_array, floating, namespace_for
 from .compiling import compiler
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
-from .dispatch import Kernel, backend_of, default_backend, disable_numba, load_kernels, use, without_numba
+from .dispatch import Kernel, backend_of, default_backend, load_kernels, thread_limit, use, without_numba
 
 __all__ = [
     "Array",
@@ -16,13 +16,13 @@ __all__ = [
     "captured",
     "compiler",
     "default_backend",
-    "disable_numba",
     "floating",
     "gpu",
     "load_kernels",
     "namespace_for",
     "tf32",
     "tf32_allowed",
+    "thread_limit",
     "to_device",
     "use",
     "without_numba",

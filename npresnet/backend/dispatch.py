@@ -8,7 +8,6 @@ that value and gradient always come from the same code, whichever thread runs th
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,14 +28,13 @@ Faster = TypeVar("Faster", bound=Callable[..., Any])
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}  # loaded when first used
 
 _chosen: ContextVar[str | None] = ContextVar("cpu_backend", default=None)
+_limit: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 @cache
 def default_backend() -> str:
-    """``"numba"`` where Numba and SciPy (for its BLAS) are installed and Numba compiles, else ``"numpy"``."""
-    if _disabled:
-        warnings.warn(f"{_disabled}; the slow reference runs instead", stacklevel=2)
-    return "numpy" if _disabled or without_numba() or not find_spec("scipy") else "numba"
+    """``"numba"`` where Numba is installed and compiles, else ``"numpy"``."""
+    return "numpy" if without_numba() else "numba"
 
 
 def without_numba() -> str:
@@ -48,35 +46,35 @@ def without_numba() -> str:
     return "NUMBA_DISABLE_JIT keeps numba from compiling" if disabled else ""
 
 
-_disabled = ""  # the reason
-
-
-def disable_numba(reason: str) -> None:
-    """From now on the references run in this process in the place of Numba's kernels, except the engine's."""
-    global _disabled
-    _disabled = reason
-    _chosen.set(None)
-    default_backend.cache_clear()
-
-
 def backend_of(x: Array) -> str:
     """``"cupy"`` for a GPU array; for a CPU array the backend chosen by :func:`use`."""
     return "cupy" if array_namespace(x) is not numpy else _chosen.get() or default_backend()
 
 
 @contextmanager
-def use(backend: str) -> Iterator[None]:
-    """Run CPU arrays through ``backend``: ``"numpy"`` (the reference) or ``"numba"`` (the default)."""
+def use(backend: str, threads: int | None = None) -> Iterator[None]:
+    """Run CPU arrays through ``backend``: ``"numpy"`` (the reference) or ``"numba"`` (the default).
+
+    ``threads`` is how many threads a kernel of Numba's may use inside this context; None leaves it at all cores, or at
+    what a ``use()`` around this one says.  The results are the same bits for any number.
+    """
     if backend not in ("numpy", "numba"):
         raise ValueError(f"use() takes 'numpy' or 'numba', not {backend!r}; GPU arrays choose cupy by themselves")
-    if backend == "numba" and default_backend() != "numba":
-        reason = _disabled or without_numba() or "the numba backend needs numba and scipy: pip install numba scipy"
+    if backend == "numba" and (reason := without_numba()):
         raise ImportError(reason)
-    token = _chosen.set(backend)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
+    token, limit = _chosen.set(backend), _limit.set(threads or _limit.get())
     try:
         yield
     finally:
         _chosen.reset(token)
+        _limit.reset(limit)
+
+
+def thread_limit() -> int | None:
+    """How many threads :func:`use` allows; None where it says nothing."""
+    return _limit.get()
 
 
 @cache

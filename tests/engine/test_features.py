@@ -44,10 +44,10 @@ def test_layers_whose_output_no_step_computes():
 
 
 def test_kernels_that_are_to_be_compiled_are_counted(monkeypatch):
-    from npresnet.engine.cpu import engine as module
+    from npresnet.kernels.cpu.program.entry_point import EntryPoint
 
     engine = optimize(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, 2), nn.ReLU(), nn.GlobalAvgPool2d()))
-    monkeypatch.setattr(module, "kernel_is_cached", lambda kernel: kernel.__name__ == "affine")
+    monkeypatch.setattr(EntryPoint, "is_cached", lambda kernel: kernel.__name__ == "affine")
     assert engine.missing_kernels((2, 3, 8, 8)) == 2
     monkeypatch.undo()
     engine(images())

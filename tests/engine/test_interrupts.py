@@ -13,6 +13,7 @@ pytest.importorskip("numba")
 from npresnet import nn, optimize
 from npresnet.engine.cpu import engine as module
 from npresnet.kernels.cpu.program import thread_pool
+from npresnet.kernels.cpu.program.entry_point import entry_point
 
 from .test_engine import filled, images
 
@@ -33,7 +34,7 @@ class Late:
 
 @pytest.fixture
 def late(monkeypatch):
-    """A team with one helper, who is late."""
+    """A thread pool with one worker, who is late."""
     jobs, one = Late(), thread_pool.ThreadPool()
     one._jobs, one._workers = jobs, [None]
     monkeypatch.setattr("npresnet.engine.cpu.program.POOL", one)
@@ -145,14 +146,15 @@ def test_real_interrupts_leave_the_next_answers_right(threads):
             np.testing.assert_array_equal(engine(x), y)
 
 
-def broken(arguments, item, work):
+@entry_point
+def broken(item, work):
     if item == 5:
         raise ValueError("the fifth item")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_an_error_in_any_item_ends_the_call(threads):
-    rows = np.array([[thread_pool.kernel_at(broken), 0, items] for items in (3, 5, 9, 4)])
+    rows = np.array([[broken.address, 0, items] for items in (3, 5, 9, 4)])
     for _ in range(20):
         with pytest.raises(ValueError, match="the fifth item"):
             thread_pool.POOL.run(rows, threads)
@@ -161,7 +163,7 @@ def test_an_error_in_any_item_ends_the_call(threads):
 
 def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
     """The caller waits for an item that a helper has begun, and learns there that it will not be done."""
-    rows, one = np.array([[thread_pool.kernel_at(broken), 0, 9]]), thread_pool.ThreadPool()
+    rows, one = np.array([[broken.address, 0, 9]]), thread_pool.ThreadPool()
     one._jobs, one._workers = late, [None]
     walk, calls = thread_pool._compiled_walk(), []
 

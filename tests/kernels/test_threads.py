@@ -1,14 +1,18 @@
-"""How many threads there are, how they wait, and what becomes of them in a fork."""
+"""How many threads there are, and that none is in another's way: Python's, those of a pool, those of a fork."""
 
+import multiprocessing
 import os
-import re
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
+import npresnet
+from npresnet.backend import use
 from npresnet.kernels.cpu import threads
 
 
@@ -63,111 +67,178 @@ def test_without_control_groups_there_are_as_many_as_cores(tmp_path, many):
     assert threads.cores(tmp_path) == 16 and 1 <= threads.cores() <= 16
 
 
-def test_a_user_who_has_asked_for_threads_gets_them(monkeypatch):
-    monkeypatch.setattr(threads, "layer", lambda: "")
-    monkeypatch.setattr(threads, "cores", lambda: 1)
-    monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 7)
+@pytest.fixture
+def unasked(monkeypatch):
+    """No threads of Numba's own have been started, and none were asked for."""
+
+    def none():
+        raise ValueError("Threading layer is not initialized.")
+
+    monkeypatch.setattr(threads, "threading_layer", none)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    assert threads.default_threads() == 1
+    threads._configured.cache_clear()
+    yield
+    threads._configured.cache_clear()
+
+
+def test_a_user_who_has_asked_for_threads_gets_them(unasked, monkeypatch):
+    assert threads.default_threads() == 3
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 7)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "7")
+    threads._configured.cache_clear()
     assert threads.default_threads() == 7
+    monkeypatch.setattr(threads, "threading_layer", lambda: "omp")  # numba.set_num_threads() has been called
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
+    assert threads.default_threads() == 2
+
+
+def test_use_says_how_many_threads_work(unasked):
+    assert threads.threads_now() == 3
+    with use("numba", threads=5):
+        assert threads.threads_now() == 5
+        with use("numpy"):
+            assert threads.threads_now() == 5
+        with use("numba", threads=1):
+            assert threads.threads_now() == 1
+        assert threads.threads_now() == 5
+    assert threads.threads_now() == 3
+    with pytest.raises(ValueError, match=r"^threads is how many may work at once, or None for all cores, not 0$"):
+        with use("numba", threads=0):
+            pass
+
+
+def step(model, x):
+    """The output, the gradient of the images and of every parameter, after one step's work."""
+    model = model.copy().train()
+    y, pullback = model.vjp(x)
+    dx = pullback(y)
+    return [y, dx, *(parameter.grad for parameter in model.parameters())]
+
+
+def same(found, wanted) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+NETWORKS = [("resnet20", 20), ("preresnet110", 8), ("resnet18", 48), ("resnet50", 40), ("resnext50_32x4d", 33)]
+
+
+@pytest.mark.parametrize("name, size", NETWORKS)
+def test_bits_are_the_same_for_any_number_of_threads(name, size):
+    model = npresnet.create_model(name)
+    x = np.random.default_rng(0).standard_normal((3, 3, size, size)).astype(np.float32)
+    with use("numba", threads=1):
+        wanted = step(model, x)
+    for count in (2, 5):
+        with use("numba", threads=count):
+            assert same(step(model, x), wanted)
+
+
+def test_python_threads_compute_at_once():
+    """Each as if it were alone, with engines beside them."""
+    models = [npresnet.create_model("resnet20", seed=seed) for seed in range(4)]
+    x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    wanted = [step(model, x) for model in models]
+    engines = [npresnet.optimize(model) for model in models[:2]]
+    answers, found = [engine(x) for engine in engines], []
+
+    def train(k):
+        found.extend(same(step(models[k], x), wanted[k]) for _ in range(4))
+
+    def predict(k):
+        found.extend(np.array_equal(engines[k](x), answers[k]) for _ in range(20))
+
+    workers = [threading.Thread(target=train, args=(k,)) for k in range(4)]
+    workers += [threading.Thread(target=predict, args=(k,)) for k in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 56 and all(found)
 
 
 def python(code, **env):
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in (*threads.WAITING, "KMP_BLOCKTIME", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=clean | env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done
 
 
-LOAD = """
-import os, npresnet.kernels.cpu, numba.np.ufunc.omppool
-print([name for name in os.environ if "WAIT" in name or "SPIN" in name])
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP is Linux's")
-@pytest.mark.parametrize(
-    "env, policy, turns",
-    [
-        ({}, "PASSIVE", "30000"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", r"\d{6,}"),
-        ({"GOMP_SPINCOUNT": "7"}, ".*", "7"),
-    ],
-)
-def test_waiting_threads_sleep_soon_unless_the_user_wants_otherwise(env, policy, turns):
-    pytest.importorskip("numba.np.ufunc.omppool")
-    done = python(LOAD, OMP_DISPLAY_ENV="VERBOSE", **env)
-    assert re.search(f"OMP_WAIT_POLICY = '{policy}'", done.stderr), done.stderr
-    assert re.search(f"GOMP_SPINCOUNT = '{turns}'", done.stderr), done.stderr
-    assert done.stdout.strip() == str(list(env))  # and no other library is told
-
-
-def test_a_quota_is_told_to_numba():
-    code = (
-        "import sys, types, importlib.util as u, npresnet\n"
-        "spec = u.spec_from_file_location('threads', npresnet.__path__[0] + '/kernels/cpu/threads.py')\n"
-        "threads = u.module_from_spec(spec); spec.loader.exec_module(threads)\n"
-        "threads.cores, threads._affinity = lambda: 3, lambda: 8\n"
-        "threads.prepare(); import numba; print(numba.config.NUMBA_NUM_THREADS, threads.default_threads())"
-    )
-    assert python(code).stdout.split() == ["3", "3"]
-    assert python(code, NUMBA_NUM_THREADS="5").stdout.split() == ["5", "5"]
-
-
-TURNS = """
-import threading, numpy as np, numba, npresnet
-model = npresnet.create_model("resnet20")
-x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
-wanted, found = model(x), []
-threads = [threading.Thread(target=lambda: [found.append(model(x)) for _ in range(5)]) for _ in range(4)]
-[t.start() for t in threads]; [t.join() for t in threads]
-print(numba.threading_layer(), len(found), all(np.array_equal(y, wanted) for y in found))
-"""
-
-
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_python_threads_take_turns_at_parallel_kernels(layer):
-    pytest.importorskip(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else 'omppool'}")
-    assert python(TURNS, NUMBA_THREADING_LAYER=layer).stdout.split() == [layer, "20", "True"]
-
-
 FORK = """
-import os, sys, warnings, numpy as np, numba, npresnet
-from npresnet import backend
-model = npresnet.create_model("resnet20")
+import os, sys, numpy as np, npresnet
+model = npresnet.create_model("resnet20").train()
 x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
-engine, (wanted, pullback) = npresnet.optimize(model), model.vjp(x)
-answer = engine(x)
+wanted, pullback = model.vjp(x)
+dx = pullback(wanted)
+_, pullback = model.vjp(x)
 sys.stdout.flush()
-child = os.fork()
-if child == 0:
-    warnings.simplefilter("ignore")
-    same = np.allclose(model(x), wanted, atol=1e-4) and np.array_equal(engine(x), answer)
-    try:
-        pullback(wanted)
-        left = "works"
-    except RuntimeError as error:
-        left = "refused" if "'spawn'" in str(error) else str(error)
-    print(numba.threading_layer(), same, backend.default_backend(), left)
-    sys.stdout.flush()
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-print(np.array_equal(model(x), wanted))
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        print(np.array_equal(pullback(wanted), dx), np.array_equal(model(x), wanted))
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+print(np.array_equal(model(x), wanted), np.array_equal(pullback(wanted), dx))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize(
-    "layer, wanted", [("omp", "omp True numpy refused True"), ("workqueue", "workqueue True numba works True")]
-)
-def test_a_forked_child_computes_what_its_parent_does(layer, wanted):
-    pytest.importorskip(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else 'omppool'}")
-    assert python(FORK, NUMBA_THREADING_LAYER=layer).stdout.split() == wanted.split()
+def test_a_forked_child_goes_on_training():
+    assert python(FORK).stdout.split() == ["True"] * 6
+
+
+POOLS = """
+import multiprocessing, sys, numpy as np, npresnet
+
+def gradient(seed):
+    model = npresnet.create_model("resnet20", seed=seed).train()
+    x = np.random.default_rng(seed).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    y, pullback = model.vjp(x)
+    return pullback(y)
+
+if __name__ == "__main__":
+    wanted = [gradient(seed) for seed in range(3)]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        found = pool.map(gradient, range(3))
+    print(all(map(np.array_equal, found, wanted)))
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_pools_of_processes_train_after_a_step(method, tmp_path):
+    script = tmp_path / "pools.py"
+    script.write_text(POOLS)
+    done = subprocess.run([sys.executable, script, method], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
+IDLE = """
+import time, numpy as np, npresnet
+model = npresnet.create_model("resnet20").train()
+y, pullback = model.vjp(np.ones((2, 3, 16, 16), np.float32))
+pullback(y)
+time.sleep(0.2)
+before = time.process_time()
+time.sleep(1)
+print(time.process_time() - before)
+"""
+
+
+def test_what_is_idle_uses_no_processor():
+    assert float(python(IDLE).stdout) < 0.05
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_no_threading_layer_of_numba_is_started(layer):
+    code = (
+        "import numpy as np, npresnet, numba\n"
+        "y, pullback = npresnet.create_model('resnet20').train().vjp(np.ones((2, 3, 16, 16), np.float32))\n"
+        "pullback(y)\n"
+        "try:\n    print(numba.threading_layer())\nexcept ValueError:\n    print('none')"
+    )
+    assert python(code, NUMBA_THREADING_LAYER=layer).stdout == "none\n"
 
 
 JIT = """

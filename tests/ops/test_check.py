@@ -8,7 +8,7 @@ import pytest
 
 from npresnet import ops
 from npresnet.backend import use
-from npresnet.ops import check
+from npresnet.ops import check, rules
 from npresnet.ops.winograd import winograd_conv2d
 
 from ..support import laws
@@ -259,7 +259,8 @@ def test_a_cast_is_from_a_precision_of_floats(x):
 
 
 def test_the_largest_integer_and_what_a_string_cannot_be():
-    assert check.integer(2**31 - 1, "groups", 1) == 2**31 - 1
+    for kind in (int, np.int64):
+        assert check.integer(kind(2**31 - 1), "groups", 1) == 2**31 - 1
     with pytest.raises(ValueError, match=r"^groups must be at most 2147483647, not 2147483648$"):
         check.integer(2**31, "groups", 1)
     with pytest.raises(ValueError, match=r"^padding must be .* or one of 'valid', 'same', 'same_lower', not 'some'$"):
@@ -270,6 +271,35 @@ def test_the_largest_integer_and_what_a_string_cannot_be():
             ops.zero_pad2d(X, word)
     with pytest.raises(TypeError, match=r"^stride must be an integer, not '22'$"):
         check.pair("22", "stride")
+
+
+@pytest.mark.parametrize("padding", [(-1, 0), (0, -1), ((-1, 0), (0, 0)), ((0, 0), (0, -1))])
+def test_a_frame_is_nowhere_negative(padding):
+    with pytest.raises(ValueError, match=r"^padding must be at least 0, not -1$"):
+        check.frame(padding)
+
+
+@pytest.mark.parametrize("rule", [check.array, check.class_numbers])
+def test_an_array_that_cannot_be_read_is_named(rule):
+    class Refused:
+        def __array__(self, *args, **kwargs):
+            raise ValueError
+
+    with pytest.raises(TypeError, match=r"^labels is a Refused that NumPy cannot read"):
+        rule(Refused(), "labels")
+
+
+def test_arguments_are_checked_by_the_rule_for_their_name():
+    rules.arguments(stride=2, bias=True)
+    with pytest.raises(ValueError, match=r"^stride must be at least 1, not 0$"):
+        rules.arguments(stride=0, bias=True)
+
+
+def test_an_argument_too_many_raises():
+    with pytest.raises(TypeError):
+        ops.relu(X, X)
+    with pytest.raises(TypeError):
+        ops.relu(X, X, X)
 
 
 def test_a_number_lies_where_it_should():

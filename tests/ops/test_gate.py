@@ -70,3 +70,9 @@ def test_squeeze_and_excitation_equals_timm():
     np.testing.assert_allclose(pullback(x.detach().numpy()), x.grad.numpy(), rtol=1e-10, atol=1e-10)
     for key, parameter in ours.named_parameters():
         np.testing.assert_allclose(parameter.grad, theirs.get_parameter(key).grad.numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("x, w", [((2, 7), (1, 1, 2)), ((2, 7), (1, 2, 3)), ((2, 7), (3,)), ((2, 7, 1), (1, 1, 3))])
+def test_a_convolution_of_channels_says_what_it_takes(x, w):
+    with pytest.raises(ValueError, match=r"^conv_channels takes x \(N, C\) and w \(1, 1, k\) with an odd k, not "):
+        ops.conv_channels(np.zeros(x), np.zeros(w))

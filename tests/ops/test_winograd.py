@@ -74,5 +74,7 @@ def test_wrong_filters_and_tiles_are_refused():
     x, w, _ = arrays(np.float32)
     with pytest.raises(ValueError, match="use conv2d"):
         winograd_conv2d(x, w[:, :, :2, :2])
+    with pytest.raises(ValueError, match="one bias per filter"):
+        winograd_conv2d(x, w, np.zeros(1, np.float32))
     with pytest.raises(ValueError, match="no transforms for tiles of 5"):
         winograd_conv2d(x, w, tile=5)

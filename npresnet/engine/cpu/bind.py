@@ -4,14 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...kernels.cpu import activation, pointwise, smooth
 from ...kernels.cpu.conv.band import window_numbers
-from ...kernels.cpu.group_norm import WORK, block_of
-from ...kernels.cpu.program import entry_points
-from ...kernels.cpu.program.arguments import Add, Affine, GroupNorm, MaxPool, Mean, Pointwise, Subsample
+from ...kernels.cpu.conv.cost_model import ceil_div
+from ...kernels.cpu.group_norm import WORK, block_of, normalize
+from ...kernels.cpu.pool import global_mean, max_pool
 from ..graph import ACTIVATIONS, stride_of
 from ..shapes import pool_window
 from .convolutions import convolution
-from .step import Step, ceil_div, read, stored, write
+from .step import Step, read, stored, write
+
+ACTIVATION = {"leaky_relu": activation.leak, "gelu": smooth.gelu_forward, "silu": smooth.silu_forward}
 
 
 def bind(node, images, n, threads, packed, zeros) -> Step:
@@ -41,9 +44,9 @@ def _affine(node, x, y) -> Step:
     relu = node.kind == "relu" or node.floor == 0
 
     def arguments(n, x_at, y_at, residual):
-        return Affine(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
+        return pointwise.affine.flatten(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
 
-    return Step(node, node.kind, x, y, entry_points.affine, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, pointwise.affine, arguments, _pixel_items(x))
 
 
 def _group_norm(node, x, y, n, threads) -> Step:
@@ -54,46 +57,39 @@ def _group_norm(node, x, y, n, threads) -> Step:
 
     def arguments(n, x_at, y_at, residual):
         pixels, relu = x.height * x.width, node.floor == 0
-        return GroupNorm(x_at, pixels, x.stored, block, size, gamma, beta, eps, residual, relu, y_at)
+        return normalize.flatten(x_at, pixels, x.stored, block, size, gamma, beta, eps, None, residual, relu, y_at)
 
     return Step(
         node,
         f"{node.kind} {node.module.groups}",
         x,
         y,
-        entry_points.group_norm,
+        normalize,
         arguments,
         lambda n: n * (x.stored // block),
-        work_bytes=(WORK + 8) * block,
+        work_bytes=WORK * block,
     )
 
 
 def _activation(node, x, y) -> Step:
-    slope = np.array([node.module.static.get("negative_slope", 0)], np.float32)
+    kernel, floats = ACTIVATION[node.kind], x.height * x.width * x.stored
+    slope = [np.array([node.module.static["negative_slope"]], np.float32)] if node.kind == "leaky_relu" else []
 
     def arguments(n, x_at, y_at, residual):
-        return Pointwise(x_at, n * x.height * x.width * x.stored, slope, y_at)
+        return kernel.flatten(x_at, n * floats, *slope, y_at)
 
-    return Step(
-        node,
-        node.kind,
-        x,
-        y,
-        getattr(entry_points, node.kind),
-        arguments,
-        lambda n: ceil_div(n * x.height * x.width * x.stored, entry_points.FLOATS),
-    )
+    return Step(node, node.kind, x, y, kernel, arguments, lambda n: activation.parts(n * floats))
 
 
 def _add(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
-        return Add(x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at)
+        return pointwise.add.flatten(x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at)
 
-    return Step(node, node.kind, x, y, entry_points.add, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, pointwise.add, arguments, _pixel_items(x))
 
 
 def _pixel_items(x) -> Callable:
-    return lambda n: ceil_div(n * x.height * x.width, entry_points.PIXELS)
+    return lambda n: ceil_div(n * x.height * x.width, pointwise.PIXELS)
 
 
 def _max_pool(node, x, y) -> Step:
@@ -103,8 +99,8 @@ def _max_pool(node, x, y) -> Step:
         node.kind,
         x,
         y,
-        entry_points.max_pool,
-        lambda n, x_at, y_at, residual: MaxPool(x_at, stored(n, x), window, y_at, stored(n, y)),
+        max_pool,
+        lambda n, x_at, y_at, residual: max_pool.flatten(x_at, stored(n, x), window, y_at, stored(n, y)),
         lambda n: n * y.height,
     )
 
@@ -115,17 +111,19 @@ def _mean(node, x, y) -> Step:
         node.kind,
         x,
         y,
-        entry_points.global_mean,
-        lambda n, x_at, y_at, residual: Mean(x_at, x.height * x.width, x.stored, y_at),
+        global_mean,
+        lambda n, x_at, y_at, residual: global_mean.flatten(x_at, x.height * x.width, x.stored, y_at),
         lambda n: n,
     )
 
 
 def _subsample(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
-        return Subsample(x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y))
+        return pointwise.subsample.flatten(
+            x_at, stored(n, x), x.channels, stride_of(node), node.before, y_at, stored(n, y)
+        )
 
-    return Step(node, node.kind, x, y, entry_points.subsample, arguments, lambda n: n * y.height)
+    return Step(node, node.kind, x, y, pointwise.subsample, arguments, lambda n: n * y.height)
 
 
 def _call(node, x, y) -> Step:

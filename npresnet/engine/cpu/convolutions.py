@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
-from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes, top_left, window_numbers
-from ...kernels.cpu.conv.cost_model import band_partition, product_partition, winograd_partition
-from ...kernels.cpu.conv.winograd import winograd_bytes
-from ...kernels.cpu.program import entry_points
-from ...kernels.cpu.program.arguments import Convolution, Grouped, PooledConvolution, Product, Winograd
+from ...kernels.cpu.conv import band
+from ...kernels.cpu.conv.band import top_left, window_numbers
+from ...kernels.cpu.conv.cost_model import CHOOSING, band_partition, ceil_div, product_partition, winograd_partition
+from ...kernels.cpu.conv.grouped import grouped4, grouped8, grouped16
+from ...kernels.cpu.conv.product import product
+from ...kernels.cpu.conv.winograd import winograd2, winograd4, winograd_bytes
 from ..graph import Node
 from ..shapes import Image, conv_window, pool_window
 from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
-from .step import Step, ceil_div, stored
+from .step import Step, stored
 
 TILES = (4, 2)  # Winograd's, to choose from
 POOLED_ROWS = 4  # rows a band of the fused stem pools
-GROUPED = {4: entry_points.grouped4, 8: entry_points.grouped8, 16: entry_points.grouped16}
+GROUPED = {4: grouped4, 8: grouped8, 16: grouped16}
 GROUPED_ROWS = 7  # rows of an item
 
 
@@ -52,7 +53,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
     partition = product_partition(n * y.height * y.width, x.stored, y.stored, threads)
 
     def arguments(n, x_at, y_at, residual):
-        return Product(
+        return product.flatten(
             x_at,
             stored(n, x),
             window.stride,
@@ -71,7 +72,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
         _named("product", partition),
         x,
         y,
-        entry_points.product,
+        product,
         arguments,
         lambda n: ceil_div(n * y.height * y.width, partition.block) * partition.splits,
     )
@@ -81,25 +82,28 @@ def _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, 
     """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
     depth = kh * kw * channels // merged_groups(node.weight, groups)
-    direct_partition = band_partition(n, y.height, y.width, depth, y.stored, threads)
-    partitions = {0: direct_partition}
-    if window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1 and not channels_first:
-        for m in TILES:
-            tiles = n * ceil_div(y.height, m) * ceil_div(y.width, m)
-            partitions[m] = winograd_partition(m, tiles, x.stored, y.stored, threads)
-    m = min(partitions, key=lambda m: partitions[m].cost)
+    square = window.kernel == (3, 3) and window.stride == window.dilation == (1, 1)
+    algorithms = (0, *TILES) if square and groups == 1 and not channels_first else (0,)
+
+    def partition(m, threads):
+        if m == 0:
+            return band_partition(n, y.height, y.width, depth, y.stored, threads)
+        tiles = n * ceil_div(y.height, m) * ceil_div(y.width, m)
+        return winograd_partition(m, tiles, x.stored, y.stored, threads)
+
+    m = min(algorithms, key=lambda m: partition(m, CHOOSING).cost)
     if m:
-        return _winograd(node, x, y, window, m, partitions[m], packed, bias, zeros)
-    return _direct(node, x, y, window, channels, groups, channels_first, direct_partition, packed, bias)
+        return _winograd(node, x, y, window, m, partition(m, threads), packed, bias, zeros)
+    return _direct(node, x, y, window, channels, groups, channels_first, partition(m, threads), packed, bias)
 
 
 def _direct(node, x, y, window, channels, groups, channels_first, partition, packed, bias) -> Step:
     w, merged = packed(node, "direct", lambda: direct(node.weight, groups, channels))
     strides = _strides(x, channels, channels_first)
-    size = band_bytes(partition.block, y.width, channels, window_numbers(window))
+    size = band.band_bytes(partition.block, y.width, channels, window_numbers(window))
 
     def arguments(n, x_at, y_at, residual):
-        return Convolution(
+        return band.convolution.flatten(
             x_at,
             (n, x.height, x.width, channels),
             strides,
@@ -120,7 +124,7 @@ def _direct(node, x, y, window, channels, groups, channels_first, partition, pac
         _named("direct", partition),
         x,
         y,
-        entry_points.convolution,
+        band.convolution,
         arguments,
         lambda n: n * ceil_div(y.height, partition.block) * partition.splits,
         work_bytes=size,
@@ -146,7 +150,7 @@ def _grouped(node, x, y, window, packed, bias, zeros) -> Step:
     w, size = packed(node, "grouped", lambda: in_lanes(node.weight)), node.weight.shape[1]
 
     def arguments(n, x_at, y_at, residual):
-        return Grouped(
+        return GROUPED[size].flatten(
             x_at,
             stored(n, x),
             window.stride[0],
@@ -178,10 +182,10 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
     middle = window.output_size((x.height, x.width))
     pool = window_numbers(pool_window(node.pool, *middle))
     strides = _strides(x, channels, channels_first)
-    size = pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, window_numbers(window), pool)
+    size = band.pooled_band_bytes(POOLED_ROWS, middle[1], channels, y.stored, window_numbers(window), pool)
 
     def arguments(n, x_at, y_at, residual):
-        return PooledConvolution(
+        return band.pooled_convolution.flatten(
             x_at,
             (n, x.height, x.width, channels),
             strides,
@@ -201,7 +205,7 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
         f"direct + pool {POOLED_ROWS}",
         x,
         y,
-        entry_points.pooled_convolution,
+        band.pooled_convolution,
         arguments,
         lambda n: n * ceil_div(y.height, POOLED_ROWS),
         work_bytes=size,
@@ -211,9 +215,10 @@ def _pooled(node, x, y, window, channels, packed, bias) -> Step:
 def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
     u = packed(node, f"winograd {m}", lambda: transformed(node.weight, m, x.stored))
     padding, tiles = top_left(window), ceil_div(y.height, m) * ceil_div(y.width, m)
+    kernel = winograd2 if m == 2 else winograd4
 
     def arguments(n, x_at, y_at, residual):
-        return Winograd(
+        return kernel.flatten(
             x_at,
             stored(n, x),
             padding,
@@ -233,7 +238,7 @@ def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
         _named(f"winograd F({m}x{m})", partition),
         x,
         y,
-        entry_points.winograd2 if m == 2 else entry_points.winograd4,
+        kernel,
         arguments,
         lambda n: ceil_div(n * tiles, partition.block) * partition.splits,
         work_bytes=winograd_bytes(m, partition.block, x.stored),

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ...kernels.cpu.program.thread_pool import kernel_is_cached
-from ...kernels.cpu.threads import default_threads
+from ...kernels.cpu.threads import threads_now
 from ...nn import Module
 from ..base import Engine
 from ..graph import Node, fuse, lower
@@ -35,7 +34,7 @@ class CpuEngine(Engine):
             if node.weight is not None and node.bias is not None:
                 node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
         super().__init__(model, nodes)
-        self.threads, self.profile = threads or default_threads(), profile
+        self.threads, self.profile = threads or threads_now(), profile
         self.runs_on = f"numba, {self.threads} thread{'s' if self.threads > 1 else ''}"
         self._packed: dict[tuple[Node, str], Any] = {}
         self._buffers: Buffers | None = None
@@ -64,7 +63,7 @@ class CpuEngine(Engine):
     def missing_kernels(self, shape: tuple[int, ...]) -> int:
         with self.lock:
             kernels = {step.kernel for step in self.plan_for(shape, self.nodes).steps if step.kernel}
-        return sum(not kernel_is_cached(kernel) for kernel in kernels)
+        return sum(not kernel.is_cached() for kernel in kernels)
 
     def _packed_weights(self, node: Node, key: str, make: Callable[[], Any]) -> Any:
         """A step's weights as an algorithm reads them, packed once."""

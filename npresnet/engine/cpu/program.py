@@ -7,8 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from ...kernels.cpu.arrays import addresses
-from ...kernels.cpu.program.arguments import flatten, offset
-from ...kernels.cpu.program.thread_pool import POOL, kernel_at
+from ...kernels.cpu.program.thread_pool import POOL
 
 
 class Program:
@@ -28,12 +27,12 @@ class Program:
             if step.kernel:
                 arguments = step.arguments(n, reads[0], y, reads[1] if len(reads) > 1 else 0)
                 if step.node.inputs[0] is source:
-                    self.from_input.append((places[-1] + offset(type(arguments), "x"), reads[0]))
-                self.arguments += flatten(arguments)
+                    self.from_input.append((places[-1], reads[0]))
+                self.arguments += arguments
         self.numbers = np.array(addresses(self.arguments), np.int64)
         (numbers_at,) = addresses([self.numbers])
         rows = [
-            (kernel_at(step.kernel), numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
+            (step.kernel.address, numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
             for (step, n, *_), place in zip(self.launches, places)
         ]
         self.rows = np.array(rows, np.int64).reshape(-1, 3)

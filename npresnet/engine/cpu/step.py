@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...kernels.cpu.program.entry_point import EntryPoint
 from ..graph import Node
 from ..shapes import Image
 
@@ -13,26 +14,21 @@ from ..shapes import Image
 class Step:
     """One node's work on some images.
 
-    ``arguments(n, x, y, residual)`` for n images at these addresses is the NamedTuple that the kernel reads, with an
-    ``x`` among its fields, see :mod:`npresnet.kernels.cpu.program.arguments`; ``items(n)`` is how many work items that
-    makes, ``work_bytes`` what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
+    ``arguments(n, x, y, residual)`` for n images at these addresses are what the kernel reads, in a row, ``x`` first,
+    see :mod:`npresnet.kernels.cpu.program.entry_point`; ``items(n)`` is how many work items that makes, ``work_bytes``
+    what each thread needs for them.  A step without a kernel is computed by ``compute(n, x, y)``.
     """
 
     node: Node
     algorithm: str
     x: Image
     y: Image
-    kernel: Callable | None = None
+    kernel: EntryPoint | None = None
     arguments: Callable | None = None
     items: Callable | None = None
     compute: Callable | None = None
     work_bytes: int = 0
     macs: int = 0
-
-
-def ceil_div(total, part) -> int:
-    """⌈total / part⌉"""
-    return -(-total // part)
 
 
 def stored(n, image) -> tuple:

@@ -1,16 +1,17 @@
 """ReLU, leaky ReLU and the residual sum, over memory as it lies, whatever the order of its axes."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...backend import Array, Pullback
 from ...ops.activation import leaky_relu, relu
 from ...ops.add import add
 from .arrays import empty_like, is_float32
-from .codegen.jit import parallel
+from .codegen.jit import inlined
 from .codegen.vector import floats
+from .program.entry_point import Address, entry_point
 
-PART = 16384           # floats in a work item
+PART = 8192            # floats in a work item
 
 
 def supports_relu(x) -> bool:
@@ -25,13 +26,13 @@ def relu_numba(x: Array) -> tuple[Array, Pullback]:
     Saves: y.
     """
     y = empty_like(x)
-    _relu(x, x.size, y)
+    rectify(parts(x.size), x, x.size, y)
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
             return np.where(y > 0, dy, np.float32(0))
         dx = empty_like(y)
-        _mask(y, dy, y.size, dx)
+        mask(parts(y.size), y, dy, y.size, dx)
         return dx
 
     return y, pullback
@@ -48,14 +49,14 @@ def leaky_relu_numba(x: Array, *, negative_slope: float = 0.01) -> tuple[Array, 
 
     Saves: y.
     """
-    y, slope = empty_like(x), np.float32(negative_slope)
-    _leaky_relu(x, x.size, slope, y)
+    y, slope = empty_like(x), np.array([negative_slope], np.float32)
+    leak(parts(x.size), x, x.size, slope, y)
 
     def pullback(dy):
         if dy.strides != y.strides:
-            return np.where(y > 0, dy, slope * dy)
+            return np.where(y > 0, dy, slope[0] * dy)
         dx = empty_like(y)
-        _leaky_mask(y, dy, y.size, slope, dx)
+        leaky_mask(parts(y.size), y, dy, y.size, slope, dx)
         return dx
 
     return y, pullback
@@ -74,7 +75,7 @@ def add_numba(a: Array, b: Array) -> tuple[Array, Pullback]:
     Saves: nothing.
     """
     y = empty_like(a)
-    _sum(a, b, a.size, y)
+    total(parts(a.size), a, b, a.size, y)
     return y, lambda dy: (dy, dy)
 
 
@@ -86,70 +87,80 @@ def _dense(x) -> bool:
         and empty_like(x).strides == x.strides
 
 
-@parallel
-def _relu(x, n, y):
-    for start in prange((n + PART - 1) // PART):
-        count = min(PART, n - start * PART)
-        _relu_part(floats(x + start * PART * 4, count), floats(y + start * PART * 4, count))
+def parts(n: int) -> int:
+    """The work items of n floats."""
+    return -(-n // PART)
+
+
+@inlined
+def part_of(item, n):
+    """(bytes before a work item, its floats), of n floats."""
+    return item * PART * 4, min(PART, n - item * PART)
+
+
+@entry_point
+def rectify(item, work, x: Address, n: int, y: Address):
+    """y = max(0, x)."""
+    at, count = part_of(item, n)
+    _rectify(floats(x + at, count), floats(y + at, count))
 
 
 @njit
-def _relu_part(x, y):
+def _rectify(x, y):
     for k in range(len(x)):
         y[k] = np.float32(0) if x[k] < 0 else x[k]           # a NaN stays
 
 
-@parallel
-def _sum(a, b, n, y):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _sum_part(floats(a + at, count), floats(b + at, count), floats(y + at, count))
+@entry_point
+def total(item, work, a: Address, b: Address, n: int, y: Address):
+    """y = a + b."""
+    at, count = part_of(item, n)
+    _total(floats(a + at, count), floats(b + at, count), floats(y + at, count))
 
 
 @njit
-def _sum_part(a, b, y):
+def _total(a, b, y):
     for k in range(len(y)):
         y[k] = a[k] + b[k]
 
 
-@parallel
-def _mask(y, dy, n, dx):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _mask_part(floats(y + at, count), floats(dy + at, count), floats(dx + at, count))
+@entry_point
+def mask(item, work, y: Address, dy: Address, n: int, dx: Address):
+    """dx = dy where y > 0, else 0."""
+    at, count = part_of(item, n)
+    _mask(floats(y + at, count), floats(dy + at, count), floats(dx + at, count))
 
 
 @njit
-def _mask_part(y, dy, dx):
+def _mask(y, dy, dx):
     for k in range(len(y)):
         g = dy[k]                                            # read in any case: a choice of two values vectorizes
         dx[k] = g if y[k] > 0 else np.float32(0)
 
 
-@parallel
-def _leaky_relu(x, n, slope, y):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        leaky_relu_part(floats(x + at, count), slope, floats(y + at, count))
+@entry_point
+def leak(item, work, x: Address, n: int, slope: Address, y: Address):
+    """y = x where x > 0, else slope·x."""
+    at, count = part_of(item, n)
+    _leak(floats(x + at, count), floats(slope, 1)[0], floats(y + at, count))
 
 
 @njit
-def leaky_relu_part(x, slope, y):
-    """y = x where x > 0, else slope·x."""
+def _leak(x, slope, y):
     for k in range(len(x)):
         v = x[k]
         y[k] = v if v > 0 else slope * v
 
 
-@parallel
-def _leaky_mask(y, dy, n, slope, dx):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _leaky_mask_part(floats(y + at, count), floats(dy + at, count), slope, floats(dx + at, count))
+@entry_point
+def leaky_mask(item, work, y: Address, dy: Address, n: int, slope: Address, dx: Address):
+    """dx = dy where y > 0, else slope·dy."""
+    at, count = part_of(item, n)
+    _leaky_mask(floats(y + at, count), floats(dy + at, count), floats(slope, 1)[0], floats(dx + at, count))
 
 
 @njit
-def _leaky_mask_part(y, dy, slope, dx):
+def _leaky_mask(y, dy, slope, dx):
     for k in range(len(y)):
         g = dy[k]
         dx[k] = g if y[k] > 0 else slope * g

@@ -5,13 +5,13 @@ FLUSH lines and in float64 beyond.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...backend import Array
 from .arrays import empty
 from .codegen import lines
-from .codegen.jit import parallel
 from .codegen.vector import address, copy, doubles, hold, prefetch
+from .program.entry_point import Address, entry_point
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
@@ -43,15 +43,9 @@ def _part(part, size, c):
     return part * count // PARTS, (part + 1) * count // PARTS, width
 
 
-@parallel
-def moments(x, size, c, origin, sums):
-    """sums[part] = Σ d, Σ d² for each of c channels, d = x - origin, of ``size`` floats at ``x``."""
-    for part in prange(PARTS):
-        _moments(part, x, size, c, origin, sums + part * 2 * c * 8)
-
-
-@njit
-def _moments(part, x, size, c, origin, sums):
+@entry_point
+def moments(part, work, x: Address, size: int, c: int, origin: Address, sums: Address):
+    """sums[part] = Σ d, Σ d² for each of c channels, d = x - origin, of ``size`` floats at ``x``; PARTS items."""
     first, last, width = _part(part, size, c)
     wide, total, short = _repeated(origin, 1, c, width), np.zeros((2, width)), np.empty((2, width), np.float32)
     at, sums_at = address(wide), address(short)
@@ -61,7 +55,7 @@ def _moments(part, x, size, c, origin, sums):
             n = min(width, size - line * width)
             _add_moments(n, (x + line * width * 4, at, sums_at, sums_at + width * 4))
         total += short
-    _fold(total, c, sums)
+    _fold(total, c, sums + part * 2 * c * 8)
     hold(wide, short)
 
 
@@ -75,15 +69,9 @@ def _fold(total, c, sums):
                 row[k] += total[i, start + k]
 
 
-@parallel
-def normalize(x, s, size, c, coefficients, y):
-    """y = max(floor, scale·x + shift + s); ``coefficients`` = (scale, shift, floor), ``s`` an address or 0."""
-    for part in prange(PARTS):
-        _normalize(part, x, s, size, c, coefficients, y)
-
-
-@njit
-def _normalize(part, x, s, size, c, coefficients, y):
+@entry_point
+def normalize(part, work, x: Address, s: Address, size: int, c: int, coefficients: Address, y: Address):
+    """y = max(floor, scale·x + shift + s); ``coefficients`` = (scale, shift, floor), ``s`` may be None; PARTS items."""
     first, last, width = _part(part, size, c)
     wide = _repeated(coefficients, 3, c, width)
     scale, step = address(wide), width * 4
@@ -99,30 +87,18 @@ def _normalize(part, x, s, size, c, coefficients, y):
 def normalized(x: Array, coefficients: Array, s: Array | None = None) -> Array:
     """:func:`normalize` of (N, H, W, C) into a new array."""
     y = empty(x.shape)
-    normalize(x, s, x.size, x.shape[3], coefficients, y)
+    normalize(PARTS, x, s, x.size, x.shape[3], coefficients, y)
     return y
 
 
-@parallel
-def part_gradient_sums(dy, x, y, ds, size, c, coefficients, sums):
-    """sums[part] = Σ g, Σ g·(x - mean) for each channel, where g is dy as far as the ReLU let it through.
+@entry_point
+def part_gradient_sums(part, work, dy: Address, x: Address, y: Address, ds: Address, size: int, c: int,
+                       coefficients: Address, sums: Address):
+    """sums[part] = Σ g, Σ g·(x - mean) for each channel, where g is dy as far as the ReLU let it through; PARTS items.
 
-    ``coefficients`` = (mean, scale, shift, floor): dy passes where scale·x + shift > floor; or with ``y`` not 0 where
-    y > 0, and then g is written to ``ds``.
+    ``coefficients`` = (mean, scale, shift, floor): dy passes where scale·x + shift > floor; or, where ``y`` is given,
+    where y > 0, and then g is written to ``ds``.
     """
-    for part in prange(PARTS):
-        _part_gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums + part * 2 * c * 8)
-
-
-def gradient_sums(dy: Array, x: Array, coefficients: Array, y: Array | None = None, ds: Array | None = None) -> Array:
-    """Σ g and Σ g·(x - mean) for each channel of (N, H, W, C), as (2, C); see :func:`part_gradient_sums`."""
-    sums = np.empty((PARTS, 2, x.shape[3]))
-    part_gradient_sums(dy, x, y, ds, x.size, x.shape[3], coefficients, sums)
-    return sums.sum(axis=0)
-
-
-@njit
-def _part_gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
     first, last, width = _part(part, size, c)
     wide, total, short = _repeated(coefficients, 4, c, width), np.zeros((2, width)), np.empty((2, width), np.float32)
     mean, step, sums_at = address(wide), width * 4, address(short)
@@ -137,19 +113,20 @@ def _part_gradient_sums(part, dy, x, y, ds, size, c, coefficients, sums):
             _add_cotangents(n, ((dy if y == 0 else ds) + at, x + at, mean, mean + step, mean + 2 * step,
                                 mean + 3 * step, sums_at, sums_at + step))
         total += short
-    _fold(total, c, sums)
+    _fold(total, c, sums + part * 2 * c * 8)
     hold(wide, short)
 
 
-@parallel
-def combine(dy, x, size, c, coefficients, dx):
-    """dx = a·g + b·x + c, ``coefficients`` = (a, b, c, scale, shift, floor) and g as in :func:`part_gradient_sums`."""
-    for part in prange(PARTS):
-        _combine(part, dy, x, size, c, coefficients, dx)
+def gradient_sums(dy: Array, x: Array, coefficients: Array, y: Array | None = None, ds: Array | None = None) -> Array:
+    """Σ g and Σ g·(x - mean) for each channel of (N, H, W, C), as (2, C); see :func:`part_gradient_sums`."""
+    sums = np.empty((PARTS, 2, x.shape[3]))
+    part_gradient_sums(PARTS, dy, x, y, ds, x.size, x.shape[3], coefficients, sums)
+    return sums.sum(axis=0)
 
 
-@njit
-def _combine(part, dy, x, size, c, coefficients, dx):
+@entry_point
+def combine(part, work, dy: Address, x: Address, size: int, c: int, coefficients: Address, dx: Address):
+    """dx = a·g + b·x + c, ``coefficients`` = (a, b, c, scale, shift, floor), g as in :data:`part_gradient_sums`."""
     first, last, width = _part(part, size, c)
     wide = _repeated(coefficients, 6, c, width)
     a, step = address(wide), width * 4

@@ -6,19 +6,20 @@ A work item is a block of neighbouring channels, whole groups and whole vectors,
 from math import lcm
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...backend import Array, Pullback
 from ...ops.group_norm import group_norm
 from .arrays import empty, is_float32
 from .channels import FLUSH, NO_FLOOR
 from .codegen import lines
-from .codegen.jit import parallel
-from .codegen.vector import LANES, address, doubles, floats, hold
+from .codegen.jit import floor_of
+from .codegen.vector import LANES, doubles, floats
 from .layout import channels_first, channels_last
+from .program.entry_point import Address, entry_point
 
 ITEMS = 64            # at least, where narrower blocks give as many
-WORK = 44             # bytes of workspace for each channel of a block
+WORK = 52             # bytes of workspace for each channel of a block
 
 _add_moments, _add_cotangents, _combine = lines.add_moments, lines.add_cotangents, lines.combine
 _affine, _affine_and_add = lines.affine, lines.affine_and_add
@@ -38,13 +39,16 @@ def group_norm_numba(x: Array, gamma: Array, beta: Array, *, groups: int, eps: f
     """
     x, gamma = channels_last(x), np.ascontiguousarray(gamma)
     (n, h, w, c), size = x.shape, x.shape[3] // groups
-    sizes = n, h * w, c, block_of(c, size, n), size
+    block, pixels = block_of(c, size, n), h * w
+    items, work_bytes = n * (c // block), WORK * block
     y, moments = empty(x.shape), np.empty((n, 2, c), np.float32)            # μ and 1/√(σ² + ε), at every channel
-    _normalize(x, sizes, gamma, np.ascontiguousarray(beta), np.array([eps]), moments, y)
+    normalize(items, x, pixels, c, block, size, gamma, np.ascontiguousarray(beta), np.array([eps]), moments, None,
+              False, y, work_bytes=work_bytes)
 
     def pullback(dy, skip=()):
         dx, sums = None if "x" in skip else empty(x.shape), np.empty((n, 2, c))
-        _differentiate(channels_last(dy), x, sizes, gamma, moments, sums, dx)
+        differentiate(items, channels_last(dy), x, pixels, c, block, size, gamma, moments, sums, dx,
+                      work_bytes=work_bytes)
         dbeta, dgamma = sums.sum(axis=0).astype(np.float32)
         dx = None if dx is None else channels_first(dx)
         return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
@@ -59,25 +63,26 @@ def block_of(channels: int, size: int, images: int, items: int = ITEMS) -> int:
     return max((width for width in widths if images * channels // width >= items), default=min([*widths, channels]))
 
 
-@parallel
-def _normalize(x, sizes, gamma, beta, eps, moments, y):
-    n, _, c, block, _ = sizes
-    for item in prange(n * (c // block)):
-        _normalize_item(item, x, sizes, gamma, beta, eps, moments, y)
+@entry_point
+def normalize(item, work, x: Address, pixels: int, channels: int, block: int, size: int, gamma: Address, beta: Address,
+              eps: Address, moments: Address, residual: Address, relu: bool, y: Address):
+    """A block of ``block`` channels of an image, in groups of ``size``; ``pixels`` counts those of one image.
+
+    y = max(floor, γ (x − μ)/√(σ² + ε) + β + s).  ``eps`` is a float64; μ and 1/√(σ² + ε) of each image are written to
+    ``moments`` (n, 2, c), or not where it is None.
+    """
+    blocks = channels // block
+    image, first = item // blocks, item % blocks * block
+    at = (image * pixels * channels + first) * 4
+    s = residual + at if residual != 0 else 0
+    own = work + (WORK - 8) * block
+    here, gap = (moments + (image * 2 * channels + first) * 4, channels * 4) if moments != 0 else (own, 4 * block)
+    _normalize_block(x + at, s, pixels, channels * 4, block, size, gamma + first * 4, beta + first * 4, eps, here, gap,
+                     floor_of(relu), y + at, work)
 
 
 @njit
-def _normalize_item(item, x, sizes, gamma, beta, eps, moments, y):
-    _, pixels, c, block, size = sizes
-    image, first, work = item // (c // block), item % (c // block) * block, np.empty(WORK * block, np.uint8)
-    at = (image * pixels * c + first) * 4
-    normalize_block(x + at, 0, pixels, c * 4, block, size, gamma + first * 4, beta + first * 4, eps,
-                    moments + (image * 2 * c + first) * 4, c * 4, np.float32(NO_FLOOR), y + at, address(work))
-    hold(work)
-
-
-@njit
-def normalize_block(x, s, pixels, step, block, size, gamma, beta, eps, moments, gap, floor, y, work):
+def _normalize_block(x, s, pixels, step, block, size, gamma, beta, eps, moments, gap, floor, y, work):
     """y = max(floor, γ (x − μ)/√(σ² + ε) + β + s) for one item; ``s`` is an address or 0.
 
     ``step`` bytes lie between pixels; μ is written to ``moments`` and 1/√(σ² + ε) ``gap`` bytes behind, both at every
@@ -129,21 +134,15 @@ def _coefficients(gamma, beta, mean, inv_std, floor, scale, shift, floors):
         floors[k] = floor
 
 
-@parallel
-def _differentiate(dy, x, sizes, gamma, moments, sums, dx):
-    n, _, c, block, _ = sizes
-    for item in prange(n * (c // block)):
-        _differentiate_item(item, dy, x, sizes, gamma, moments, sums, dx)
-
-
-@njit
-def _differentiate_item(item, dy, x, sizes, gamma, moments, sums, dx):
-    _, pixels, c, block, size = sizes
-    image, first, work = item // (c // block), item % (c // block) * block, np.empty(WORK * block, np.uint8)
-    at, row = (image * pixels * c + first) * 4, image * 2 * c + first
-    _differentiate_block(dy + at, x + at, pixels, c * 4, block, size, gamma + first * 4, moments + row * 4, c * 4,
-                         sums + row * 8, 0 if dx == 0 else dx + at, address(work))
-    hold(work)
+@entry_point
+def differentiate(item, work, dy: Address, x: Address, pixels: int, channels: int, block: int, size: int,
+                  gamma: Address, moments: Address, sums: Address, dx: Address):
+    """The pullback of :data:`normalize`: Σ dy and Σ dy·x̂ in ``sums`` (n, 2, c), and dx where it is not None."""
+    blocks = channels // block
+    image, first = item // blocks, item % blocks * block
+    at, row = (image * pixels * channels + first) * 4, image * 2 * channels + first
+    _differentiate_block(dy + at, x + at, pixels, channels * 4, block, size, gamma + first * 4, moments + row * 4,
+                         channels * 4, sums + row * 8, 0 if dx == 0 else dx + at, work)
 
 
 @njit

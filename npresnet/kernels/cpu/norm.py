@@ -115,7 +115,7 @@ def _statistics(x, gamma, beta, eps, floor):
     """(μ, σ²), 1/√(σ² + ε), and the rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
     origin, m = x[0, 0, 0], x.size // x.shape[3]
     sums = np.empty((PARTS, 2, x.shape[3]))
-    moments(x, x.size, x.shape[3], origin, sums)
+    moments(PARTS, x, x.size, x.shape[3], origin, sums)
     first, second = sums.sum(axis=0) / m                            # mean(d), mean(d²), d = x - origin
     mean, var = (first + origin).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
     inv_std = 1 / np.sqrt(var + np.float32(eps))
@@ -133,7 +133,7 @@ def _gradients(dy, sums, x, inv_std, coefficients, skip, into=None):
         k, dx = dgamma * inv_std / m, empty(x.shape) if into is None else into
         # dx = scale · (g − dβ/m − x̂ · dγ/m) = scale · (g − dβ/m − k · (x − μ))
         rows = _stack(scale, -scale * k, scale * (k * mean - dbeta / m), scale, shift, floor)
-        combine(dy, x, x.size, x.shape[3], rows, dx)
+        combine(PARTS, dy, x, x.size, x.shape[3], rows, dx)
         dx = channels_first(dx)
     dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta

@@ -1,15 +1,15 @@
 """The optimizer's step over all cores: one pass over a parameter, its gradient and its velocity."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...backend import Array
 from ...ops.update import momentum_step
+from .activation import part_of, parts
 from .arrays import empty_like, is_float32
-from .codegen.jit import parallel
 from .codegen.vector import floats
+from .program.entry_point import Address, entry_point
 
-PART = 16384           # floats in a work item
 LARGE = 4096           # floats from which starting the threads pays
 
 
@@ -25,17 +25,17 @@ def momentum_step_numba(w: Array, g: Array, v: Array, lr: float, *, momentum: fl
     """Equals :func:`npresnet.ops.update.momentum_step`."""
     moved, velocity = empty_like(w), empty_like(w)
     factors = np.array([lr, momentum, decay], np.float32)
-    _step(w, g, v, w.size, factors, nesterov, moved, velocity)
+    step(parts(w.size), w, g, v, w.size, factors, nesterov, moved, velocity)
     return moved, velocity
 
 
-@parallel
-def _step(w, g, v, n, factors, nesterov, moved, velocity):
-    factors = floats(factors, 3)
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _move(floats(w + at, count), floats(g + at, count), floats(v + at, count), factors, nesterov,
-              floats(moved + at, count), floats(velocity + at, count))
+@entry_point
+def step(item, work, w: Address, g: Address, v: Address, n: int, factors: Address, nesterov: bool, moved: Address,
+         velocity: Address):
+    """A part of the step; ``factors`` = (lr, momentum, decay)."""
+    at, count = part_of(item, n)
+    _move(floats(w + at, count), floats(g + at, count), floats(v + at, count), floats(factors, 3), nesterov,
+          floats(moved + at, count), floats(velocity + at, count))
 
 
 @njit

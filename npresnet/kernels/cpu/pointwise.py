@@ -1,52 +1,74 @@
 """Steps that touch every float once, channels last: those not fused into a convolution."""
 
-from numba import njit, prange
+from numba import njit
 
-from .codegen.jit import parallel
+from .codegen.jit import floor_of
 from .codegen.vector import floats
+from .program.entry_point import Address, Pair, Shape, entry_point
+
+PIXELS = 128             # in a work item
+
+
+@entry_point
+def affine(item, work, x: Address, pixels: int, channels: int, scale: Address, shift: Address, relu: bool, y: Address):
+    """y = scale·x + shift, at least 0 with ``relu``: a batch norm in evaluation.  ``pixels``: of all images."""
+    c = channels
+    for m in range(item * PIXELS, min(pixels, (item + 1) * PIXELS)):
+        _affine(floats(x + m * c * 4, c), floats(scale, c), floats(shift, c), floor_of(relu), floats(y + m * c * 4, c))
 
 
 @njit
-def affine(x, scale, shift, floor, y):
-    """y[c] = max(floor, scale[c]·x[c] + shift[c]): a batch norm in evaluation, with the ReLU behind it."""
+def _affine(x, scale, shift, floor, y):
     for k in range(len(x)):
         v = scale[k] * x[k] + shift[k]
         y[k] = floor if v < floor else v
 
 
+@entry_point
+def add(item, work, x: Address, z: Address, pixels: int, channels: int, relu: bool, y: Address):
+    """y = x + z, at least 0 with ``relu``: a residual sum whose branch does not end in a convolution."""
+    c = channels
+    for m in range(item * PIXELS, min(pixels, (item + 1) * PIXELS)):
+        _add(floats(x + m * c * 4, c), floats(z + m * c * 4, c), floor_of(relu), floats(y + m * c * 4, c))
+
+
 @njit
-def add(x, z, floor, y):
-    """y = max(floor, x + z): a residual sum whose branch does not end in a convolution."""
+def _add(x, z, floor, y):
     for k in range(len(x)):
         v = x[k] + z[k]
         y[k] = floor if v < floor else v
 
 
+@entry_point
+def subsample(row, work, x: Address, shape: Shape, channels: int, stride: Pair, before: int, y: Address,
+              out_shape: Shape):
+    """A row of shortcut A: the first ``channels`` of every ``stride``-th pixel behind ``before`` channels of zeros."""
+    (_, h, w, c), (_, oh, ow, f) = shape, out_shape
+    image, p = row // oh, row % oh
+    for q in range(ow):
+        source = x + ((image * h + p * stride[0]) * w + q * stride[1]) * c * 4
+        _place(floats(source, channels), before, floats(y + (row * ow + q) * f * 4, f))
+
+
 @njit
-def place(values, before, out):
-    """out[before + k] = values[k], zero in the others: a pixel of shortcut option A."""
+def _place(values, before, out):
     out[:] = 0
     for k in range(len(values)):
         out[before + k] = values[k]
 
 
-@parallel
-def interleave(part, shape, x, x_shape, first, stride):
-    """x[n, first + s·p, first + s·q] = part[n, p, q]; zeros where ``part`` is 0.  ``shape`` = (n, h, w, c)."""
-    for m in prange(shape[0] * shape[1]):
-        row = m // shape[1] * x_shape[1] + first[0] + m % shape[1] * stride[0]
-        _interleave_row(part, m, shape, x + (row * x_shape[2] + first[1]) * shape[3] * 4, stride[1] * shape[3] * 4)
-
-
-@njit
-def _interleave_row(part, m, shape, x, step):
-    w, c = shape[2], shape[3]
+@entry_point
+def interleave(row, work, part: Address, shape: Shape, x: Address, x_shape: Shape, first: Pair, stride: Pair):
+    """x[n, first + s·p, first + s·q] = part[n, p, q]; zeros where ``part`` is None.  ``shape`` = (n, h, w, c)."""
+    (_, h, w, c), pixel = shape, shape[3] * 4
+    line = row // h * x_shape[1] + first[0] + row % h * stride[0]
+    to = x + (line * x_shape[2] + first[1]) * pixel
     for q in range(w):
-        out = floats(x + q * step, c)
+        out = floats(to + q * stride[1] * pixel, c)
         if part == 0:
             out[:] = 0
         else:
-            _move(floats(part + (m * w + q) * c * 4, c), out)
+            _move(floats(part + (row * w + q) * pixel, c), out)
 
 
 @njit

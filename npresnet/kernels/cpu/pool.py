@@ -2,16 +2,17 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 
 from ...backend import Array, Pullback
 from ...ops.check import IntOrPair, Padding
 from ...ops.pool import max_pool2d
 from ...ops.window import Window
 from .arrays import empty, is_float32
-from .codegen.jit import intrinsic, parallel
+from .codegen.jit import intrinsic
 from .codegen.vector import LANES, Emit, clear, floats, octets
 from .layout import channels_first, channels_last
+from .program.entry_point import Address, Pair, Shape, Sides, entry_point
 
 
 def supports(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> bool:
@@ -34,29 +35,24 @@ def max_pool2d_numba(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding:
     """
     window = Window.of(kernel, stride, padding, size=x.shape[2:])
     size, shape = window.output_size(x.shape[2:]), (len(x), *x.shape[2:], x.shape[1])
-    sides = (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
+    sides = (*window.kernel, *window.stride, 1, 1, window.padding[0][0], window.padding[1][0])
     y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))
-    _pool(channels_last(x), shape, sides, y, winner, size)
+    pool(shape[0] * size[0], channels_last(x), shape, sides, y, winner, size)
 
     def pullback(dy):
         dx = empty(shape)
-        _unpool(channels_last(dy), winner, size, shape, sides, dx)
+        unpool(shape[0] * shape[1], channels_last(dy), winner, size, shape, sides, dx)
         return channels_first(dx)
 
     return channels_first(y), pullback
 
 
-@parallel
-def _pool(x, shape, sides, y, winner, size):
-    """``sides`` = (kh, kw, stride h, w, pad top, left); ``winner`` the tap of each window's largest value."""
-    for row in prange(shape[0] * size[0]):
-        _pool_row(x, shape, sides, y, winner, size, row // size[0], row % size[0])
-
-
-@njit
-def _pool_row(x, shape, sides, y, winner, size, image, p):
+@entry_point
+def pool(row, work, x: Address, shape: Shape, sides: Sides, y: Address, winner: Address, size: Pair):
+    """A row of outputs, and in ``winner`` the tap of each window's largest value; ``size`` is that of the result."""
+    image, p = row // size[0], row % size[0]
     h, w, c = shape[1], shape[2], shape[3]
-    kh, kw, sh, sw, top, left = sides
+    kh, kw, sh, sw, _, _, top, left = sides
     for q in range(size[1]):
         at = ((image * size[0] + p) * size[1] + q) * c
         out, best = floats(y + at * 4, c), octets(winner + at, c)
@@ -77,17 +73,13 @@ def _take(values, out, best, tap):
         best[k] = tap if better else best[k]
 
 
-@parallel
-def _unpool(dy, winner, size, shape, sides, dx):
-    for row in prange(shape[0] * shape[1]):
-        _unpool_row(dy, winner, size, shape, sides, dx, row // shape[1], row % shape[1])
-
-
-@njit
-def _unpool_row(dy, winner, size, shape, sides, dx, image, r):
+@entry_point
+def unpool(row, work, dy: Address, winner: Address, size: Pair, shape: Shape, sides: Sides, dx: Address):
+    """A row of :data:`pool`'s pullback."""
+    image, r = row // shape[1], row % shape[1]
     w, c = shape[2], shape[3]
     oh, ow = size
-    kh, kw, sh, sw, top, left = sides
+    kh, kw, sh, sw, _, _, top, left = sides
     for s in range(w):
         out = dx + ((image * shape[1] + r) * w + s) * c * 4
         clear(out, c)
@@ -136,6 +128,14 @@ def pool_rows(x, h, w, c, window, y, ow, first, last):
                             _take_larger(out, floats(x + (r * w + s) * c * 4, c))
 
 
+@entry_point
+def max_pool(item, work, x: Address, shape: Shape, window: Sides, y: Address, out_shape: Shape):
+    """A row of :func:`npresnet.ops.max_pool2d`."""
+    (_, h, w, c), (_, oh, ow, _) = shape, out_shape
+    image, p = item // oh, item % oh
+    pool_rows(x + image * h * w * c * 4, h, w, c, window, y + image * oh * ow * c * 4, ow, p, p + 1)
+
+
 @njit
 def _take_larger(out, values):
     for k in range(len(out)):
@@ -143,9 +143,14 @@ def _take_larger(out, values):
         out[k] = v if v > out[k] or v != v else out[k]      # a NaN wins, as in NumPy
 
 
+@entry_point
+def global_mean(image, work, x: Address, pixels: int, channels: int, y: Address):
+    """One image of :func:`npresnet.ops.global_avg_pool2d`."""
+    _mean(x + image * pixels * channels * 4, pixels, channels, floats(y + image * channels * 4, channels))
+
+
 @njit
-def mean(x, pixels, c, out):
-    """out[c] = mean over all pixels of the image at ``x``."""
+def _mean(x, pixels, c, out):
     out[:] = 0
     for pixel in range(pixels):
         values = floats(x + pixel * c * 4, c)

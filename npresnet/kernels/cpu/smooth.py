@@ -5,14 +5,15 @@
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...backend import Array, Pullback
 from ...ops.activation import gelu, silu
-from .activation import PART, supports_relu
+from .activation import part_of, parts, supports_relu
 from .arrays import empty_like
-from .codegen.jit import inlined, parallel
+from .codegen.jit import inlined
 from .codegen.vector import floats
+from .program.entry_point import Address, entry_point
 
 F = np.float32
 ZERO, HALF, ONE, ROOT_HALF, DENSITY = F(0), F(0.5), F(1), F(0.5**0.5), F((2 * np.pi) ** -0.5)
@@ -35,7 +36,7 @@ def gelu_numba(x: Array) -> tuple[Array, Pullback]:
 
     Saves: x.
     """
-    return _run(x, _gelu, _gelu_back)
+    return _run(x, gelu_forward, gelu_back)
 
 
 @silu.register("numba", supports_relu)
@@ -44,19 +45,19 @@ def silu_numba(x: Array) -> tuple[Array, Pullback]:
 
     Saves: x.
     """
-    return _run(x, _silu, _silu_back)
+    return _run(x, silu_forward, silu_back)
 
 
 def _run(x, forward, backward):
     y = empty_like(x)
-    forward(x, x.size, y)
+    forward(parts(x.size), x, x.size, y)
 
     def pullback(dy):
         if dy.strides != x.strides:
             dy, source = empty_like(x), dy
             dy[...] = source
         dx = empty_like(x)
-        backward(x, dy, x.size, dx)
+        backward(parts(x.size), x, dy, x.size, dx)
         return dx
 
     return y, pullback
@@ -84,56 +85,54 @@ def _phi(x):
 
 
 @loop
-def gelu_part(x, y):
-    """y = x Φ(x)."""
+def _gelu(x, y):
     for k in range(len(x)):
         y[k] = x[k] * _phi(x[k])
 
 
 @loop
-def silu_part(x, y):
-    """y = x/(1 + e⁻ˣ)."""
+def _silu(x, y):
     for k in range(len(x)):
         y[k] = x[k] / (ONE + _exp(-x[k]))
 
 
 @loop
-def _gelu_back_part(x, dy, dx):
+def _gelu_back(x, dy, dx):
     for k in range(len(x)):
         near = min(max(x[k], -FLAT), FLAT)
         dx[k] = dy[k] * (_phi(x[k]) + near * DENSITY * _exp(-HALF * near * near))
 
 
 @loop
-def _silu_back_part(x, dy, dx):
+def _silu_back(x, dy, dx):
     for k in range(len(x)):
         s = ONE / (ONE + _exp(-x[k]))
         dx[k] = dy[k] * (s * (ONE + x[k] * (ONE - s)))
 
 
-@parallel
-def _gelu(x, n, y):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        gelu_part(floats(x + at, count), floats(y + at, count))
+@entry_point
+def gelu_forward(item, work, x: Address, n: int, y: Address):
+    """y = x Φ(x)."""
+    at, count = part_of(item, n)
+    _gelu(floats(x + at, count), floats(y + at, count))
 
 
-@parallel
-def _silu(x, n, y):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        silu_part(floats(x + at, count), floats(y + at, count))
+@entry_point
+def silu_forward(item, work, x: Address, n: int, y: Address):
+    """y = x/(1 + e⁻ˣ)."""
+    at, count = part_of(item, n)
+    _silu(floats(x + at, count), floats(y + at, count))
 
 
-@parallel
-def _gelu_back(x, dy, n, dx):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _gelu_back_part(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))
+@entry_point
+def gelu_back(item, work, x: Address, dy: Address, n: int, dx: Address):
+    """dx = dy (Φ(x) + x φ(x))."""
+    at, count = part_of(item, n)
+    _gelu_back(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))
 
 
-@parallel
-def _silu_back(x, dy, n, dx):
-    for start in prange((n + PART - 1) // PART):
-        at, count = start * PART * 4, min(PART, n - start * PART)
-        _silu_back_part(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))
+@entry_point
+def silu_back(item, work, x: Address, dy: Address, n: int, dx: Address):
+    """dx = dy s (1 + x (1 − s)), s = 1/(1 + e⁻ˣ)."""
+    at, count = part_of(item, n)
+    _silu_back(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))

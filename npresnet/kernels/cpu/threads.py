@@ -1,13 +1,17 @@
-"""How many threads compute, and how Numba's wait: decided before Numba is imported and starts its threads."""
+"""How many threads compute."""
 
 import math
 import os
-import sys
-from importlib import import_module
+from functools import cache
 from pathlib import Path
 
+from numba import get_num_threads
+from numba.core import config
+from numba.np.ufunc import threading_layer
+
+from ...backend import thread_limit
+
 NUMBER = "NUMBA_NUM_THREADS"
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "30000"}    # GNU's turns of the loop: about 0.3 ms
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -51,37 +55,18 @@ def _allowed(group):
 
 def default_threads() -> int:
     """What NUMBA_NUM_THREADS or ``numba.set_num_threads`` say, or the number of :func:`cores`."""
-    import numba
-    if layer():
-        return numba.get_num_threads()
-    from numba.core import config
-    return getattr(config, NUMBER) if NUMBER in os.environ else cores()      # an attribute that Numba sets as it runs
-
-
-def layer() -> str:
-    """Numba's threading layer once its threads have started, else "": asking for their number would start them."""
-    from numba.np.ufunc import threading_layer
     try:
-        return threading_layer()
+        threading_layer()                                # raises where Numba has started no threads
     except ValueError:
-        return ""
+        return _configured()
+    return get_num_threads()
 
 
-def prepare() -> None:
-    """Tell Numba about a quota, and OpenMP to let a waiting thread sleep soon, where the user has set neither.
+@cache
+def _configured() -> int:
+    return vars(config)[NUMBER] if NUMBER in os.environ else cores()
 
-    A thread that spins while it waits takes the time of the one waited for when another program wants the core, too:
-    with GNU's 300,000 turns a training step beside busy processes takes several times as long.  One that sleeps at once
-    is woken late, at every kernel.  The policy is read when the library is loaded; copies loaded later keep their own.
-    """
-    if "numba" not in sys.modules and NUMBER not in os.environ and cores() < _affinity():
-        os.environ[NUMBER] = str(cores())
-    if not any(name in os.environ for name in (*WAITING, "KMP_BLOCKTIME")):
-        os.environ.update(WAITING)
-        try:
-            import_module("numba.np.ufunc.omppool")
-        except ImportError:                              # Numba was built without
-            pass
-        finally:
-            for name in WAITING:
-                del os.environ[name]
+
+def threads_now() -> int:
+    """How many threads a kernel called now may use: those of :func:`npresnet.use`, or :func:`default_threads`."""
+    return thread_limit() or default_threads()

@@ -8,17 +8,14 @@ pytest.importorskip("numba")
 from npresnet import ops
 from npresnet.backend import use
 from npresnet.engine.cpu.packing import direct, in_lanes, padded_bias, transformed
-from npresnet.kernels.cpu.arrays import addresses
+from npresnet.kernels.cpu import pointwise, pool
 from npresnet.kernels.cpu.codegen.vector import LANES
-from npresnet.kernels.cpu.conv import band, winograd
+from npresnet.kernels.cpu.conv import band, grouped, winograd
 from npresnet.kernels.cpu.conv.pack import pack, round_up
-from npresnet.kernels.cpu.program import arguments as args
-from npresnet.kernels.cpu.program import entry_points as kernels
-from npresnet.kernels.cpu.program.arguments import flatten, offset
-from npresnet.kernels.cpu.program.thread_pool import POOL, kernel_at
+from npresnet.kernels.cpu.conv.product import product
+from npresnet.kernels.cpu.program import entry_point
 from npresnet.ops import Window
 
-THREADS = 3
 C, F = 2 * LANES, 7 * LANES  # one panel of every width
 
 
@@ -35,11 +32,16 @@ def random(*shape):
     return rng().standard_normal(shape).astype(np.float32)
 
 
-def launch(kernel, count, arguments, work_bytes=64):
-    """Run ``count`` items of a kernel; arrays stand for their addresses."""
-    flat = np.array(addresses(flatten(arguments)), np.int64)
-    work = np.full(THREADS * work_bytes // 4, np.nan, np.float32)
-    POOL.run(np.array([[kernel_at(kernel), flat.ctypes.data, count]]), THREADS, work.ctypes.data, work_bytes)
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch):
+    """Three threads, whose workspaces hold NaN: what is read there was written there before."""
+
+    def unwritten(shape, dtype):
+        return np.full(shape, np.nan, np.float32).view(dtype) if np.ndim(shape) else np.full(shape // 4, np.nan, "f4")
+
+    monkeypatch.setattr(entry_point, "empty", unwritten)
+    with use("numba", threads=3):
+        yield
 
 
 def over(total, part):
@@ -66,12 +68,8 @@ def test_product_is_a_pointwise_convolution(stride, block, splits, residual):
     wanted = np.maximum(wanted + r, 0) if residual else wanted
     y, xl, packed = np.full_like(wanted, np.nan), last(x), pack(w[:, :, 0, 0].T)
     count = over(y.shape[0] * y.shape[1] * y.shape[2], block) * splits
-    launch(
-        kernels.product,
-        count,
-        args.Product(
-            xl, xl.shape, (stride, stride), packed, b, y, y.shape, r if residual else 0, residual, block, splits
-        ),
+    product(
+        count, xl, xl.shape, (stride, stride), packed, b, y, y.shape, r if residual else None, residual, block, splits
     )
     agree(y, wanted)
 
@@ -102,10 +100,8 @@ def test_band_is_any_convolution(channels, filters, groups, window, rows, splits
     data, n = (last(x), numbers(window)) if channels_last else (x, numbers(window))
     strides = tuple(np.array(data.strides)[[0, 3, 1, 2]]) if channels_last else data.strides
     y, size = np.full_like(wanted, np.nan), band.band_bytes(rows, wanted.shape[2], channels, n)
-    given = args.Convolution(
-        data, (2, 11, 13, channels), strides, n, merged, packed, b, y, y.shape, 0, False, rows, splits
-    )
-    launch(kernels.convolution, 2 * over(y.shape[1], rows) * splits, given, work_bytes=size)
+    given = data, (2, 11, 13, channels), strides, n, merged, packed, b, y, y.shape, None, False, rows, splits
+    band.convolution(2 * over(y.shape[1], rows) * splits, *given, work_bytes=size)
     agree(y, wanted)
 
 
@@ -119,10 +115,8 @@ def test_band_with_a_pool_is_convolution_relu_and_pool(rows, pooling):
     packed, _ = direct(w, 1, 3)
     y, sizes = np.full_like(wanted, np.nan), middle.shape[2:]
     size = band.pooled_band_bytes(rows, sizes[1], 3, 2 * LANES, numbers(window), numbers(pooling))
-    given = args.PooledConvolution(
-        x, (2, 23, 21, 3), x.strides, numbers(window), packed, b, sizes, True, numbers(pooling), y, y.shape, rows
-    )
-    launch(kernels.pooled_convolution, 2 * over(y.shape[1], rows), given, work_bytes=size)
+    given = x, (2, 23, 21, 3), x.strides, numbers(window), packed, b, sizes, True, numbers(pooling), y, y.shape, rows
+    band.pooled_convolution(2 * over(y.shape[1], rows), *given, work_bytes=size)
     agree(y, wanted)
 
 
@@ -140,10 +134,8 @@ def test_winograd_equals_its_reference(m, padding, block, splits, residual):
     y, xl, u, zeros = np.full_like(wanted, np.nan), last(x), transformed(w, m, C), np.zeros(1024, np.float32)
     size = winograd.winograd_bytes(m, block, C)
     count = over(len(y) * over(y.shape[1], m) * over(y.shape[2], m), block) * splits
-    given = args.Winograd(
-        xl, xl.shape, numbers(window)[6:], u, b, y, y.shape, r if residual else 0, residual, block, splits, zeros
-    )
-    launch({2: kernels.winograd2, 4: kernels.winograd4}[m], count, given, work_bytes=size)
+    given = xl, xl.shape, numbers(window)[6:], u, b, y, y.shape, r if residual else None, residual, block, splits, zeros
+    {2: winograd.winograd2, 4: winograd.winograd4}[m](count, *given, work_bytes=size)
     agree(y, wanted, {2: 2e-6, 4: 2e-5}[m])
     assert not zeros.any()
 
@@ -158,9 +150,9 @@ def test_grouped_equals_its_reference(size, stride, padding, rows):
         wanted = last(np.maximum(wanted, 0))
     top, left = numbers(Window.of(3, padding=padding))[6:]
     y, xl, packed, zeros = np.full_like(wanted, np.nan), last(x), in_lanes(w), np.zeros(1024, np.float32)
-    kernel = {4: kernels.grouped4, 8: kernels.grouped8, 16: kernels.grouped16}[size]
-    given = args.Grouped(xl, xl.shape, stride, (top, left), packed, b, y, y.shape, True, rows, zeros)
-    launch(kernel, 2 * over(y.shape[1], rows), given, work_bytes=12 * LANES)
+    kernel = {4: grouped.grouped4, 8: grouped.grouped8, 16: grouped.grouped16}[size]
+    given = xl, xl.shape, stride, (top, left), packed, b, y, y.shape, True, rows, zeros
+    kernel(2 * over(y.shape[1], rows), *given, work_bytes=12 * LANES)
     agree(y, wanted)
     assert not zeros.any()
 
@@ -171,7 +163,7 @@ def test_max_pool_takes_the_largest_and_keeps_nan():
     with use("numpy"):
         wanted = last(ops.max_pool2d(x, 3, stride=2, padding=1)[0])
     y, xl = np.empty_like(wanted), last(x)
-    launch(kernels.max_pool, 2 * y.shape[1], args.MaxPool(xl, xl.shape, (3, 3, 2, 2, 1, 1, 1, 1), y, y.shape))
+    pool.max_pool(2 * y.shape[1], xl, xl.shape, (3, 3, 2, 2, 1, 1, 1, 1), y, y.shape)
     np.testing.assert_array_equal(y, wanted)
 
 
@@ -179,23 +171,23 @@ def test_a_nan_passes_a_relu():
     x, w, b = random(1, C, 1, 1), random(F, C, 1, 1), random(F)
     x[0, 0] = np.nan
     y, xl, packed = np.zeros((1, 1, 1, F), np.float32), last(x), pack(w[:, :, 0, 0].T)
-    launch(kernels.product, 1, args.Product(xl, xl.shape, (1, 1), packed, b, y, y.shape, 0, True, 12, 1))
+    product(1, xl, xl.shape, (1, 1), packed, b, y, y.shape, None, True, 12, 1)
     assert np.isnan(y).all()
 
 
 def test_global_mean():
     x = random(3, C, 5, 7)
     y, xl = np.empty((3, C), np.float32), last(x)
-    launch(kernels.global_mean, 3, args.Mean(xl, 35, C, y))
+    pool.global_mean(3, xl, 35, C, y)
     np.testing.assert_allclose(y, x.mean(axis=(2, 3)), atol=1e-6)
 
 
 def test_affine_and_add():
     x, z, scale, shift = random(2, 13, 11, C), rng().random((2, 13, 11, C)).astype(np.float32), random(C), random(C)
     y = np.empty_like(x)
-    launch(kernels.affine, over(286, kernels.PIXELS), args.Affine(x, 286, C, scale, shift, True, y))
+    pointwise.affine(over(286, pointwise.PIXELS), x, 286, C, scale, shift, True, y)
     np.testing.assert_allclose(y, np.maximum(scale * x + shift, 0), atol=1e-6)
-    launch(kernels.add, over(286, kernels.PIXELS), args.Add(x, z, 286, C, False, y))
+    pointwise.add(over(286, pointwise.PIXELS), x, z, 286, C, False, y)
     np.testing.assert_array_equal(y, x + z)
 
 
@@ -203,7 +195,7 @@ def test_subsample_is_shortcut_a():
     x = random(2, C, 5, 8)
     wanted = last(ops.zero_pad_channels(ops.subsample(x, 2)[0], 3, 2 * C - 3)[0])
     y, xl = np.full_like(wanted, np.nan), last(x)
-    launch(kernels.subsample, 2 * y.shape[1], args.Subsample(xl, xl.shape, C, (2, 2), 3, y, y.shape))
+    pointwise.subsample(2 * y.shape[1], xl, xl.shape, C, (2, 2), 3, y, y.shape)
     np.testing.assert_array_equal(y, wanted)
 
 
@@ -212,9 +204,18 @@ def test_bias_is_padded_with_zeros():
     assert round_up(LANES + 1) == 2 * LANES
 
 
-def test_arguments_lie_in_a_row_as_their_fields_say():
-    given = args.Subsample(1, (2, 3, 4, 5), 6, (7, 8), 9, 10, (11, 12, 13, 14))
-    assert flatten(given) == list(range(1, 15))
-    assert [offset(args.Subsample, name) for name in given._fields] == [0, 1, 5, 6, 8, 9, 10]
-    with pytest.raises(ValueError, match=r"Subsample.stride takes 2 integers, not 1"):
-        flatten(given._replace(stride=7))
+def test_arguments_lie_in_a_row_as_the_annotations_say():
+    given = 1, (2, 3, 4, 5), 6, (7, 8), 9, 10, (11, 12, 13, 14)
+    assert pointwise.subsample.flatten(*given) == list(range(1, 15))
+    with pytest.raises(ValueError, match=r"^subsample takes 2 integers as stride, not 3$"):
+        pointwise.subsample.flatten(*given[:3], (7, 8, 9), *given[4:])
+    with pytest.raises(ValueError, match="longer"):
+        pointwise.subsample.flatten(*given[:-1])
+
+
+def test_launches_run_one_after_another():
+    x = random(7, 5, 9, C)
+    sums, total = np.empty((7, C), np.float32), np.empty((1, C), np.float32)
+    first, second = pool.global_mean.launch(7, x, 45, C, sums), pool.global_mean.launch(1, sums, 7, C, total)
+    entry_point.run(first, second)
+    np.testing.assert_allclose(total[0], x.mean(axis=(0, 1, 2)), atol=1e-6)

@@ -25,6 +25,10 @@ class CheckedCache(FunctionCache):
         super().__init__(function)
         self._cache_file = Entries(Path(self.cache_path), self._impl.filename_base)
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Its name holds a digest of all sources: what a closure refers to need not be hashed, as Numba would."""
+        return sig, codegen.magic_tuple()
+
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)

@@ -2,26 +2,20 @@
 
 import os
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from threading import RLock
 from typing import Any, Concatenate, ParamSpec, cast
 
+import numpy as np
 from numba import carray as carray  # pyright: ignore[reportPrivateImportUsage]  # public, but Numba has no __all__
 from numba import extending, njit
-from numba import get_thread_id as get_thread_id  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 
-from ....backend import compiler, disable_numba
-from ..arrays import addresses
-from ..threads import layer
+from ....backend import compiler
 from .disk_cache import CheckedCache, warn_once
 
-FORKED = ("this process was forked from one that has used Numba's OpenMP threads, and cannot use them; "
-          "multiprocessing's 'spawn' starts one that can")
-_lock = RLock()
 Parameters = ParamSpec("Parameters")
 
 
@@ -30,23 +24,13 @@ def intrinsic(function: Callable[Concatenate[Any, Parameters], Any]) -> Callable
     return cast(Any, extending.intrinsic(function))
 
 
-def parallel(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile for all cores, and let other Python threads run meanwhile, but no second kernel like this.
-
-    (Of two at a time, Numba's "workqueue" layer ends the process, and others start more threads than there are cores.)
-    The kernel is called with arrays and gets their addresses; ``arguments`` holds the arrays until it has returned.
-    """
-    kernel = cached(njit, parallel=True, nogil=True)(function)
-
-    @wraps(function)
-    def call(*arguments):
-        with _lock:
-            return kernel(*addresses(arguments))
-
-    return call
-
-
 inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
+
+
+@inlined
+def floor_of(relu):
+    """The least value a result may have: 0 where a ReLU follows, else −∞."""
+    return np.float32(0) if relu else np.float32(-np.inf)
 
 
 def cached(decorator: Callable[..., Any], *signatures, **options) -> Callable[[Callable[..., Any]], Any]:
@@ -99,26 +83,6 @@ class _Events(event.Listener):
 event.register("numba:compile", _Events())
 
 
-def _after_fork_in_child():
-    """Replace the locks: a thread that is not in the child may hold them.  GNU's OpenMP would end the child."""
-    global _lock
-    global_compiler_lock.release()
-    _lock = RLock()
-    if layer() == "omp":
-        _lock = _Refusal()
-        disable_numba(FORKED)
-
-
-class _Refusal:
-    """In the place of the lock: a pullback recorded before the fork, by a kernel, cannot run."""
-
-    def __enter__(self):
-        raise RuntimeError(FORKED)
-
-    def __exit__(self, *error):
-        pass
-
-
 if hasattr(os, "register_at_fork"):     # a fork waits until no other thread compiles a kernel
     os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
-                        after_in_child=_after_fork_in_child)
+                        after_in_child=global_compiler_lock.release)

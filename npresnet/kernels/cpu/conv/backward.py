@@ -3,7 +3,6 @@
 from typing import cast
 
 import numpy as np
-from numba import get_num_threads
 
 from ....backend import Array
 from ....ops.conv import conv2d
@@ -12,9 +11,11 @@ from ..arrays import empty
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
 from ..pointwise import interleave
+from ..program.entry_point import run
+from ..threads import threads_now
 from . import slide
 from .band import band_bytes, top_left, window_numbers
-from .filter_gradient import pad_images, pixel_gradient, winograd_gradient
+from .filter_gradient import add_products, pad_images, pixel_gradient, transform_tiles
 from .forward import SLIDE_ROWS, WINOGRAD_CHANNELS, ZEROS, apply_prologue, forward, repeat_along_row, strides_of
 from .repack import unpack_gradient, untransform_gradient
 from .slide_gradient import PARTS, slide_gradient
@@ -43,7 +44,7 @@ def image_gradient(dy: Array, w: Array, x: Array, window: Window) -> Array:
             if 0 in size:                                               # an image smaller than the stride
                 continue
             part = _phase_gradient(dy, w, row, column)
-            interleave(part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride)
+            interleave(n * size[0], part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride)
     return channels_first(dx)
 
 
@@ -81,21 +82,21 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
         _slide_gradient(channels_last(x), dy, window, dw, prologue)
     else:
         dw[...] = 0
-        x, threads = _padded(x, dy.shape[1:3], window), get_num_threads()
-        pixel_gradient(x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, ZEROS, dw, threads)
+        x, shares = _padded(x, dy.shape[1:3], window), threads_now()
+        pixel_gradient(shares, x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, ZEROS, dw, shares)
     out = empty(shape)
-    unpack_gradient(dw, (f, c, kh * kw), out)
+    unpack_gradient(f // LANES, dw, (f, c, kh * kw), out)
     return out
 
 
 def _slide_gradient(x, dy, window, dw, prologue):
-    sums, threads = empty((PARTS, *dw.shape)), get_num_threads()
+    sums = empty((PARTS, *dw.shape))
     sums[...] = 0
     rows, (top, left) = min(SLIDE_ROWS, x.shape[1]), top_left(window)
     transposed = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left)
     size = band_bytes(rows, x.shape[2], dy.shape[3], transposed) + (0 if prologue is None else rows * x[0, 0].nbytes)
-    work, prologue = empty(threads * size, np.uint8), repeat_along_row(prologue, x.shape[2])
-    slide_gradient(x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows, prologue, sums, work, size)
+    slide_gradient(PARTS, x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows,
+                   repeat_along_row(prologue, x.shape[2]), sums, work_bytes=size)
     sums.sum(axis=0, out=dw)
 
 
@@ -106,7 +107,7 @@ def _padded(x, size, window):
     x = channels_last(x) if x.shape[1] % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     seen = ((o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel))
     padded = empty((len(x), *seen, x.shape[3]))
-    pad_images(x, x.shape, strides_of(x), window_numbers(window), padded, size)
+    pad_images(len(x), x, x.shape, strides_of(x), window_numbers(window), padded, size)
     return padded
 
 
@@ -118,6 +119,7 @@ def _winograd_gradient(x, dy, window, dw):
     v, dm = (empty(36 * (group * k + 16)) for k in (c, f))
     du = empty((36, c, f))
     for first in range(0, tiles, group):
-        winograd_gradient(x, x.shape, top_left(window), dy, dy.shape, first, min(group, tiles - first), v, dm, du,
-                          ZEROS)
-    untransform_gradient(du, f, c, dw)
+        n = min(group, tiles - first)
+        run(transform_tiles.launch(n, x, x.shape, top_left(window), dy, dy.shape, first, n, v, dm, ZEROS),
+            add_products.launch(36, v, c, dm, f, n, du, first == 0, ZEROS))
+    untransform_gradient(c, du, f, c, dw)

@@ -9,55 +9,50 @@ max-pooled while it is in the cache, as the stem of an ImageNet net is.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ....ops.window import Window
-from ..codegen.jit import get_thread_id, inlined, parallel
+from ..codegen.jit import floor_of, inlined
 from ..codegen.lines import affine as _affine
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..codegen.vector import clear, copy, floats
 from ..pool import pool_rows
+from ..program.entry_point import Address, Pair, Shape, Sides, Strides, entry_point
 
 
-@parallel
-def convolve(x, shape, strides, window, groups, w, bias, y, out_shape, residual, floor, rows, splits, work, work_step):
-    """Convolve ``shape`` = (n, h, w, c) with byte ``strides`` at address ``x`` into ``out_shape`` at ``y``.
+@entry_point
+def convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, groups: int, w: Address,
+                bias: Address, y: Address, out_shape: Shape, residual: Address, relu: bool, rows: int, splits: int):
+    """One share of the panels, of ``splits``, for a band of ``rows`` output rows of one image.
 
-    ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).  ``work`` is the address of ``work_step``
-    bytes for each thread, see :func:`band_bytes`.  ``rows`` output rows make a band; panels are cut into ``splits``.
+    ``shape`` = (n, h, w, c) with byte ``strides``; ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).
+    A thread needs :func:`band_bytes`.
     """
-    items = out_shape[0] * ((out_shape[1] + rows - 1) // rows) * splits
-    for item in prange(items):
-        band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, np.float32(floor), rows, splits,
-             np.int64(item), work + get_thread_id() * work_step)
-
-
-@inlined
-def band(x, shape, strides, window, groups, w, bias, y, out_shape, residual, floor, rows, splits, item, scratch):
-    """Work item ``item`` of :func:`convolve`: one share of the panels for one band of one image."""
     _, oh, ow, f = out_shape
     bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
     image, p = item // (bands * splits), item // splits % bands * rows
     count = min(rows, oh - p)
-    copy_band(x + image * strides[0], shape, strides, window, p, count, ow, scratch)
-    _band(scratch, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta, floor,
-          item % splits, splits)
+    copy_band(x + image * strides[0], shape, strides, window, p, count, ow, work)
+    _band(work, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta,
+          floor_of(relu), item % splits, splits)
 
 
-@inlined
-def pooled_band(x, shape, strides, window, w, bias, middle, floor, pool, y, out_shape, rows, item, scratch):
-    """:func:`band`, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
+@entry_point
+def pooled_convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Address,
+                       bias: Address, middle: Pair, relu: bool, pool: Sides, y: Address, out_shape: Shape, rows: int):
+    """A band, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
 
-    Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.
+    Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.  A thread needs
+    :func:`pooled_band_bytes`.
     """
     (_, oh, ow, f), (h, wide), (kh, _, sh, _, dh, _, top, _) = out_shape, middle, pool
     bands = (oh + rows - 1) // rows
     image, p = item // bands, item % bands * rows
     count, first = min(rows, oh - p), max(0, p * sh - top)
     last = min(h, (p + count - 1) * sh - top + (kh - 1) * dh + 1)
-    half = scratch + band_rows(band_rows(rows, pool), window) * row_floats(wide, shape[3], window) * 4
-    copy_band(x + image * strides[0], shape, strides, window, first, last - first, wide, scratch)
-    _band(scratch, shape, window, 1, w, bias, half, last - first, wide, f, NONE, floor, 0, 1)
+    half = work + band_rows(band_rows(rows, pool), window) * row_floats(wide, shape[3], window) * 4
+    copy_band(x + image * strides[0], shape, strides, window, first, last - first, wide, work)
+    _band(work, shape, window, 1, w, bias, half, last - first, wide, f, NONE, floor_of(relu), 0, 1)
     pool_rows(half - first * wide * f * 4, h, wide, f, pool, y + image * oh * ow * f * 4, ow, p, p + count)
 
 
@@ -143,12 +138,12 @@ def top_left(window: Window) -> tuple[int, int]:
 
 
 def band_bytes(rows: int, ow: int, channels: int, window: tuple[int, ...]) -> int:
-    """Workspace of one thread for :func:`convolve`."""
+    """Workspace of one thread for :data:`convolution`."""
     return band_rows.py_func(rows, window) * row_floats.py_func(ow, channels, window) * 4
 
 
 def pooled_band_bytes(rows: int, middle_width: int, channels: int, features: int, window: tuple[int, ...],
                       pool: tuple[int, ...]) -> int:
-    """Workspace of one thread for :func:`pooled_band`."""
+    """Workspace of one thread for :data:`pooled_convolution`."""
     middle_rows = band_rows.py_func(rows, pool)
     return band_bytes(middle_rows, middle_width, channels, window) + middle_rows * middle_width * features * 4

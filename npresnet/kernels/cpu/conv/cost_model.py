@@ -18,6 +18,7 @@ STREAM = 8                    # bytes of weights
 TRANSFORM = {2: 45, 4: 100}   # cycles for one tile of one vector of channels, either way
 CACHE = 768 * 1024            # bytes of a work item that stay close to a core
 ITEM = 4000                   # cycles to start a work item
+CHOOSING = 2                  # threads for which an algorithm is chosen: results are the same for any number of them
 
 
 class Partition(NamedTuple):
@@ -41,6 +42,11 @@ def cheapest(total: int, blocks: Iterable[int], threads: int, panels: int, cost:
             item = cost(min(block, total), -(-panels // splits)) + ITEM
             choices.append(Partition(-(-items // threads) * item, block, splits))
     return min(choices)
+
+
+def ceil_div(total: int, part: int) -> int:
+    """⌈total / part⌉"""
+    return -(-total // part)
 
 
 def panel_count(features: int) -> int:

@@ -7,40 +7,39 @@ The register tile is the forward product's; only its rows are channels now, and 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ....ops.winograd import F
-from ..codegen.jit import parallel
 from ..codegen.tile import NONE, ROWS, multiply_strided, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, hold
+from ..program.entry_point import Address, Pair, Shape, Sides, Strides, entry_point
 from .band import band_rows, copy_band, row_floats
 
 _transform_x, _transform_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
 PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache
 
 
-@parallel
-def pad_images(x, shape, strides, window, padded, size):
-    """Images with zeros around them, channels last: all that ``size`` = (oh, ow) outputs see."""
+@entry_point
+def pad_images(image, work, x: Address, shape: Shape, strides: Strides, window: Sides, padded: Address, size: Pair):
+    """An image with zeros around it, channels last: all that ``size`` = (oh, ow) outputs see."""
     image_bytes = band_rows(size[0], window) * row_floats(size[1], shape[3], window) * 4
-    for image in prange(shape[0]):
-        copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], padded + image * image_bytes)
+    copy_band(x + image * strides[0], shape, strides, window, 0, size[0], size[1], padded + image * image_bytes)
 
 
-@parallel
-def pixel_gradient(x, strides, channels, window, dy, shape, zeros, dw, shares):
-    """Add to ``dw`` (taps, c, f) the gradient for ``shape`` = (n, oh, ow, f) outputs at ``dy``.
+@entry_point
+def pixel_gradient(item, work, x: Address, strides: Strides, channels: int, window: Shape, dy: Address, shape: Shape,
+                   zeros: Address, dw: Address, shares: int):
+    """Add to ``dw`` (taps, c, f) the gradient for ``shape`` = (n, oh, ow, f) outputs at ``dy``; ``shares`` items.
 
     ``x`` is the padded image with byte ``strides`` (image, channel, row, column); ``window`` = (kh, kw, stride h, w).
-    The rows (t, c) of dw are cut into ``shares``, so that no two threads write to the same.
+    The rows (t, c) of dw are cut into shares, so that no two items write to the same.
     """
     rows = window[0] * window[1] * channels
     share = (rows + shares - 1) // shares
-    for item in prange(shares):
-        first = item * share
-        if first < rows:
-            _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, min(share, rows - first))
+    first = item * share
+    if first < rows:
+        _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, min(share, rows - first))
 
 
 @njit
@@ -65,24 +64,25 @@ def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, co
             column += width
 
 
-@parallel
-def winograd_gradient(x, shape, padding, dy, out_shape, first, n, v, dm, du, zeros):
-    """Add to ``du`` (36, c, f), or begin it with, the sum over tiles first .. first + n of V' dM.
-
-    ``v`` and ``dm`` have room for the n tiles.
-    """
+@entry_point
+def transform_tiles(item, work, x: Address, shape: Shape, padding: Pair, dy: Address, out_shape: Shape, first: int,
+                    n: int, v: Address, dm: Address, zeros: Address):
+    """V = B' d B and dM = A dY A' of tile ``first`` + item, of n tiles; ``v`` and ``dm`` have room for them."""
     th, tw, c, f = (out_shape[1] + 3) // 4, (out_shape[2] + 3) // 4, shape[3], out_shape[3]
-    v_step, m_step = n * c * 4 + 64, n * f * 4 + 64
-    for b in prange(n):
-        _transform_tile(x, shape, padding, dy, out_shape, first + b, th, tw, v + b * c * 4, v_step, dm + b * f * 4,
-                        m_step, zeros)
-    for e in prange(36):
-        _add_product(v + e * v_step, n, c, dm + e * m_step, f, du + e * c * f * 4, NONE if first == 0 else 0, zeros)
+    _transform_tile(x, shape, padding, dy, out_shape, first + item, th, tw, v + item * c * 4, n * c * 4 + 64,
+                    dm + item * f * 4, n * f * 4 + 64, zeros)
+
+
+@entry_point
+def add_products(item, work, v: Address, c: int, dm: Address, f: int, n: int, du: Address, begin: bool,
+                 zeros: Address):
+    """Add to du[item], of (36, c, f), or begin it with, the sum V' dM over n tiles."""
+    _add_product(v + item * (n * c * 4 + 64), n, c, dm + item * (n * f * 4 + 64), f, du + item * c * f * 4,
+                 NONE if begin else 0, zeros)
 
 
 @njit
 def _transform_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm, m_step, zeros):
-    """V = B' d B and dM = A dY A' of one tile."""
     places = np.empty(36, np.int64)
     at = address(places)
     image, i, j = number // (th * tw), number // tw % th, number % tw

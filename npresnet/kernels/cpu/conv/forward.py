@@ -3,21 +3,22 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
 
 from ....backend import Array
 from ....ops.window import Window
 from ..arrays import empty
-from ..channels import NO_FLOOR, normalized
+from ..channels import normalized
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
+from ..program.entry_point import run
+from ..threads import threads_now
 from . import slide
-from .band import band_bytes, convolve, top_left, window_numbers
-from .cost_model import band_partition, product_partition, winograd_partition
+from .band import band_bytes, convolution, top_left, window_numbers
+from .cost_model import CHOOSING, band_partition, ceil_div, panel_count, product_partition, winograd_partition
 from .pack import GAP, panels
 from .product import product
 from .repack import pack_filters, transform_filters
-from .winograd import winograd, winograd_bytes
+from .winograd import winograd2, winograd_bytes
 
 WINOGRAD_CHANNELS = 4 * LANES    # from which F(2x2, 3x3) pays for its transforms
 SLIDE_ROWS = 16                  # output rows in a band of :mod:`.slide`
@@ -31,7 +32,7 @@ class Output(NamedTuple):
     y: Array
     shape: tuple[int, ...]
     residual: Array | None = None
-    floor: float = NO_FLOOR
+    relu: bool = False
 
 
 def bias_of(w: Array, b: Array | None) -> Array:
@@ -47,22 +48,23 @@ def forward(x: Array, w: Array, bias: Array, window: Window, flipped: bool = Fal
     ``flipped``: by the transposed filters, w as (C, F, kh, kw) with its taps reversed.
     """
     n, c = x.shape[:2]
-    f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), get_num_threads()
+    f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), threads_now()
     y, packed = empty((n, oh, ow, f)), _packed(w, flipped)
-    out, band = Output(bias, y, y.shape), band_partition(n, oh, ow, w.size // f, f, threads)
+    out, sizes = Output(bias, y, y.shape), (n, oh, ow, w.size // f, f)
     slides = slide.supports(window, c, f) and slide.supports_width(ow)
     x = x if slides else apply_prologue(x, prologue)
-    tiles = winograd_partition(2, n * -(-oh // 2) * -(-ow // 2), c, f, threads)
+    tiles = n * ceil_div(oh, 2) * ceil_div(ow, 2)
     x = channels_last(x) if c % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         part = product_partition(n * oh * ow, c, f, threads)
-        product(x, x.shape, window.stride, packed, *out, part.block, part.splits)
-    elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS and tiles.cost < band.cost:
-        _winograd(x, packed, out, window, tiles, threads)
+        product(ceil_div(n * oh * ow, part.block) * part.splits, x, x.shape, window.stride, packed, *out, *part[1:])
+    elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS \
+            and winograd_partition(2, tiles, c, f, CHOOSING).cost < band_partition(*sizes, CHOOSING).cost:
+        _winograd(x, packed, out, window, winograd_partition(2, tiles, c, f, threads))
     elif slides:
-        _slide(x, packed, out, window, min(oh, SLIDE_ROWS), threads, prologue)
+        _slide(x, packed, out, window, min(oh, SLIDE_ROWS), prologue)
     else:
-        _direct(x, packed, out, window, band, threads)
+        _direct(x, packed, out, window, band_partition(*sizes, threads))
     return channels_first(y)
 
 
@@ -70,34 +72,35 @@ def _packed(w, flipped):
     """Panels of the filters; ``flipped`` for the transposed convolution: taps reversed, f and c exchanged."""
     w = np.ascontiguousarray(w)
     f, c, taps = w.shape[0], w.shape[1], w.shape[2] * w.shape[3]
-    packed = empty(w.size)
+    packed, panels = empty(w.size), panel_count(c if flipped else f)
     if flipped:
-        pack_filters(w.reshape(-1)[taps - 1:], (c, f, taps), (taps, c * taps, -1), packed)
+        pack_filters(panels, w.reshape(-1)[taps - 1:], (c, f, taps), (taps, c * taps, -1), packed)
     else:
-        pack_filters(w, (f, c, taps), (c * taps, taps, 1), packed)
+        pack_filters(panels, w, (f, c, taps), (c * taps, taps, 1), packed)
     return packed
 
 
-def _direct(x, packed, out, window, part, threads):
+def _direct(x, packed, out, window, part):
     """By tiles of a product, over bands of output rows."""
-    size = band_bytes(part.block, out.shape[2], x.shape[3], window_numbers(window))
-    convolve(x, x.shape, strides_of(x), window_numbers(window), 1, packed, *out, part.block, part.splits,
-             empty(threads * size, np.uint8), size)
+    sides, (n, oh, ow, _) = window_numbers(window), out.shape
+    convolution(n * ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, 1, packed, *out,
+                *part[1:], work_bytes=band_bytes(part.block, ow, x.shape[3], sides))
 
 
-def _slide(x, packed, out, window, rows, threads, prologue):
+def _slide(x, packed, out, window, rows, prologue):
     """By sliding over bands of output rows."""
-    size = band_bytes(rows, out.shape[2], x.shape[3], window_numbers(window))
-    slide.slide_over(x, x.shape, strides_of(x), window_numbers(window), packed, out.bias, out.y, out.shape, rows,
-                     repeat_along_row(prologue, x.shape[2]), empty(threads * size, np.uint8), size)
+    sides, (n, oh, ow, _) = window_numbers(window), out.shape
+    slide.slide_over(n * ceil_div(oh, rows), x, x.shape, strides_of(x), sides, packed, out.bias, out.y, out.shape, rows,
+                     repeat_along_row(prologue, x.shape[2]), work_bytes=band_bytes(rows, ow, x.shape[3], sides))
 
 
-def _winograd(x, packed, out, window, part, threads):
+def _winograd(x, packed, out, window, part):
     """By F(2x2, 3x3), with filters that have just changed."""
-    c, f, size = x.shape[3], out.shape[3], winograd_bytes(2, part.block, x.shape[3])
-    u, work = empty(16 * (f * c + GAP * len(list(panels(f))))), empty(threads * size, np.uint8)
-    transform_filters(packed, f, c, u)
-    winograd(2, x, x.shape, top_left(window), u, *out, part.block, part.splits, work, size, ZEROS)
+    c, (n, oh, ow, f) = x.shape[3], out.shape
+    u, tiles = empty(16 * (f * c + GAP * len(list(panels(f))))), n * ceil_div(oh, 2) * ceil_div(ow, 2)
+    run(transform_filters.launch(c, packed, f, c, u),
+        winograd2.launch(ceil_div(tiles, part.block) * part.splits, x, x.shape, top_left(window), u, *out, *part[1:],
+                         ZEROS, work_bytes=winograd_bytes(2, part.block, c)))
 
 
 def strides_of(x: Array) -> tuple[int, ...]:

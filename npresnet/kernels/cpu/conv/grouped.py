@@ -16,8 +16,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 
-from ..codegen.jit import inlined, intrinsic
+from ..codegen.jit import floor_of, inlined, intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, address, hold
+from ..program.entry_point import Address, Pair, Shape, entry_point
 
 OUTPUTS = 7 if LANES == 8 else 14      # side by side: with their filters they fill the registers
 CHANNELS = 2 if LANES == 8 else 4      # of a group at a time
@@ -80,10 +81,32 @@ _row4, _row8, _row16 = make_row(4, 1), make_row(8, 1), make_row(16, 1)
 _strided4, _strided8, _strided16 = make_row(4, 2), make_row(8, 2), make_row(16, 2)
 
 
+@entry_point
+def grouped4(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
+             out_shape: Shape, relu: bool, rows: int, zeros: Address):
+    """``rows`` rows of an image, groups of 4.  ``zeros`` holds a pixel; a thread needs one, too.
+
+    What lies outside the image is read from the one, what outside the result is written to the other.
+    """
+    _grouped(4, x, shape, stride, padding, w, bias, y, out_shape, floor_of(relu), rows, item, zeros, work)
+
+
+@entry_point
+def grouped8(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
+             out_shape: Shape, relu: bool, rows: int, zeros: Address):
+    """Rows of an image, groups of 8."""
+    _grouped(8, x, shape, stride, padding, w, bias, y, out_shape, floor_of(relu), rows, item, zeros, work)
+
+
+@entry_point
+def grouped16(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
+              out_shape: Shape, relu: bool, rows: int, zeros: Address):
+    """Rows of an image, groups of 16."""
+    _grouped(16, x, shape, stride, padding, w, bias, y, out_shape, floor_of(relu), rows, item, zeros, work)
+
+
 @inlined
-def grouped_rows(group, x, shape, stride, padding, w, bias, y, out_shape, floor, rows, item, zeros, dump):
-    """Work item ``item``: ``rows`` rows of an image.  ``zeros`` and ``dump`` are addresses of a pixel: what lies
-    outside the image is read from the one, what outside the result is written to the other."""
+def _grouped(group, x, shape, stride, padding, w, bias, y, out_shape, floor, rows, item, zeros, dump):
     h, wide, c, oh, ow = shape[1], shape[2], shape[3], out_shape[1], out_shape[2]
     pixels, parts = (OUTPUTS - 1) * stride + 3, (oh + rows - 1) // rows
     image, first = item // parts, item % parts * rows

@@ -7,30 +7,24 @@ pixels that stays in the core's cache while the packed panels of w pass by.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from ..codegen.jit import parallel
+from ..codegen.jit import floor_of
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
+from ..program.entry_point import Address, Pair, Shape, entry_point
 
 
-@parallel
-def product(x, shape, stride, w, bias, y, out_shape, residual, floor, block, splits):
-    """Convolve ``shape`` = (n, h, w, c) at address ``x`` into ``out_shape`` at ``y``; ``residual`` is an address or 0.
-
-    Pixels are cut into blocks of ``block``, panels into ``splits`` shares.
-    """
-    pixels = out_shape[0] * out_shape[1] * out_shape[2]
-    delta = residual - y if residual != 0 else NONE
-    blocks = (pixels + block - 1) // block
-    for item in prange(blocks * splits):
-        first = item // splits * block
-        product_block(x, shape, stride, w, bias, y, out_shape, delta, np.float32(floor), first,
-                      min(block, pixels - first), item % splits, splits)
+@entry_point
+def product(item, work, x: Address, shape: Shape, stride: Pair, w: Address, bias: Address, y: Address,
+            out_shape: Shape, residual: Address, relu: bool, block: int, splits: int):
+    """A block of ``block`` pixels, and every panel whose number is the item's modulo ``splits``."""
+    pixels, first = out_shape[0] * out_shape[1] * out_shape[2], item // splits * block
+    _product(x, shape, stride, w, bias, y, out_shape, residual - y if residual != 0 else NONE, floor_of(relu), first,
+             min(block, pixels - first), item % splits, splits)
 
 
 @njit
-def product_block(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
-    """``n`` pixels from ``first`` on, and every panel whose number is ``split`` modulo ``splits``."""
+def _product(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
     channels, features = shape[3], out_shape[3]
     rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.zeros(1, np.int64)
     for r in range(n + ROWS):

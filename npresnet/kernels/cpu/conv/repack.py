@@ -3,27 +3,29 @@
 The same layouts as :func:`npresnet.kernels.cpu.conv.pack.pack`, which does it once for an engine.
 """
 
+from typing import TypeAlias
+
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ....ops.winograd import F
-from ..codegen.jit import parallel
 from ..codegen.tile import PANEL, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, floats, hold
+from ..program.entry_point import Address, entry_point
 from .pack import GAP
 
 CHANNELS = 16        # whose taps are moved together
+Triple: TypeAlias = tuple[int, int, int]
 _transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
 
 
-@parallel
-def pack_filters(w, shape, strides, packed):
+@entry_point
+def pack_filters(panel, work, w: Address, shape: Triple, strides: Triple, packed: Address):
     """w[f, c, t] -> panels (t, c, width); ``shape`` = (f, c, taps), ``strides`` in floats, so that a tap order may be
     reversed and f and c exchanged."""
     f, c, taps = shape
-    for panel in prange((f + PANEL - 1) // PANEL):
-        _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), c, taps, strides, packed)
+    _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), c, taps, strides, packed)
 
 
 @njit
@@ -42,15 +44,9 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
         column += width
 
 
-@parallel
-def transform_filters(packed, f, c, u):
-    """U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`.pack.element_panels`."""
-    for k in prange(c):
-        _transform_rows(packed, f, c, k, u)
-
-
-@njit
-def _transform_rows(packed, f, c, k, u):
+@entry_point
+def transform_filters(k, work, packed: Address, f: int, c: int, u: Address):
+    """Channel k of U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`.pack.element_panels`."""
     places, column, index = np.empty(9, np.int64), 0, 0
     at = address(places)
     while column < f:
@@ -64,12 +60,11 @@ def _transform_rows(packed, f, c, k, u):
     hold(places)
 
 
-@parallel
-def unpack_gradient(dw, shape, out):
-    """(taps, c, f) -> (f, c, taps)."""
+@entry_point
+def unpack_gradient(share, work, dw: Address, shape: Triple, out: Address):
+    """(taps, c, f) -> (f, c, taps), a vector of filters an item."""
     f, c, taps = shape
-    for share in prange(f // LANES):
-        _unpack_rows(dw, share * LANES, f, c, taps, out)
+    _unpack_rows(dw, share * LANES, f, c, taps, out)
 
 
 @njit
@@ -83,15 +78,9 @@ def _unpack_rows(dw, first, f, c, taps, out):
                     rows[j * c * taps + k * taps + t] = line[j]
 
 
-@parallel
-def untransform_gradient(du, f, c, dw):
-    """dg = G' dU G: (36, c, f) -> (9, c, f)."""
-    for k in prange(c):
-        _untransform_row(du, f, c, k, dw)
-
-
-@njit
-def _untransform_row(du, f, c, k, dw):
+@entry_point
+def untransform_gradient(k, work, du: Address, f: int, c: int, dw: Address):
+    """Channel k of dg = G' dU G: (36, c, f) -> (9, c, f)."""
     places = np.empty(36, np.int64)
     at = address(places)
     for e in range(36):

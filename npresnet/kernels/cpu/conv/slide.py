@@ -8,12 +8,13 @@ value of the image is read once and sent to the three outputs it belongs to, whi
 
 from collections.abc import Callable
 
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 
 from ....ops.window import Window
-from ..codegen.jit import get_thread_id, intrinsic, parallel
+from ..codegen.jit import intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit
+from ..program.entry_point import Address, Shape, Sides, Strides, entry_point
 from .band import copy_band, row_floats
 
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
@@ -64,21 +65,20 @@ _slides = {(c, width): make_slide(c, width) for c in (LANES, 2 * LANES) for widt
 _1_1, _1_2, _2_1, _2_2 = (_slides[c * LANES, width * LANES] for c in (1, 2) for width in (1, 2))
 
 
-@parallel
-def slide_over(x, shape, strides, window, w, bias, y, out_shape, rows, prologue, work, work_step):
-    """Convolve ``shape`` = (n, h, w, c) at ``x`` into ``out_shape`` at ``y``; the rest as in ``band.convolve``.
+@entry_point
+def slide_over(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Address, bias: Address,
+               y: Address, out_shape: Shape, rows: int, prologue: Address):
+    """A band of ``rows`` output rows; arguments as in ``band.convolution``, ``prologue`` as in ``band.copy_band``.
 
-    c and f are LANES or twice as many; the width of y is one of :func:`supports_width`.  ``prologue`` as in
-    ``band.copy_band``.
+    c and f are LANES or twice as many; the width of y is one of :func:`supports_width`.
     """
     bands = (out_shape[1] + rows - 1) // rows
-    for item in prange(out_shape[0] * bands):
-        image, p = item // bands, item % bands * rows
-        scratch, count = work + get_thread_id() * work_step, min(rows, out_shape[1] - p)
-        copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], scratch, prologue)
-        out = y + (image * out_shape[1] + p) * out_shape[2] * out_shape[3] * 4
-        later = x + image * strides[0] + (p + rows) * strides[2]             # the next band
-        _slide_band(scratch, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], later)
+    image, p = item // bands, item % bands * rows
+    count = min(rows, out_shape[1] - p)
+    copy_band(x + image * strides[0], shape, strides, window, p, count, out_shape[2], work, prologue)
+    out = y + (image * out_shape[1] + p) * out_shape[2] * out_shape[3] * 4
+    later = x + image * strides[0] + (p + rows) * strides[2]             # the next band
+    _slide_band(work, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], later)
 
 
 @njit

@@ -8,11 +8,12 @@ by nine vectors of dy, zero around the image, and the nine sums of one or two ch
 
 from collections.abc import Callable
 
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 
-from ..codegen.jit import get_thread_id, intrinsic, parallel
+from ..codegen.jit import intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, prefetch
+from ..program.entry_point import Address, Shape, Sides, Strides, entry_point
 from .band import band_rows, copy_band, row_floats
 
 CHANNELS = 1 if LANES == 8 else 2     # whose sums fit the registers together
@@ -58,18 +59,18 @@ def make_sums(filters: int) -> Callable[..., None]:
 _narrow, _wide = make_sums(LANES), make_sums(2 * LANES)
 
 
-@parallel
-def slide_gradient(x, shape, dy, out_shape, strides, window, rows, prologue, sums, work, work_step):
-    """Add to ``sums`` (PARTS, 9, c, f), at an address, the gradient for x (n, h, w, c) and dy (n, oh, ow, f).
+@entry_point
+def slide_gradient(part, work, x: Address, shape: Shape, dy: Address, out_shape: Shape, strides: Strides,
+                   window: Sides, rows: int, prologue: Address, sums: Address):
+    """Add to ``sums`` (PARTS, 9, c, f) the gradient for x (n, h, w, c) and dy (n, oh, ow, f); PARTS items.
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
-    ``band.convolve`` has them; ``rows`` of x go through the cache together.  ``prologue`` as in ``band.copy_band``.
+    ``band.convolution`` has them; ``rows`` of x go through the cache together.  ``prologue`` as in ``band.copy_band``.
     """
     c, f = shape[3], out_shape[3]
-    for part in prange(PARTS):
-        for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
-            _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
-                   rows, prologue, sums + part * 9 * c * f * 4, work + get_thread_id() * work_step)
+    for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
+        _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
+               rows, prologue, sums + part * 9 * c * f * 4, work)
 
 
 @njit

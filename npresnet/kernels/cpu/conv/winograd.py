@@ -6,41 +6,45 @@ residual sum and ReLU, so that the block stays in the core's cache.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ....ops.winograd import F
-from ..codegen.jit import get_thread_id, inlined, parallel
+from ..codegen.jit import floor_of, inlined
 from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
+from ..program.entry_point import Address, Pair, Shape, entry_point
 from .pack import GAP
 
 _gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
 _gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)
 
 
-@parallel
-def winograd(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block, splits, work, work_step, zeros):
-    """Convolve ``shape`` = (n, h, w, c) at address ``x`` into ``out_shape`` at ``y``; ``residual`` is an address or 0.
+@entry_point
+def winograd2(item, work, x: Address, shape: Shape, padding: Pair, u: Address, bias: Address, y: Address,
+              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, zeros: Address):
+    """A block of ``block`` tiles of 2x2 outputs by F(2x2, 3x3), one share of the panels of ``splits``.
 
-    Tiles of m x m outputs are cut into blocks of ``block``, panels into ``splits`` shares.
-    ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = address of at least max(c, PANEL) zeros.
+    ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = at least max(c, PANEL) zeros.  A thread needs
+    :func:`winograd_bytes`.
     """
-    tiles = out_shape[0] * ((out_shape[1] + m - 1) // m) * ((out_shape[2] + m - 1) // m)
-    blocks = (tiles + block - 1) // block
-    for item in prange(blocks * splits):
-        winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, np.float32(floor), block, splits,
-                       np.int64(item), work + get_thread_id() * work_step, zeros)
+    _winograd(2, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros)
+
+
+@entry_point
+def winograd4(item, work, x: Address, shape: Shape, padding: Pair, u: Address, bias: Address, y: Address,
+              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, zeros: Address):
+    """The same by F(4x4, 3x3)."""
+    _winograd(4, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros)
 
 
 @inlined
-def winograd_block(m, x, shape, padding, u, bias, y, out_shape, residual, floor, block, splits, item, scratch, zeros):
-    """Work item ``item`` of :func:`winograd`: one share of the panels for one block of tiles."""
+def _winograd(m, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros):
     th, tw, first = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m, item // splits * block
     n = min(block, out_shape[0] * th * tw - first)
-    _transform_input(m, x, shape, padding, first, n, th, tw, scratch, zeros)
-    _multiply(m, shape[3], u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, item % splits,
-              splits)
+    _transform_input(m, x, shape, padding, first, n, th, tw, work, zeros)
+    _multiply(m, shape[3], u, bias, y, out_shape, residual, floor_of(relu), first, n, th, tw, work, zeros,
+              item % splits, splits)
 
 
 @njit

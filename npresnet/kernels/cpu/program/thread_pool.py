@@ -8,11 +8,13 @@ any order.  Every thread walks through the whole program by itself:
 So the steps of a whole network are one call from Python, a thread that starts late takes what is left, and only items
 that have begun are waited for.  (The barrier that ends an OpenMP loop waits for every thread, begun or not: one that
 shares its core with another program costs the rest its time slice, loop after loop.)
+
+A worker that has ended a job looks for the next one for a moment, about as long as Python takes from one kernel of a
+training step to the next, then it sleeps: what is idle uses no processor.
 """
 
 import os
 import threading
-from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 from numba import njit, types
 
 from ....backend import Array
+from ..arrays import addresses
 from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, intrinsic
 from ..codegen.vector import I64, address, hold
@@ -29,6 +32,7 @@ KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of 
 LINE = 8                                                       # integers a cache line: one for each step's counters
 TAKEN, DONE, FAILED = 0, 8, 16                                 # bytes into it; one FAILED, in the first, serves all
 SPINS = 200_000                                                # reads of a counter before the core is yielded
+REST = 200_000                                                 # and before a worker without a job sleeps
 _yield = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
 
 
@@ -96,31 +100,31 @@ def _compiled_walk():
     return cached(njit, nogil=True, error_model="numpy")(walk)
 
 
+def wait_for_change(where, seen):
+    """Return once the integer at an address is not ``seen``, or soon."""
+    spins = 0
+    while _atomic_load(where) == seen and spins < REST:
+        spins += 1
+
+
+@cache
+def _compiled_wait():
+    return cached(njit, types.void(types.int64, types.int64), nogil=True, error_model="numpy")(wait_for_change)
+
+
 def walk_is_cached() -> bool:
     """Whether a program has run on this machine before: :func:`walk` is compiled after the kernels."""
     return is_cached(_compiled_walk())
 
 
-def kernel_is_cached(function: Callable[[int, int, int], None]) -> bool:
-    """Whether :func:`kernel_at` would find this kernel on disk."""
-    return is_cached(cached(njit, error_model="numpy")(function))
-
-
-@cache
-def kernel_at(function: Callable[[int, int, int], None]) -> int:
-    """The address of a compiled kernel ``function(arguments, item, work)``, in Numba's own convention for calls.
-
-    (C's convention, that of ``cfunc``, has no place for errors: they would be printed, and the item counted as done.)
-    """
-    entry = cached(njit, KERNEL, error_model="numpy")(function).overloads[KERNEL.args]
-    return entry.library.get_pointer_to_function(entry.fndesc.llvm_func_name)
-
-
 class ThreadPool:
-    """Worker threads, which sleep until :meth:`run` has a job for them; the calling thread works beside them."""
+    """Worker threads, which sleep until :meth:`run` has a job for them; the calling thread works beside them.
+
+    Any number of threads may call :meth:`run` at a time.
+    """
 
     def __init__(self):
-        self._jobs, self._workers = SimpleQueue(), []
+        self._jobs, self._workers, self._posted = SimpleQueue(), [], np.zeros(LINE, np.int64)
 
     def run(self, program: Array, threads: int, work: int = 0, work_step: int = 0, memory: Any = None) -> None:
         """Run ``program``; thread k has the workspace at address ``work + k * work_step``.
@@ -130,16 +134,21 @@ class ThreadPool:
         used again.
         """
         counters, errors = np.zeros((len(program), LINE), np.int64), SimpleQueue()
-        walk = _compiled_walk()
+        walk, job = _compiled_walk(), [program, counters, errors, memory]
         for k in range(1, 1 + self._start_workers(threads - 1)):
-            self._jobs.put((program, counters, work + k * work_step, errors, memory))
-        if walk(program, counters, work):
+            self._jobs.put((job, work + k * work_step))
+        self._posted[0] += 1
+        try:
+            failed = walk(program, counters, work)
+        finally:
+            job.clear()                                        # a worker that comes late keeps none of its memory
+        if failed:
             raise errors.get()                                 # put there by the thread that failed, or about to be
 
     def _start_workers(self, wanted) -> int:
         """How many of the ``wanted`` workers there are: where the system allows no more threads, fewer do the same."""
         while len(self._workers) < wanted:
-            worker = threading.Thread(target=_run_jobs, args=(self._jobs,), name="npresnet", daemon=True)
+            worker = threading.Thread(target=_run_jobs, args=(self._jobs, self._posted), name="npresnet", daemon=True)
             try:
                 worker.start()
             except RuntimeError:
@@ -148,13 +157,19 @@ class ThreadPool:
         return min(wanted, len(self._workers))
 
 
-def _run_jobs(jobs):
+def _run_jobs(jobs, posted):
+    seen, wait, (at,) = -1, _compiled_wait(), addresses([posted])
     while True:
+        wait(at, seen)
+        seen = posted[0]
         run_job(*jobs.get())                                   # while it waits, it holds no job's memory
 
 
-def run_job(program: Array, counters: Array, work: int, errors: SimpleQueue, memory: Any) -> None:
-    """A worker's part of a job.  One that starts late finds no item left to take, and touches nothing."""
+def run_job(job: list[Any], work: int) -> None:
+    """A worker's part of a job.  One that starts late finds it empty, or no item left to take, and touches nothing."""
+    if not (parts := tuple(job)):
+        return
+    program, counters, errors, _memory = parts
     try:
         _compiled_walk()(program, counters, work)
     except BaseException as error:
