@@ -9,18 +9,17 @@ from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv import band
 from ...kernels.cpu.conv.band import top_left, window_numbers
 from ...kernels.cpu.conv.cost_model import CHOOSING, band_partition, ceil_div, product_partition, winograd_partition
-from ...kernels.cpu.conv.grouped import grouped4, grouped8, grouped16
+from ...kernels.cpu.conv.forward import GROUPED, GROUPED_ROWS
+from ...kernels.cpu.conv.pack import merged_groups
 from ...kernels.cpu.conv.product import product
 from ...kernels.cpu.conv.winograd import winograd2, winograd4, winograd_bytes
 from ..graph import Node
 from ..shapes import Image, conv_window, pool_window
-from .packing import direct, in_lanes, merged_groups, padded_bias, transformed
+from .packing import direct, in_lanes, padded_bias, transformed
 from .step import Step, stored
 
 TILES = (4, 2)  # Winograd's, to choose from
 POOLED_ROWS = 4  # rows a band of the fused stem pools
-GROUPED = {4: grouped4, 8: grouped8, 16: grouped16}
-GROUPED_ROWS = 7  # rows of an item
 
 
 def convolution(
@@ -81,7 +80,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
 def _cheapest(node, x, y, window, channels, groups, channels_first, n, threads, packed, bias, zeros) -> Step:
     """The cheaper of direct convolution and Winograd's, by :mod:`npresnet.kernels.cpu.conv.cost_model`."""
     kh, kw = window.kernel
-    depth = kh * kw * channels // merged_groups(node.weight, groups)
+    depth = kh * kw * channels // merged_groups(node.weight.shape, groups)
     square = window.kernel == (3, 3) and window.stride == window.dilation == (1, 1)
     algorithms = (0, *TILES) if square and groups == 1 and not channels_first else (0,)
 

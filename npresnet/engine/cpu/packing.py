@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
-from ...kernels.cpu.conv.pack import element_panels, pack, round_up
+from ...kernels.cpu.conv.pack import element_panels, merged_groups, pack, round_up
 from ...ops.winograd import F
 
 
@@ -19,7 +19,7 @@ def direct(weight, groups, channels):
     ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
     groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
     """
-    merged = merged_groups(weight, groups)
+    merged = merged_groups(weight.shape, groups)
     inputs = channels if merged == 1 else weight.shape[1] * groups // merged
     features = round_up(len(weight)) if merged == 1 else len(weight) // merged
     kh, kw = weight.shape[2:]
@@ -37,15 +37,6 @@ def direct(weight, groups, channels):
 def in_lanes(weight):
     """(F, G, 3, 3) -> for each vector of filters its lanes, by kernel row, channel and kernel column."""
     return np.ascontiguousarray(weight.reshape(-1, LANES, *weight.shape[1:]).transpose(0, 3, 2, 4, 1), np.float32)
-
-
-def merged_groups(weight, groups) -> int:
-    """How many groups are left once each has whole vectors of filters; 1 where that cannot be."""
-    filters = len(weight) // groups
-    if weight.shape[1] * groups % LANES:
-        return 1
-    merge = next((k for k in range(1, groups + 1) if groups % k == 0 and k * filters % LANES == 0), groups)
-    return groups // merge
 
 
 def transformed(weight, m, channels):

@@ -63,12 +63,12 @@ def batch_norm_relu_conv2d_numba(x: Array, gamma: Array, beta: Array, w: Array, 
     window, biased = Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:]), b is not None
     x = channels_last(x)
     mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
-    y = forward(channels_first(x), w, bias_of(w, b), window, prologue=coefficients[1:])
+    y = forward(channels_first(x), w, bias_of(w, b), window, groups, prologue=coefficients[1:])
 
     def pullback(dy, skip=()):
-        dw = None if "w" in skip else filter_gradient(channels_first(x), dy, w.shape, window, coefficients[1:])
+        dw = None if "w" in skip else filter_gradient(channels_first(x), dy, w.shape, window, groups, coefficients[1:])
         db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
-        dz = channels_last(image_gradient(dy, w, channels_first(x), window))
+        dz = channels_last(image_gradient(dy, w, channels_first(x), window, groups))
         sums = gradient_sums(dz, x, coefficients)
         return *_gradients(dz, sums, x, inv_std, coefficients, skip, into=dz), dw, db
 

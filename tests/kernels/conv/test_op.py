@@ -36,6 +36,45 @@ CONVOLUTIONS = [  # channels, filters, kernel, stride, padding, height, width, b
 ]
 
 
+GROUPS = [  # channels, filters, groups, kernel, stride, padding, height, width
+    (2 * LANES, 2 * LANES, LANES // 2, 3, 1, 1, 9, 17),
+    (2 * LANES, 2 * LANES, LANES // 2, 3, 2, 1, 10, 9),
+    (2 * LANES, 2 * LANES, LANES // 4, 3, 1, ((0, 2), (1, 0)), 8, 15),
+    (2 * LANES, 2 * LANES, LANES // 4, 3, 2, 1, 7, 31),
+    (3 * LANES, 3 * LANES, 3, 3, 1, 1, 5, 16),
+    (3 * LANES, 3 * LANES, 3, 3, 2, 1, 5, 8),
+    (4 * LANES, 4 * LANES, 2, 3, 1, 1, 6, 7),
+    (4 * LANES, 4 * LANES, 2, 3, 2, 1, 6, 7),
+    (2 * LANES, 4 * LANES, 2, 3, 2, 1, 7, 6),
+    (4 * LANES, 2 * LANES, 2, (2, 3), (1, 2), 1, 7, 6),
+    (4 * LANES, 4 * LANES, LANES, 1, 1, 0, 5, 6),
+    (2 * LANES, 2 * LANES, 2 * LANES, 3, 1, 1, 9, 8),
+    (2 * LANES, 6 * LANES, 2 * LANES, 3, 2, 1, 9, 8),
+    (LANES, LANES, LANES // 2, 3, 1, 1, 6, 16),
+]
+
+
+@pytest.mark.parametrize("c, f, groups, kernel, stride, padding, h, w", GROUPS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_conv2d_in_groups(c, f, groups, kernel, stride, padding, h, w, order):
+    x, filters, b = random(3, c, h, w), random(f, c // groups, *ops.window.pair(kernel), seed=1), random(f)
+    static = {"stride": stride, "padding": padding, "groups": groups}
+    assert supports(x, filters, b, **static)
+    wanted, wanted_pullback = ops.conv2d.reference(*double(x, filters, b), **static)
+    y, pullback = conv2d_numba(in_order(x, order), filters, b, **static)
+    close(y, wanted, DIRECT)
+    dy = random(*wanted.shape, seed=2)
+    for got, expected in zip(pullback(in_order(dy, order)), wanted_pullback(dy.astype(np.float64)), strict=True):
+        close(got, expected, DIRECT)
+
+
+@pytest.mark.parametrize(
+    "c, f, groups", [(LANES, LANES // 2, 2), (LANES + 4, LANES, 4), (6, 6, 6), (2 * LANES, 4 * LANES, LANES)]
+)
+def test_groups_that_fill_no_vectors_are_left_to_the_reference(c, f, groups):
+    assert not supports(random(3, c, 5, 5), random(f, c // groups, 3, 3), groups=groups)
+
+
 @pytest.mark.parametrize("c, f, kernel, stride, padding, h, w, biased, bound", CONVOLUTIONS)
 @pytest.mark.parametrize("order", ORDERS)
 def test_conv2d(c, f, kernel, stride, padding, h, w, biased, bound, order):

@@ -17,13 +17,14 @@ from . import slide
 from .band import band_bytes, top_left, window_numbers
 from .filter_gradient import add_products, pad_images, pixel_gradient, transform_tiles
 from .forward import SLIDE_ROWS, WINOGRAD_CHANNELS, ZEROS, apply_prologue, forward, repeat_along_row, strides_of
-from .repack import unpack_gradient, untransform_gradient
+from .pack import merged_groups
+from .repack import unpack_gradient, unpack_groups, untransform_gradient
 from .slide_gradient import PARTS, slide_gradient
 
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
 
 
-def image_gradient(dy: Array, w: Array, x: Array, window: Window) -> Array:
+def image_gradient(dy: Array, w: Array, x: Array, window: Window, groups: int = 1) -> Array:
     """dX; where x has the few channels of an image, by the reference.
 
     Every s-th pixel meets the same taps, every s-th of each kernel row and column: with a stride of s, dX is s·s
@@ -35,7 +36,7 @@ def image_gradient(dy: Array, w: Array, x: Array, window: Window) -> Array:
     rows, columns = ([_phase(a, k, s, p[0], i, o) for a in range(s)] for k, s, p, i, o in
                      zip(window.kernel, window.stride, window.padding, x.shape[2:], dy.shape[2:]))
     if window.stride == (1, 1):
-        return cast(Array, _phase_gradient(dy, w, rows[0], columns[0]))     # no pixel is left out
+        return cast(Array, _phase_gradient(dy, w, rows[0], columns[0], groups))     # no pixel is left out
     n, c, h, width = x.shape
     dx = empty((n, h, width, c))
     for row in rows:
@@ -43,7 +44,7 @@ def image_gradient(dy: Array, w: Array, x: Array, window: Window) -> Array:
             size = len(range(row[0], h, window.stride[0])), len(range(column[0], width, window.stride[1]))
             if 0 in size:                                               # an image smaller than the stride
                 continue
-            part = _phase_gradient(dy, w, row, column)
+            part = _phase_gradient(dy, w, row, column, groups)
             interleave(n * size[0], part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride)
     return channels_first(dx)
 
@@ -60,32 +61,47 @@ def _phase(a, kernel, stride, before, pixels, outputs):
     return start, taps, slice(max(0, -low), outputs - max(0, -high)), (max(0, low), max(0, high))
 
 
-def _phase_gradient(dy, w, row, column):
+def _phase_gradient(dy, w, row, column, groups):
     """The pixels of one phase, with channels-last strides; None where no tap reads them."""
     part, w = dy[:, :, row[2], column[2]], w[:, :, row[1], column[1]]
     if not part.size or not w.size:
         return None
     window = Window.of(w.shape[2:], padding=(row[3], column[3]))
-    return forward(part, w, np.zeros(w.shape[1], np.float32), window, flipped=True)
+    return forward(part, w, np.zeros(w.shape[1] * groups, np.float32), window, groups, flipped=True)
 
 
-def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window, prologue: Array | None = None) \
-        -> Array:
+def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window, groups: int = 1,
+                    prologue: Array | None = None) -> Array:
     """dW: wide 3x3 filters of stride 1 by Winograd, others as sums over pixels; ``prologue`` as in ``forward``."""
     f, c, kh, kw = shape
+    if groups > 1:
+        return _group_gradient(channels_last(apply_prologue(x, prologue)), channels_last(dy), shape, window, groups)
     slides = slide.supports(window, c, f) and max(sum(window.padding, ())) <= 2
     x = x if slides else apply_prologue(x, prologue)
     dy, dw = channels_last(dy), empty((kh * kw, c, f))
-    if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS:
+    if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS[2]:
         _winograd_gradient(channels_last(x), dy, window, dw)
     elif slides:
         _slide_gradient(channels_last(x), dy, window, dw, prologue)
     else:
         dw[...] = 0
         x, shares = _padded(x, dy.shape[1:3], window), threads_now()
-        pixel_gradient(shares, x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, ZEROS, dw, shares)
+        pixel_gradient(shares, x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, 1, ZEROS, dw, shares)
     out = empty(shape)
     unpack_gradient(f // LANES, dw, (f, c, kh * kw), out)
+    return out
+
+
+def _group_gradient(x, dy, shape, window, groups):
+    """As sums over pixels, for merged groups where they are narrow."""
+    f, c, kh, kw = shape
+    merged = merged_groups(shape, groups)
+    size, small, out = (c * groups // merged, f // merged), (c, f // groups), empty(shape)
+    dw, x = empty((merged, kh * kw, *size)), _padded(channels_first(x), dy.shape[1:3], window)
+    dw[...] = 0
+    run(pixel_gradient.launch(merged, x, strides_of(x), size[0], (kh, kw, *window.stride), dy, dy.shape, merged, ZEROS,
+                              dw, 1),
+        unpack_groups.launch(merged, dw, size, small, kh * kw, out))
     return out
 
 

@@ -29,22 +29,24 @@ def pad_images(image, work, x: Address, shape: Shape, strides: Strides, window: 
 
 @entry_point
 def pixel_gradient(item, work, x: Address, strides: Strides, channels: int, window: Shape, dy: Address, shape: Shape,
-                   zeros: Address, dw: Address, shares: int):
-    """Add to ``dw`` (taps, c, f) the gradient for ``shape`` = (n, oh, ow, f) outputs at ``dy``; ``shares`` items.
+                   groups: int, zeros: Address, dw: Address, shares: int):
+    """Add to ``dw`` (groups, taps, c, f) the gradient for ``shape`` = (n, oh, ow, F) outputs at ``dy``.
 
-    ``x`` is the padded image with byte ``strides`` (image, channel, row, column); ``window`` = (kh, kw, stride h, w).
-    The rows (t, c) of dw are cut into shares, so that no two items write to the same.
+    ``x`` is the padded image with byte ``strides`` (image, channel, row, column), of ``channels`` in each group;
+    ``window`` = (kh, kw, stride h, w).  The rows (t, c) of each group are cut into ``shares``: no two items write to
+    the same.
     """
-    rows = window[0] * window[1] * channels
+    rows, f, group = window[0] * window[1] * channels, shape[3] // groups, item // shares
     share = (rows + shares - 1) // shares
-    first = item * share
+    first = item % shares * share
     if first < rows:
-        _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, min(share, rows - first))
+        _gradient_rows(x + group * channels * strides[1], strides, channels, window, dy + group * f * 4, shape, f,
+                       zeros, dw + group * rows * f * 4, first, min(share, rows - first))
 
 
 @njit
-def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, count):
-    (n, oh, ow, f), (_, kw, sh, sw), (image, channel, line, pixel) = shape, window, strides
+def _gradient_rows(x, strides, channels, window, dy, shape, f, zeros, dw, first, count):
+    (n, oh, ow, all_f), (_, kw, sh, sw), (image, channel, line, pixel) = shape, window, strides
     lines = max(1, PIXELS // ow)                              # rows of outputs at a time
     rows, outs, taps = np.empty(count + ROWS, np.int64), np.empty(count + ROWS, np.int64), np.empty(lines, np.int64)
     for r in range(count + ROWS):
@@ -59,8 +61,8 @@ def _gradient_rows(x, strides, channels, window, dy, shape, zeros, dw, first, co
         column = 0
         while column < f:
             width = panel_width(f - column)
-            multiply_strided(rows, count, taps[:here], ow, sw * pixel, dy + (start * ow * f + column) * 4, f * 4,
-                             width, zeros, outs, column * 4, 0, np.float32(-np.inf))
+            multiply_strided(rows, count, taps[:here], ow, sw * pixel, dy + (start * ow * all_f + column) * 4,
+                             all_f * 4, width, zeros, outs, column * 4, 0, np.float32(-np.inf))
             column += width
 
 

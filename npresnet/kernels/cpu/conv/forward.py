@@ -15,13 +15,16 @@ from ..threads import threads_now
 from . import slide
 from .band import band_bytes, convolution, top_left, window_numbers
 from .cost_model import CHOOSING, band_partition, ceil_div, panel_count, product_partition, winograd_partition
-from .pack import GAP, panels
+from .grouped import grouped4, grouped8, grouped16
+from .pack import GAP, merged_groups, panels
 from .product import product
-from .repack import pack_filters, transform_filters
-from .winograd import winograd2, winograd_bytes
+from .repack import pack_filters, pack_groups, pack_lanes, transform_filters
+from .winograd import winograd2, winograd4, winograd_bytes
 
-WINOGRAD_CHANNELS = 4 * LANES    # from which F(2x2, 3x3) pays for its transforms
+WINOGRAD_CHANNELS = {2: 4 * LANES, 4: 2 * LANES}    # from which F(m x m, 3x3) pays for its transforms
 SLIDE_ROWS = 16                  # output rows in a band of :mod:`.slide`
+GROUPED = {size: kernel for size, kernel in ((4, grouped4), (8, grouped8), (16, grouped16)) if size <= LANES}
+GROUPED_ROWS = 7                 # rows in an item of those
 ZEROS = np.zeros(16384, np.float32)
 
 
@@ -40,27 +43,30 @@ def bias_of(w: Array, b: Array | None) -> Array:
     return np.zeros(len(w), np.float32) if b is None else np.ascontiguousarray(b)
 
 
-def forward(x: Array, w: Array, bias: Array, window: Window, flipped: bool = False, prologue: Array | None = None) \
-        -> Array:
+def forward(x: Array, w: Array, bias: Array, window: Window, groups: int = 1, flipped: bool = False,
+            prologue: Array | None = None) -> Array:
     """The convolution as (N, F, oh, ow) with channels-last strides.
 
     With ``prologue``, the rows (scale, shift, floor) for each channel, it is that of max(floor, scale·x + shift).
     ``flipped``: by the transposed filters, w as (C, F, kh, kw) with its taps reversed.
     """
     n, c = x.shape[:2]
-    f, (oh, ow), threads = w.shape[1] if flipped else w.shape[0], window.output_size(x.shape[2:]), threads_now()
-    y, packed = empty((n, oh, ow, f)), _packed(w, flipped)
+    f, (oh, ow), threads = w.shape[1] * groups if flipped else len(w), window.output_size(x.shape[2:]), threads_now()
+    y = empty((n, oh, ow, f))
     out, sizes = Output(bias, y, y.shape), (n, oh, ow, w.size // f, f)
-    slides = slide.supports(window, c, f) and slide.supports_width(ow)
+    if groups > 1:
+        _in_groups(channels_last(apply_prologue(x, prologue)), w, out, window, groups, flipped, threads)
+        return channels_first(y)
+    packed = _packed(w, flipped)
+    m = _winograd_tile(window, sizes, c, flipped)
+    slides = not m and slide.supports(window, c, f) and slide.supports_width(ow)
     x = x if slides else apply_prologue(x, prologue)
-    tiles = n * ceil_div(oh, 2) * ceil_div(ow, 2)
     x = channels_last(x) if c % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         part = product_partition(n * oh * ow, c, f, threads)
         product(ceil_div(n * oh * ow, part.block) * part.splits, x, x.shape, window.stride, packed, *out, *part[1:])
-    elif window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS \
-            and winograd_partition(2, tiles, c, f, CHOOSING).cost < band_partition(*sizes, CHOOSING).cost:
-        _winograd(x, packed, out, window, winograd_partition(2, tiles, c, f, threads))
+    elif m:
+        _winograd(m, x, packed, out, window, threads)
     elif slides:
         _slide(x, packed, out, window, min(oh, SLIDE_ROWS), prologue)
     else:
@@ -94,13 +100,46 @@ def _slide(x, packed, out, window, rows, prologue):
                      repeat_along_row(prologue, x.shape[2]), work_bytes=band_bytes(rows, ow, x.shape[3], sides))
 
 
-def _winograd(x, packed, out, window, part):
-    """By F(2x2, 3x3), with filters that have just changed."""
+def _in_groups(x, w, out, window, groups, flipped, threads):
+    """Narrow groups by shuffles, wide or merged ones by tiles of a product."""
+    c, (n, oh, ow, f), size = x.shape[3], out.shape, w.shape[1]
+    if window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and c == f and size in GROUPED:
+        packed = empty(w.size)
+        run(pack_lanes.launch(f // LANES, np.ascontiguousarray(w), size, flipped, packed),
+            GROUPED[size].launch(n * ceil_div(oh, GROUPED_ROWS), x, x.shape, window.stride[0], top_left(window), packed,
+                                 out.bias, out.y, out.shape, False, GROUPED_ROWS, ZEROS, work_bytes=4 * f))
+        return
+    merged, taps = merged_groups(w.shape, groups), window.kernel[0] * window.kernel[1]
+    sizes, small = (w.shape[1] * groups // merged, len(w) // merged), (w.shape[1], len(w) // groups)
+    packed, sides = empty(merged * sizes[0] * sizes[1] * taps), window_numbers(window)
+    part = band_partition(n, oh, ow, c // merged * taps, f, threads)
+    run(pack_groups.launch(merged, np.ascontiguousarray(w), sizes, small, taps, flipped, packed),
+        convolution.launch(n * ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, merged, packed,
+                           *out, *part[1:], work_bytes=band_bytes(part.block, ow, c, sides)))
+
+
+def _winograd_tile(window, sizes, c, flipped) -> int:
+    """m where F(m x m, 3x3) is the cheapest, or 0.
+
+    F(4x4, 3x3) rounds ten times as coarsely as F(2x2, 3x3).  Values of the forward pass it would carry across the
+    kinks of ReLUs, and training away from PyTorch's; gradients only weigh what those let through.
+    """
+    n, oh, ow, _, f = sizes
+    costs = {0: band_partition(*sizes, CHOOSING).cost}
+    for m in (2, 4) if flipped else (2,):
+        if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS[m]:
+            costs[m] = winograd_partition(m, n * ceil_div(oh, m) * ceil_div(ow, m), c, f, CHOOSING).cost
+    return min(costs, key=lambda m: costs[m])
+
+
+def _winograd(m, x, packed, out, window, threads):
+    """By F(m x m, 3x3), with filters that have just changed."""
     c, (n, oh, ow, f) = x.shape[3], out.shape
-    u, tiles = empty(16 * (f * c + GAP * len(list(panels(f))))), n * ceil_div(oh, 2) * ceil_div(ow, 2)
-    run(transform_filters.launch(c, packed, f, c, u),
-        winograd2.launch(ceil_div(tiles, part.block) * part.splits, x, x.shape, top_left(window), u, *out, *part[1:],
-                         ZEROS, work_bytes=winograd_bytes(2, part.block, c)))
+    u, tiles = empty((m + 2)**2 * (f * c + GAP * len(list(panels(f))))), n * ceil_div(oh, m) * ceil_div(ow, m)
+    part, kernel = winograd_partition(m, tiles, c, f, threads), {2: winograd2, 4: winograd4}[m]
+    run(transform_filters.launch(c, m, packed, f, c, u),
+        kernel.launch(ceil_div(tiles, part.block) * part.splits, x, x.shape, top_left(window), u, *out, *part[1:],
+                      ZEROS, work_bytes=winograd_bytes(m, part.block, c)))
 
 
 def strides_of(x: Array) -> tuple[int, ...]:

@@ -44,3 +44,15 @@ def element_panels(elements: int, rows: int, columns: int) -> tuple[Array, list[
 def round_up(channels: int) -> int:
     """The next multiple of LANES: what a channel count is padded to, with zero weights."""
     return -(-channels // LANES) * LANES
+
+
+def merged_groups(shape: tuple[int, ...], groups: int) -> int:
+    """How many groups are left of filters (F, C/G, kh, kw) once each has whole vectors of them; 1 where that cannot be.
+
+    Neighbouring groups are merged into one; what does not belong together gets weight zero.
+    """
+    filters = shape[0] // groups
+    if shape[1] * groups % LANES:
+        return 1
+    merge = next((k for k in range(1, groups + 1) if groups % k == 0 and k * filters % LANES == 0), groups)
+    return groups // merge

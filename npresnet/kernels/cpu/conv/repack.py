@@ -12,12 +12,12 @@ from ....ops.winograd import F
 from ..codegen.tile import PANEL, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, floats, hold
-from ..program.entry_point import Address, entry_point
+from ..program.entry_point import Address, Pair, entry_point
 from .pack import GAP
 
 CHANNELS = 16        # whose taps are moved together
 Triple: TypeAlias = tuple[int, int, int]
-_transform, _transpose = make_gather(F[2].g), make_gather(F[4].g.T)
+_transform2, _transform4, _transpose = make_gather(F[2].g), make_gather(F[4].g), make_gather(F[4].g.T)
 
 
 @entry_point
@@ -45,17 +45,70 @@ def _pack_columns(w, first, last, c, taps, strides, packed):
 
 
 @entry_point
-def transform_filters(k, work, packed: Address, f: int, c: int, u: Address):
-    """Channel k of U = G g G' of packed filters for F(2x2, 3x3), laid out as by :func:`.pack.element_panels`."""
-    places, column, index = np.empty(9, np.int64), 0, 0
+def pack_groups(group, work, w: Address, size: Pair, small: Pair, taps: int, flipped: bool, packed: Address):
+    """w[f, c, t] of a merged group -> its panels (t, c, width), zeros between the small groups in it.
+
+    ``size`` = (channels, filters) of a merged group, ``small`` those of a small one; ``flipped``: taps reversed, f and
+    c exchanged.
+    """
+    (cm, fm), (c, f), column = size, small, 0
+    depth, columns = (fm, cm) if flipped else (cm, fm)
+    source, to = floats(w + group * fm * c * taps * 4, fm * c * taps), packed + group * taps * cm * fm * 4
+    while column < columns:
+        width = panel_width(columns - column)
+        for t in range(taps):
+            tap = taps - 1 - t if flipped else t
+            for k in range(depth):
+                row = floats(to + (column * taps * depth + (t * depth + k) * width) * 4, width)
+                for j in range(width):
+                    which, channel = (k, column + j) if flipped else (column + j, k)
+                    value = source[(which * c + channel % c) * taps + tap]
+                    row[j] = value if which // f == channel // c else np.float32(0)
+        column += width
+
+
+@entry_point
+def unpack_groups(group, work, dw: Address, size: Pair, small: Pair, taps: int, out: Address):
+    """(taps, c, f) of a merged group -> those of its small groups, (f, c, taps)."""
+    (cm, fm), (c, f) = size, small
+    source = floats(dw + group * taps * cm * fm * 4, taps * cm * fm)
+    rows = floats(out + group * fm * c * taps * 4, fm * c * taps)
+    for which in range(fm):
+        for k in range(c):
+            for t in range(taps):
+                rows[(which * c + k) * taps + t] = source[(t * cm + which // f * c + k) * fm + which]
+
+
+@entry_point
+def pack_lanes(v, work, w: Address, size: int, flipped: bool, packed: Address):
+    """w[f, c, 3, 3] in groups of ``size`` -> lanes of a vector of filters, by kernel row, channel and kernel column."""
+    n = LANES * size * 9
+    source, to = floats(w + v * n * 4, n), floats(packed + v * n * 4, n)
+    for i in range(3):
+        for c in range(size):
+            for j in range(3):
+                for lane in range(LANES):
+                    which, channel, tap = lane, c, 3 * i + j
+                    if flipped:
+                        which, channel, tap = lane // size * size + c, lane % size, 8 - tap
+                    to[((i * size + c) * 3 + j) * LANES + lane] = source[(which * size + channel) * 9 + tap]
+
+
+@entry_point
+def transform_filters(k, work, m: int, packed: Address, f: int, c: int, u: Address):
+    """Channel k of U = G g G' of packed filters for F(m x m, 3x3), laid out as by :func:`.pack.element_panels`."""
+    places, column, index, area = np.empty(9, np.int64), 0, 0, (m + 2) * (m + 2)
     at = address(places)
     while column < f:
         width = panel_width(f - column)
         for t in range(9):
             places[t] = packed + (column * 9 + t * width) * c * 4 + k * width * 4
         for j in range(0, width * 4, LANES * 4):
-            to = u + (column * c + index * GAP) * 16 * 4 + k * width * 4 + j
-            _transform(at, j, to, (c * width + GAP) * 4)
+            to = u + (column * c + index * GAP) * area * 4 + k * width * 4 + j
+            if m == 2:
+                _transform2(at, j, to, (c * width + GAP) * 4)
+            else:
+                _transform4(at, j, to, (c * width + GAP) * 4)
         column, index = column + width, index + 1
     hold(places)
 
