@@ -1,12 +1,14 @@
 """The pool of memory that arrays come from."""
 
+import time
+
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
 from npresnet.kernels.cpu import arrays
-from npresnet.kernels.cpu.arrays import IDLE, empty, release_idle
+from npresnet.kernels.cpu.arrays import IDLE, Blocks, arrays_from, empty, release_idle
 
 
 def test_a_block_of_memory_serves_one_array_at_a_time():
@@ -43,9 +45,32 @@ def test_arrays_of_many_sizes_leave_no_more_than_was_in_use_at_once():
     release_idle()
 
 
+def test_what_lies_idle_is_released_soon(monkeypatch):
+    monkeypatch.setattr(arrays, "SECONDS", 0.06)
+    held = empty((3, 50_000))
+    del held
+    for _ in range(100):
+        if not memory_held(0):
+            break
+        time.sleep(0.1)
+    assert not memory_held(0)
+
+
+def test_arrays_may_come_from_blocks_of_their_own():
+    own = Blocks()
+    release_idle()
+    with arrays_from(own):
+        first = empty((3, 50_000))
+    del first
+    assert own.idle_bytes() >= 600_000 and not memory_held(600_000)
+    with arrays_from(own):
+        again = empty((3, 50_000))
+    assert own.idle_bytes() == 0 and len(own.blocks()) == 1 and np.shares_memory(own.blocks()[0], again)
+
+
 def bytes_held():
-    return sum(size * len(blocks) for size, blocks in arrays._free.items())
+    return sum(size * len(blocks) for size, blocks in arrays._common.free.items())
 
 
 def memory_held(size):
-    return sum(len(blocks) for bytes_, blocks in arrays._free.items() if bytes_ >= size)
+    return sum(len(blocks) for bytes_, blocks in arrays._common.free.items() if bytes_ >= size)

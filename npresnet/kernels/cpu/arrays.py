@@ -5,10 +5,16 @@ pass over them; so a block is kept when the last array in it is gone, for the ne
 two arrays at once: the rule that arrays are never written to holds.
 """
 
+import os
+import threading
 import weakref
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from ctypes import addressof, c_char
 from math import prod
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -19,40 +25,142 @@ from ...backend import Array
 LINE = 64                # bytes in a cache line: a vector that begins elsewhere touches two
 PAGE = 4096
 IDLE = 4096              # requests after which a block that served none of them is given back to the system
-
-_free = defaultdict(list)       # bytes -> [(request at which it came back, block, its address)], the latest last
-_requests = 0
-_blocks, _peak = [], 0          # weak references to all blocks; the most bytes of them that arrays have held at once
+SECONDS = 3.0            # and the time after which one is, if there is no request at all
 
 
 class _Lease:
     """Holds a block for one array; when the array and all its views are gone, the block is free again."""
 
-    __slots__ = ("__array_interface__", "address", "block")
+    __slots__ = ("__array_interface__", "address", "block", "blocks")
 
-    def __init__(self, block, address, shape, dtype):
-        self.block, self.address = block, address
+    def __init__(self, blocks, block, address, shape, dtype):
+        self.blocks, self.block, self.address = blocks, block, address
         self.__array_interface__ = {"version": 3, "shape": shape, "typestr": np.dtype(dtype).str,
                                     "data": (address, False)}
 
-    def __del__(self, free=_free):                           # still there when the interpreter has dropped the name
-        free[self.block.size].append((_requests, self.block, self.address))
+    def __del__(self):
+        self.blocks.take_back(self.block, self.address)
+
+
+class Blocks:
+    """Blocks of memory, each serving one array at a time."""
+
+    def __init__(self):
+        self.free = defaultdict(list)       # bytes -> [(request at which it came back, block, address)], latest last
+        self.requests = 0
+        self._all, self._peak = [], 0       # weak references to all blocks; the most bytes that arrays held at once
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialized C-contiguous array that begins on a cache line."""
+        self.requests += 1
+        if self.requests % IDLE == 0:
+            self._release_before(self.requests - IDLE)
+        size = -(-(prod(shape) * np.dtype(dtype).itemsize + LINE) // PAGE) * PAGE
+        try:
+            _, block, address = self.free[size].pop()
+        except IndexError:
+            block = self._new_block(size)
+            address = -(-block.ctypes.data // LINE) * LINE
+        return np.asarray(_Lease(self, block, address, shape, dtype))
+
+    def take_back(self, block: Array, address: int) -> None:
+        """The array in this block is gone."""
+        self.free[block.size].append((self.requests, block, address))
+
+    def release_idle(self) -> None:
+        """Give every block that no array uses back to the system."""
+        self.free.clear()
+        self._peak = 0
+
+    def idle_bytes(self) -> int:
+        """Bytes in blocks that no array uses."""
+        return sum(size * len(blocks) for size, blocks in list(self.free.items()))
+
+    def blocks(self) -> list[Array]:
+        """All there are: as long as one is held, it is not given back to the system."""
+        return [block for known in self._all if (block := known()) is not None]
+
+    def _new_block(self, size):
+        """A new block.
+
+        Images of many sizes leave idle blocks of each; the longest idle ones are released until all idle ones together
+        weigh no more than arrays ever did at once.
+        """
+        self._all = [block for block in self._all if block() is not None]
+        total, idle = sum(block.size for block in self.blocks()), self.idle_bytes()
+        self._peak = max(self._peak, total - idle + size)
+        try:
+            while idle > self._peak:
+                longest = min(filter(None, list(self.free.values())), key=lambda blocks: blocks[0][0])
+                idle -= longest.pop(0)[1].size
+        except (IndexError, ValueError):     # another thread has taken it meanwhile, or all of them
+            pass
+        block = np.empty(size, np.uint8)
+        self._all.append(weakref.ref(block))
+        return block
+
+    def _release_before(self, request):
+        """Release the blocks that came back before this request and lay idle since."""
+        for blocks in list(self.free.values()):
+            try:
+                while blocks[0][0] < request:
+                    blocks.pop(0)            # another thread may take from the end meanwhile
+            except IndexError:
+                continue
+
+
+class _Common(Blocks):
+    """The blocks that all arrays come from; a thread looks after what has been idle for a while, and then sleeps."""
+
+    def __init__(self):
+        super().__init__()
+        self._wake, self._watching = threading.Event(), False
+
+    def take_back(self, block: Array, address: int) -> None:
+        super().take_back(block, address)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _new_block(self, size):
+        if not self._watching:
+            self._watching = True
+            try:
+                threading.Thread(target=self._watch, name="npresnet memory", daemon=True).start()
+            except RuntimeError:                                 # no more threads; the blocks stay
+                pass
+        return super()._new_block(size)
+
+    def _watch(self):
+        while True:
+            self._wake.wait()
+            seen, since = self.requests, monotonic()
+            while monotonic() - since < SECONDS:
+                sleep(SECONDS / 3)
+                if self.requests != seen:
+                    seen, since = self.requests, monotonic()
+            self._wake.clear()
+            self.release_idle()
+
+
+_common = _Common()
+_chosen: ContextVar[Blocks] = ContextVar("blocks", default=_common)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_common.__init__)         # the thread is in the other process
 
 
 def empty(shape, dtype: DTypeLike = np.float32) -> Array:
     """An uninitialized C-contiguous array that begins on a cache line."""
-    global _requests
-    _requests += 1
-    if _requests % IDLE == 0:
-        _release_before(_requests - IDLE)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    size = -(-(prod(shape) * np.dtype(dtype).itemsize + LINE) // PAGE) * PAGE
+    return _chosen.get().empty((shape,) if isinstance(shape, int) else tuple(shape), dtype)
+
+
+@contextmanager
+def arrays_from(blocks: Blocks) -> Iterator[None]:
+    """Inside this context the kernels' arrays lie in these blocks."""
+    token = _chosen.set(blocks)
     try:
-        _, block, address = _free[size].pop()
-    except IndexError:
-        block = _new_block(size)
-        address = -(-block.ctypes.data // LINE) * LINE
-    return np.asarray(_Lease(block, address, shape, dtype))
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def empty_like(x: Array) -> Array:
@@ -83,38 +191,4 @@ def is_float32(*arrays) -> bool:
 
 def release_idle() -> None:
     """Give every block that no array uses back to the system."""
-    global _peak
-    _free.clear()
-    _peak = 0
-
-
-def _new_block(size):
-    """A new block.
-
-    Images of many sizes leave idle blocks of each; the longest idle ones are released until all idle ones together
-    weigh no more than arrays ever did at once.
-    """
-    global _blocks, _peak
-    _blocks = [block for block in _blocks if block() is not None]
-    total = sum(block.size for known in _blocks if (block := known()) is not None)
-    idle = sum(size * len(blocks) for size, blocks in list(_free.items()))
-    _peak = max(_peak, total - idle + size)
-    try:
-        while idle > _peak:
-            longest = min(filter(None, list(_free.values())), key=lambda blocks: blocks[0][0])
-            idle -= longest.pop(0)[1].size
-    except (IndexError, ValueError):         # another thread has taken it meanwhile, or all of them
-        pass
-    block = np.empty(size, np.uint8)
-    _blocks.append(weakref.ref(block))
-    return block
-
-
-def _release_before(request):
-    """Release the blocks that came back before this request and lay idle since."""
-    for blocks in list(_free.values()):
-        try:
-            while blocks[0][0] < request:
-                blocks.pop(0)                # another thread may take from the end meanwhile
-        except IndexError:
-            continue
+    _common.release_idle()

@@ -10,12 +10,14 @@ from numba import njit
 from ...backend import Array
 from .arrays import empty
 from .codegen import lines
-from .codegen.vector import address, copy, doubles, hold, prefetch
+from .codegen.jit import floor_of
+from .codegen.vector import address, copy, doubles, floats, hold, prefetch
 from .program.entry_point import Address, entry_point
 
 PARTS = 32           # of the lines, each summed by one thread: the same sums whatever the number of threads
 LINE = 512           # floats in a line, or one pixel
 FLUSH = 32
+CHANNELS = 64        # whose sums are added up by one thread
 NO_FLOOR = float("-inf")
 PREFETCH = 4096      # bytes ahead: beyond the page where a core's own prefetcher stops
 
@@ -70,10 +72,14 @@ def _fold(total, c, sums):
 
 
 @entry_point
-def normalize(part, work, x: Address, s: Address, size: int, c: int, coefficients: Address, y: Address):
-    """y = max(floor, scale·x + shift + s); ``coefficients`` = (scale, shift, floor), ``s`` may be None; PARTS items."""
+def normalize(part, work, x: Address, s: Address, size: int, c: int, coefficients: Address, relu: bool, y: Address):
+    """y = scale·x + shift + s, at least 0 with ``relu``; ``coefficients`` = (scale, shift), s may be None.
+
+    PARTS items.
+    """
     first, last, width = _part(part, size, c)
-    wide = _repeated(coefficients, 3, c, width)
+    wide = _repeated(coefficients, 3, c, width)              # of a third row, which is there, its place alone is used
+    wide[2] = floor_of(relu)
     scale, step = address(wide), width * 4
     for line in range(first, last):
         at, n = line * step, min(width, size - line * width)
@@ -84,10 +90,58 @@ def normalize(part, work, x: Address, s: Address, size: int, c: int, coefficient
     hold(wide)
 
 
+@entry_point
+def finish_moments(item, work, sums: Address, m: int, c: int, origin: Address, gamma: Address, beta: Address,
+                   eps: Address, relu: bool, moments: Address, inv_std: Address, rows: Address):
+    """(μ, σ²) of m values in each channel from their :data:`moments`, 1/√(σ² + ε), and (μ, scale, shift, floor).
+
+    y = max(floor, scale·x + shift) is the batch norm, with the ReLU behind it if ``relu``; ``eps`` is a float32.
+    A block of CHANNELS an item.
+    """
+    totals, start, values = doubles(sums, PARTS * 2 * c), floats(origin, c), floats(moments, 2 * c)
+    gammas, betas, inverse, out = floats(gamma, c), floats(beta, c), floats(inv_std, c), floats(rows, 4 * c)
+    floor = floor_of(relu)
+    for k in range(item * CHANNELS, min(c, (item + 1) * CHANNELS)):
+        first, second = 0.0, 0.0
+        for part in range(PARTS):
+            first += totals[2 * part * c + k]
+            second += totals[(2 * part + 1) * c + k]
+        first, second = first / m, second / m                           # mean(d), mean(d²), d = x - origin
+        var = second - first * first
+        values[k], values[c + k] = first + start[k], 0.0 if var < 0 else var         # a NaN stays
+        inverse[k] = np.float32(1) / np.sqrt(values[c + k] + floats(eps, 1)[0])
+        scale = gammas[k] * inverse[k]
+        out[k], out[c + k], out[2 * c + k], out[3 * c + k] = values[k], scale, betas[k] - scale * values[k], floor
+
+
+@entry_point
+def finish_gradients(item, work, sums: Address, m: int, c: int, rows: Address, inv_std: Address, dgamma: Address,
+                     dbeta: Address, out: Address):
+    """dβ = Σ g, dγ = Σ g·x̂ from their :data:`part_gradient_sums`, and the rows of :data:`combine` for dx.
+
+        dx = scale · (g − dβ/m − x̂ · dγ/m) = scale · (g − dβ/m − k · (x − μ))        k = dγ/(m √(σ² + ε))
+
+    ``rows`` = (μ, scale, shift, floor).  A block of CHANNELS an item.
+    """
+    totals, given, made = doubles(sums, PARTS * 2 * c), floats(rows, 4 * c), floats(out, 6 * c)
+    for i in range(item * CHANNELS, min(c, (item + 1) * CHANNELS)):
+        first, second = 0.0, 0.0
+        for part in range(PARTS):
+            first += totals[2 * part * c + i]
+            second += totals[(2 * part + 1) * c + i]
+        mean, scale, inverse = given[i], given[c + i], floats(inv_std, c)[i]
+        second *= inverse
+        k = second * inverse / m
+        floats(dbeta, c)[i], floats(dgamma, c)[i] = first, second
+        made[i], made[c + i], made[2 * c + i] = scale, -scale * k, scale * (k * mean - first / m)
+        for row in range(3):
+            made[(3 + row) * c + i] = given[(1 + row) * c + i]
+
+
 def normalized(x: Array, coefficients: Array, s: Array | None = None) -> Array:
-    """:func:`normalize` of (N, H, W, C) into a new array."""
+    """:data:`normalize` of (N, H, W, C) into a new array, with the ReLU."""
     y = empty(x.shape)
-    normalize(PARTS, x, s, x.size, x.shape[3], coefficients, y)
+    normalize(PARTS, x, s, x.size, x.shape[3], coefficients, True, y)
     return y
 
 
@@ -115,13 +169,6 @@ def part_gradient_sums(part, work, dy: Address, x: Address, y: Address, ds: Addr
         total += short
     _fold(total, c, sums + part * 2 * c * 8)
     hold(wide, short)
-
-
-def gradient_sums(dy: Array, x: Array, coefficients: Array, y: Array | None = None, ds: Array | None = None) -> Array:
-    """Σ g and Σ g·(x - mean) for each channel of (N, H, W, C), as (2, C); see :func:`part_gradient_sums`."""
-    sums = np.empty((PARTS, 2, x.shape[3]))
-    part_gradient_sums(PARTS, dy, x, y, ds, x.size, x.shape[3], coefficients, sums)
-    return sums.sum(axis=0)
 
 
 @entry_point

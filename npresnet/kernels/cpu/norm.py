@@ -13,12 +13,14 @@ from ...ops.norm import batch_norm_train
 from ...ops.total import total
 from ...ops.window import Window
 from .arrays import empty, is_float32
-from .channels import NO_FLOOR, PARTS, combine, gradient_sums, moments, normalized
+from .channels import CHANNELS, PARTS, combine, finish_gradients, finish_moments, moments, normalize, part_gradient_sums
 from .codegen.vector import LANES
 from .conv.backward import filter_gradient, image_gradient
+from .conv.cost_model import ceil_div
 from .conv.forward import bias_of, forward
 from .conv.op import supports as supports_conv
 from .layout import channels_first, channels_last
+from .program.entry_point import run
 
 
 def supports(x, gamma, beta, *, eps) -> bool:
@@ -34,7 +36,7 @@ def batch_norm_train_numba(x: Array, gamma: Array, beta: Array, *, eps: float) \
 
     Saves: x, inv_std, coefficients.
     """
-    return _with_floor(x, gamma, beta, eps, NO_FLOOR)
+    return _by_batch(x, gamma, beta, eps, relu=False)
 
 
 @batch_norm_relu.register("numba", supports)
@@ -44,7 +46,7 @@ def batch_norm_relu_numba(x: Array, gamma: Array, beta: Array, *, eps: float) \
 
     Saves: x, inv_std, coefficients.
     """
-    return _with_floor(x, gamma, beta, eps, 0.0)
+    return _by_batch(x, gamma, beta, eps, relu=True)
 
 
 def supports_then_conv(x, gamma, beta, w, b=None, *, eps, **window) -> bool:
@@ -62,15 +64,15 @@ def batch_norm_relu_conv2d_numba(x: Array, gamma: Array, beta: Array, w: Array, 
     """
     window, biased = Window.of(w.shape[2:], stride, padding, dilation, x.shape[2:]), b is not None
     x = channels_last(x)
-    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, 0.0)
+    statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu=True)
+    run(*statistics)
     y = forward(channels_first(x), w, bias_of(w, b), window, groups, prologue=coefficients[1:])
 
     def pullback(dy, skip=()):
         dw = None if "w" in skip else filter_gradient(channels_first(x), dy, w.shape, window, groups, coefficients[1:])
         db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
         dz = channels_last(image_gradient(dy, w, channels_first(x), window, groups))
-        sums = gradient_sums(dz, x, coefficients)
-        return *_gradients(dz, sums, x, inv_std, coefficients, skip, into=dz), dw, db
+        return *_gradients(dz, x, inv_std, coefficients, skip, into=dz), dw, db
 
     return y, pullback, mean_var
 
@@ -88,56 +90,56 @@ def batch_norm_add_relu_numba(x: Array, gamma: Array, beta: Array, s: Array, *, 
     Saves: x, y, inv_std, coefficients.
     """
     x = channels_last(x)
-    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, NO_FLOOR)
-    floor = np.zeros_like(inv_std)                                      # the ReLU acts on the sum
-    y = normalized(x, _stack(*coefficients[1:3], floor), channels_last(s))
+    statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu=False)
+    y = empty(x.shape)
+    run(*statistics, normalize.launch(PARTS, x, channels_last(s), x.size, x.shape[3], coefficients[1:], True, y))
 
     def pullback(dy, skip=()):
         ds = empty(y.shape)
-        sums = gradient_sums(channels_last(dy), x, coefficients, y, ds)
-        return *_gradients(ds, sums, x, inv_std, coefficients, skip), None if "s" in skip else channels_first(ds)
+        dx, dgamma, dbeta = _gradients(channels_last(dy), x, inv_std, coefficients, skip, y=y, ds=ds)
+        return dx, dgamma, dbeta, None if "s" in skip else channels_first(ds)
 
     return channels_first(y), pullback, mean_var
 
 
-def _with_floor(x, gamma, beta, eps, floor):
+def _by_batch(x, gamma, beta, eps, relu):
     x = channels_last(x)
-    mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, floor)
+    statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu)
+    y = empty(x.shape)
+    run(*statistics, normalize.launch(PARTS, x, None, x.size, x.shape[3], coefficients[1:], relu, y))
 
     def pullback(dy, skip=()):
-        dy = channels_last(dy)
-        return _gradients(dy, gradient_sums(dy, x, coefficients), x, inv_std, coefficients, skip)
+        return _gradients(channels_last(dy), x, inv_std, coefficients, skip)
 
-    return channels_first(normalized(x, coefficients[1:])), pullback, mean_var
-
-
-def _statistics(x, gamma, beta, eps, floor):
-    """(μ, σ²), 1/√(σ² + ε), and the rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
-    origin, m = x[0, 0, 0], x.size // x.shape[3]
-    sums = np.empty((PARTS, 2, x.shape[3]))
-    moments(PARTS, x, x.size, x.shape[3], origin, sums)
-    first, second = sums.sum(axis=0) / m                            # mean(d), mean(d²), d = x - origin
-    mean, var = (first + origin).astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
-    inv_std = 1 / np.sqrt(var + np.float32(eps))
-    scale = gamma * inv_std
-    return (mean, var), inv_std, _stack(mean, scale, beta - scale * mean, np.full_like(scale, floor))
+    return channels_first(y), pullback, mean_var
 
 
-def _gradients(dy, sums, x, inv_std, coefficients, skip, into=None):
-    """dx, dγ and dβ from dy and its :func:`gradient_sums`; dx is written to ``into``, which may be dy, if given."""
-    m, (mean, scale, shift, floor) = x.size // x.shape[3], coefficients
-    dbeta, dgamma = sums * [np.ones_like(inv_std), inv_std]             # Σ g,  Σ g·x̂
-    if "x" in skip:
-        dx = None
-    else:
-        k, dx = dgamma * inv_std / m, empty(x.shape) if into is None else into
-        # dx = scale · (g − dβ/m − x̂ · dγ/m) = scale · (g − dβ/m − k · (x − μ))
-        rows = _stack(scale, -scale * k, scale * (k * mean - dbeta / m), scale, shift, floor)
-        combine(PARTS, dy, x, x.size, x.shape[3], rows, dx)
-        dx = channels_first(dx)
-    dgamma, dbeta = dgamma.astype(np.float32), dbeta.astype(np.float32)
-    return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
+def _statistics(x, gamma, beta, eps, relu):
+    """The launches for (μ, σ²), 1/√(σ² + ε), and rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
+    c, origin, sums = x.shape[3], x[0, 0, 0], np.empty((PARTS, 2, x.shape[3]))
+    values, inv_std, rows = np.empty((2, c), np.float32), np.empty(c, np.float32), np.empty((4, c), np.float32)
+    gamma, beta, eps = np.ascontiguousarray(gamma), np.ascontiguousarray(beta), np.array([eps], np.float32)
+    launches = (
+        moments.launch(PARTS, x, x.size, c, origin, sums),
+        finish_moments.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, origin, gamma, beta, eps, relu, values,
+                              inv_std, rows),
+    )
+    return launches, (values[0], values[1]), inv_std, rows
 
 
-def _stack(*rows):
-    return np.array(rows, np.float32)
+def _gradients(dy, x, inv_std, coefficients, skip, into=None, y=None, ds=None):
+    """dx, dγ and dβ; dx is written to ``into``, which may be dy, if given; with ``y``, dy goes through its ReLU to
+    ``ds`` first."""
+    c, sums, wanted = x.shape[3], np.empty((PARTS, 2, x.shape[3])), "x" not in skip
+    dgamma, dbeta, rows = np.empty(c, np.float32), np.empty(c, np.float32), np.empty((6, c), np.float32)
+    launches = [
+        part_gradient_sums.launch(PARTS, dy, x, y, ds, x.size, c, coefficients, sums),
+        finish_gradients.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, coefficients, inv_std, dgamma, dbeta,
+                                rows),
+    ]
+    if wanted:
+        into = empty(x.shape) if into is None else into
+        launches.append(combine.launch(PARTS, dy if ds is None else ds, x, x.size, c, rows, into))
+    run(*launches)
+    return channels_first(into) if wanted else None, None if "gamma" in skip else dgamma, \
+        None if "beta" in skip else dbeta

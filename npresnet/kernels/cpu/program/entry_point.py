@@ -26,6 +26,7 @@ from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, intrinsic
 from ..codegen.vector import Emit
 from ..threads import threads_now
+from .recording import current
 from .thread_pool import KERNEL, POOL
 
 Address: TypeAlias = int                                  # given as an array, or None: 0
@@ -114,6 +115,8 @@ def run(*launches: Launch) -> None:
     work = empty(threads * step, np.uint8) if step else None
     (work_at,) = addresses([work])
     POOL.run(np.array(rows, np.int64), threads, work_at, step, (arguments, numbers, work))
+    if recording := current():
+        recording.add(launches)
 
 
 def _is_tuple(hint) -> bool:
