@@ -43,6 +43,7 @@ TABLE = [
             (partial(nn.Linear, outputs=3), "inputs"),
         )
     ),
+    (nn.ChannelConv, "kernel", (*NOT_SIZES, (3, 3))),
     (norm, "eps", (*NOT_NUMBERS, -1e-5)),
     (norm, "momentum", [v for v in NOT_NUMBERS if v is not None]),
     *(

@@ -8,6 +8,7 @@ from npresnet.nn import (
     GELU,
     AvgPool2d,
     BatchNorm2d,
+    ChannelConv,
     Conv2d,
     GlobalAvgPool2d,
     GroupNorm,
@@ -288,6 +289,20 @@ def test_a_batch_norm_takes_halves_and_keeps_its_own_arrays_in_float32(training)
             layer(X.astype(other))
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_convolution_along_the_channels_is_its_op(kernel):
+    layer, x = fill(ChannelConv(kernel)).astype(np.float64), X[:, :, :1, :1]
+    y, pullback = layer.vjp(x)
+    wanted, wanted_pullback = ops.conv_channels(x[:, :, 0, 0], layer.weight.value)
+    np.testing.assert_array_equal(y, wanted[:, :, None, None])
+    dx, dw = wanted_pullback(wanted)
+    np.testing.assert_array_equal(pullback(y), dx[:, :, None, None])
+    np.testing.assert_array_equal(layer.weight.grad, dw)
+    for larger in (X[:, :, :2, :1], X[:, :, :1, :2]):
+        with pytest.raises(ValueError):
+            layer(larger)
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_a_layer_knows_the_shape_of_its_output(name):
     module, x = made(name, np.float32)
@@ -317,7 +332,11 @@ def test_what_a_pullback_keeps():
 
 @pytest.mark.parametrize(
     "layer, x, message",
-    [(Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"), (Linear(5, 7), Z[:, :4], "it reads 5 features")],
+    [
+        (Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"),
+        (ChannelConv(3), X, "it reads single pixels"),
+        (Linear(5, 7), Z[:, :4], "it reads 5 features"),
+    ],
 )
 def test_a_shape_that_cannot_pass_raises(layer, x, message):
     with pytest.raises(ValueError, match=message):
