@@ -222,20 +222,22 @@ class ChannelConv(Module):
     """A convolution along the channels of single pixels (N, C, 1, 1): :func:`npresnet.ops.conv_channels`."""
 
     def __init__(self, kernel: int):
-        rules.arguments(kernel=kernel)
+        check.integer(kernel, "kernel", 1)
         self.weight = Parameter(np.zeros((1, 1, kernel), np.float32))
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
-        y, op_pullback = ops.conv_channels(x[:, :, 0, 0], self.weight.value)
+        y, op_pullback = ops.conv_channels(x.reshape(x.shape[:2]), self.weight.value)
         pullback = layer_pullback(op_pullback, input_grad, w=self.weight)
 
         def run(dy):
-            dx = pullback(dy[:, :, 0, 0])
-            return dx[:, :, None, None] if input_grad else None
+            dx = pullback(dy.reshape(dy.shape[:2]))
+            return None if dx is None else dx[:, :, None, None]
 
         return y[:, :, None, None], run
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
+        if x.shape[2:] != (1, 1):
+            raise ValueError("it reads single pixels")
         return x.shape
 
     def macs(self, y: Array) -> int:

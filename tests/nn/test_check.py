@@ -43,7 +43,10 @@ TABLE = [
             (partial(nn.Linear, outputs=3), "inputs"),
         )
     ),
-    (norm, "eps", (*NOT_NUMBERS, -1e-5)),
+    (partial(nn.GroupNorm, channels=8), "groups", NOT_GROUPS),
+    (partial(nn.GroupNorm, 2), "channels", NOT_COUNTS),
+    (nn.ChannelConv, "kernel", (*NOT_SIZES, (3, 3))),
+    *((f, "eps", (*NOT_NUMBERS, -1e-5)) for f in (norm, partial(nn.GroupNorm, 2, 8))),
     (norm, "momentum", [v for v in NOT_NUMBERS if v is not None]),
     *(
         (f, name, NOT_FLAGS)
@@ -93,6 +96,17 @@ def test_a_layer_says_what_it_takes(layer, x):
         return
     with pytest.raises((TypeError, ValueError), match=r"array|takes"):
         layer(x)
+
+
+@pytest.mark.parametrize("x", [None, 3, X[0], X[..., None]], ids=str)
+def test_a_norm_takes_images(x):
+    for layer, name in (
+        (nn.BatchNorm2d(8), "batch"),
+        (nn.BatchNorm2d(8).train(), "batch"),
+        (nn.GroupNorm(2, 8), "group"),
+    ):
+        with pytest.raises(ValueError, match=rf"^a {name} norm takes images \(N, C, H, W\), not "):
+            layer(x)
 
 
 def test_a_batch_norm_of_no_channels_trains():

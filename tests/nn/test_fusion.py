@@ -245,6 +245,20 @@ def test_where_no_kernel_is_the_layers_run():
     assert not ResidualReLU(Residual(Sequential(norm), Identity()), ReLU()).supports(X)
 
 
+class Mute(fusion.Fused):
+    """A fused op that does not say how it runs."""
+
+    def supports(self, x):
+        return True
+
+
+@pytest.mark.parametrize("kind", [fusion.Fused, Mute])
+def test_a_fused_op_says_when_and_how_it_runs(kind):
+    for run in (kind(), kind().vjp):
+        with pytest.raises(NotImplementedError):
+            run(X)
+
+
 def changed(change):
     model = network()
     a_step(model)

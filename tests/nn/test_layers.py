@@ -6,8 +6,12 @@ import pytest
 from npresnet import ops
 from npresnet.nn import (
     GELU,
+    AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
+    BlurPool2d,
+    ChannelConv,
+    ConstantPad2d,
     Conv2d,
     GlobalAvgPool2d,
     GroupNorm,
@@ -24,7 +28,7 @@ from npresnet.nn import (
     freeze_batch_norm,
 )
 
-from ..support.modules import TABLE, fill, made
+from ..support.modules import IMAGE, TABLE, fill, made
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4, 6, 5))
@@ -43,6 +47,10 @@ Z = RNG.standard_normal((3, 5))
         (lambda: Subsample(stride=(2, 3)), lambda x: ops.subsample(x, (2, 3))),
         (lambda: ZeroPadChannels(before=1, after=2), lambda x: ops.zero_pad_channels(x, 1, 2)),
         (lambda: ZeroPad2d(padding=((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
+        (lambda: ConstantPad2d(((1, 0), (2, 3))), lambda x: ops.zero_pad2d(x, ((1, 0), (2, 3)))),
+        (lambda: ConstantPad2d(1, -2.0), lambda x: ops.constant_pad2d(x, 1, value=-2.0)),
+        (lambda: BlurPool2d(stride=(1, 2)), lambda x: ops.blur_pool2d(x, stride=(1, 2))),
+        (lambda: AdaptiveAvgPool2d((4, 2)), lambda x: ops.adaptive_avg_pool2d(x, (4, 2))),
         (lambda: MaxPool2d(3, 2), lambda x: ops.max_pool2d(x, 3, stride=2, padding=0)),
         (
             lambda: MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True),
@@ -225,6 +233,11 @@ def test_groups_that_do_not_divide_the_channels_raise_when_the_layer_is_made():
         GroupNorm(3, 4)
 
 
+def test_a_network_without_norms_has_none_to_freeze():
+    model = Sequential(Conv2d(4, 4, 1), ReLU())
+    assert freeze_batch_norm(model) is model and model[0].weight.trainable
+
+
 def test_group_norms_have_no_statistics_to_freeze():
     with pytest.raises(ValueError, match="group norms, which keep no statistics to freeze; set trainable"):
         freeze_batch_norm(Sequential(Conv2d(4, 4, 1), GroupNorm(2, 4)))
@@ -288,36 +301,109 @@ def test_a_batch_norm_takes_halves_and_keeps_its_own_arrays_in_float32(training)
             layer(X.astype(other))
 
 
+NORMS = {  # name of its op: a function that makes it
+    "batch_norm_eval": lambda: BatchNorm2d(4),
+    "batch_norm_train": lambda: BatchNorm2d(4).train(),
+    "batch_norm_train of gamma alone": lambda: BatchNorm2d(4, track_running_stats=False),
+    "batch_norm_train of statistics alone": lambda: BatchNorm2d(4, affine=False).train(),
+    "group_norm": lambda: GroupNorm(2, 4),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("images, arrays, casts", [(16, 16, False), (16, 32, True), (32, 32, False), (64, 64, False)])
+def test_a_norm_casts_images_of_16_bits_unless_its_own_arrays_are(name, images, arrays, casts, monkeypatch):
+    assert ran_by(NORMS[name]().astype(f"float{arrays}"), images, monkeypatch) == name.split()[0] + "_cast" * casts
+
+
+@pytest.mark.parametrize("images, casts", [(16, True), (32, False), (64, False)])
+def test_a_norm_without_arrays_casts_images_of_16_bits(images, casts, monkeypatch):
+    norm = BatchNorm2d(4, affine=False, track_running_stats=False)
+    assert ran_by(norm, images, monkeypatch) == "batch_norm_train" + "_cast" * casts
+
+
+def ran_by(norm, bits, monkeypatch):
+    """The name of the op by which a norm runs images of so many bits."""
+    ran = []
+    for name in ("batch_norm_eval", "batch_norm_train", "group_norm"):
+        for op in (getattr(ops, name), getattr(ops, name + "_cast")):
+            monkeypatch.setattr(ops, op.__name__, lambda *a, op=op, **k: ran.append(op.__name__) or op(*a, **k))
+    norm(X.astype(f"float{bits}"))
+    (name,) = ran
+    return name
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"eps": 0.2}])
+def test_the_affine_map_of_a_batch_norm_is_what_it_does_in_evaluation(options):
+    norm = fill(BatchNorm2d(4, **options))
+    a, b = norm.affine_map()
+    assert a.dtype == b.dtype == np.float64
+    due = norm.astype(np.float64)(X)
+    np.testing.assert_allclose(a[:, None, None] * X + b[:, None, None], due, rtol=0, atol=1e-13 * abs(due).max())
+
+
+def test_a_batch_norm_that_follows_the_batch_has_no_affine_map():
+    with pytest.raises(ValueError, match=r"without running statistics \(track_running_stats=False\) follows the batch"):
+        BatchNorm2d(4, track_running_stats=False).affine_map()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_convolution_along_the_channels_is_its_op(kernel):
+    layer, x = fill(ChannelConv(kernel)).astype(np.float64), X[:, :, :1, :1]
+    y, pullback = layer.vjp(x)
+    wanted, wanted_pullback = ops.conv_channels(x[:, :, 0, 0], layer.weight.value)
+    np.testing.assert_array_equal(y, wanted[:, :, None, None])
+    dx, dw = wanted_pullback(wanted)
+    np.testing.assert_array_equal(pullback(y), dx[:, :, None, None])
+    np.testing.assert_array_equal(layer.weight.grad, dw)
+    for larger in (X[:, :, :2, :1], X[:, :, :1, :2]):
+        with pytest.raises(ValueError):
+            layer(larger)
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_a_layer_knows_the_shape_of_its_output(name):
     module, x = made(name, np.float32)
-    assert module.output_shape(np.broadcast_to(np.float32(0), x.shape)) == module(x).shape
+    others = [(*x.shape[:2], 9, 6), (*x.shape[:2], 7, 12)] if x.shape == IMAGE else []
+    for shape in (x.shape, *others):
+        x = np.broadcast_to(np.float32(0), shape)
+        assert module.output_shape(x) == module(x).shape
 
 
 def test_multiply_accumulates_are_a_filter_for_each_output():
     y = np.zeros((3, 6, 2, 5))
     assert Conv2d(4, 6, (3, 2), groups=2).macs(y) == (3 * 6 * 2 * 5) * (4 // 2 * 3 * 2)
     assert Linear(5, 7).macs(np.zeros((3, 7))) == 3 * 7 * 5
+    assert ChannelConv(5).macs(np.zeros((3, 7, 1, 1))) == 3 * 7 * 5
     assert MaxPool2d(2, 2).macs(y) == ReLU().macs(y) == BatchNorm2d(6).macs(y) == 0
 
 
 def test_what_slides_over_an_image_has_a_window():
     assert Conv2d(4, 6, (3, 2)).window_size() == (3, 2) and MaxPool2d(3, 2).window_size() == (3, 3)
+    assert BlurPool2d(stride=2).window_size() == (3, 3) and ChannelConv(5).window_size() == (5,)
     assert AvgPool2d((2, 1), 2).window_size() == (2, 1) and Linear(5, 7).window_size() == ReLU().window_size() == ()
 
 
 def test_what_a_pullback_keeps():
     x, y = np.zeros((2, 4, 6, 6)), np.zeros((2, 4, 3, 3))
     norm, frozen = BatchNorm2d(4), freeze_batch_norm(BatchNorm2d(4))
-    layers = [Conv2d(4, 4, 3), Linear(4, 4), frozen, ReLU(), Softmax(), norm, MaxPool2d(2, 2), AvgPool2d(2, 2)]
-    kept = [layer.keeps(x, y) for layer in layers]
-    assert all(a is x for a in kept[:3]) and all(a is y for a in kept[3:5]) and kept[5:] == [None] * 3
-    assert [layer.bytes_kept(x, y) for layer in layers] == [0, 0, 0, 0, 0, 4 * x.size, y.size, 0]
+    for layer in (Conv2d(4, 4, 3), Linear(4, 4), ChannelConv(3), frozen, GELU(), SiLU()):
+        assert layer.keeps(x, y) is x and layer.bytes_kept(x, y) == 0
+    for layer in (ReLU(), LeakyReLU(), Softmax()):
+        assert layer.keeps(x, y) is y and layer.bytes_kept(x, y) == 0
+    for layer, size in ((norm, 4 * x.size), (GroupNorm(2, 4), 4 * x.size), (MaxPool2d(2, 2), y.size)):
+        assert layer.keeps(x, y) is None and layer.bytes_kept(x, y) == size
+    assert AvgPool2d(2, 2).keeps(x, y) is None and AvgPool2d(2, 2).bytes_kept(x, y) == 0
 
 
 @pytest.mark.parametrize(
     "layer, x, message",
-    [(Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"), (Linear(5, 7), Z[:, :4], "it reads 5 features")],
+    [
+        (Conv2d(4, 6, 3, groups=2), X[:, :3], "it reads 4 channels"),
+        (GroupNorm(2, 4), X[:, :2], "it reads 4 channels"),
+        (ChannelConv(3), X, "it reads single pixels"),
+        (Linear(5, 7), Z[:, :4], "it reads 5 features"),
+    ],
 )
 def test_a_shape_that_cannot_pass_raises(layer, x, message):
     with pytest.raises(ValueError, match=message):

@@ -221,8 +221,9 @@ def test_a_copy_has_the_same_arrays():
 
 
 def test_the_old_name_of_map_arrays_still_works():
-    with pytest.warns(DeprecationWarning, match="map_arrays"):
+    with pytest.warns(DeprecationWarning, match="map_arrays") as warned:
         new = model().mapped(lambda a: a + 1)
+    assert warned[0].filename == __file__  # the line that is to be changed
     np.testing.assert_array_equal(new.state_dict()["0.weight"], model().state_dict()["0.weight"] + 1)
 
 
