@@ -252,6 +252,7 @@ LARGE = {  # the name of the file: what writes it
     "w.onnx": lambda path, model: save_onnx(model, path),
     "legacy.pth": torch_legacy,
     "module.pth": torch_module,
+    "arrays-2.pkl": lambda path, model: path.write_bytes(pickle.dumps(numbers(model), 2)),
     "arrays.pkl": lambda path, model: path.write_bytes(pickle.dumps(numbers(model), 4)),
     "arrays-5.pkl": lambda path, model: path.write_bytes(pickle.dumps(numbers(model), 5)),
     "w.msgpack": lambda path, model: path.write_bytes(networks.flax(model.state_dict())),
