@@ -92,7 +92,7 @@ def create_model(
         model = build(name, classes, in_channels=channels, dialect=asked, **options)
     if as_it_is:
         return with_weights(model, checkpoint, same, copy)
-    with only_weights_errors():
+    with error_context(getattr(checkpoint, "path", None) or "these weights"):
         adapted = adapt(
             checkpoint, initialize(model, seed), channels=in_channels is not None, classes=num_classes is not None
         )
