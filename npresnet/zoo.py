@@ -87,14 +87,16 @@ def create_model(
         return with_weights(model, checkpoint, same, copy)
     classes = found.num_classes if found and num_classes is None else num_classes
     channels = in_channels or (found.in_channels if found else 3)
-    as_it_is = num_classes is None and in_channels is None
-    with placeholders(as_it_is):
+    with placeholders():
         model = build(name, classes, in_channels=channels, dialect=asked, **options)
-    if as_it_is:
+    if num_classes is None and in_channels is None:
         return with_weights(model, checkpoint, same, copy)
     with error_context(getattr(checkpoint, "path", None) or "these weights"):
         adapted = adapt(
-            checkpoint, initialize(model, seed), channels=in_channels is not None, classes=num_classes is not None
+            checkpoint,
+            initialize(model, seed, part=model.fc),
+            channels=in_channels is not None,
+            classes=num_classes is not None,
         )
     return with_weights(model, adapted, same, copy)
 

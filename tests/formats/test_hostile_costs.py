@@ -192,7 +192,9 @@ from npresnet.weights import read_weights
 def field(name):  # of this process: the system hands a parent's peak down in what getrusage() says
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 before = field("VmRSS")
-{"read": read_weights, "load": npresnet.load_model}[sys.argv[1]](sys.argv[2])
+def adapt(path):
+    return npresnet.create_model("resnet34", weights=path, num_classes=5)
+{"read": read_weights, "load": npresnet.load_model, "adapt": adapt}[sys.argv[1]](sys.argv[2])
 print(field("VmHWM") - before)
 """
 
@@ -270,6 +272,7 @@ SLOW = ("graph.keras",)
     "how, name",
     [
         ("read", "w.pth"),
+        ("adapt", "w.pth"),
         *(pytest.param("load", name, marks=[pytest.mark.slow] if name in SLOW else []) for name in LARGE),
     ],
 )
