@@ -12,7 +12,7 @@ from .formats.errors import error_context, only_weights_errors
 from .models import FAMILY, Spec, build, details, rebuild
 from .models.classifier import Classifier
 from .models.registry import count
-from .nn import BatchNorm2d, initialize, zero_last_gamma
+from .nn import BatchNorm2d, initialize, placeholders, zero_last_gamma
 from .weights import Recognition, WeightsError, read_weights, recognise
 from .weights.adapt import adapt
 from .weights.hidden_layers import of_head
@@ -63,7 +63,10 @@ def create_model(
     (5, 64)
     """
     asked, seed = "torchvision" if dialect is None else dialect, count("seed", seed, least=0)
-    model = build(name, num_classes, in_channels=3 if in_channels is None else in_channels, dialect=asked, **options)
+    with placeholders(weights is not None):
+        model = build(
+            name, num_classes, in_channels=3 if in_channels is None else in_channels, dialect=asked, **options
+        )
     check_zero_init(model, zero_init_residual, weights)
     if select is not None and (weights is None or isinstance(weights, Mapping)):
         raise ValueError("select chooses among the networks in a file; give that as weights")
@@ -79,15 +82,21 @@ def create_model(
         same = replace(same, changes=tuple(change for change in same.changes if not of_head(change)))
     if same and (same.changes or same.frozen):
         refuse_other_sizes(same, num_classes, in_channels)
-        return with_weights(rebuild_changed(same, checkpoint, asked, options), checkpoint, same, copy)
+        with placeholders():
+            model = build_found(same, checkpoint, asked, options)
+        return with_weights(model, checkpoint, same, copy)
     classes = found.num_classes if found and num_classes is None else num_classes
     channels = in_channels or (found.in_channels if found else 3)
-    model = build(name, classes, in_channels=channels, dialect=asked, **options)
+    with placeholders():
+        model = build(name, classes, in_channels=channels, dialect=asked, **options)
     if num_classes is None and in_channels is None:
         return with_weights(model, checkpoint, same, copy)
-    with only_weights_errors():
+    with error_context(getattr(checkpoint, "path", None) or "these weights"):
         adapted = adapt(
-            checkpoint, initialize(model, seed), channels=in_channels is not None, classes=num_classes is not None
+            checkpoint,
+            initialize(model, seed, part=model.fc),
+            channels=in_channels is not None,
+            classes=num_classes is not None,
         )
     return with_weights(model, adapted, same, copy)
 
@@ -124,17 +133,15 @@ def load_model(path: str | os.PathLike[str] | None = None, *, select: str | None
         with only_weights_errors():
             checkpoint = resolved(checkpoint)
         found = recognise(checkpoint)
-        if found.changes or found.frozen:
-            model = rebuild_changed(found, checkpoint, found.dialect, found.options)
-            return with_weights(model, checkpoint, found, copy=False)
-    model = build(found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options)
+        with placeholders():  # until the file's arrays take their place, all of them
+            model = build_found(found, checkpoint, found.dialect, found.options)
     return with_weights(model, checkpoint, found, copy=False)
 
 
-def rebuild_changed(
-    found: Recognition, checkpoint: Mapping[str, Any], dialect: str, options: dict[str, Any]
-) -> Classifier:
-    """The network that a file records, with the layers that were changed after it was built."""
+def build_found(found: Recognition, checkpoint: Mapping[str, Any], dialect: str, options: dict[str, Any]) -> Classifier:
+    """The network that a file holds, with the layers that were changed after it was built."""
+    if not found.changes and not found.frozen:
+        return build(found.name, found.num_classes, in_channels=found.in_channels, dialect=dialect, **options)
     spec = Spec(found.name, found.num_classes, found.in_channels, dialect, options)
     shapes = {key: array.shape for key, array in torchvision_keys(checkpoint)[0].items()}
     try:

@@ -26,6 +26,7 @@ from .layers import (
     freeze_batch_norm,
 )
 from .module import Buffer, Module, Parameter
+from .placeholders import placeholders
 
 __all__ = [
     "GELU",
@@ -56,5 +57,6 @@ __all__ = [
     "ZeroPadChannels",
     "freeze_batch_norm",
     "initialize",
+    "placeholders",
     "zero_last_gamma",
 ]

@@ -4,14 +4,16 @@
 [G] Goyal et al. 2017, Accurate, large minibatch SGD, arXiv:1706.02677
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .layers import BatchNorm2d, ChannelConv, Conv2d, GroupNorm, Linear
-from .module import Model, needs_module
+from .module import Model, Module, Parameter, needs_module
 
 
-def initialize(model: Model, seed: int = 0) -> Model:
-    """Draw fresh weights, in place, as torchvision does.
+def initialize(model: Model, seed: int = 0, part: Module | None = None) -> Model:
+    """Draw fresh weights, in place, as torchvision does; with ``part`` only for that part of the model, and the same.
 
         convolutions   w ~ N(0, 2/fan_out)            [H] §2.2, Eq. 14
         norms          γ = 1, β = 0
@@ -22,19 +24,24 @@ def initialize(model: Model, seed: int = 0) -> Model:
     """
     needs_module(model, "initialize")
     rng = np.random.default_rng(seed)
+    taking = set((model if part is None else part).modules())
     for module in model.modules():
-        if isinstance(module, Conv2d):
-            filters, channels, kh, kw = module.weight.value.shape
-            std = np.float32(2 / (filters * kh * kw)) ** 0.5
-            module.weight.value = std * rng.standard_normal((filters, channels, kh, kw), np.float32)
-        elif isinstance(module, Linear):
-            bound = module.weight.value.shape[1] ** -0.5
-            for part in filter(None, (module.weight, module.bias)):
-                part.value = rng.uniform(-bound, bound, part.value.shape).astype(np.float32)
-        elif isinstance(module, ChannelConv):
-            bound = module.weight.value.size**-0.5
-            module.weight.value = rng.uniform(-bound, bound, module.weight.value.shape).astype(np.float32)
+        for parameter, array in drawn(module, rng):  # for all, so that a part gets what it gets in the whole
+            if module in taking:
+                parameter.value = array
     return model
+
+
+def drawn(module: Module, rng: np.random.Generator) -> Iterator[tuple[Parameter, np.ndarray]]:
+    """The parameters of a single layer that are drawn, each with its fresh array."""
+    if isinstance(module, Conv2d):
+        filters, _, kh, kw = module.weight.value.shape
+        std = np.float32(2 / (filters * kh * kw)) ** 0.5
+        yield module.weight, std * rng.standard_normal(module.weight.value.shape, np.float32)
+    elif isinstance(module, Linear | ChannelConv):
+        bound = module.weight.value[0].size ** -0.5
+        for parameter in filter(None, (module.weight, getattr(module, "bias", None))):
+            yield parameter, rng.uniform(-bound, bound, parameter.value.shape).astype(np.float32)
 
 
 def zero_last_gamma(model: Model) -> Model:

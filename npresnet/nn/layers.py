@@ -12,6 +12,7 @@ from ..backend import Array, Pullback, array_namespace
 from ..ops import check, rules
 from ..ops.check import Frame, IntOrPair, Padding
 from .module import Buffer, Model, Module, Parameter, layer_pullback, needs_module, once
+from .placeholders import ones, zeros
 
 
 class Conv2d(Module):
@@ -46,8 +47,8 @@ class Conv2d(Module):
             raise ValueError(f"groups must divide the {channels} channels and the {filters} filters, not {groups}")
         self.stride, self.dilation, self.groups = stride, dilation, groups
         self.padding: Padding = padding
-        self.weight = Parameter(np.zeros((filters, channels // groups, *check.pair(kernel)), np.float32))
-        self.bias = Parameter(np.zeros(filters, np.float32)) if bias else None
+        self.weight = Parameter(zeros(filters, channels // groups, *check.pair(kernel)))
+        self.bias = Parameter(zeros(filters)) if bias else None
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.conv2d(x, self.weight.value, self.bias and self.bias.value, **self.window())
@@ -108,11 +109,10 @@ class BatchNorm2d(Module):
         rules.arguments(channels=channels, eps=eps, unbiased=unbiased, momentum=0.0 if momentum is None else momentum)
         rules.arguments(affine=affine, track_running_stats=track_running_stats)
         self.eps, self.momentum, self.unbiased = eps, momentum, unbiased
-        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        self.weight = Parameter(ones) if affine else None
-        self.bias = Parameter(zeros) if affine else None
-        self.running_mean = Buffer(zeros.copy()) if track_running_stats else None
-        self.running_var = Buffer(ones.copy()) if track_running_stats else None
+        self.weight = Parameter(ones(channels)) if affine else None
+        self.bias = Parameter(zeros(channels)) if affine else None
+        self.running_mean = Buffer(zeros(channels)) if track_running_stats else None
+        self.running_var = Buffer(ones(channels)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track_running_stats else None
 
     @property
@@ -198,8 +198,8 @@ class GroupNorm(Module):
         if channels % groups:
             raise ValueError(f"a group norm's groups must divide its {channels} channels, not {groups}")
         self.groups, self.eps = groups, eps
-        self.weight = Parameter(np.ones(channels, np.float32))
-        self.bias = Parameter(np.zeros(channels, np.float32))
+        self.weight = Parameter(ones(channels))
+        self.bias = Parameter(zeros(channels))
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         check.images(x, "a group norm")
@@ -223,7 +223,7 @@ class ChannelConv(Module):
 
     def __init__(self, kernel: int):
         check.integer(kernel, "kernel", 1)
-        self.weight = Parameter(np.zeros((1, 1, kernel), np.float32))
+        self.weight = Parameter(zeros(1, 1, kernel))
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.conv_channels(x.reshape(x.shape[:2]), self.weight.value)
@@ -256,8 +256,8 @@ class Linear(Module):
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True):
         rules.arguments(inputs=inputs, outputs=outputs, bias=bias)
-        self.weight = Parameter(np.zeros((outputs, inputs), np.float32))
-        self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
+        self.weight = Parameter(zeros(outputs, inputs))
+        self.bias = Parameter(zeros(outputs)) if bias else None
 
     def vjp(self, x: Array, input_grad: bool = True) -> tuple[Array, Pullback]:
         y, op_pullback = ops.linear(x, self.weight.value, self.bias and self.bias.value)

@@ -9,6 +9,7 @@ from ..models.registry import Entry
 from ..models.structure import Shapes, Structure, measure
 from . import catalogue
 from .advice import advice
+from .dialect_of_shapes import stem_and_gates
 from .hidden_layers import assumed, head_changes, linear_layers
 from .recognition import Recognition
 
@@ -46,7 +47,8 @@ def from_shapes(shapes: Shapes) -> Recognition:
     preset = FAMILY[name].preprocessing
     if f"{name}:V1" in catalogue.ENTRIES:
         preset = catalogue.find(name).preprocessing
-    if f"{name}:V2" in catalogue.ENTRIES:
+    as_published = not options and not stem_and_gates(shapes)
+    if as_published and f"{name}:V2" in catalogue.ENTRIES:
         alternatives += ("the preprocessing imagenet-v2, of torchvision's V2 weights",)
     linear = linear_layers(shapes)
     return Recognition(

@@ -16,9 +16,10 @@ from ..formats.onnx import graph
 from ..formats.onnx.layers import state_of
 from ..formats.state import Layer
 from ..formats.stream import Budget
-from ..formats.tensors import Tensor
+from ..formats.tensors import Storage, Tensor
 from ..models import FAMILY, Spec, rebuild
 from ..models.structure import Shapes
+from ..nn import Module
 from .hidden_layers import of_head
 from .keys.placement import behind_pooling, placed
 from .onnx_graph import Graph, Value
@@ -130,14 +131,26 @@ def layers_of(found: Recognition, shapes: Shapes) -> dict[str, Layer]:
     keys = {key for key, _ in model.named_arrays() if not key.endswith("num_batches_tracked")}
     if keys != {key for key in placed(shapes, keys) if not key.endswith("num_batches_tracked")}:
         raise ValueError("its arrays have no place there")
-    written = Graph(model)
+    written = Written(model)
     last = written.visit(model, Value("images", spec.in_channels))
     nodes = [
         graph.Node(node.kind, "", node.output, list(node.inputs), [node.output], attributes(node.attributes))
         for node in written.nodes
     ]
-    arrays = {name: Tensor.of(array) for name, array in written.arrays.items()}
-    return state_of(graph.Graph(nodes, arrays, ["images"], [last.name]), Budget(0, 2**62)).layers
+    return state_of(graph.Graph(nodes, written.tensors, ["images"], [last.name]), Budget(0, 2**62)).layers
+
+
+class Written(Graph):
+    """A network's graph, of whose arrays only the shapes matter: each is one number, seen as of that shape."""
+
+    def __init__(self, model: Module):
+        super().__init__(model)
+        self.zero = Storage("float32", 1).fill(bytes(4))
+        self.tensors: dict[str, Tensor] = {}
+
+    def array(self, name: str, array: Any) -> str:
+        self.tensors[name] = Tensor(self.zero, 0, array.shape, (0,) * array.ndim)
+        return name
 
 
 def attributes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, array_namespace
-from ..formats.errors import WeightsError, only_weights_errors, printable
+from ..formats.errors import WeightsError, error_context, printable
 from ..nn import Module
 from .checkpoint import Checkpoint
 from .keys.maps import torchvision_keys
@@ -46,7 +46,7 @@ def fill(model: Module, found: Mapping[str, Any], reset: str | tuple[str, ...] =
         raise WeightsError(f"reset is the name of a part, or a tuple of names, not {reset!r}")
     source = getattr(found, "path", None) or "these weights"
     entries = dict(model.named_arrays())
-    with only_weights_errors():
+    with error_context(source):
         arrays, notes = names_of(entries, found)
     unmatched = [name for name in reset if not any(under(key, (name,)) for key in entries)]
     if unmatched:

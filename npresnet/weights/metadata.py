@@ -11,6 +11,7 @@ from ..formats.stream import parse_json
 from ..formats.tensors import KEY
 from ..models import build, rebuild
 from ..models.changes import changes, refuse_shared
+from ..nn import placeholders
 
 PLAIN, CHANGED = 1, 2  # versions: a network as it was built, and one that was changed afterwards
 
@@ -56,16 +57,16 @@ def changes_since_built(model: Any) -> dict[str, list[Any]]:
     spec = model.spec
     try:
         refuse_shared(model)
-        changed = list(
-            changes(
-                model,
-                build(spec.name, spec.num_classes, in_channels=spec.in_channels, dialect=spec.dialect, **spec.options),
+        with placeholders():
+            built = build(
+                spec.name, spec.num_classes, in_channels=spec.in_channels, dialect=spec.dialect, **spec.options
             )
-        )
+        changed = list(changes(model, built))
         frozen = [key for key, parameter in model.named_parameters() if not parameter.trainable]
         if changed:
             shapes = {key: np.shape(array) for key, array in model.state_dict().items()}
-            again = rebuild(spec, shapes, changed, frozen)
+            with placeholders():
+                again = rebuild(spec, shapes, changed, frozen)
             if list(changes(model, again)) or list(again.state_dict()) != list(shapes):
                 raise ValueError("its changed layers cannot be described")
     except ValueError as error:

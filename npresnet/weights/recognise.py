@@ -14,6 +14,7 @@ from ..models.dialect_rules import SIZES, check_sizes
 from ..models.registry import check_places
 from ..models.spec import tupled
 from ..models.structure import Shapes
+from ..nn import placeholders
 from . import catalogue
 from .advice import advice
 from .config import with_config
@@ -31,7 +32,7 @@ def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
 
     Raises WeightsError, and nothing else, where the arrays are of no network of the family.
     """
-    with only_weights_errors():
+    with only_weights_errors(), placeholders():
         return recognise_unguarded(checkpoint)
 
 

@@ -18,6 +18,7 @@ from npresnet.formats.tensors import Tensor
 from npresnet.formats.torch.allowlist import TORCH_GLOBALS
 from npresnet.formats.unpickle.record import Record
 from npresnet.formats.unpickle.unpickle import unpickle
+from npresnet.weights import WeightsError
 
 from ..support import oracles
 from ..support.pickles import PROTO2, glob, legacy, num, program, pth, tar, tensor, text, value
@@ -102,6 +103,19 @@ def test_numbers_and_arrays_of_numpy_are_numbers_and_tensors(protocol):
 def test_a_large_array_of_protocol_2_is_paid_for_in_bytes():
     wanted = np.random.default_rng(0).standard_normal(2**18)
     np.testing.assert_array_equal(array(tree(pickle.dumps({"w": wanted}, 2))["w"]), wanted)
+
+
+def test_a_long_text_becomes_bytes_as_often_as_it_is_asked_for():
+    letters = "\x00\x7f\x80\xff" * 2000
+    encode = glob("_codecs encode") + b"q\0"
+    twice = encode + text(letters) + b"q\1" + text("latin1") + b"q\2\x86Rh\0h\1h\2\x86R\x86."
+    assert objects(PROTO2 + twice) == (letters.encode("latin1"),) * 2
+    alone = objects(PROTO2 + encode + text(letters) + b"\x86.")[1]
+    assert isinstance(alone, Record) and alone.name == "builtins.str"  # which no writer leaves
+    assert objects(PROTO2 + text(letters) + b".") == letters
+    for other, codec in ((letters, "zlib"), ("\u0100" * 9000, "latin1"), ("\ud800" * 9000, "latin1")):
+        with pytest.raises(WeightsError, match=r"_codecs\.encode"):
+            objects(PROTO2 + encode + text(other) + text(codec) + b"\x86R.")
 
 
 def test_numbers_of_python_2_are_read_from_either_spelling_of_their_bytes():

@@ -119,3 +119,13 @@ def test_the_weights_of_a_channel_convolution_are_uniform_within_their_bound():
     bound = 5**-0.5
     assert drawn.dtype == np.float32 and abs(drawn).max() <= bound
     assert drawn.min() < -0.99 * bound and drawn.max() > 0.99 * bound and abs(drawn.mean()) < 0.05 * bound
+
+
+def test_a_part_gets_what_it_gets_in_the_whole_and_nothing_else_is_touched():
+    whole, model, before = initialize(net(), 3), net(), net()
+    part = model.children()["4"]
+    assert initialize(model, 3, part=part) is model
+    wanted = before.state_dict() | {key: array for key, array in whole.state_dict().items() if key.startswith("4.")}
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, wanted[key])
+    assert part.weight.value.any() and part.bias.value.any()

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from npresnet import create_model
 from npresnet.models import build
 from npresnet.weights import Checkpoint, WeightsError, load_weights, save_weights
 
@@ -41,6 +42,19 @@ def test_a_file_is_loaded_and_reported(tmp_path):
     assert_holds(model, state)
     assert isinstance(found, Checkpoint) and found.path == path and found.format == "npz"
     assert found.notes == [f"dropped the prefix 'module.' from {len(state)} keys"]
+
+
+def test_a_file_that_holds_no_network_of_the_family_is_named(tmp_path):
+    odd = {f"layer1.odd.{role}": np.ones(7, np.float32) for role in ("weight", "bias", "running_mean", "running_var")}
+    state = {f"a.{key}": array for key, array in (drawn() | odd).items()}
+    path = save_weights(state, tmp_path / "odd.npz")
+    for load in (
+        lambda: load_weights(build("resnet20"), path),
+        lambda: create_model("resnet20", weights=path),
+        lambda: create_model("resnet20", weights=path, num_classes=3),
+    ):
+        with pytest.raises(WeightsError, match=r"odd\.npz: "):
+            load()
 
 
 def test_counters_may_be_missing_and_then_stay():

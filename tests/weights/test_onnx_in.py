@@ -3,10 +3,13 @@
 Where it cannot be right it is refused: the graph that is read is held to the network that is built.
 """
 
+import gc
+
 import numpy as np
 import pytest
 
 from npresnet import WeightsError, load_model
+from npresnet.formats.tensors import Tensor
 from npresnet.models import list_models
 from npresnet.weights import save_onnx
 
@@ -32,6 +35,24 @@ def nameless(path):
         node.input[:] = [names.get(name, name) for name in node.input]
     onnx.save(model, path)
     return path
+
+
+@pytest.mark.parametrize("variant", ["same", "pre-activation", "group norm", "everything of timm's", "ECA"])
+def test_the_file_s_tensors_are_freed_at_once(variant, tmp_path):
+    """What stands in a cycle stays until the next collection, and the file's arrays beside the model's."""
+    name, options = VARIANTS[variant]
+    path = nameless(save_onnx(small(name, **options), tmp_path / "w.onnx"))
+    gc.collect()
+    gc.disable()
+    try:
+        load_model(path)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [thing for thing in gc.garbage if isinstance(thing, Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def assert_same(path, x, expected, tolerance=1e-5):

@@ -54,6 +54,21 @@ def test_options_are_read_off_and_ties_are_told(name, options, read, also):
         assert any(words in other for other in found.alternatives)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"depths": (1, 1, 1, 1)},
+        {"width": 16},
+        {"stem": "deep", "avg_down": True},
+        {"conv_bias": True},
+        {"squeeze": True},
+    ],
+)
+def test_a_network_that_torchvision_has_not_is_none_of_its_v2_weights(options):
+    found = recognise(shapes_of("resnet50", **options))
+    assert found.name == "resnet50" and not any("imagenet-v2" in other for other in found.alternatives)
+
+
 def test_the_catalogue_s_hash_decides_a_tie():
     for entry in CATALOGUE:
         found = recognise(Checkpoint(shapes_of(entry.model), sha256=entry.sha256_prefix.ljust(64, "0")))

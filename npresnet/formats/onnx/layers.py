@@ -182,7 +182,7 @@ class Reading:
             name = next(iter(self.find.data(node)), image)
         roles = ("se.conv",) if found and found[0].role == "channels" else ("se.fc2", "se.fc1")
         for part, role in zip(found, roles):
-            part.role, part.place = role, found[-1]
+            part.role, part.place = role, None if part is found[-1] else found[-1]
 
     def affine(self, node: Node, before: Part | None) -> Part:
         """A Mul, Div, Add or Sub with a constant: a bias, or part of a batch norm."""
@@ -222,7 +222,7 @@ def state(parts: list[Part], budget: Budget) -> State:
     """The parts' arrays and layers by name."""
     found, kept = State(kind="onnx"), kept_names(parts)
     numbers = {id(part): i for i, part in enumerate(parts)}
-    paths = [kept.get(i, f"{numbers[id(part.place)]}.{part.role}") for i, part in enumerate(parts)]
+    paths = [kept.get(i, f"{numbers[id(part.place or part)]}.{part.role}") for i, part in enumerate(parts)]
     for i, (path, part) in enumerate(zip(paths, parts)):
         budget.spend((256 + len(path)) * (2 + len(part.arrays)), "the network's names")
         reads = [numbers.get(id(standing(read, budget)), -1) for read in part.reads]

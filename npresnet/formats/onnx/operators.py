@@ -46,7 +46,8 @@ class Part:
         self.arrays = {name: tensor for name, tensor in arrays.items() if tensor is not None}
         self.names: dict[str, str] = {}
         self.reads: list[Part | None] = []  # the parts whose outputs it reads; None for the images
-        self.place: Part = self  # whose number it has, where it has no name
+        self.place: Part | None = None  # another part whose number it has, where it has no name; never itself: a cycle
+        # would keep the file's arrays until Python next looks for cycles
         self.dropped = False  # for another layer includes it
 
 

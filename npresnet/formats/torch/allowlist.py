@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import WeightsError, quoted
 from ..tensors import DTYPES, Storage, Tensor
+from ..unpickle.encoded import latin1_bytes
 from ..unpickle.numpy_objects import NUMPY_GLOBALS
 from ..unpickle.record import Placeholder, Record, Unreadable
 from ..unpickle.stack_machine import Dict, checked_key
@@ -107,13 +108,6 @@ def counter(counts=()):
 
 def plain_set(items=()):
     return {checked_key(item) for item in items}
-
-
-def latin1_bytes(text, encoding="latin1"):
-    """The bytes that protocol 2 writes as text."""
-    if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise WeightsError("only latin1 text can become bytes")
-    return text.encode("latin1")
 
 
 def byte_array(data=b"", *encoding):

@@ -9,6 +9,7 @@ strings of Python 2 that are not in the encoding asked for are taken as latin-1.
 from codecs import escape_decode
 
 from ..errors import WeightsError
+from .encoded import EncodedText, latin1_bytes
 from .stack_machine import Operations, opcode_decorator
 
 LITERALS: Operations = {}
@@ -26,7 +27,7 @@ for _name, _value in CONSTANTS.items():
 for _name, _layout in INTEGERS.items():
     opcode(_name)(lambda m, layout=_layout: m.push(m.stream.unpack(layout)[0]))
 for _name, _layout in TEXTS.items():
-    opcode(_name)(lambda m, layout=_layout: m.push(_text(_counted(m, layout))))
+    opcode(_name)(lambda m, layout=_layout: m.push(_text(m, _counted(m, layout))))
 for _name, _layout in BYTES.items():
     opcode(_name)(lambda m, layout=_layout: m.push(_bytes(m, _counted(m, layout))))
 for _name, _layout in BYTE_STRINGS.items():
@@ -42,8 +43,13 @@ def _bytes(m, raw):
     return raw if m.records and len(raw) >= LONG else bytes(raw)
 
 
-def _text(raw):
-    """UTF-8; lone surrogates, which Python makes of file names in another encoding, are kept."""
+def _text(m, raw):
+    """UTF-8; lone surrogates, which Python makes of file names in another encoding, are kept.
+
+    A long text behind the function that makes bytes of it stays a view where records are read.
+    """
+    if m.records and len(raw) >= LONG and m.stack and getattr(m.top, "call", None) is latin1_bytes:
+        return EncodedText(raw)
     try:
         return str(raw, "utf-8")
     except UnicodeDecodeError:

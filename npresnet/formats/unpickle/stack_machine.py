@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import WeightsError, error_context, quoted
 from ..limits import collisions
 from ..stream import Budget, Stream
+from .encoded import EncodedText
 from .record import Placeholder, Record, Unreadable, constructed
 
 MAX_NAME = 1024  # characters of a global's module and name
@@ -190,7 +191,7 @@ class Machine:
 
     def pay_for(self, a: Any) -> None:
         """Pay for one argument of a call, which may be copied."""
-        if type(a) in (str, bytes, bytearray, memoryview) and len(a) > SMALL:
+        if type(a) in (str, bytes, bytearray, memoryview, EncodedText) and len(a) > SMALL:
             self.budget.spend(len(a), "the pickle")
             self.budget.step(len(a) // 1024, "the pickle")
         elif isinstance(a, (list, tuple, dict, set, frozenset)) and len(a) > 1:

@@ -48,7 +48,7 @@ def unpickle(
     cure             a clause for the message that refuses a global
     budget           of the file that the pickle is a part of, in the place of max_steps
     records          whether a global that is not among ``globals`` becomes a Record, instead of being refused; bytes of
-                     4 KiB and more are then views of ``data``
+                     4 KiB and more are then views of ``data``, whose pages a text that is made into bytes gives back
     brings_steps     whether the pickle's own bytes bring steps; not those that may be read again and again
 
     Bounds: every instruction takes at least one byte and one step; a step allocates at most 128 bytes and a literal at

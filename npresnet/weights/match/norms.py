@@ -66,8 +66,13 @@ def norms_of(body: Body, norms: list[Layer]) -> tuple[Norms, Layer | None, bool]
     before = before_convolutions(body, norms)
     if before is None:
         used = {id(norm) for norm in pairs.values()}
-        other = next((norm.path for norm in norms if id(norm) not in used), norms[0].path)
-        raise WeightsError(f"the norm {quoted(other)} belongs to no convolution of a network of the family")
+        other = next((norm for norm in norms if id(norm) not in used), norms[0])
+        if len(body.stem) > 1 and body.stem[0].parts[:-1] == other.parts[:-1]:
+            raise WeightsError(
+                f"its stem, from {quoted(body.stem[0].path)} on, is none of the family's: "
+                f"{len(body.stem)} convolutions, and not a norm behind each"
+            )
+        raise WeightsError(f"the norm {quoted(other.path)} belongs to no convolution of a network of the family")
     return *before, True
 
 

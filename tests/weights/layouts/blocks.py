@@ -146,7 +146,7 @@ def odd_stem():
     net.conv1 = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, 2), BN(4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1),
         nn.ReLU(),
                               nn.Conv2d(4, 8, 3, padding=1))
-    return Layout(lively(net), refusal=r"(?i)stem|conv1")
+    return Layout(lively(net), refusal=r"stem, from 'conv1.1' on, is none of the family's: 3 convolutions")
 
 
 @kind("a 1x1 convolution from 1 channel to 3 before the network", "medical images")
