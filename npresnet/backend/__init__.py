@@ -3,12 +3,25 @@
 from .arrays import Array, Pullback, array_namespace, as_array, floating, namespace_for
 from .compiling import compiler
 from .cuda import Captured, captured, gpu, tf32, tf32_allowed, to_device
-from .dispatch import Kernel, backend_of, default_backend, load_kernels, thread_limit, use, without_numba
+from .dispatch import (
+    Kernel,
+    NotRecordable,
+    backend_of,
+    default_backend,
+    load_kernels,
+    must_run_each_time,
+    recorder,
+    recording,
+    thread_limit,
+    use,
+    without_numba,
+)
 
 __all__ = [
     "Array",
     "Captured",
     "Kernel",
+    "NotRecordable",
     "Pullback",
     "array_namespace",
     "as_array",
@@ -19,7 +32,10 @@ __all__ = [
     "floating",
     "gpu",
     "load_kernels",
+    "must_run_each_time",
     "namespace_for",
+    "recorder",
+    "recording",
     "tf32",
     "tf32_allowed",
     "thread_limit",

@@ -28,6 +28,7 @@ Faster = TypeVar("Faster", bound=Callable[..., Any])
 KERNELS = {"numba": "npresnet.kernels.cpu", "cupy": "npresnet.kernels.gpu"}  # loaded when first used
 
 _chosen: ContextVar[str | None] = ContextVar("cpu_backend", default=None)
+_recorder: ContextVar[Any] = ContextVar("recorder", default=None)
 _limit: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
@@ -75,6 +76,31 @@ def use(backend: str, threads: int | None = None) -> Iterator[None]:
 def thread_limit() -> int | None:
     """How many threads :func:`use` allows; None where it says nothing."""
     return _limit.get()
+
+
+class NotRecordable(Exception):
+    """Something in a function that is being recorded is no kernel's work, see :class:`.recorded.Recorded`."""
+
+
+def recorder() -> Any:
+    """What records the launches of kernels in this context; None nearly always."""
+    return _recorder.get()
+
+
+@contextmanager
+def recording(recorder: Any) -> Iterator[None]:
+    """Inside this context ``recorder`` notes the launches of kernels, and nothing else may compute."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def must_run_each_time(what: str) -> None:
+    """Raise :class:`NotRecordable` where launches are recorded: ``what`` would not be computed again."""
+    if _recorder.get() is not None:
+        raise NotRecordable(what)
 
 
 @cache
@@ -131,6 +157,8 @@ class Kernel(Generic[Arguments, Result]):
     def run_on(self, backend: str, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """The result of the function for ``backend``, or of the reference, unchecked."""
         supported = backend in self.faster and self.supports[backend](x, *args, **kwargs)
+        if not supported:
+            must_run_each_time(self.__name__)
         return (self.faster[backend] if supported else self.reference)(x, *args, **kwargs)
 
     def __call__(self, x: Array, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

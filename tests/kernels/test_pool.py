@@ -1,4 +1,4 @@
-"""Law 5 for max_pool2d."""
+"""Law 5 for max_pool2d and global_avg_pool2d."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("numba")
 
 from npresnet import ops
-from npresnet.kernels.cpu.pool import max_pool2d_numba, supports
+from npresnet.kernels.cpu.pool import global_avg_pool2d_numba, max_pool2d_numba, supports, supports_mean
 
-from .images import ORDERS, C, in_order, random
+from .images import ORDERS, C, close, double, in_order, random
 
 POOLS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), ((3, 2), (2, 1), (1, 0)), (3, 3, ((0, 1), (1, 0)))]
 
@@ -24,3 +24,14 @@ def test_max_pool(kernel, stride, padding, order):
     np.testing.assert_array_equal(y, wanted)
     dy = random(*y.shape, seed=1)
     np.testing.assert_allclose(pullback(in_order(dy, order)), wanted_pullback(dy), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, C, 7, 7), (2, 5, 1, 3)])
+@pytest.mark.parametrize("order", ORDERS)
+def test_global_mean(shape, order):
+    x, dy = random(*shape), random(*shape[:2], seed=1)
+    assert supports_mean(x)
+    wanted, wanted_pullback = ops.global_avg_pool2d.reference(*double(x))
+    y, pullback = global_avg_pool2d_numba(in_order(x, order))
+    close(y, wanted, 1e-6)
+    close(pullback(dy), wanted_pullback(dy.astype(np.float64)), 1e-6)

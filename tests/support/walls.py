@@ -12,6 +12,7 @@ import mmap
 import sys
 from collections import deque
 from math import prod
+from threading import RLock
 from weakref import WeakSet
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 BRICK, PAGE, LINE = 0xAB, mmap.PAGESIZE, 64
 NOBODY = 0  # PROT_NONE
 CLOSED = 512  # arrays that are gone, whose pages stay closed
+LOCK = RLock()
 
 
 class Walls:
@@ -47,7 +49,7 @@ class _Pages:
     def __init__(self, walls, shape, dtype, at_the_end):
         self.walls, self.shape, self.size = walls, shape, prod(shape) * dtype.itemsize
         self.bytes = -(-max(self.size, 1) // PAGE) * PAGE
-        self.map = mmap.mmap(-1, self.bytes + 2 * PAGE)
+        self.map, self.gone = mmap.mmap(-1, self.bytes + 2 * PAGE), False
         self.map[PAGE:-PAGE] = bytes([BRICK]) * self.bytes
         self.first = (self.bytes - self.size) // LINE * LINE if at_the_end else 0
         self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + PAGE
@@ -61,14 +63,20 @@ class _Pages:
         }
 
     def whole(self) -> bool:
-        """Whether every brick stands."""
+        """Whether every brick stands; of pages that are closed, it has been said."""
+        with LOCK:
+            return self.gone or self._whole()
+
+    def _whole(self):
         around = self.map[PAGE : PAGE + self.first], self.map[PAGE + self.first + self.size : -PAGE]
         return not any(part.strip(bytes([BRICK])) for part in around)
 
     def __del__(self):
-        if not self.whole():
-            self.walls.fallen.append(self.shape)
-        _close(self.start, self.bytes)
+        with LOCK:  # the last reference may be a worker's, while another thread looks at the walls
+            if not self._whole():
+                self.walls.fallen.append(self.shape)
+            _close(self.start, self.bytes)
+            self.gone = True
         self.walls.closed.append(self.map)
 
 

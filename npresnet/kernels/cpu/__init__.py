@@ -10,7 +10,7 @@
     channels   passes in which each channel has its own coefficients
     pointwise  the engine's small steps
 
-    conv/op, norm, group_norm, activation, smooth, pool, optimizer     what is registered with ops
+    conv/op, norm, group_norm, activation, smooth, pool, pad, linear, update     what is registered with ops
 
 In functions for Numba a name for an array is its address (int64), ``shape`` and the like are tuples of int64, ``floor``
 is a float32; those the thread pool runs, the entry points, are annotated.
@@ -18,7 +18,7 @@ is a float32; those the thread pool runs, the entry points, are annotated.
 A single image (N = 1) runs through the references: it is answered before the first kernel would be compiled.
 """
 
-from . import activation, group_norm, norm, optimizer, pool, smooth
+from . import activation, group_norm, linear, norm, pad, pool, smooth, update
 from .conv import op
 
-__all__ = ["activation", "group_norm", "norm", "op", "optimizer", "pool", "smooth"]
+__all__ = ["activation", "group_norm", "linear", "norm", "op", "pad", "pool", "smooth", "update"]

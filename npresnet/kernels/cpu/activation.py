@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from ...backend import Array, Pullback
+from ...backend import Array, Pullback, must_run_each_time
 from ...ops.activation import leaky_relu, relu
 from ...ops.add import add
 from .arrays import empty_like, is_float32
@@ -30,6 +30,7 @@ def relu_numba(x: Array) -> tuple[Array, Pullback]:
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
+            must_run_each_time("a ReLU's dy in another order in memory")
             return np.where(y > 0, dy, np.float32(0))
         dx = empty_like(y)
         mask(parts(y.size), y, dy, y.size, dx)
@@ -54,6 +55,7 @@ def leaky_relu_numba(x: Array, *, negative_slope: float = 0.01) -> tuple[Array, 
 
     def pullback(dy):
         if dy.strides != y.strides:
+            must_run_each_time("a ReLU's dy in another order in memory")
             return np.where(y > 0, dy, slope[0] * dy)
         dx = empty_like(y)
         leaky_mask(parts(y.size), y, dy, y.size, slope, dx)

@@ -115,6 +115,17 @@ def finish_moments(item, work, sums: Address, m: int, c: int, origin: Address, g
 
 
 @entry_point
+def first_sums(item, work, sums: Address, c: int, out: Address):
+    """Σ d of each channel, from its :data:`moments`."""
+    totals = doubles(sums, PARTS * 2 * c)
+    for k in range(c):
+        total = 0.0
+        for part in range(PARTS):
+            total += totals[2 * part * c + k]
+        floats(out, c)[k] = total
+
+
+@entry_point
 def finish_gradients(item, work, sums: Address, m: int, c: int, rows: Address, inv_std: Address, dgamma: Address,
                      dbeta: Address, out: Address):
     """dβ = Σ g, dγ = Σ g·x̂ from their :data:`part_gradient_sums`, and the rows of :data:`combine` for dx.

@@ -16,7 +16,7 @@ from .codegen import lines
 from .codegen.jit import floor_of
 from .codegen.vector import LANES, doubles, floats
 from .layout import channels_first, channels_last
-from .program.entry_point import Address, entry_point
+from .program.entry_point import Address, entry_point, run
 
 ITEMS = 64            # at least, where narrower blocks give as many
 WORK = 52             # bytes of workspace for each channel of a block
@@ -41,15 +41,17 @@ def group_norm_numba(x: Array, gamma: Array, beta: Array, *, groups: int, eps: f
     (n, h, w, c), size = x.shape, x.shape[3] // groups
     block, pixels = block_of(c, size, n), h * w
     items, work_bytes = n * (c // block), WORK * block
-    y, moments = empty(x.shape), np.empty((n, 2, c), np.float32)            # μ and 1/√(σ² + ε), at every channel
+    y, moments = empty(x.shape), empty((n, 2, c))            # μ and 1/√(σ² + ε), at every channel
     normalize(items, x, pixels, c, block, size, gamma, np.ascontiguousarray(beta), np.array([eps]), moments, None,
               False, y, work_bytes=work_bytes)
 
     def pullback(dy, skip=()):
-        dx, sums = None if "x" in skip else empty(x.shape), np.empty((n, 2, c))
-        differentiate(items, channels_last(dy), x, pixels, c, block, size, gamma, moments, sums, dx,
-                      work_bytes=work_bytes)
-        dbeta, dgamma = sums.sum(axis=0).astype(np.float32)
+        dx, sums = None if "x" in skip else empty(x.shape), empty((n, 2, c), np.float64)
+        totals = empty((2, c))
+        run(differentiate.launch(items, channels_last(dy), x, pixels, c, block, size, gamma, moments, sums, dx,
+                                 work_bytes=work_bytes),
+            add_images.launch(1, sums, n, 2 * c, totals))
+        dbeta, dgamma = totals
         dx = None if dx is None else channels_first(dx)
         return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
 
@@ -143,6 +145,17 @@ def differentiate(item, work, dy: Address, x: Address, pixels: int, channels: in
     at, row = (image * pixels * channels + first) * 4, image * 2 * channels + first
     _differentiate_block(dy + at, x + at, pixels, channels * 4, block, size, gamma + first * 4, moments + row * 4,
                          channels * 4, sums + row * 8, 0 if dx == 0 else dx + at, work)
+
+
+@entry_point
+def add_images(item, work, sums: Address, n: int, size: int, totals: Address):
+    """Σ over n images of ``size`` float64 each, in float32."""
+    out = floats(totals, size)
+    for k in range(size):
+        total = 0.0
+        for image in range(n):
+            total += doubles(sums, n * size)[image * size + k]
+        out[k] = total
 
 
 @njit

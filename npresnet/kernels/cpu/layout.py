@@ -1,6 +1,6 @@
 """Images in their two orders in memory: ops speak of (N, C, H, W), the kernels of (N, H, W, C)."""
 
-from ...backend import Array
+from ...backend import Array, must_run_each_time
 from .arrays import empty
 
 
@@ -8,6 +8,7 @@ def channels_last(x: Array) -> Array:
     """Images (N, C, H, W) as a contiguous (N, H, W, C): a copy only where the memory is in another order."""
     x = x.transpose(0, 2, 3, 1)
     if not x.flags.c_contiguous:
+        must_run_each_time("images in another order in memory")
         x, source = empty(x.shape, x.dtype), x
         x[...] = source
     return x

@@ -10,12 +10,11 @@ from ...backend import Array, Pullback
 from ...ops.check import IntOrPair, Padding
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from ...ops.norm import batch_norm_train
-from ...ops.total import total
 from ...ops.window import Window
 from .arrays import empty, is_float32
 from .channels import CHANNELS, PARTS, combine, finish_gradients, finish_moments, moments, normalize, part_gradient_sums
 from .codegen.vector import LANES
-from .conv.backward import filter_gradient, image_gradient
+from .conv.backward import bias_gradient, filter_gradient, image_gradient
 from .conv.cost_model import ceil_div
 from .conv.forward import bias_of, forward
 from .conv.op import supports as supports_conv
@@ -70,7 +69,7 @@ def batch_norm_relu_conv2d_numba(x: Array, gamma: Array, beta: Array, w: Array, 
 
     def pullback(dy, skip=()):
         dw = None if "w" in skip else filter_gradient(channels_first(x), dy, w.shape, window, groups, coefficients[1:])
-        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
+        db = bias_gradient(dy) if biased and "b" not in skip else None
         dz = channels_last(image_gradient(dy, w, channels_first(x), window, groups))
         return *_gradients(dz, x, inv_std, coefficients, skip, into=dz), dw, db
 
@@ -116,8 +115,8 @@ def _by_batch(x, gamma, beta, eps, relu):
 
 def _statistics(x, gamma, beta, eps, relu):
     """The launches for (μ, σ²), 1/√(σ² + ε), and rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
-    c, origin, sums = x.shape[3], x[0, 0, 0], np.empty((PARTS, 2, x.shape[3]))
-    values, inv_std, rows = np.empty((2, c), np.float32), np.empty(c, np.float32), np.empty((4, c), np.float32)
+    c, origin, sums = x.shape[3], x[0, 0, 0], empty((PARTS, 2, x.shape[3]), np.float64)
+    values, inv_std, rows = empty((2, c)), empty(c), empty((4, c))
     gamma, beta, eps = np.ascontiguousarray(gamma), np.ascontiguousarray(beta), np.array([eps], np.float32)
     launches = (
         moments.launch(PARTS, x, x.size, c, origin, sums),
@@ -130,16 +129,16 @@ def _statistics(x, gamma, beta, eps, relu):
 def _gradients(dy, x, inv_std, coefficients, skip, into=None, y=None, ds=None):
     """dx, dγ and dβ; dx is written to ``into``, which may be dy, if given; with ``y``, dy goes through its ReLU to
     ``ds`` first."""
-    c, sums, wanted = x.shape[3], np.empty((PARTS, 2, x.shape[3])), "x" not in skip
-    dgamma, dbeta, rows = np.empty(c, np.float32), np.empty(c, np.float32), np.empty((6, c), np.float32)
+    c, sums = x.shape[3], empty((PARTS, 2, x.shape[3]), np.float64)
+    dgamma, dbeta, rows = empty(c), empty(c), empty((6, c))
     launches = [
         part_gradient_sums.launch(PARTS, dy, x, y, ds, x.size, c, coefficients, sums),
         finish_gradients.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, coefficients, inv_std, dgamma, dbeta,
                                 rows),
     ]
-    if wanted:
-        into = empty(x.shape) if into is None else into
-        launches.append(combine.launch(PARTS, dy if ds is None else ds, x, x.size, c, rows, into))
+    dx = (empty(x.shape) if into is None else into) if "x" not in skip else None
+    if dx is not None:
+        launches.append(combine.launch(PARTS, dy if ds is None else ds, x, x.size, c, rows, dx))
     run(*launches)
-    return channels_first(into) if wanted else None, None if "gamma" in skip else dgamma, \
-        None if "beta" in skip else dbeta
+    dx = None if dx is None else channels_first(dx)
+    return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta

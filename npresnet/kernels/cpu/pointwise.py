@@ -3,7 +3,7 @@
 from numba import njit
 
 from .codegen.jit import floor_of
-from .codegen.vector import floats
+from .codegen.vector import copy, floats
 from .program.entry_point import Address, Pair, Shape, entry_point
 
 PIXELS = 128             # in a work item
@@ -55,6 +55,26 @@ def _place(values, before, out):
     out[:] = 0
     for k in range(len(values)):
         out[before + k] = values[k]
+
+
+@entry_point
+def repeat_pixel(row, work, values: Address, channels: int, width: int, out: Address):
+    """A row of ``width`` pixels, each of them the row-th of ``values``."""
+    for q in range(width):
+        copy(values + row * channels * 4, out + (row * width + q) * channels * 4, channels)
+
+
+@entry_point
+def spread_pixels(row, work, part: Address, shape: Shape, stride: Pair, x: Address, x_shape: Shape):
+    """A row of x, which is zero but at every ``stride``-th pixel: there it is ``part``, of ``shape``."""
+    (_, h, w, c), (_, oh, ow, _), (sh, sw) = x_shape, shape, stride
+    image, r = row // h, row % h
+    for s in range(w):
+        out = floats(x + (row * w + s) * c * 4, c)
+        if r % sh == 0 and s % sw == 0:
+            _move(floats(part + ((image * oh + r // sh) * ow + s // sw) * c * 4, c), out)
+        else:
+            out[:] = 0
 
 
 @entry_point

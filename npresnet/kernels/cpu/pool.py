@@ -6,7 +6,7 @@ from numba import njit, types
 
 from ...backend import Array, Pullback
 from ...ops.check import IntOrPair, Padding
-from ...ops.pool import max_pool2d
+from ...ops.pool import global_avg_pool2d, max_pool2d
 from ...ops.window import Window
 from .arrays import empty, is_float32
 from .codegen.jit import intrinsic
@@ -45,6 +45,44 @@ def max_pool2d_numba(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding:
         return channels_first(dx)
 
     return channels_first(y), pullback
+
+
+def supports_mean(x) -> bool:
+    """A batch in float32."""
+    return is_float32(x) and x.ndim == 4 and len(x) > 1 and x.size > 0
+
+
+@global_avg_pool2d.register("numba", supports_mean)
+def global_avg_pool2d_numba(x: Array) -> tuple[Array, Pullback]:
+    """Equals :func:`npresnet.ops.global_avg_pool2d`.
+
+    Saves: nothing.
+    """
+    x = channels_last(x)
+    n, h, w, c = shape = x.shape
+    y = empty((n, c))
+    global_mean(n, x, h * w, c, y)
+
+    def pullback(dy):
+        dx = empty(shape)
+        spread_mean(n, np.ascontiguousarray(dy), h * w, c, dx)
+        return channels_first(dx)
+
+    return y, pullback
+
+
+@entry_point
+def spread_mean(image, work, dy: Address, pixels: int, channels: int, dx: Address):
+    """dy / pixels at every pixel of one image."""
+    values = floats(dy + image * channels * 4, channels)
+    for pixel in range(pixels):
+        _share(values, np.float32(pixels), floats(dx + (image * pixels + pixel) * channels * 4, channels))
+
+
+@njit
+def _share(values, count, out):
+    for k in range(len(out)):
+        out[k] = values[k] / count
 
 
 @entry_point

@@ -7,7 +7,7 @@
 import numpy as np
 from numba import njit
 
-from ...backend import Array, Pullback
+from ...backend import Array, Pullback, must_run_each_time
 from ...ops.activation import gelu, silu
 from .activation import part_of, parts, supports_relu
 from .arrays import empty_like
@@ -54,6 +54,7 @@ def _run(x, forward, backward):
 
     def pullback(dy):
         if dy.strides != x.strides:
+            must_run_each_time("an activation's dy in another order in memory")
             dy, source = empty_like(x), dy
             dy[...] = source
         dx = empty_like(x)

@@ -8,6 +8,8 @@ from ....backend import Array
 from ....ops.conv import conv2d
 from ....ops.window import Window
 from ..arrays import empty
+from ..channels import PARTS as PARTS_OF_SUMS
+from ..channels import first_sums, moments
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
 from ..pointwise import interleave
@@ -19,7 +21,7 @@ from .filter_gradient import add_products, pad_images, pixel_gradient, transform
 from .forward import SLIDE_ROWS, WINOGRAD_CHANNELS, ZEROS, apply_prologue, forward, repeat_along_row, strides_of
 from .pack import merged_groups
 from .repack import unpack_gradient, unpack_groups, untransform_gradient
-from .slide_gradient import PARTS, slide_gradient
+from .slide_gradient import PARTS, add_parts, slide_gradient
 
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
 
@@ -84,12 +86,19 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
     elif slides:
         _slide_gradient(channels_last(x), dy, window, dw, prologue)
     else:
-        dw[...] = 0
         x, shares = _padded(x, dy.shape[1:3], window), threads_now()
         pixel_gradient(shares, x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, 1, ZEROS, dw, shares)
     out = empty(shape)
     unpack_gradient(f // LANES, dw, (f, c, kh * kw), out)
     return out
+
+
+def bias_gradient(dy: Array) -> Array:
+    """db = Σ dy over all pixels of all images."""
+    dy = channels_last(dy)
+    c, sums, db = dy.shape[3], empty((PARTS_OF_SUMS, 2, dy.shape[3]), np.float64), empty(dy.shape[3])
+    run(moments.launch(PARTS_OF_SUMS, dy, dy.size, c, ZEROS, sums), first_sums.launch(1, sums, c, db))
+    return db
 
 
 def _group_gradient(x, dy, shape, window, groups):
@@ -98,7 +107,6 @@ def _group_gradient(x, dy, shape, window, groups):
     merged = merged_groups(shape, groups)
     size, small, out = (c * groups // merged, f // merged), (c, f // groups), empty(shape)
     dw, x = empty((merged, kh * kw, *size)), _padded(channels_first(x), dy.shape[1:3], window)
-    dw[...] = 0
     run(pixel_gradient.launch(merged, x, strides_of(x), size[0], (kh, kw, *window.stride), dy, dy.shape, merged, ZEROS,
                               dw, 1),
         unpack_groups.launch(merged, dw, size, small, kh * kw, out))
@@ -107,13 +115,13 @@ def _group_gradient(x, dy, shape, window, groups):
 
 def _slide_gradient(x, dy, window, dw, prologue):
     sums = empty((PARTS, *dw.shape))
-    sums[...] = 0
     rows, (top, left) = min(SLIDE_ROWS, x.shape[1]), top_left(window)
     transposed = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left)
     size = band_bytes(rows, x.shape[2], dy.shape[3], transposed) + (0 if prologue is None else rows * x[0, 0].nbytes)
-    slide_gradient(PARTS, x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows,
-                   repeat_along_row(prologue, x.shape[2]), sums, work_bytes=size)
-    sums.sum(axis=0, out=dw)
+    prologue = repeat_along_row(prologue, x.shape[2])
+    run(slide_gradient.launch(PARTS, x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows, prologue, sums,
+                              work_bytes=size),
+        add_parts.launch(9, sums, dw[0].size, dw))
 
 
 def _padded(x, size, window):

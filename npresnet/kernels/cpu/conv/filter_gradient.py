@@ -30,7 +30,7 @@ def pad_images(image, work, x: Address, shape: Shape, strides: Strides, window: 
 @entry_point
 def pixel_gradient(item, work, x: Address, strides: Strides, channels: int, window: Shape, dy: Address, shape: Shape,
                    groups: int, zeros: Address, dw: Address, shares: int):
-    """Add to ``dw`` (groups, taps, c, f) the gradient for ``shape`` = (n, oh, ow, F) outputs at ``dy``.
+    """``dw`` (groups, taps, c, f), the gradient for ``shape`` = (n, oh, ow, F) outputs at ``dy``.
 
     ``x`` is the padded image with byte ``strides`` (image, channel, row, column), of ``channels`` in each group;
     ``window`` = (kh, kw, stride h, w).  The rows (t, c) of each group are cut into ``shares``: no two items write to
@@ -62,7 +62,7 @@ def _gradient_rows(x, strides, channels, window, dy, shape, f, zeros, dw, first,
         while column < f:
             width = panel_width(f - column)
             multiply_strided(rows, count, taps[:here], ow, sw * pixel, dy + (start * ow * all_f + column) * 4,
-                             all_f * 4, width, zeros, outs, column * 4, 0, np.float32(-np.inf))
+                             all_f * 4, width, zeros, outs, column * 4, NONE if start == 0 else 0, np.float32(-np.inf))
             column += width
 
 

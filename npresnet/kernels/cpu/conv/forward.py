@@ -10,6 +10,7 @@ from ..arrays import empty
 from ..channels import normalized
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last
+from ..pointwise import repeat_pixel
 from ..program.entry_point import run
 from ..threads import threads_now
 from . import slide
@@ -154,4 +155,9 @@ def apply_prologue(x: Array, prologue: Array | None) -> Array:
 
 def repeat_along_row(prologue: Array | None, width: int) -> Array | None:
     """The coefficients of every value in a row of pixels, as :func:`.band.copy_band` reads them; None for None."""
-    return None if prologue is None else np.tile(prologue, width)
+    if prologue is None:
+        return None
+    rows, c = prologue.shape
+    wide = empty((rows, width, c))
+    repeat_pixel(rows, prologue, c, width, wide)
+    return wide

@@ -3,11 +3,10 @@
 from ....backend import Array, Pullback
 from ....ops.check import IntOrPair, Padding
 from ....ops.conv import conv2d
-from ....ops.total import total
 from ....ops.window import Window
 from ..arrays import is_float32
 from ..codegen.vector import LANES
-from .backward import filter_gradient, image_gradient
+from .backward import bias_gradient, filter_gradient, image_gradient
 from .forward import bias_of, forward
 from .pack import merged_groups
 
@@ -47,7 +46,7 @@ def conv2d_numba(x: Array, w: Array, b: Array | None = None, *, stride: IntOrPai
     def pullback(dy, skip=()):
         dx = None if "x" in skip else image_gradient(dy, w, x, window, groups)
         dw = None if "w" in skip else filter_gradient(x, dy, w.shape, window, groups)
-        db = total(dy, (0, 2, 3)) if biased and "b" not in skip else None
+        db = bias_gradient(dy) if biased and "b" not in skip else None
         return dx, dw, db
 
     return y, pullback

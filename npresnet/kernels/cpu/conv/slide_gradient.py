@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 
 from ..codegen.jit import intrinsic
-from ..codegen.vector import F32, I64, LANES, Emit, prefetch
+from ..codegen.vector import F32, I64, LANES, Emit, clear, floats, prefetch
 from ..program.entry_point import Address, Shape, Sides, Strides, entry_point
 from .band import band_rows, copy_band, row_floats
 
@@ -62,15 +62,31 @@ _narrow, _wide = make_sums(LANES), make_sums(2 * LANES)
 @entry_point
 def slide_gradient(part, work, x: Address, shape: Shape, dy: Address, out_shape: Shape, strides: Strides,
                    window: Sides, rows: int, prologue: Address, sums: Address):
-    """Add to ``sums`` (PARTS, 9, c, f) the gradient for x (n, h, w, c) and dy (n, oh, ow, f); PARTS items.
+    """In ``sums`` (PARTS, 9, c, f) the gradient for x (n, h, w, c) and dy (n, oh, ow, f); PARTS items.
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
     ``band.convolution`` has them; ``rows`` of x go through the cache together.  ``prologue`` as in ``band.copy_band``.
     """
     c, f = shape[3], out_shape[3]
+    clear(sums + part * 9 * c * f * 4, 9 * c * f)
     for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
         _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
                rows, prologue, sums + part * 9 * c * f * 4, work)
+
+
+@entry_point
+def add_parts(tap, work, sums: Address, size: int, dw: Address):
+    """dw[tap] = Σ sums[part, tap] over all parts, of ``size`` floats each; 9 items."""
+    out = floats(dw + tap * size * 4, size)
+    out[:] = 0
+    for part in range(PARTS):
+        _add(floats(sums + (part * 9 + tap) * size * 4, size), out)
+
+
+@njit
+def _add(values, out):
+    for k in range(len(out)):
+        out[k] += values[k]
 
 
 @njit

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hi
 import numpy as np
 from numba import njit, types
 
+from ....backend import recorder
 from ..arrays import LINE, addresses, empty
 from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, intrinsic
 from ..codegen.vector import Emit
 from ..threads import threads_now
-from .recording import current
 from .thread_pool import KERNEL, POOL
 
 Address: TypeAlias = int                                  # given as an array, or None: 0
@@ -115,8 +115,8 @@ def run(*launches: Launch) -> None:
     work = empty(threads * step, np.uint8) if step else None
     (work_at,) = addresses([work])
     POOL.run(np.array(rows, np.int64), threads, work_at, step, (arguments, numbers, work))
-    if recording := current():
-        recording.add(launches)
+    if (notes := recorder()) is not None:
+        notes.add(launches)
 
 
 def _is_tuple(hint) -> bool:

@@ -8,36 +8,18 @@
 
 The arrays that the kernels make meanwhile lie in blocks of the recording's own, where the program's next run writes
 them again.  What Python computes from results of kernels between the launches would not be computed again: whoever does
-so calls :func:`must_run_each_time` before, and then nothing can be recorded.
+so calls :func:`npresnet.backend.must_run_each_time` before, and then nothing can be recorded.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from ....backend import Array
+from ....backend import Array, recording
 from ..arrays import LINE, Blocks, addresses, arrays_from
 from .thread_pool import POOL
-
-_current: "ContextVar[Recording | None]" = ContextVar("recording", default=None)
-
-
-class NotRecordable(Exception):
-    """Something in the function is computed outside of the launches."""
-
-
-def must_run_each_time(what: str) -> None:
-    """Raise :class:`NotRecordable` inside a recording."""
-    if _current.get():
-        raise NotRecordable(what)
-
-
-def current() -> "Recording | None":
-    """The recording that is going on in this context."""
-    return _current.get()
 
 
 class Recording:
@@ -53,8 +35,7 @@ class Recording:
 
     def __enter__(self) -> "Recording":
         self.context.enter_context(arrays_from(self.blocks))
-        token = _current.set(self)
-        self.context.callback(_current.reset, token)
+        self.context.enter_context(recording(self))
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -1,11 +1,11 @@
-"""Law 5 for the optimizer's step."""
+"""Law 5 for the updates of a training step."""
 
 import pytest
 
 pytest.importorskip("numba")
 
 from npresnet import ops
-from npresnet.kernels.cpu.optimizer import momentum_step_numba, supports
+from npresnet.kernels.cpu.update import momentum_step_numba, moving_statistics_numba, supports, supports_statistics
 
 from .images import close, random
 
@@ -22,3 +22,16 @@ def test_momentum_step(shape, nesterov):
         found = step(w, g, before, 0.1, **static)
         for got, wanted in zip(found, ops.momentum_step.reference(w, g, before, 0.1, **static), strict=True):
             close(got, wanted, 3e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 64])
+@pytest.mark.parametrize("momentum, correction", [(0.1, 1.0), (1.0, 8 / 7), (0.0, 2.0)])
+def test_moving_statistics(channels, momentum, correction):
+    arrays, static = (
+        [random(channels, seed=seed) for seed in range(4)],
+        {"momentum": momentum, "correction": correction},
+    )
+    assert supports_statistics(*arrays, **static)
+    wanted = ops.moving_statistics.reference(*arrays, **static)
+    for got, due in zip(moving_statistics_numba(*arrays, **static), wanted, strict=True):
+        close(got, due, 3e-7)
