@@ -15,6 +15,7 @@ from functools import cache, update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, Signature, formatannotation, signature
+from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import numpy
@@ -80,6 +81,11 @@ def thread_limit() -> int | None:
 
 class NotRecordable(Exception):
     """Something in a function that is being recorded is no kernel's work, see :class:`.recorded.Recorded`."""
+
+
+def recordings() -> ModuleType:
+    """The module that records the launches of Numba's kernels: npresnet.kernels.cpu.program.recording."""
+    return import_module(f"{KERNELS['numba']}.program.recording")
 
 
 def recorder() -> Any:

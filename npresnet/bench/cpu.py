@@ -93,18 +93,21 @@ class Inference:
 
 def training(model: Module, x: Array, labels: Array, threads: int) -> Run:
     """One step of SGD with momentum on a copy of the model; returns the loss."""
+    from ..backend import use
     from ..ops import softmax_cross_entropy
     from ..training.optim import SGD
+    from ..training.recorded import RecordedModel
 
     copy = model.map_arrays(np.array).train()
-    sgd = SGD(copy, momentum=0.9, weight_decay=1e-4)
+    sgd, recorded = SGD(copy, momentum=0.9, weight_decay=1e-4), RecordedModel(copy)
 
     def run():
-        copy.zero_grad()
-        logits, pullback = copy.vjp(x, input_grad=False)
-        loss, loss_pullback = softmax_cross_entropy(logits, labels)
-        pullback(loss_pullback())
-        sgd.step(1e-3)
+        with use("numba", threads=threads):
+            copy.zero_grad()
+            logits, pullback = recorded.logits_vjp(x)
+            loss, loss_pullback = softmax_cross_entropy(logits, labels)
+            pullback(loss_pullback())
+            sgd.step(1e-3)
         return np.array([loss])
 
     return run

@@ -94,6 +94,7 @@ class SGD(Optimizer):
         if not self.momentum:
             return w - lr * (g + decay * w if decay else g)
         key = f"velocity/{name}"
+        g = g if key in self.state else g.copy()  # which becomes the velocity
         w, self.state[key] = momentum_step(
             w, g, self.state.get(key), lr, momentum=self.momentum, nesterov=self.nesterov, decay=decay
         )

@@ -17,6 +17,7 @@ import numpy as np
 from ..backend import Array, Pullback, array_namespace, tf32
 from ..nn import BatchNorm2d, Buffer, GroupNorm, Module, Parameter
 from ..ops import cast
+from .recorded import RecordedModel
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
@@ -40,12 +41,12 @@ class FullPrecision:
     scale = 1.0
 
     def __init__(self, model: Module, allow_tf32: bool = False) -> None:
-        self.model, self.allow_tf32 = model, allow_tf32
+        self.model, self.allow_tf32, self.recorded = model, allow_tf32, RecordedModel(model)
 
     def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Scores and their pullback, which fills the parameters' gradients."""
         with tf32(self.allow_tf32):
-            return self.model.logits_vjp(x, input_grad=False)
+            return self.recorded.logits_vjp(x)
 
     def update_scale(self, finite: Any) -> Any:
         """Whether the step is to be made: always; an infinite gradient is an error that the caller reports."""

@@ -65,7 +65,7 @@ def test_arrays_may_come_from_blocks_of_their_own():
     assert own.idle_bytes() >= 600_000 and not memory_held(600_000)
     with arrays_from(own):
         again = empty((3, 50_000))
-    assert own.idle_bytes() == 0 and len(own.blocks()) == 1 and np.shares_memory(own.blocks()[0], again)
+    assert own.idle_bytes() == 0 and len(own.all) == 1 and np.shares_memory(own.all[0], again)
 
 
 def bytes_held():

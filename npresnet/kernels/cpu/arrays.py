@@ -43,23 +43,20 @@ class _Lease:
 
 
 class Blocks:
-    """Blocks of memory, each serving one array at a time."""
+    """Blocks of memory, each serving one array at a time; all are kept as long as these are."""
 
     def __init__(self):
         self.free = defaultdict(list)       # bytes -> [(request at which it came back, block, address)], latest last
-        self.requests = 0
-        self._all, self._peak = [], 0       # weak references to all blocks; the most bytes that arrays held at once
+        self.requests, self.all = 0, []
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialized C-contiguous array that begins on a cache line."""
         self.requests += 1
-        if self.requests % IDLE == 0:
-            self._release_before(self.requests - IDLE)
         size = -(-(prod(shape) * np.dtype(dtype).itemsize + LINE) // PAGE) * PAGE
         try:
             _, block, address = self.free[size].pop()
         except IndexError:
-            block = self._new_block(size)
+            block = self.new_block(size)
             address = -(-block.ctypes.data // LINE) * LINE
         return np.asarray(_Lease(self, block, address, shape, dtype))
 
@@ -67,27 +64,47 @@ class Blocks:
         """The array in this block is gone."""
         self.free[block.size].append((self.requests, block, address))
 
-    def release_idle(self) -> None:
-        """Give every block that no array uses back to the system."""
-        self.free.clear()
-        self._peak = 0
+    def new_block(self, size: int) -> Array:
+        """A block that no array uses."""
+        self.all.append(np.empty(size, np.uint8))
+        return self.all[-1]
 
     def idle_bytes(self) -> int:
         """Bytes in blocks that no array uses."""
         return sum(size * len(blocks) for size, blocks in list(self.free.items()))
 
-    def blocks(self) -> list[Array]:
-        """All there are: as long as one is held, it is not given back to the system."""
-        return [block for known in self._all if (block := known()) is not None]
 
-    def _new_block(self, size):
+class _Common(Blocks):
+    """The blocks that arrays come from where nothing else is said.  What lies idle for long goes back to the system.
+
+    A thread looks whether there has been no request for a while; with nothing idle, it sleeps.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._peak = 0                       # the most bytes that arrays held at once
+        self._wake, self._watching = threading.Event(), False
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        if self.requests % IDLE == IDLE - 1:
+            self._release_before(self.requests - IDLE)
+        return super().empty(shape, dtype)
+
+    def take_back(self, block: Array, address: int) -> None:
+        super().take_back(block, address)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def new_block(self, size: int) -> Array:
         """A new block.
 
         Images of many sizes leave idle blocks of each; the longest idle ones are released until all idle ones together
         weigh no more than arrays ever did at once.
         """
-        self._all = [block for block in self._all if block() is not None]
-        total, idle = sum(block.size for block in self.blocks()), self.idle_bytes()
+        self._start_watching()
+        self.all = [block for block in self.all if block() is not None]
+        total = sum(block.size for known in self.all if (block := known()) is not None)
+        idle = self.idle_bytes()
         self._peak = max(self._peak, total - idle + size)
         try:
             while idle > self._peak:
@@ -96,8 +113,13 @@ class Blocks:
         except (IndexError, ValueError):     # another thread has taken it meanwhile, or all of them
             pass
         block = np.empty(size, np.uint8)
-        self._all.append(weakref.ref(block))
+        self.all.append(weakref.ref(block))
         return block
+
+    def release_idle(self) -> None:
+        """Give every block that no array uses back to the system."""
+        self.free.clear()
+        self._peak = 0
 
     def _release_before(self, request):
         """Release the blocks that came back before this request and lay idle since."""
@@ -108,27 +130,13 @@ class Blocks:
             except IndexError:
                 continue
 
-
-class _Common(Blocks):
-    """The blocks that all arrays come from; a thread looks after what has been idle for a while, and then sleeps."""
-
-    def __init__(self):
-        super().__init__()
-        self._wake, self._watching = threading.Event(), False
-
-    def take_back(self, block: Array, address: int) -> None:
-        super().take_back(block, address)
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def _new_block(self, size):
+    def _start_watching(self):
         if not self._watching:
             self._watching = True
             try:
                 threading.Thread(target=self._watch, name="npresnet memory", daemon=True).start()
-            except RuntimeError:                                 # no more threads; the blocks stay
+            except RuntimeError:             # no more threads; the blocks stay
                 pass
-        return super()._new_block(size)
 
     def _watch(self):
         while True:

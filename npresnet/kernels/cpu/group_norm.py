@@ -15,7 +15,7 @@ from .channels import FLUSH, NO_FLOOR
 from .codegen import lines
 from .codegen.jit import floor_of
 from .codegen.vector import LANES, doubles, floats
-from .layout import channels_first, channels_last
+from .layout import channels_first, channels_last, contiguous
 from .program.entry_point import Address, entry_point, run
 
 ITEMS = 64            # at least, where narrower blocks give as many
@@ -37,12 +37,12 @@ def group_norm_numba(x: Array, gamma: Array, beta: Array, *, groups: int, eps: f
 
     Saves: x, moments, gamma.
     """
-    x, gamma = channels_last(x), np.ascontiguousarray(gamma)
+    x, gamma = channels_last(x), contiguous(gamma)
     (n, h, w, c), size = x.shape, x.shape[3] // groups
     block, pixels = block_of(c, size, n), h * w
     items, work_bytes = n * (c // block), WORK * block
     y, moments = empty(x.shape), empty((n, 2, c))            # μ and 1/√(σ² + ε), at every channel
-    normalize(items, x, pixels, c, block, size, gamma, np.ascontiguousarray(beta), np.array([eps]), moments, None,
+    normalize(items, x, pixels, c, block, size, gamma, contiguous(beta), np.array([eps]), moments, None,
               False, y, work_bytes=work_bytes)
 
     def pullback(dy, skip=()):

@@ -1,5 +1,7 @@
 """Images in their two orders in memory: ops speak of (N, C, H, W), the kernels of (N, H, W, C)."""
 
+import numpy as np
+
 from ...backend import Array, must_run_each_time
 from .arrays import empty
 
@@ -12,6 +14,13 @@ def channels_last(x: Array) -> Array:
         x, source = empty(x.shape, x.dtype), x
         x[...] = source
     return x
+
+
+def contiguous(x: Array) -> Array:
+    """x, or a copy where its memory has gaps or another order."""
+    if not x.flags.c_contiguous:
+        must_run_each_time("an array in another order in memory")
+    return np.ascontiguousarray(x)
 
 
 def channels_first(x: Array) -> Array:

@@ -7,6 +7,7 @@ from ...backend import Array, Pullback
 from ...ops.linear import linear
 from .arrays import empty, is_float32
 from .codegen.vector import floats
+from .layout import contiguous
 from .program.entry_point import Address, Pair, entry_point, run
 
 ROWS = 8               # of the result in a work item: they stay in the cache while those of b pass by
@@ -32,7 +33,7 @@ def linear_numba(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Pul
         multiply.launch(-(-n // ROWS), x, (d, 1), (n, d), turned, m, b, y))                 # Y = X Wᵀ + 1 bᵀ
 
     def pullback(dy, skip=()):
-        dy, made = np.ascontiguousarray(dy), {"x": empty((n, d)), "w": empty((m, d)), "b": empty((1, m))}
+        dy, made = contiguous(dy), {"x": empty((n, d)), "w": empty((m, d)), "b": empty((1, m))}
         launches = {
             "x": multiply.launch(-(-n // ROWS), dy, (m, 1), (n, m), w, d, None, made["x"]),     # dX = dY W
             "w": multiply.launch(-(-m // ROWS), dy, (1, m), (m, n), x, d, None, made["w"]),     # dW = dYᵀ X

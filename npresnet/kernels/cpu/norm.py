@@ -18,7 +18,7 @@ from .conv.backward import bias_gradient, filter_gradient, image_gradient
 from .conv.cost_model import ceil_div
 from .conv.forward import bias_of, forward
 from .conv.op import supports as supports_conv
-from .layout import channels_first, channels_last
+from .layout import channels_first, channels_last, contiguous
 from .program.entry_point import run
 
 
@@ -117,7 +117,7 @@ def _statistics(x, gamma, beta, eps, relu):
     """The launches for (μ, σ²), 1/√(σ² + ε), and rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
     c, origin, sums = x.shape[3], x[0, 0, 0], empty((PARTS, 2, x.shape[3]), np.float64)
     values, inv_std, rows = empty((2, c)), empty(c), empty((4, c))
-    gamma, beta, eps = np.ascontiguousarray(gamma), np.ascontiguousarray(beta), np.array([eps], np.float32)
+    gamma, beta, eps = contiguous(gamma), contiguous(beta), np.array([eps], np.float32)
     launches = (
         moments.launch(PARTS, x, x.size, c, origin, sums),
         finish_moments.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, origin, gamma, beta, eps, relu, values,

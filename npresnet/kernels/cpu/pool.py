@@ -11,7 +11,7 @@ from ...ops.window import Window
 from .arrays import empty, is_float32
 from .codegen.jit import intrinsic
 from .codegen.vector import LANES, Emit, clear, floats, octets
-from .layout import channels_first, channels_last
+from .layout import channels_first, channels_last, contiguous
 from .program.entry_point import Address, Pair, Shape, Sides, entry_point
 
 
@@ -65,7 +65,7 @@ def global_avg_pool2d_numba(x: Array) -> tuple[Array, Pullback]:
 
     def pullback(dy):
         dx = empty(shape)
-        spread_mean(n, np.ascontiguousarray(dy), h * w, c, dx)
+        spread_mean(n, contiguous(dy), h * w, c, dx)
         return channels_first(dx)
 
     return y, pullback

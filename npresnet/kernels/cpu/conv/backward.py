@@ -11,7 +11,7 @@ from ..arrays import empty
 from ..channels import PARTS as PARTS_OF_SUMS
 from ..channels import first_sums, moments
 from ..codegen.vector import LANES
-from ..layout import channels_first, channels_last
+from ..layout import channels_first, channels_last, contiguous
 from ..pointwise import interleave
 from ..program.entry_point import run
 from ..threads import threads_now
@@ -128,7 +128,7 @@ def _padded(x, size, window):
     """What the ``size`` outputs see of the images and their padding, as (N, H, W, C)."""
     if not any(sum(window.padding, ())) and x.shape[1] % LANES == 0:
         return channels_last(x)
-    x = channels_last(x) if x.shape[1] % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
+    x = channels_last(x) if x.shape[1] % LANES == 0 else contiguous(x).transpose(0, 2, 3, 1)
     seen = ((o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel))
     padded = empty((len(x), *seen, x.shape[3]))
     pad_images(len(x), x, x.shape, strides_of(x), window_numbers(window), padded, size)

@@ -9,7 +9,7 @@ from ....ops.window import Window
 from ..arrays import empty
 from ..channels import normalized
 from ..codegen.vector import LANES
-from ..layout import channels_first, channels_last
+from ..layout import channels_first, channels_last, contiguous
 from ..pointwise import repeat_pixel
 from ..program.entry_point import run
 from ..threads import threads_now
@@ -41,7 +41,7 @@ class Output(NamedTuple):
 
 def bias_of(w: Array, b: Array | None) -> Array:
     """The bias b as the kernels read it, zeros where there is none."""
-    return np.zeros(len(w), np.float32) if b is None else np.ascontiguousarray(b)
+    return np.zeros(len(w), np.float32) if b is None else contiguous(b)
 
 
 def forward(x: Array, w: Array, bias: Array, window: Window, groups: int = 1, flipped: bool = False,
@@ -62,7 +62,7 @@ def forward(x: Array, w: Array, bias: Array, window: Window, groups: int = 1, fl
     m = _winograd_tile(window, sizes, c, flipped)
     slides = not m and slide.supports(window, c, f) and slide.supports_width(ow)
     x = x if slides else apply_prologue(x, prologue)
-    x = channels_last(x) if c % LANES == 0 else np.ascontiguousarray(x).transpose(0, 2, 3, 1)
+    x = channels_last(x) if c % LANES == 0 else contiguous(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
         part = product_partition(n * oh * ow, c, f, threads)
         product(ceil_div(n * oh * ow, part.block) * part.splits, x, x.shape, window.stride, packed, *out, *part[1:])
@@ -77,14 +77,15 @@ def forward(x: Array, w: Array, bias: Array, window: Window, groups: int = 1, fl
 
 def _packed(w, flipped):
     """Panels of the filters; ``flipped`` for the transposed convolution: taps reversed, f and c exchanged."""
-    w = np.ascontiguousarray(w)
-    f, c, taps = w.shape[0], w.shape[1], w.shape[2] * w.shape[3]
-    packed, panels = empty(w.size), panel_count(c if flipped else f)
-    if flipped:
-        pack_filters(panels, w.reshape(-1)[taps - 1:], (c, f, taps), (taps, c * taps, -1), packed)
-    else:
-        pack_filters(panels, w, (f, c, taps), (c * taps, taps, 1), packed)
+    w = w[:, :, ::-1, ::-1].swapaxes(0, 1) if flipped else w
+    packed = empty(w.size)
+    pack_filters(panel_count(len(w)), w, w.shape, floats_between(w), packed)
     return packed
+
+
+def floats_between(w: Array) -> tuple[int, ...]:
+    """The strides of an array in floats."""
+    return tuple(stride // 4 for stride in w.strides)
 
 
 def _direct(x, packed, out, window, part):
@@ -104,17 +105,19 @@ def _slide(x, packed, out, window, rows, prologue):
 def _in_groups(x, w, out, window, groups, flipped, threads):
     """Narrow groups by shuffles, wide or merged ones by tiles of a product."""
     c, (n, oh, ow, f), size = x.shape[3], out.shape, w.shape[1]
-    if window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and c == f and size in GROUPED:
+    if window.kernel == (3, 3) and window.stride in ((1, 1), (2, 2)) and c == f and size in GROUPED \
+            and w.flags.c_contiguous:
         packed = empty(w.size)
-        run(pack_lanes.launch(f // LANES, np.ascontiguousarray(w), size, flipped, packed),
+        run(pack_lanes.launch(f // LANES, w, size, flipped, packed),
             GROUPED[size].launch(n * ceil_div(oh, GROUPED_ROWS), x, x.shape, window.stride[0], top_left(window), packed,
                                  out.bias, out.y, out.shape, False, GROUPED_ROWS, ZEROS, work_bytes=4 * f))
         return
     merged, taps = merged_groups(w.shape, groups), window.kernel[0] * window.kernel[1]
     sizes, small = (w.shape[1] * groups // merged, len(w) // merged), (w.shape[1], len(w) // groups)
     packed, sides = empty(merged * sizes[0] * sizes[1] * taps), window_numbers(window)
+    w = w[:, :, ::-1, ::-1] if flipped else w
     part = band_partition(n, oh, ow, c // merged * taps, f, threads)
-    run(pack_groups.launch(merged, np.ascontiguousarray(w), sizes, small, taps, flipped, packed),
+    run(pack_groups.launch(merged, w, sizes, small, window.kernel, floats_between(w), flipped, packed),
         convolution.launch(n * ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, merged, packed,
                            *out, *part[1:], work_bytes=band_bytes(part.block, ow, c, sides)))
 

@@ -16,53 +16,57 @@ from ..program.entry_point import Address, Pair, entry_point
 from .pack import GAP
 
 CHANNELS = 16        # whose taps are moved together
+Filters: TypeAlias = tuple[int, int, int, int]       # of filters, channels, rows and columns
 Triple: TypeAlias = tuple[int, int, int]
 _transform2, _transform4, _transpose = make_gather(F[2].g), make_gather(F[4].g), make_gather(F[4].g.T)
 
 
 @entry_point
-def pack_filters(panel, work, w: Address, shape: Triple, strides: Triple, packed: Address):
-    """w[f, c, t] -> panels (t, c, width); ``shape`` = (f, c, taps), ``strides`` in floats, so that a tap order may be
-    reversed and f and c exchanged."""
-    f, c, taps = shape
-    _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), c, taps, strides, packed)
+def pack_filters(panel, work, w: Address, shape: Filters, strides: Filters, packed: Address):
+    """w[f, c, i, j] of this ``shape`` and ``strides`` in floats -> panels (t, c, width), t = (i, j).
+
+    Reversed taps and f and c exchanged are a matter of the strides.
+    """
+    f = shape[0]
+    _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), shape, strides, packed)
 
 
 @njit
-def _pack_columns(w, first, last, c, taps, strides, packed):
-    column = first
+def _pack_columns(w, first, last, shape, strides, packed):
+    _, c, kh, kw = shape
+    column, taps = first, kh * kw
     while column < last:
         width = panel_width(last - column)
         for start in range(0, c, CHANNELS):                  # what the taps of these channels share stays in the cache
             for t in range(taps):
+                tap = w + (t // kw * strides[2] + t % kw * strides[3] + column * strides[0]) * 4
                 for k in range(start, min(c, start + CHANNELS)):
                     row = floats(packed + (column * taps * c + (t * c + k) * width) * 4, width)
-                    source = w + (column * strides[0] + k * strides[1] + t * strides[2]) * 4
-                    line = floats(source, (width - 1) * strides[0] + 1)
+                    line = floats(tap + k * strides[1] * 4, (width - 1) * strides[0] + 1)
                     for j in range(width):
                         row[j] = line[j * strides[0]]
         column += width
 
 
 @entry_point
-def pack_groups(group, work, w: Address, size: Pair, small: Pair, taps: int, flipped: bool, packed: Address):
-    """w[f, c, t] of a merged group -> its panels (t, c, width), zeros between the small groups in it.
+def pack_groups(group, work, w: Address, size: Pair, small: Pair, taps: Pair, strides: Filters, turned: bool,
+                packed: Address):
+    """w[f, c, i, j] of a merged group -> its panels (t, c, width), zeros between the small groups in it.
 
-    ``size`` = (channels, filters) of a merged group, ``small`` those of a small one; ``flipped``: taps reversed, f and
-    c exchanged.
+    ``size`` = (channels, filters) of a merged group, ``small`` those of a small one; ``turned``: f and c exchanged.
     """
-    (cm, fm), (c, f), column = size, small, 0
-    depth, columns = (fm, cm) if flipped else (cm, fm)
-    source, to = floats(w + group * fm * c * taps * 4, fm * c * taps), packed + group * taps * cm * fm * 4
+    (cm, fm), (c, f), (kh, kw), column = size, small, taps, 0
+    depth, columns = (fm, cm) if turned else (cm, fm)
+    to = packed + group * kh * kw * cm * fm * 4
     while column < columns:
         width = panel_width(columns - column)
-        for t in range(taps):
-            tap = taps - 1 - t if flipped else t
+        for t in range(kh * kw):
+            tap = w + (group * fm * strides[0] + t // kw * strides[2] + t % kw * strides[3]) * 4
             for k in range(depth):
-                row = floats(to + (column * taps * depth + (t * depth + k) * width) * 4, width)
+                row = floats(to + (column * depth * kh * kw + (t * depth + k) * width) * 4, width)
                 for j in range(width):
-                    which, channel = (k, column + j) if flipped else (column + j, k)
-                    value = source[(which * c + channel % c) * taps + tap]
+                    which, channel = (k, column + j) if turned else (column + j, k)
+                    value = floats(tap + (which * strides[0] + channel % c * strides[1]) * 4, 1)[0]
                     row[j] = value if which // f == channel // c else np.float32(0)
         column += width
 

@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array, recording
-from ..arrays import LINE, Blocks, addresses, arrays_from
+from ..arrays import LINE, Blocks, addresses, arrays_from, release_idle
+from ..threads import threads_now
 from .thread_pool import POOL
+
+__all__ = ["Program", "Recording", "release_idle"]
 
 
 class Recording:
@@ -73,7 +76,7 @@ class Program:
         (at,) = addresses([self.numbers])
         self.rows = np.array([(kernel, at + 8 * place, items) for kernel, place, items in recording.rows], np.int64)
         self.rows = self.rows.reshape(-1, 3)
-        self.memory = recording.blocks.blocks(), recording.others, self.numbers
+        self.memory = recording.blocks, recording.others, self.numbers
         self.work = np.empty(0, np.uint8)
         places = np.array(recording.places, np.int64)
         starts = np.array(addresses(inputs), np.int64)
@@ -85,8 +88,9 @@ class Program:
         inside = (at >= 0) & (distance < sizes[owner])
         self.places, self.owner, self.distance = places[inside], owner[inside], distance[inside]
 
-    def run(self, inputs: Sequence[Array], threads: int) -> None:
+    def run(self, inputs: Sequence[Array], threads: int | None = None) -> None:
         """Run it for these inputs, as contiguous as those of the recording and of the same shapes and dtypes."""
+        threads = threads or threads_now()
         self.numbers[self.places] = np.array(addresses(inputs), np.int64)[self.owner] + self.distance
         if self.work.size < threads * self.step + LINE:
             self.work = np.empty(threads * self.step + LINE, np.uint8)

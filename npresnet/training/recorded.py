@@ -1,0 +1,157 @@
+"""Scores and gradients of a batch in two calls of the thread pool, where the same shape comes again.
+
+A small network's step is hundreds of kernels, and Python takes as long from one to the next as some of them run.  So
+their launches are recorded (see :mod:`npresnet.kernels.cpu.program.recording`): for the scores, and for the gradients.
+They are the same kernels in the same order, on memory that is planned once: the numbers are the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Array, NotRecordable, Pullback, backend_of, recordings, thread_limit
+from ..nn import BatchNorm2d, Buffer, Module, Parameter
+from ..nn.module import once
+
+
+class Step(NamedTuple):
+    """The two programs of a step and what they write, for batches of one shape."""
+
+    forward: Any
+    logits: Array
+    buffers: list[tuple[Buffer, Array]]  # running statistics, and where their next values are written
+    counters: list[Buffer]  # of batches
+    backward: Any
+    gradients: list[tuple[Parameter, Array]]
+
+
+class RecordedModel:
+    """``logits_vjp(x)`` as the model's own without dx, which runs a recording from the third batch of a shape on.
+
+    The first batch of a shape runs as ever, the second is recorded; what cannot be (a layer without kernels, another
+    backend) runs as ever always.  Gradients that a recording has written hold until the next batch; scores and running
+    statistics are copies.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.model, self.turn = model, 0
+        self.step: Step | None = None
+        self.key: Any = None  # of the last batch; a step is for it
+        self.possible = True
+
+    def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
+        """The scores of images x (N, C, H, W), and the map that fills the parameters' gradients."""
+        key = self._key(x)
+        if not (self.possible and key):
+            return self._as_ever(x)
+        if key != self.key:
+            self.key, self.step = key, None
+            return self._as_ever(x)
+        return self._again(x, self.step) if self.step else self._record(x)
+
+    def _as_ever(self, x):
+        return self.model.logits_vjp(x, input_grad=False)
+
+    def _key(self, x):
+        """What a recording depends on besides the numbers; None where there can be none."""
+        if backend_of(x) != "numba" or x.dtype != np.float32 or len(x) < 2:
+            return None
+        modules, parameters = list(self.model.modules()), self.model.parameters()
+        if any(isinstance(module, BatchNorm2d) and module.momentum is None for module in modules):
+            return None  # their factor changes from batch to batch
+        flags = [(id(module), module.training, getattr(module, "frozen", False)) for module in modules]
+        arrays = [
+            (id(held), held.value.shape, held.value.dtype, held.value.flags.c_contiguous) for held in self._held()
+        ]
+        return x.shape, tuple(flags), tuple(arrays), tuple(parameter.trainable for parameter in parameters)
+
+    def _held(self) -> list[Parameter | Buffer]:
+        return [held for _, held in self.model.named_arrays()]
+
+    def _inputs(self, x) -> list[Array]:
+        return [np.ascontiguousarray(x), *(held.value for held in self._held())]
+
+    def _record(self, x):
+        recordings().release_idle()
+        inputs, buffers = self._inputs(x), [held for held in self._held() if isinstance(held, Buffer)]
+        before, self.turn = [buffer.value for buffer in buffers], self.turn + 1
+        recording = recordings().Recording()
+        try:
+            with recording:
+                logits, pullback = self._as_ever(inputs[0])
+        except NotRecordable:
+            self.possible = False
+            _restore(buffers, before)
+            return self._as_ever(x)
+        moved = [(buffer, buffer.value) for buffer, old in zip(buffers, before) if buffer.value is not old]
+        running = [(buffer, place) for buffer, place in moved if place.dtype == np.float32]
+        counters = [buffer for buffer, place in moved if place.dtype != np.float32]
+        forward, turn = recording.program(inputs), self.turn
+        for buffer, place in running:
+            buffer.value = place.copy()
+        after = [buffer.value for buffer in buffers]
+
+        def first_pullback(dlogits):
+            self._check(turn)
+            dlogits, parameters = np.ascontiguousarray(dlogits), self.model.parameters()
+            given = [parameter.grad for parameter in parameters]
+            self.model.zero_grad()
+            second = recordings().Recording(recording.blocks)
+            try:
+                with second:
+                    pullback(dlogits)
+            except NotRecordable:
+                self.possible = False
+                self.model.zero_grad()
+                _restore(buffers, before)
+                _, again = self._as_ever(x)
+                _restore(buffers, after)
+                again(dlogits)
+            else:
+                written = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+                backward = second.program([*inputs, dlogits])
+                self.step = Step(forward, logits, running, counters, backward, written)
+            for parameter, grad in zip(parameters, given):
+                if grad is not None and parameter.grad is not None:
+                    parameter.grad = grad + parameter.grad
+                elif grad is not None:
+                    parameter.grad = grad
+
+        return logits.copy(), once(first_pullback)
+
+    def _again(self, x, step: Step):
+        inputs, self.turn = self._inputs(x), self.turn + 1
+        turn, threads = self.turn, thread_limit()
+        for parameter, place in step.gradients:
+            if parameter.grad is place:  # of the batch before, whose memory is written again
+                parameter.grad = place.copy()
+        self._run(step.forward, inputs, threads)
+        for buffer, place in step.buffers:
+            buffer.value = place.copy()
+        for counter in step.counters:
+            counter.value = np.asarray(counter.value + 1)
+
+        def pullback(dlogits):
+            self._check(turn)
+            self._run(step.backward, [*inputs, np.ascontiguousarray(dlogits)], threads)
+            for parameter, place in step.gradients:
+                parameter.accumulate(place)
+
+        return step.logits.copy(), once(pullback)
+
+    def _run(self, program, inputs: Sequence[Array], threads: int | None) -> None:
+        try:
+            program.run(inputs, threads)
+        except BaseException:  # a thread may still be at work in its memory
+            self.step = self.key = None
+            raise
+
+    def _check(self, turn) -> None:
+        if turn != self.turn:
+            raise RuntimeError("this batch's pullback comes after the next batch, which lies in the same memory")
+
+
+def _restore(buffers, values) -> None:
+    for buffer, value in zip(buffers, values):
+        buffer.value = value
