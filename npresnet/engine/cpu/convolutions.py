@@ -64,6 +64,7 @@ def _rows(node, x, y, window, n, threads, packed, bias) -> Step:
             node.floor == 0,
             partition.block,
             partition.splits,
+            1,
         )
 
     return Step(
@@ -229,6 +230,7 @@ def _winograd(node, x, y, window, m, partition, packed, bias, zeros) -> Step:
             node.floor == 0,
             partition.block,
             partition.splits,
+            1,
             zeros,
         )
 

@@ -1,5 +1,7 @@
 """ReLU, leaky ReLU and the residual sum, over memory as it lies, whatever the order of its axes."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -9,7 +11,7 @@ from ...ops.add import add
 from .arrays import empty_like, is_float32
 from .codegen.jit import inlined
 from .codegen.vector import floats
-from .program.entry_point import Address, entry_point
+from .program.entry_point import Address, EntryPoint, Shared, entry_point, run
 
 PART = 8192            # floats in a work item
 
@@ -26,14 +28,14 @@ def relu_numba(x: Array) -> tuple[Array, Pullback]:
     Saves: y.
     """
     y = empty_like(x)
-    rectify(parts(x.size), x, x.size, y)
+    over(rectify, x, y)
 
     def pullback(dy):
         if dy.dtype != np.float32 or dy.strides != y.strides:
             must_run_each_time("a ReLU's dy in another order in memory")
             return np.where(y > 0, dy, np.float32(0))
         dx = empty_like(y)
-        mask(parts(y.size), y, dy, y.size, dx)
+        over(mask, y, dy, dx)
         return dx
 
     return y, pullback
@@ -51,14 +53,14 @@ def leaky_relu_numba(x: Array, *, negative_slope: float = 0.01) -> tuple[Array, 
     Saves: y.
     """
     y, slope = empty_like(x), np.array([negative_slope], np.float32)
-    leak(parts(x.size), x, x.size, slope, y)
+    over(leak, x, slope, y)
 
     def pullback(dy):
         if dy.strides != y.strides:
             must_run_each_time("a ReLU's dy in another order in memory")
             return np.where(y > 0, dy, slope[0] * dy)
         dx = empty_like(y)
-        leaky_mask(parts(y.size), y, dy, y.size, slope, dx)
+        over(leaky_mask, y, dy, slope, dx)
         return dx
 
     return y, pullback
@@ -77,7 +79,7 @@ def add_numba(a: Array, b: Array) -> tuple[Array, Pullback]:
     Saves: nothing.
     """
     y = empty_like(a)
-    total(parts(a.size), a, b, a.size, y)
+    over(total, a, b, y)
     return y, lambda dy: (dy, dy)
 
 
@@ -94,10 +96,21 @@ def parts(n: int) -> int:
     return -(-n // PART)
 
 
+def over(kernel: EntryPoint, x: Array, *others: Any) -> None:
+    """Run an elementwise kernel over arrays like x, image by image where these follow each other in memory."""
+    if x.strides[0] * len(x) == x.nbytes:
+        size = x.size // len(x)
+        run(kernel.by_image(len(x), parts(size), x, size, *others))
+    else:
+        kernel(parts(x.size), x, x.size, *others)
+
+
 @inlined
 def part_of(item, n):
-    """(bytes before a work item, its floats), of n floats."""
-    return item * PART * 4, min(PART, n - item * PART)
+    """(bytes before a work item, its floats), of images of n floats each."""
+    pieces = (n + PART - 1) // PART
+    first = item % pieces * PART
+    return (item // pieces * n + first) * 4, min(PART, n - first)
 
 
 @entry_point
@@ -114,7 +127,7 @@ def _rectify(x, y):
 
 
 @entry_point
-def total(item, work, a: Address, b: Address, n: int, y: Address):
+def total(item, work, a: Address, n: int, b: Address, y: Address):
     """y = a + b."""
     at, count = part_of(item, n)
     _total(floats(a + at, count), floats(b + at, count), floats(y + at, count))
@@ -127,7 +140,7 @@ def _total(a, b, y):
 
 
 @entry_point
-def mask(item, work, y: Address, dy: Address, n: int, dx: Address):
+def mask(item, work, y: Address, n: int, dy: Address, dx: Address):
     """dx = dy where y > 0, else 0."""
     at, count = part_of(item, n)
     _mask(floats(y + at, count), floats(dy + at, count), floats(dx + at, count))
@@ -141,7 +154,7 @@ def _mask(y, dy, dx):
 
 
 @entry_point
-def leak(item, work, x: Address, n: int, slope: Address, y: Address):
+def leak(item, work, x: Address, n: int, slope: Shared, y: Address):
     """y = x where x > 0, else slope·x."""
     at, count = part_of(item, n)
     _leak(floats(x + at, count), floats(slope, 1)[0], floats(y + at, count))
@@ -155,7 +168,7 @@ def _leak(x, slope, y):
 
 
 @entry_point
-def leaky_mask(item, work, y: Address, dy: Address, n: int, slope: Address, dx: Address):
+def leaky_mask(item, work, y: Address, n: int, dy: Address, slope: Shared, dx: Address):
     """dx = dy where y > 0, else slope·dy."""
     at, count = part_of(item, n)
     _leaky_mask(floats(y + at, count), floats(dy + at, count), floats(slope, 1)[0], floats(dx + at, count))

@@ -1,7 +1,7 @@
 """Batch normalization over its own batch, alone or with what follows it: one pass for the sums, one for each result.
 
-The sums run over shifted values, Σ d and Σ d² with d = x - x[0]: one pass, and no cancellation where the mean is large
-beside the deviation.
+The sums run over shifted values, Σ d and Σ d² with d = x - x[0] for the first pixel of each part of the images: one
+pass, and no cancellation where the mean is large beside the deviation.
 """
 
 import numpy as np
@@ -12,13 +12,14 @@ from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_c
 from ...ops.norm import batch_norm_train
 from ...ops.window import Window
 from .arrays import empty, is_float32
-from .channels import CHANNELS, PARTS, combine, finish_gradients, finish_moments, moments, normalize, part_gradient_sums
+from .channels import CHANNELS, combine, finish_gradients, finish_moments, moments, normalize, part_gradient_sums
 from .codegen.vector import LANES
 from .conv.backward import bias_gradient, filter_gradient, image_gradient
 from .conv.cost_model import ceil_div
 from .conv.forward import bias_of, forward
 from .conv.op import supports as supports_conv
 from .layout import channels_first, channels_last, contiguous
+from .program.chains import parts
 from .program.entry_point import run
 
 
@@ -91,7 +92,7 @@ def batch_norm_add_relu_numba(x: Array, gamma: Array, beta: Array, s: Array, *, 
     x = channels_last(x)
     statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu=False)
     y = empty(x.shape)
-    run(*statistics, normalize.launch(PARTS, x, channels_last(s), x.size, x.shape[3], coefficients[1:], True, y))
+    run(*statistics, normalize.by_part(len(x), x, channels_last(s), *_sizes(x), coefficients[1:], True, y))
 
     def pullback(dy, skip=()):
         ds = empty(y.shape)
@@ -105,7 +106,7 @@ def _by_batch(x, gamma, beta, eps, relu):
     x = channels_last(x)
     statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu)
     y = empty(x.shape)
-    run(*statistics, normalize.launch(PARTS, x, None, x.size, x.shape[3], coefficients[1:], relu, y))
+    run(*statistics, normalize.by_part(len(x), x, None, *_sizes(x), coefficients[1:], relu, y))
 
     def pullback(dy, skip=()):
         return _gradients(channels_last(dy), x, inv_std, coefficients, skip)
@@ -113,15 +114,21 @@ def _by_batch(x, gamma, beta, eps, relu):
     return channels_first(y), pullback, mean_var
 
 
+def _sizes(x):
+    """(images, pixels in each, channels)"""
+    n, h, w, c = x.shape
+    return n, h * w, c
+
+
 def _statistics(x, gamma, beta, eps, relu):
     """The launches for (μ, σ²), 1/√(σ² + ε), and rows (μ, scale, shift, floor) of y = max(floor, scale·x + shift)."""
-    c, origin, sums = x.shape[3], x[0, 0, 0], empty((PARTS, 2, x.shape[3]), np.float64)
+    n, _, c = sizes = _sizes(x)
+    sums = empty((parts(n), 3, c), np.float64)
     values, inv_std, rows = empty((2, c)), empty(c), empty((4, c))
     gamma, beta, eps = contiguous(gamma), contiguous(beta), np.array([eps], np.float32)
     launches = (
-        moments.launch(PARTS, x, x.size, c, origin, sums),
-        finish_moments.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, origin, gamma, beta, eps, relu, values,
-                              inv_std, rows),
+        moments.by_part(n, x, *sizes, sums),
+        finish_moments.launch(ceil_div(c, CHANNELS), sums, *sizes, gamma, beta, eps, relu, values, inv_std, rows),
     )
     return launches, (values[0], values[1]), inv_std, rows
 
@@ -129,16 +136,17 @@ def _statistics(x, gamma, beta, eps, relu):
 def _gradients(dy, x, inv_std, coefficients, skip, into=None, y=None, ds=None):
     """dx, dγ and dβ; dx is written to ``into``, which may be dy, if given; with ``y``, dy goes through its ReLU to
     ``ds`` first."""
-    c, sums = x.shape[3], empty((PARTS, 2, x.shape[3]), np.float64)
+    n, _, c = sizes = _sizes(x)
+    sums = empty((parts(n), 2, c), np.float64)
     dgamma, dbeta, rows = empty(c), empty(c), empty((6, c))
     launches = [
-        part_gradient_sums.launch(PARTS, dy, x, y, ds, x.size, c, coefficients, sums),
-        finish_gradients.launch(ceil_div(c, CHANNELS), sums, x.size // c, c, coefficients, inv_std, dgamma, dbeta,
-                                rows),
+        part_gradient_sums.by_part(n, dy, x, y, ds, *sizes, coefficients, sums),
+        finish_gradients.launch(ceil_div(c, CHANNELS), sums, parts(n), x.size // c, c, coefficients, inv_std, dgamma,
+                                dbeta, rows),
     ]
     dx = (empty(x.shape) if into is None else into) if "x" not in skip else None
     if dx is not None:
-        launches.append(combine.launch(PARTS, dy if ds is None else ds, x, x.size, c, rows, dx))
+        launches.append(combine.by_part(n, dy if ds is None else ds, x, *sizes, rows, dx))
     run(*launches)
     dx = None if dx is None else channels_first(dx)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta

@@ -7,6 +7,7 @@ from .arrays import empty, is_float32
 from .layout import channels_first, channels_last
 from .pointwise import spread_pixels
 from .pointwise import subsample as copy_row
+from .program.entry_point import run
 
 
 def supports(x) -> bool:
@@ -28,11 +29,11 @@ def subsample_numba(x: Array, stride: IntOrPair) -> tuple[Array, Pullback]:
     x, (sh, sw) = channels_last(x), pair(stride)
     (n, h, w, c), shape = x.shape, x.shape
     y = empty((n, -(-h // sh), -(-w // sw), c))
-    copy_row(n * y.shape[1], x, shape, c, (sh, sw), 0, y, y.shape)
+    run(copy_row.by_image(n, y.shape[1], x, shape, c, (sh, sw), 0, y, y.shape))
 
     def pullback(dy):
         dx, dy = empty(shape), channels_last(dy)
-        spread_pixels(n * h, dy, dy.shape, (sh, sw), dx, shape)
+        run(spread_pixels.by_image(n, h, dy, dy.shape, (sh, sw), dx, shape))
         return channels_first(dx)
 
     return channels_first(y), pullback
@@ -52,11 +53,11 @@ def zero_pad_channels_numba(x: Array, before: int, after: int) -> tuple[Array, P
     x = channels_last(x)
     n, h, w, c = shape = x.shape
     y = empty((n, h, w, before + c + after))
-    copy_row(n * h, x, shape, c, (1, 1), before, y, y.shape)
+    run(copy_row.by_image(n, h, x, shape, c, (1, 1), before, y, y.shape))
 
     def pullback(dy):
         dx, dy = empty(shape), channels_last(dy)
-        copy_row(n * h, dy[..., before:], dy.shape, c, (1, 1), 0, dx, shape)
+        run(copy_row.by_image(n, h, dy[..., before:], dy.shape, c, (1, 1), 0, dx, shape))
         return channels_first(dx)
 
     return channels_first(y), pullback

@@ -12,7 +12,7 @@ from .arrays import empty, is_float32
 from .codegen.jit import intrinsic
 from .codegen.vector import LANES, Emit, clear, floats, octets
 from .layout import channels_first, channels_last, contiguous
-from .program.entry_point import Address, Pair, Shape, Sides, entry_point
+from .program.entry_point import Address, Pair, Shape, Sides, entry_point, run
 
 
 def supports(x, kernel, *, stride, padding=0, dilation=1, ceil_mode=False) -> bool:
@@ -37,11 +37,11 @@ def max_pool2d_numba(x: Array, kernel: IntOrPair, *, stride: IntOrPair, padding:
     size, shape = window.output_size(x.shape[2:]), (len(x), *x.shape[2:], x.shape[1])
     sides = (*window.kernel, *window.stride, 1, 1, window.padding[0][0], window.padding[1][0])
     y, winner = (empty((shape[0], *size, shape[3]), dtype) for dtype in (np.float32, np.uint8))
-    pool(shape[0] * size[0], channels_last(x), shape, sides, y, winner, size)
+    run(pool.by_image(shape[0], size[0], channels_last(x), shape, sides, y, winner, size))
 
     def pullback(dy):
         dx = empty(shape)
-        unpool(shape[0] * shape[1], channels_last(dy), winner, size, shape, sides, dx)
+        run(unpool.by_image(shape[0], shape[1], channels_last(dy), winner, size, shape, sides, dx))
         return channels_first(dx)
 
     return channels_first(y), pullback
@@ -61,11 +61,11 @@ def global_avg_pool2d_numba(x: Array) -> tuple[Array, Pullback]:
     x = channels_last(x)
     n, h, w, c = shape = x.shape
     y = empty((n, c))
-    global_mean(n, x, h * w, c, y)
+    run(global_mean.by_image(n, 1, x, h * w, c, y))
 
     def pullback(dy):
         dx = empty(shape)
-        spread_mean(n, contiguous(dy), h * w, c, dx)
+        run(spread_mean.by_image(n, 1, contiguous(dy), h * w, c, dx))
         return channels_first(dx)
 
     return y, pullback

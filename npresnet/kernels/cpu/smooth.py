@@ -9,7 +9,7 @@ from numba import njit
 
 from ...backend import Array, Pullback, must_run_each_time
 from ...ops.activation import gelu, silu
-from .activation import part_of, parts, supports_relu
+from .activation import over, part_of, supports_relu
 from .arrays import empty_like
 from .codegen.jit import inlined
 from .codegen.vector import floats
@@ -50,7 +50,7 @@ def silu_numba(x: Array) -> tuple[Array, Pullback]:
 
 def _run(x, forward, backward):
     y = empty_like(x)
-    forward(parts(x.size), x, x.size, y)
+    over(forward, x, y)
 
     def pullback(dy):
         if dy.strides != x.strides:
@@ -58,7 +58,7 @@ def _run(x, forward, backward):
             dy, source = empty_like(x), dy
             dy[...] = source
         dx = empty_like(x)
-        backward(parts(x.size), x, dy, x.size, dx)
+        over(backward, x, dy, dx)
         return dx
 
     return y, pullback
@@ -126,14 +126,14 @@ def silu_forward(item, work, x: Address, n: int, y: Address):
 
 
 @entry_point
-def gelu_back(item, work, x: Address, dy: Address, n: int, dx: Address):
+def gelu_back(item, work, x: Address, n: int, dy: Address, dx: Address):
     """dx = dy (Φ(x) + x φ(x))."""
     at, count = part_of(item, n)
     _gelu_back(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))
 
 
 @entry_point
-def silu_back(item, work, x: Address, dy: Address, n: int, dx: Address):
+def silu_back(item, work, x: Address, n: int, dy: Address, dx: Address):
     """dx = dy s (1 + x (1 − s)), s = 1/(1 + e⁻ˣ)."""
     at, count = part_of(item, n)
     _silu_back(floats(x + at, count), floats(dy + at, count), floats(dx + at, count))

@@ -69,7 +69,19 @@ def test_product_is_a_pointwise_convolution(stride, block, splits, residual):
     y, xl, packed = np.full_like(wanted, np.nan), last(x), pack(w[:, :, 0, 0].T)
     count = over(y.shape[0] * y.shape[1] * y.shape[2], block) * splits
     product(
-        count, xl, xl.shape, (stride, stride), packed, b, y, y.shape, r if residual else None, residual, block, splits
+        count,
+        xl,
+        xl.shape,
+        (stride, stride),
+        packed,
+        b,
+        y,
+        y.shape,
+        r if residual else None,
+        residual,
+        block,
+        splits,
+        1,
     )
     agree(y, wanted)
 
@@ -134,7 +146,21 @@ def test_winograd_equals_its_reference(m, padding, block, splits, residual):
     y, xl, u, zeros = np.full_like(wanted, np.nan), last(x), transformed(w, m, C), np.zeros(1024, np.float32)
     size = winograd.winograd_bytes(m, block, C)
     count = over(len(y) * over(y.shape[1], m) * over(y.shape[2], m), block) * splits
-    given = xl, xl.shape, numbers(window)[6:], u, b, y, y.shape, r if residual else None, residual, block, splits, zeros
+    given = (
+        xl,
+        xl.shape,
+        numbers(window)[6:],
+        u,
+        b,
+        y,
+        y.shape,
+        r if residual else None,
+        residual,
+        block,
+        splits,
+        1,
+        zeros,
+    )
     {2: winograd.winograd2, 4: winograd.winograd4}[m](count, *given, work_bytes=size)
     agree(y, wanted, {2: 2e-6, 4: 2e-5}[m])
     assert not zeros.any()
@@ -171,7 +197,7 @@ def test_a_nan_passes_a_relu():
     x, w, b = random(1, C, 1, 1), random(F, C, 1, 1), random(F)
     x[0, 0] = np.nan
     y, xl, packed = np.zeros((1, 1, 1, F), np.float32), last(x), pack(w[:, :, 0, 0].T)
-    product(1, xl, xl.shape, (1, 1), packed, b, y, y.shape, None, True, 12, 1)
+    product(1, xl, xl.shape, (1, 1), packed, b, y, y.shape, None, True, 12, 1, 1)
     assert np.isnan(y).all()
 
 

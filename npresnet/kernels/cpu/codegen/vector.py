@@ -148,6 +148,13 @@ def _pointer_to(kind):
 
 
 _floats, _doubles, _octets = (_pointer_to(kind) for kind in (types.float32, types.float64, types.uint8))
+_integers = _pointer_to(types.int64)
+
+
+@njit
+def integers(where, n):
+    """The n integers at an address, as an array."""
+    return carray(_integers(where), (n,))
 
 
 @njit

@@ -8,11 +8,11 @@ from ....backend import Array
 from ....ops.conv import conv2d
 from ....ops.window import Window
 from ..arrays import empty
-from ..channels import PARTS as PARTS_OF_SUMS
 from ..channels import first_sums, moments
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last, contiguous
 from ..pointwise import interleave
+from ..program.chains import parts
 from ..program.entry_point import run
 from ..threads import threads_now
 from . import slide
@@ -21,7 +21,7 @@ from .filter_gradient import add_products, pad_images, pixel_gradient, transform
 from .forward import SLIDE_ROWS, WINOGRAD_CHANNELS, ZEROS, apply_prologue, forward, repeat_along_row, strides_of
 from .pack import merged_groups
 from .repack import unpack_gradient, unpack_groups, untransform_gradient
-from .slide_gradient import PARTS, add_parts, slide_gradient
+from .slide_gradient import add_parts, slide_gradient
 
 TILES_AT_ONCE = 16 * 2**20       # bytes of transformed tiles in memory while filters get their gradient
 
@@ -47,7 +47,7 @@ def image_gradient(dy: Array, w: Array, x: Array, window: Window, groups: int = 
             if 0 in size:                                               # an image smaller than the stride
                 continue
             part = _phase_gradient(dy, w, row, column, groups)
-            interleave(n * size[0], part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride)
+            run(interleave.by_image(n, size[0], part, (n, *size, c), dx, dx.shape, (row[0], column[0]), window.stride))
     return channels_first(dx)
 
 
@@ -96,8 +96,9 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
 def bias_gradient(dy: Array) -> Array:
     """db = Σ dy over all pixels of all images."""
     dy = channels_last(dy)
-    c, sums, db = dy.shape[3], empty((PARTS_OF_SUMS, 2, dy.shape[3]), np.float64), empty(dy.shape[3])
-    run(moments.launch(PARTS_OF_SUMS, dy, dy.size, c, ZEROS, sums), first_sums.launch(1, sums, c, db))
+    n, h, w, c = dy.shape
+    sums, db = empty((parts(n), 3, c), np.float64), empty(c)
+    run(moments.by_part(n, dy, n, h * w, c, sums), first_sums.launch(1, sums, n, h * w, c, db))
     return db
 
 
@@ -114,14 +115,14 @@ def _group_gradient(x, dy, shape, window, groups):
 
 
 def _slide_gradient(x, dy, window, dw, prologue):
-    sums = empty((PARTS, *dw.shape))
+    sums = empty((parts(len(x)), *dw.shape))
     rows, (top, left) = min(SLIDE_ROWS, x.shape[1]), top_left(window)
     transposed = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left)
     size = band_bytes(rows, x.shape[2], dy.shape[3], transposed) + (0 if prologue is None else rows * x[0, 0].nbytes)
     prologue = repeat_along_row(prologue, x.shape[2])
-    run(slide_gradient.launch(PARTS, x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows, prologue, sums,
+    run(slide_gradient.by_part(len(x), x, x.shape, dy, dy.shape, strides_of(dy), transposed, rows, prologue, sums,
                               work_bytes=size),
-        add_parts.launch(9, sums, dw[0].size, dw))
+        add_parts.launch(9, sums, parts(len(x)), dw[0].size, dw))
 
 
 def _padded(x, size, window):
@@ -131,7 +132,7 @@ def _padded(x, size, window):
     x = channels_last(x) if x.shape[1] % LANES == 0 else contiguous(x).transpose(0, 2, 3, 1)
     seen = ((o - 1) * s + k for o, s, k in zip(size, window.stride, window.kernel))
     padded = empty((len(x), *seen, x.shape[3]))
-    pad_images(len(x), x, x.shape, strides_of(x), window_numbers(window), padded, size)
+    run(pad_images.by_image(len(x), 1, x, x.shape, strides_of(x), window_numbers(window), padded, size))
     return padded
 
 

@@ -17,12 +17,12 @@ from ..codegen.lines import affine as _affine
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..codegen.vector import clear, copy, floats
 from ..pool import pool_rows
-from ..program.entry_point import Address, Pair, Shape, Sides, Strides, entry_point
+from ..program.entry_point import Address, Pair, Shape, Shared, Sides, Strides, entry_point
 
 
 @entry_point
-def convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, groups: int, w: Address,
-                bias: Address, y: Address, out_shape: Shape, residual: Address, relu: bool, rows: int, splits: int):
+def convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, groups: int, w: Shared,
+                bias: Shared, y: Address, out_shape: Shape, residual: Address, relu: bool, rows: int, splits: int):
     """One share of the panels, of ``splits``, for a band of ``rows`` output rows of one image.
 
     ``shape`` = (n, h, w, c) with byte ``strides``; ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).
@@ -38,8 +38,8 @@ def convolution(item, work, x: Address, shape: Shape, strides: Strides, window: 
 
 
 @entry_point
-def pooled_convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Address,
-                       bias: Address, middle: Pair, relu: bool, pool: Sides, y: Address, out_shape: Shape, rows: int):
+def pooled_convolution(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Shared,
+                       bias: Shared, middle: Pair, relu: bool, pool: Sides, y: Address, out_shape: Shape, rows: int):
     """A band, then a max-pool with window ``pool``; ``middle`` = (h, w) of the image between them.
 
     Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.  A thread needs

@@ -23,6 +23,7 @@ from .repack import pack_filters, pack_groups, pack_lanes, transform_filters
 from .winograd import winograd2, winograd4, winograd_bytes
 
 WINOGRAD_CHANNELS = {2: 4 * LANES, 4: 2 * LANES}    # from which F(m x m, 3x3) pays for its transforms
+LARGE = 160                      # pixels or tiles from which an image is cut into blocks of its own
 SLIDE_ROWS = 16                  # output rows in a band of :mod:`.slide`
 GROUPED = {size: kernel for size, kernel in ((4, grouped4), (8, grouped8), (16, grouped16)) if size <= LANES}
 GROUPED_ROWS = 7                 # rows in an item of those
@@ -64,8 +65,7 @@ def forward(x: Array, w: Array, bias: Array, window: Window, groups: int = 1, fl
     x = x if slides else apply_prologue(x, prologue)
     x = channels_last(x) if c % LANES == 0 else contiguous(x).transpose(0, 2, 3, 1)
     if window.kernel == (1, 1) and c % LANES == 0 and not any(sum(window.padding, ())):
-        part = product_partition(n * oh * ow, c, f, threads)
-        product(ceil_div(n * oh * ow, part.block) * part.splits, x, x.shape, window.stride, packed, *out, *part[1:])
+        _product(x, packed, out, window.stride, threads)
     elif m:
         _winograd(m, x, packed, out, window, threads)
     elif slides:
@@ -88,18 +88,29 @@ def floats_between(w: Array) -> tuple[int, ...]:
     return tuple(stride // 4 for stride in w.strides)
 
 
+def _product(x, packed, out, stride, threads):
+    """By one product, image by image where they are large."""
+    n, oh, ow, f = out.shape
+    groups, c = n if oh * ow >= LARGE else 1, x.shape[3]
+    part = product_partition(n * oh * ow // groups, c, f, 1 if groups > 1 else threads)
+    each = ceil_div(n * oh * ow // groups, part.block) * part.splits
+    given = x, x.shape, stride, packed, *out, *part[1:], groups
+    run(product.by_image(n, each, *given) if groups > 1 else product.launch(each, *given))
+
+
 def _direct(x, packed, out, window, part):
     """By tiles of a product, over bands of output rows."""
     sides, (n, oh, ow, _) = window_numbers(window), out.shape
-    convolution(n * ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, 1, packed, *out,
-                *part[1:], work_bytes=band_bytes(part.block, ow, x.shape[3], sides))
+    run(convolution.by_image(n, ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, 1, packed,
+                             *out, *part[1:], work_bytes=band_bytes(part.block, ow, x.shape[3], sides)))
 
 
 def _slide(x, packed, out, window, rows, prologue):
     """By sliding over bands of output rows."""
     sides, (n, oh, ow, _) = window_numbers(window), out.shape
-    slide.slide_over(n * ceil_div(oh, rows), x, x.shape, strides_of(x), sides, packed, out.bias, out.y, out.shape, rows,
-                     repeat_along_row(prologue, x.shape[2]), work_bytes=band_bytes(rows, ow, x.shape[3], sides))
+    run(slide.slide_over.by_image(n, ceil_div(oh, rows), x, x.shape, strides_of(x), sides, packed, out.bias, out.y,
+                                  out.shape, rows, repeat_along_row(prologue, x.shape[2]),
+                                  work_bytes=band_bytes(rows, ow, x.shape[3], sides)))
 
 
 def _in_groups(x, w, out, window, groups, flipped, threads):
@@ -109,8 +120,8 @@ def _in_groups(x, w, out, window, groups, flipped, threads):
             and w.flags.c_contiguous:
         packed = empty(w.size)
         run(pack_lanes.launch(f // LANES, w, size, flipped, packed),
-            GROUPED[size].launch(n * ceil_div(oh, GROUPED_ROWS), x, x.shape, window.stride[0], top_left(window), packed,
-                                 out.bias, out.y, out.shape, False, GROUPED_ROWS, ZEROS, work_bytes=4 * f))
+            GROUPED[size].by_image(n, ceil_div(oh, GROUPED_ROWS), x, x.shape, window.stride[0], top_left(window),
+                                   packed, out.bias, out.y, out.shape, False, GROUPED_ROWS, ZEROS, work_bytes=4 * f))
         return
     merged, taps = merged_groups(w.shape, groups), window.kernel[0] * window.kernel[1]
     sizes, small = (w.shape[1] * groups // merged, len(w) // merged), (w.shape[1], len(w) // groups)
@@ -118,8 +129,8 @@ def _in_groups(x, w, out, window, groups, flipped, threads):
     w = w[:, :, ::-1, ::-1] if flipped else w
     part = band_partition(n, oh, ow, c // merged * taps, f, threads)
     run(pack_groups.launch(merged, w, sizes, small, window.kernel, floats_between(w), flipped, packed),
-        convolution.launch(n * ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, merged, packed,
-                           *out, *part[1:], work_bytes=band_bytes(part.block, ow, c, sides)))
+        convolution.by_image(n, ceil_div(oh, part.block) * part.splits, x, x.shape, strides_of(x), sides, merged,
+                             packed, *out, *part[1:], work_bytes=band_bytes(part.block, ow, c, sides)))
 
 
 def _winograd_tile(window, sizes, c, flipped) -> int:
@@ -139,11 +150,14 @@ def _winograd_tile(window, sizes, c, flipped) -> int:
 def _winograd(m, x, packed, out, window, threads):
     """By F(m x m, 3x3), with filters that have just changed."""
     c, (n, oh, ow, f) = x.shape[3], out.shape
-    u, tiles = empty((m + 2)**2 * (f * c + GAP * len(list(panels(f))))), n * ceil_div(oh, m) * ceil_div(ow, m)
-    part, kernel = winograd_partition(m, tiles, c, f, threads), {2: winograd2, 4: winograd4}[m]
+    u, tiles = empty((m + 2)**2 * (f * c + GAP * len(list(panels(f))))), ceil_div(oh, m) * ceil_div(ow, m)
+    groups, kernel = n if tiles >= LARGE else 1, {2: winograd2, 4: winograd4}[m]
+    part = winograd_partition(m, tiles * n // groups, c, f, 1 if groups > 1 else threads)
+    each, work_bytes = ceil_div(tiles * n // groups, part.block) * part.splits, winograd_bytes(m, part.block, c)
+    given = x, x.shape, top_left(window), u, *out, *part[1:], groups, ZEROS
     run(transform_filters.launch(c, m, packed, f, c, u),
-        kernel.launch(ceil_div(tiles, part.block) * part.splits, x, x.shape, top_left(window), u, *out, *part[1:],
-                      ZEROS, work_bytes=winograd_bytes(m, part.block, c)))
+        kernel.by_image(n, each, *given, work_bytes=work_bytes) if groups > 1
+        else kernel.launch(each, *given, work_bytes=work_bytes))
 
 
 def strides_of(x: Array) -> tuple[int, ...]:

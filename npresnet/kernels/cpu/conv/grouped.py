@@ -18,7 +18,7 @@ from numba.core import cgutils
 
 from ..codegen.jit import floor_of, inlined, intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, address, hold
-from ..program.entry_point import Address, Pair, Shape, entry_point
+from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
 
 OUTPUTS = 7 if LANES == 8 else 14      # side by side: with their filters they fill the registers
 CHANNELS = 2 if LANES == 8 else 4      # of a group at a time
@@ -82,8 +82,8 @@ _strided4, _strided8, _strided16 = make_row(4, 2), make_row(8, 2), make_row(16, 
 
 
 @entry_point
-def grouped4(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
-             out_shape: Shape, relu: bool, rows: int, zeros: Address):
+def grouped4(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Shared, bias: Shared, y: Address,
+             out_shape: Shape, relu: bool, rows: int, zeros: Shared):
     """``rows`` rows of an image, groups of 4.  ``zeros`` holds a pixel; a thread needs one, too.
 
     What lies outside the image is read from the one, what outside the result is written to the other.
@@ -92,15 +92,15 @@ def grouped4(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w
 
 
 @entry_point
-def grouped8(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
-             out_shape: Shape, relu: bool, rows: int, zeros: Address):
+def grouped8(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Shared, bias: Shared, y: Address,
+             out_shape: Shape, relu: bool, rows: int, zeros: Shared):
     """Rows of an image, groups of 8."""
     _grouped(8, x, shape, stride, padding, w, bias, y, out_shape, floor_of(relu), rows, item, zeros, work)
 
 
 @entry_point
-def grouped16(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Address, bias: Address, y: Address,
-              out_shape: Shape, relu: bool, rows: int, zeros: Address):
+def grouped16(item, work, x: Address, shape: Shape, stride: int, padding: Pair, w: Shared, bias: Shared, y: Address,
+              out_shape: Shape, relu: bool, rows: int, zeros: Shared):
     """Rows of an image, groups of 16."""
     _grouped(16, x, shape, stride, padding, w, bias, y, out_shape, floor_of(relu), rows, item, zeros, work)
 

@@ -11,16 +11,21 @@ from numba import njit
 
 from ..codegen.jit import floor_of
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
-from ..program.entry_point import Address, Pair, Shape, entry_point
+from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
 
 
 @entry_point
-def product(item, work, x: Address, shape: Shape, stride: Pair, w: Address, bias: Address, y: Address,
-            out_shape: Shape, residual: Address, relu: bool, block: int, splits: int):
-    """A block of ``block`` pixels, and every panel whose number is the item's modulo ``splits``."""
-    pixels, first = out_shape[0] * out_shape[1] * out_shape[2], item // splits * block
-    _product(x, shape, stride, w, bias, y, out_shape, residual - y if residual != 0 else NONE, floor_of(relu), first,
-             min(block, pixels - first), item % splits, splits)
+def product(item, work, x: Address, shape: Shape, stride: Pair, w: Shared, bias: Shared, y: Address,
+            out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int):
+    """A block of ``block`` pixels, and every panel whose number is the item's modulo ``splits``.
+
+    The pixels of all images are cut into ``groups``, those into blocks.
+    """
+    pixels = out_shape[0] * out_shape[1] * out_shape[2] // groups
+    blocks = (pixels + block - 1) // block
+    first, group = item // splits % blocks * block, item // (splits * blocks)
+    _product(x, shape, stride, w, bias, y, out_shape, residual - y if residual != 0 else NONE, floor_of(relu),
+             group * pixels + first, min(block, pixels - first), item % splits, splits)
 
 
 @njit

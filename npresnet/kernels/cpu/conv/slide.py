@@ -14,7 +14,7 @@ from numba.core import cgutils
 from ....ops.window import Window
 from ..codegen.jit import intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit
-from ..program.entry_point import Address, Shape, Sides, Strides, entry_point
+from ..program.entry_point import Address, Shape, Shared, Sides, Strides, entry_point
 from .band import copy_band, row_floats
 
 PIXELS = 8 if LANES == 8 else 16     # with three vectors of filters and one value they fill the registers
@@ -66,8 +66,8 @@ _1_1, _1_2, _2_1, _2_2 = (_slides[c * LANES, width * LANES] for c in (1, 2) for 
 
 
 @entry_point
-def slide_over(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Address, bias: Address,
-               y: Address, out_shape: Shape, rows: int, prologue: Address):
+def slide_over(item, work, x: Address, shape: Shape, strides: Strides, window: Sides, w: Shared, bias: Shared,
+               y: Address, out_shape: Shape, rows: int, prologue: Shared):
     """A band of ``rows`` output rows; arguments as in ``band.convolution``, ``prologue`` as in ``band.copy_band``.
 
     c and f are LANES or twice as many; the width of y is one of :func:`supports_width`.

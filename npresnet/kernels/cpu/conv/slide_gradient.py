@@ -13,11 +13,11 @@ from numba.core import cgutils
 
 from ..codegen.jit import intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, clear, floats, prefetch
-from ..program.entry_point import Address, Shape, Sides, Strides, entry_point
+from ..program.chains import PARTS
+from ..program.entry_point import Address, Shape, Shared, Sides, Strides, entry_point
 from .band import band_rows, copy_band, row_floats
 
 CHANNELS = 1 if LANES == 8 else 2     # whose sums fit the registers together
-PARTS = 16                            # of the images, each summed by one thread: the same sums with any number of them
 PIXEL = (1, 1, 1, 1, 1, 1, 0, 0)      # the window that sees one
 TILE = 96                             # pixels of x and dy that stay in the first cache, however often they are read
 TAPS = [(i, j) for i in range(3) for j in range(3)]
@@ -61,25 +61,26 @@ _narrow, _wide = make_sums(LANES), make_sums(2 * LANES)
 
 @entry_point
 def slide_gradient(part, work, x: Address, shape: Shape, dy: Address, out_shape: Shape, strides: Strides,
-                   window: Sides, rows: int, prologue: Address, sums: Address):
-    """In ``sums`` (PARTS, 9, c, f) the gradient for x (n, h, w, c) and dy (n, oh, ow, f); PARTS items.
+                   window: Sides, rows: int, prologue: Shared, sums: Address):
+    """In ``sums`` (parts, 9, c, f) the gradient of a part of the images, for x (n, h, w, c) and dy (n, oh, ow, f).
 
     ``window`` = (3, 3, 1, 1, 1, 1, 2 - top, 2 - left) with the padding of the convolution; ``strides`` are dy's, as
     ``band.convolution`` has them; ``rows`` of x go through the cache together.  ``prologue`` as in ``band.copy_band``.
     """
     c, f = shape[3], out_shape[3]
     clear(sums + part * 9 * c * f * 4, 9 * c * f)
-    for image in range(part * shape[0] // PARTS, (part + 1) * shape[0] // PARTS):
+    parts = min(shape[0], PARTS)
+    for image in range(part * shape[0] // parts, (part + 1) * shape[0] // parts):
         _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
                rows, prologue, sums + part * 9 * c * f * 4, work)
 
 
 @entry_point
-def add_parts(tap, work, sums: Address, size: int, dw: Address):
+def add_parts(tap, work, sums: Address, parts: int, size: int, dw: Address):
     """dw[tap] = Σ sums[part, tap] over all parts, of ``size`` floats each; 9 items."""
     out = floats(dw + tap * size * 4, size)
     out[:] = 0
-    for part in range(PARTS):
+    for part in range(parts):
         _add(floats(sums + (part * 9 + tap) * size * 4, size), out)
 
 

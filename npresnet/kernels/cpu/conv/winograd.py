@@ -13,7 +13,7 @@ from ..codegen.jit import floor_of, inlined
 from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
-from ..program.entry_point import Address, Pair, Shape, entry_point
+from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
 from .pack import GAP
 
 _gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
@@ -21,27 +21,33 @@ _gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)
 
 
 @entry_point
-def winograd2(item, work, x: Address, shape: Shape, padding: Pair, u: Address, bias: Address, y: Address,
-              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, zeros: Address):
+def winograd2(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
+              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
+              zeros: Shared):
     """A block of ``block`` tiles of 2x2 outputs by F(2x2, 3x3), one share of the panels of ``splits``.
 
+    The tiles of all images are cut into ``groups``, those into blocks.
     ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = at least max(c, PANEL) zeros.  A thread needs
     :func:`winograd_bytes`.
     """
-    _winograd(2, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros)
+    _winograd(2, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros)
 
 
 @entry_point
-def winograd4(item, work, x: Address, shape: Shape, padding: Pair, u: Address, bias: Address, y: Address,
-              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, zeros: Address):
+def winograd4(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
+              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
+              zeros: Shared):
     """The same by F(4x4, 3x3)."""
-    _winograd(4, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros)
+    _winograd(4, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros)
 
 
 @inlined
-def _winograd(m, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, item, work, zeros):
-    th, tw, first = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m, item // splits * block
-    n = min(block, out_shape[0] * th * tw - first)
+def _winograd(m, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros):
+    th, tw = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m
+    tiles = out_shape[0] * th * tw // groups
+    blocks = (tiles + block - 1) // block
+    first = item // splits % blocks * block
+    n, first = min(block, tiles - first), first + item // (splits * blocks) * tiles
     _transform_input(m, x, shape, padding, first, n, th, tw, work, zeros)
     _multiply(m, shape[3], u, bias, y, out_shape, residual, floor_of(relu), first, n, th, tw, work, zeros,
               item % splits, splits)

@@ -16,33 +16,71 @@ from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from inspect import signature
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numba import njit, types
+from numpy.lib.array_utils import byte_bounds
 
 from ....backend import recorder
-from ..arrays import LINE, addresses, empty
+from ..arrays import addresses, empty
 from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, intrinsic
-from ..codegen.vector import Emit
+from ..codegen.vector import Emit, integers
 from ..threads import threads_now
-from .thread_pool import KERNEL, POOL
+from .chains import Row, parts
+from .program import Program
+from .thread_pool import KERNEL
 
 Address: TypeAlias = int                                  # given as an array, or None: 0
+Shared: TypeAlias = Annotated[int, "shared"]              # an Address of what all images read, and none has a part of
 Pair: TypeAlias = tuple[int, int]                         # vertical, horizontal
 Shape: TypeAlias = tuple[int, int, int, int]              # images, height, width, channels
 Strides: TypeAlias = tuple[int, int, int, int]            # bytes from image to image, channel, row, column
 Sides: TypeAlias = tuple[int, int, int, int, int, int, int, int]    # kernel, stride, dilation, padding (top, left)
 
 
+def _width(hint) -> int:
+    return len(get_args(hint)) if get_origin(hint) is tuple else 0
+
+
+def _reader(widths):
+    """In compiled code: the tuple of arguments at an address."""
+    fields = [types.UniTuple(types.int64, width) if width else types.int64 for width in widths]
+
+    @intrinsic
+    def read(context, at):
+        def codegen(context, builder, signature, args):
+            e, place, values = Emit(builder), count(), []
+            for width, field in zip(widths, fields):
+                loaded = [e.load_i64(args[0], 8 * next(place)) for _ in range(width or 1)]
+                values.append(context.make_tuple(builder, field, loaded) if width else loaded[0])
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.Tuple(fields)(types.int64), codegen
+
+    return read
+
+
 class Launch(NamedTuple):
-    """``items`` work items of an entry point, whose arguments lie in a row, with ``work_bytes`` for each thread."""
+    """``items`` work items of an entry point, whose arguments lie in a row, with ``work_bytes`` for each thread.
+
+    ``images`` and ``each`` as in :class:`.chains.Row`.
+    """
 
     kernel: "EntryPoint"
     items: int
     arguments: list[Any]
     work_bytes: int
+    images: int = 0
+    each: int = 0
+
+    def row(self) -> Row:
+        """The same as the thread pool reads it."""
+        spans = [(*byte_bounds(value), shared) for value, shared in zip(self.arguments, self.kernel.shared)
+                 if isinstance(value, np.ndarray) and value.size]
+        numbers = addresses(self.arguments)
+        return Row(self.kernel.address, self.items, numbers, spans, self.images, self.each, self.work_bytes)
 
 
 class EntryPoint:
@@ -52,9 +90,10 @@ class EntryPoint:
 
     def __init__(self, function: Callable[..., None]):
         update_wrapper(self, function)
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         self.function, names = function, list(signature(function).parameters)[2:]
-        self.widths = {name: len(get_args(hints[name])) if _is_tuple(hints[name]) else 0 for name in names}
+        self.shared = [hints[name] is Shared for name in names for _ in range(_width(hints[name]) or 1)]
+        self.widths = {name: _width(hints[name]) for name in names}
 
     def __call__(self, items: int, *arguments: Any, work_bytes: int = 0) -> None:
         """Run all items; what the arguments' arrays hold afterwards is the result."""
@@ -63,6 +102,14 @@ class EntryPoint:
     def launch(self, items: int, *arguments: Any, work_bytes: int = 0) -> Launch:
         """The same as a part of a program, see :func:`run`."""
         return Launch(self, items, self.flatten(*arguments), work_bytes)
+
+    def by_image(self, images: int, each: int, *arguments: Any, work_bytes: int = 0) -> Launch:
+        """:meth:`launch` of ``each`` items for every image, image after image, that touch only what is the image's."""
+        return Launch(self, images * each, self.flatten(*arguments), work_bytes, images, each)
+
+    def by_part(self, images: int, *arguments: Any, work_bytes: int = 0) -> Launch:
+        """:meth:`launch` of an item for every part of the images, see :mod:`.chains`."""
+        return Launch(self, parts(images), self.flatten(*arguments), work_bytes, images, 0)
 
     def flatten(self, *arguments: Any) -> list[Any]:
         """The integers and arrays of the arguments, in a row."""
@@ -103,39 +150,36 @@ def entry_point(function: Callable[..., None]) -> EntryPoint:
 
 
 def run(*launches: Launch) -> None:
-    """Run the launches one after another, each ended before the next begins, in one call of the thread pool."""
-    arguments = [argument for launch in launches for argument in launch.arguments]
-    numbers = np.array(addresses(arguments), np.int64)
-    (at,), rows = addresses([numbers]), []
-    for launch in launches:
-        rows.append((launch.kernel.address, at, launch.items))
-        at += 8 * len(launch.arguments)
-    threads = min(threads_now(), max(launch.items for launch in launches))
-    step = -(-max(launch.work_bytes for launch in launches) // LINE) * LINE
-    work = empty(threads * step, np.uint8) if step else None
-    (work_at,) = addresses([work])
-    POOL.run(np.array(rows, np.int64), threads, work_at, step, (arguments, numbers, work))
+    """Run the launches one after another, or in chains that compute the same, in one call of the thread pool."""
+    rows, threads = [launch.row() for launch in launches], threads_now()
+    program = Program(rows, run_part.address)
+    work = empty(threads * program.work_step, np.uint8) if program.work_step else None
+    program.run(threads, work, launches)
     if (notes := recorder()) is not None:
-        notes.add(launches)
+        notes.add(launches, rows)
 
 
-def _is_tuple(hint) -> bool:
-    return get_origin(hint) is tuple
+@intrinsic
+def _call(context, kernel, arguments, item, work):
+    def codegen(context, builder, signature, args):
+        calls, kinds = context.call_conv, KERNEL.args
+        kernel = builder.inttoptr(args[0], calls.get_function_type(types.none, kinds).as_pointer())
+        status, _ = calls.call_function(builder, kernel, types.none, kinds, args[1:])
+        with builder.if_then(status.is_error, likely=False):
+            calls.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), codegen
 
 
-def _reader(widths):
-    """In compiled code: the tuple of arguments at an address."""
-    fields = [types.UniTuple(types.int64, width) if width else types.int64 for width in widths]
-
-    @intrinsic
-    def read(context, at):
-        def codegen(context, builder, signature, args):
-            e, place, values = Emit(builder), count(), []
-            for width, field in zip(widths, fields):
-                loaded = [e.load_i64(args[0], 8 * next(place)) for _ in range(width or 1)]
-                values.append(context.make_tuple(builder, field, loaded) if width else loaded[0])
-            return context.make_tuple(builder, signature.return_type, values)
-
-        return types.Tuple(fields)(types.int64), codegen
-
-    return read
+@entry_point
+def run_part(part, work, images: int, parts: int, members: Address, count: int):
+    """Every kernel of a chain for a part of the images; ``members``: (kernel, arguments, items for each image)."""
+    first, last = part * images // parts, (part + 1) * images // parts
+    table = integers(members, 3 * count)
+    for k in range(count):
+        kernel, arguments, each = table[3 * k], table[3 * k + 1], table[3 * k + 2]
+        if each == 0:
+            _call(kernel, arguments, part, work)
+        for item in range(first * each, last * each):
+            _call(kernel, arguments, item, work)

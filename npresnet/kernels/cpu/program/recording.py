@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array, recording
-from ..arrays import LINE, Blocks, addresses, arrays_from, release_idle
+from ..arrays import Blocks, addresses, arrays_from, empty, release_idle
 from ..threads import threads_now
-from .thread_pool import POOL
+from .chains import Row
+from .entry_point import run_part
+from .program import Program
 
-__all__ = ["Program", "Recording", "release_idle"]
+__all__ = ["Recorded", "Recording", "release_idle"]
 
 
 class Recording:
@@ -30,11 +32,9 @@ class Recording:
 
     def __init__(self, blocks: Blocks | None = None):
         self.blocks, self.context = blocks or Blocks(), ExitStack()
-        self.rows: list[tuple[int, int, int]] = []           # kernel, place of its first argument, items
-        self.arguments: list[Any] = []                       # an array as its address
-        self.places: list[int] = []                          # of those addresses
+        self.rows: list[Row] = []
+        self.places: list[tuple[int, int]] = []              # of addresses: which row, which of its numbers
         self.others: list[Any] = []                          # arrays that lie elsewhere than in the blocks
-        self.work_bytes = 0
 
     def __enter__(self) -> "Recording":
         self.context.enter_context(arrays_from(self.blocks))
@@ -44,17 +44,15 @@ class Recording:
     def __exit__(self, *error: Any) -> None:
         self.context.close()
 
-    def add(self, launches: Sequence[Any]) -> None:
+    def add(self, launches: Sequence[Any], rows: Sequence[Row]) -> None:
         """Note these launches, which have been run."""
-        for launch in launches:
-            self.rows.append((launch.kernel.address, len(self.arguments), launch.items))
-            for value, address in zip(launch.arguments, addresses(launch.arguments)):
+        for launch, row in zip(launches, rows):
+            for place, value in enumerate(launch.arguments):
                 if isinstance(value, np.ndarray):
-                    self.places.append(len(self.arguments))
+                    self.places.append((len(self.rows), place))
                     if not self._lent(value):
                         self.others.append(value)
-                self.arguments.append(address)
-            self.work_bytes = max(self.work_bytes, launch.work_bytes)
+            self.rows.append(row)
 
     def _lent(self, array) -> bool:
         """Whether the array lies in one of the blocks, which may serve others when it is gone."""
@@ -62,38 +60,32 @@ class Recording:
             array = array.base
         return getattr(array.base, "blocks", None) is self.blocks
 
-    def program(self, inputs: Sequence[Array]) -> "Program":
+    def program(self, inputs: Sequence[Array]) -> "Recorded":
         """What runs the launches again, for other arrays in the place of ``inputs``."""
-        return Program(self, inputs)
+        return Recorded(self, inputs)
 
 
-class Program:
-    """The launches of a recording, their addresses filled in."""
+class Recorded:
+    """The program of a recording."""
 
     def __init__(self, recording: Recording, inputs: Sequence[Array]):
-        self.numbers = np.array(recording.arguments, np.int64)
-        self.step = -(-recording.work_bytes // LINE) * LINE
-        (at,) = addresses([self.numbers])
-        self.rows = np.array([(kernel, at + 8 * place, items) for kernel, place, items in recording.rows], np.int64)
-        self.rows = self.rows.reshape(-1, 3)
-        self.memory = recording.blocks, recording.others, self.numbers
-        self.work = np.empty(0, np.uint8)
-        places = np.array(recording.places, np.int64)
+        self.program = Program(recording.rows, run_part.address)
+        self.memory, self.work = (recording.blocks, recording.others), None
+        numbers, firsts = self.program.numbers, self.program.firsts
+        places = np.array([firsts[row] + place for row, place in recording.places], np.int64)
         starts = np.array(addresses(inputs), np.int64)
         order = np.argsort(starts)
-        at = np.searchsorted(starts[order], self.numbers[places], side="right") - 1      # the last to begin before
+        at = np.searchsorted(starts[order], numbers[places], side="right") - 1           # the last to begin before
         owner = order[np.maximum(at, 0)]
         sizes = np.array([array.nbytes for array in inputs], np.int64)
-        distance = self.numbers[places] - starts[owner]
+        distance = numbers[places] - starts[owner]
         inside = (at >= 0) & (distance < sizes[owner])
         self.places, self.owner, self.distance = places[inside], owner[inside], distance[inside]
 
     def run(self, inputs: Sequence[Array], threads: int | None = None) -> None:
         """Run it for these inputs, as contiguous as those of the recording and of the same shapes and dtypes."""
-        threads = threads or threads_now()
-        self.numbers[self.places] = np.array(addresses(inputs), np.int64)[self.owner] + self.distance
-        if self.work.size < threads * self.step + LINE:
-            self.work = np.empty(threads * self.step + LINE, np.uint8)
-        (at,) = addresses([self.work])
-        POOL.run(self.rows, threads, -(-at // LINE) * LINE, self.step, (self.memory, self.work, list(inputs)))
-
+        threads, size = threads or threads_now(), self.program.work_step
+        self.program.numbers[self.places] = np.array(addresses(inputs), np.int64)[self.owner] + self.distance
+        if self.work is None or self.work.size < threads * size:
+            self.work = empty(threads * size, np.uint8)
+        self.program.run(threads, self.work, (self.memory, list(inputs)))
