@@ -80,7 +80,11 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
         return _group_gradient(channels_last(apply_prologue(x, prologue)), channels_last(dy), shape, window, groups)
     slides = slide.supports(window, c, f) and max(sum(window.padding, ())) <= 2
     x = x if slides else apply_prologue(x, prologue)
-    dy, dw = channels_last(dy), empty((kh * kw, c, f))
+    dy, dw, out = channels_last(dy), empty((kh * kw, c, f)), empty(shape)
+    if window[:2] == ((1, 1), (1, 1)) and not any(sum(window.padding, ())) and c % LANES == 0:
+        x, shares = channels_last(x), threads_now()                     # dW = dYᵀ X of pixels, laid out as it is kept
+        pixel_gradient(shares, dy, strides_of(dy), f, (1, 1, 1, 1), x, x.shape, 1, ZEROS, out, shares)
+        return out
     if window[:2] == ((3, 3), (1, 1)) and min(c, f) >= WINOGRAD_CHANNELS[2]:
         _winograd_gradient(channels_last(x), dy, window, dw)
     elif slides:
@@ -88,7 +92,6 @@ def filter_gradient(x: Array, dy: Array, shape: tuple[int, ...], window: Window,
     else:
         x, shares = _padded(x, dy.shape[1:3], window), threads_now()
         pixel_gradient(shares, x, strides_of(x), c, (kh, kw, *window.stride), dy, dy.shape, 1, ZEROS, dw, shares)
-    out = empty(shape)
     unpack_gradient(f // LANES, dw, (f, c, kh * kw), out)
     return out
 

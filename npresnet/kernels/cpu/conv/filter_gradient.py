@@ -17,7 +17,7 @@ from ..program.entry_point import Address, Pair, Shape, Sides, Strides, entry_po
 from .band import band_rows, copy_band, row_floats
 
 _transform_x, _transform_dy = make_gather(F[4].bt), make_gather(np.ascontiguousarray(F[4].at.T))
-PIXELS = 192           # summed over at a time: rows of x and dy that stay in the cache
+PIXELS = 96            # summed over at a time: rows of x and dy that stay in the first cache
 
 
 @entry_point
