@@ -24,7 +24,7 @@ def intrinsic(function: Callable[Concatenate[Any, Parameters], Any]) -> Callable
     return cast(Any, extending.intrinsic(function))
 
 
-inlined = njit(inline="always")     # into the caller, before either is compiled: each level of calls costs compile time
+inlined = njit(inline="always", error_model="numpy")     # into the caller, before either is compiled, which saves time
 
 
 @inlined

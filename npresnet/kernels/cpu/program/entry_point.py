@@ -25,13 +25,14 @@ from numpy.lib.array_utils import byte_bounds
 from ....backend import recorder
 from ..arrays import addresses, empty
 from ..codegen.disk_cache import is_cached
-from ..codegen.jit import cached, intrinsic
+from ..codegen.jit import cached, inlined, intrinsic
 from ..codegen.vector import Emit, integers
 from ..threads import threads_now
 from .chains import Row, parts
 from .program import Program
 from .thread_pool import KERNEL
 
+SHORT = "def kernel(arguments, item, work):\n function(item, work)"
 Address: TypeAlias = int                                  # given as an array, or None: 0
 Shared: TypeAlias = Annotated[int, "shared"]              # an Address of what all images read, and none has a part of
 Pair: TypeAlias = tuple[int, int]                         # vertical, horizontal
@@ -135,13 +136,13 @@ class EntryPoint:
         return is_cached(self._kernel())
 
     def _kernel(self, *signatures) -> Any:
-        function, read = njit(error_model="numpy")(self.function), _reader(tuple(self.widths.values()))
-
-        def kernel(arguments, item, work):
-            function(item, work, *read(arguments))
-
-        kernel.__name__ = f"{self.__module__.rpartition('.')[2]}.{self.__name__}"
-        return cached(njit, *signatures, error_model="numpy")(kernel)
+        names = "".join(f"{name}, " for name in self.widths)
+        source = f"def kernel(arguments, item, work):\n {names} = read(arguments)\n function(item, work, {names})"
+        read, function = _reader(tuple(self.widths.values())), inlined(self.function)
+        known: dict[str, Any] = {"read": read, "function": function, "__name__": __name__}
+        exec(compile(source if names else SHORT, __file__, "exec"), known)      # with names Numba can inline the call
+        known["kernel"].__name__ = f"{self.__module__.rpartition('.')[2]}.{self.__name__}"
+        return cached(njit, *signatures, error_model="numpy")(known["kernel"])
 
 
 def entry_point(function: Callable[..., None]) -> EntryPoint:
