@@ -12,6 +12,7 @@ from .program.entry_point import Address, Pair, entry_point, run
 
 ROWS = 8               # of the result in a work item: they stay in the cache while those of b pass by
 COLUMNS = 16           # a cache line
+TERMS = 32             # of a sum that is kept apart
 
 
 def supports(x, w, b=None) -> bool:
@@ -60,18 +61,25 @@ def transpose(item, work, w: Address, shape: Pair, out: Address):
 
 @entry_point
 def multiply(item, work, a: Address, strides: Pair, shape: Pair, b: Address, width: int, start: Address, out: Address):
-    """ROWS rows of A B, plus ``start`` where it is given; A of ``shape`` with ``strides`` in floats, B contiguous."""
-    first, last = item * ROWS, min(shape[0], (item + 1) * ROWS)
+    """ROWS rows of A B, plus ``start`` where it is given; A of ``shape`` with ``strides`` in floats, B contiguous.
+
+    Sums of TERMS products are added up: one long sum would lose a digit.
+    """
+    first, last, one = item * ROWS, min(shape[0], (item + 1) * ROWS), np.float32(1)
     for i in range(first, last):
         row = floats(out + i * width * 4, width)
         row[:] = 0
         if start != 0:
-            _add(np.float32(1), floats(start, width), row)
-    for j in range(shape[1]):
-        values = floats(b + j * width * 4, width)
+            _add(one, floats(start, width), row)
+    short = np.empty((ROWS, width), np.float32)
+    for block in range(0, shape[1], TERMS):
+        short[:] = 0
+        for j in range(block, min(shape[1], block + TERMS)):
+            values = floats(b + j * width * 4, width)
+            for i in range(first, last):
+                _add(floats(a + (i * strides[0] + j * strides[1]) * 4, 1)[0], values, short[i - first])
         for i in range(first, last):
-            factor = floats(a + (i * strides[0] + j * strides[1]) * 4, 1)[0]
-            _add(factor, values, floats(out + i * width * 4, width))
+            _add(one, short[i - first], floats(out + i * width * 4, width))
 
 
 @njit

@@ -189,10 +189,10 @@ def global_mean(image, work, x: Address, pixels: int, channels: int, y: Address)
 
 @njit
 def _mean(x, pixels, c, out):
-    out[:] = 0
+    total = np.zeros(c)                                      # float64, as in ops
     for pixel in range(pixels):
         values = floats(x + pixel * c * 4, c)
         for k in range(c):
-            out[k] += values[k]
+            total[k] += values[k]
     for k in range(c):
-        out[k] /= pixels
+        out[k] = total[k] / pixels
