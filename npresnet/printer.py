@@ -6,6 +6,7 @@ follows, marks of direction would turn it round, line breaks would add lines of 
 
 import json
 import sys
+from contextlib import contextmanager
 
 
 def escaped(text) -> str:
@@ -40,6 +41,19 @@ def say_report(report, as_json):
 def draw(table):
     """Print a table of rich's, whose cells are :func:`escaped`."""
     console().print(table)
+
+
+@contextmanager
+def progress_bar(*columns):
+    """rich's progress bar on standard error; whenever a signal comes, the cursor is seen afterwards."""
+    from rich.progress import Progress
+
+    screen = console(stderr=True)
+    try:
+        with Progress(*columns, console=screen, transient=True) as bar:
+            yield bar
+    finally:
+        screen.show_cursor(True)  # an interrupt in the bar's first moment leaves it hidden
 
 
 def console(stderr=False):

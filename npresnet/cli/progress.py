@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..printer import console, escaped, note
+from ..printer import escaped, note, progress_bar
 
 FIRST, LATER = 2.0, 1.5  # seconds until the first line, and how many times as long until each further one
 Show = Callable[..., None]
@@ -22,7 +22,7 @@ def progress(label: str, total: int | None = None, unit: str = "images") -> Iter
 
     counter = (bars.DownloadColumn(), bars.TransferSpeedColumn()) if unit == "bytes" else (bars.MofNCompleteColumn(),)
     columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *counter, bars.TimeRemainingColumn())
-    with bars.Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task(escape(escaped(label)), total=total)
         yield lambda done, total=None: bar.update(task, completed=done, **({"total": total} if total else {}))
 

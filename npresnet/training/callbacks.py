@@ -25,8 +25,8 @@ class Callback:
     def validation(self, trainer: Run, done: int, total: int) -> None:
         """Called while an epoch is validated: ``done`` of ``total`` images are."""
 
-    def compiling(self) -> None:
-        """Called before a kernel is compiled."""
+    def compiling(self, stop: int = 0) -> None:
+        """Called before a kernel is compiled, with ``stop`` as it is."""
 
 
 class Callbacks(Callback):

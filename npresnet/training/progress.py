@@ -10,13 +10,14 @@ from textwrap import wrap
 from typing import Any, TextIO
 
 from ..backend import compiler
-from ..printer import console, say
+from ..printer import progress_bar, say
 from .callbacks import Callback, Callbacks
 from .health import failure
 from .run import Run
 
 LINE_EVERY, COMPILING_EVERY = 30.0, 15.0  # seconds between lines inside an epoch, where there is no terminal
-COMPILING = "compiling kernels for this machine: about a minute, once"
+COMPILING = "compiling kernels for this machine: up to a minute, once"
+STOPPING = "stopping after this step, whose kernels are being compiled; a second Ctrl-C ends at once"
 
 
 class Log(Callback):
@@ -26,6 +27,7 @@ class Log(Callback):
         self.stream = stream or sys.stderr
         self.last = time.monotonic()  # when a line was printed
         self.compiled_since: float | None = None
+        self.told_to_stop = False
 
     def say(self, text: str) -> None:
         """Print one line, and on a terminal as many as it is wide."""
@@ -46,9 +48,13 @@ class Log(Callback):
         if time.monotonic() >= self.last + LINE_EVERY:
             self.say(f"epoch {trainer.epoch + 1}, validated on {done} of {total} images")
 
-    def compiling(self) -> None:
+    def compiling(self, stop: int = 0) -> None:
         now = time.monotonic()
-        if self.compiled_since is None:
+        if stop:
+            if not self.told_to_stop:
+                self.say(STOPPING)
+            self.told_to_stop = True
+        elif self.compiled_since is None:
             self.compiled_since = now
             self.say(COMPILING)
         elif now >= self.last + COMPILING_EVERY:
@@ -80,8 +86,8 @@ class ProgressBar(Log):
             text = f"epoch {trainer.epoch + 1}  validated on {done} of {total} images"
             self.bar.update(self.task, description=text)
 
-    def compiling(self) -> None:
-        self.bar.update(self.task, description=COMPILING)
+    def compiling(self, stop: int = 0) -> None:
+        self.bar.update(self.task, description=STOPPING if stop else COMPILING)
 
 
 def step_text(trainer: Run, images_per_second: float) -> str:
@@ -102,9 +108,9 @@ def progress_callback(*more: Callback) -> Iterator[Callback]:
 
     ``more`` are callbacks that are called after it.
     """
-    with display() as shown, compiler.listener(shown.compiling):
+    with display() as shown:
         callback = Callbacks(shown, *more)
-        with stopped_by_signals(callback):
+        with compiler.listener(lambda: shown.compiling(callback.stop)), stopped_by_signals(callback):
             yield callback
 
 
@@ -114,10 +120,10 @@ def display() -> Iterator[Callback]:
     if not sys.stderr.isatty():
         yield Log()
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
 
     columns = BarColumn(bar_width=10), TextColumn("{task.description}")
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         yield ProgressBar(bar, bar.add_task("loading the first images and kernels", total=None))
 
 

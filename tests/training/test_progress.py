@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from npresnet import use
+from npresnet import printer, use
 from npresnet.backend import compiler
 from npresnet.training import Callback, Recipe, Trainer, progress, recipe, split
 from npresnet.training.callbacks import Callbacks, JsonLines
@@ -239,3 +239,33 @@ def test_the_help_holds_every_named_recipe():
     text = recipes_text(70)
     assert all(f"{name}\n  epochs: " in text for name in RECIPES) and all(len(line) <= 70 for line in text.splitlines())
     assert "rate: 0.2, one-cycle" in " ".join(text.split())
+
+
+def test_a_stop_while_kernels_are_compiled_is_answered():
+    stream = io.StringIO()
+    log = progress.Log(stream)
+    for stop in (0, 2, 2):
+        log.compiling(stop)
+    assert stream.getvalue().splitlines() == [progress.COMPILING, progress.STOPPING]
+
+
+@pytest.mark.parametrize("at", ["begins", "runs"])
+def test_the_cursor_is_seen_after_an_interrupt(monkeypatch, at):
+    import rich.progress
+    from rich.console import Console
+
+    screen = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(printer, "console", lambda stderr: screen)
+    began = rich.progress.Progress.start
+
+    def interrupted(self):
+        began(self)
+        raise KeyboardInterrupt
+
+    if at == "begins":
+        monkeypatch.setattr(rich.progress.Progress, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with printer.progress_bar():
+            raise KeyboardInterrupt
+    text = screen.file.getvalue()
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

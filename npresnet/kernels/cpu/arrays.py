@@ -43,11 +43,14 @@ class _Lease:
 
 
 class Blocks:
-    """Blocks of memory, each serving one array at a time; all are kept as long as these are."""
+    """Blocks of memory, each serving one array at a time; all are kept as long as these are.
 
-    def __init__(self):
+    Those of less than ``smallest`` bytes serve one array only.
+    """
+
+    def __init__(self, smallest: int = 0):
         self.free = defaultdict(list)       # bytes -> [(request at which it came back, block, address)], latest last
-        self.requests, self.all = 0, []
+        self.requests, self.all, self.smallest = 0, [], smallest
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialized C-contiguous array that begins on a cache line."""
@@ -62,7 +65,8 @@ class Blocks:
 
     def take_back(self, block: Array, address: int) -> None:
         """The array in this block is gone."""
-        self.free[block.size].append((self.requests, block, address))
+        if block.size >= self.smallest:
+            self.free[block.size].append((self.requests, block, address))
 
     def new_block(self, size: int) -> Array:
         """A block that no array uses."""

@@ -24,6 +24,8 @@ from .chains import Row
 from .entry_point import run_part
 from .program import Program
 
+SMALL = 2**18            # bytes: where sums and coefficients take each other's place, they end each other's chains
+
 __all__ = ["Recorded", "Recording", "release_idle"]
 
 
@@ -31,7 +33,7 @@ class Recording:
     """A context manager that records; several with the same ``blocks`` may follow each other."""
 
     def __init__(self, blocks: Blocks | None = None):
-        self.blocks, self.context = blocks or Blocks(), ExitStack()
+        self.blocks, self.context = blocks or Blocks(SMALL), ExitStack()
         self.rows: list[Row] = []
         self.places: list[tuple[int, int]] = []              # of addresses: which row, which of its numbers
         self.others: list[Any] = []                          # arrays that lie elsewhere than in the blocks
