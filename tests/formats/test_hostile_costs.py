@@ -25,7 +25,6 @@ from ..fuzz import networks
 from ..support import oracles
 from ..support.containers import as_tensors
 from ..support.pickles import ORDERED, PROTO2, glob, num, program, pth, raw_zip, tensor, text, value
-from ..weights.layouts.keras_models import Builder, imported
 
 COLLIDING = [k << 40 for k in range(1, 30_001)]  # of one remainder by every table's size
 ITEMS = PROTO2 + b"}(" + text("w") + tensor()
@@ -236,8 +235,10 @@ def torch_onnx(path, model):
 def keras_graph(path, model):
     """A ResNet-152 as a tutorial builds it; the smaller ones took less than their files before, too."""
     pytest.importorskip("keras")
-    library = imported()
-    made, images = Builder(library, bias=False), library.Input((64, 64, 3))
+    from ..weights.layouts.table import keras_models  # its kinds in the table's order, whichever test is first
+
+    library = keras_models.imported()
+    made, images = keras_models.Builder(library, bias=False), library.Input((64, 64, 3))
     x = made.stages(made.stem(images, 64), made.bottleneck, 64, (3, 8, 36, 3))
     x = library.layers.Dense(1000)(library.layers.GlobalAveragePooling2D()(x))
     library.Model(images, x).save(path)

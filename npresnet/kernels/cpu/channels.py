@@ -123,15 +123,28 @@ def finish_moments(item, work, sums: Address, images: int, pixels: int, c: int, 
 
 
 @entry_point
-def first_sums(item, work, sums: Address, images: int, pixels: int, c: int, out: Address):
-    """Σ x of each channel, from its :data:`moments`."""
-    parts = min(images, PARTS)
-    totals = doubles(sums, parts * 3 * c)
+def totals(part, work, x: Address, images: int, pixels: int, c: int, sums: Address):
+    """sums[part] = Σ x of each channel, in float64."""
+    before, size, _ = _part(part, images, pixels, c)
+    row = doubles(sums + part * c * 8, c)
+    row[:] = 0
+    for pixel in range(size // c):
+        _add_values(floats(x + before + pixel * c * 4, c), row)
+
+
+@njit
+def _add_values(values, out):
+    for k in range(len(out)):
+        out[k] += values[k]
+
+
+@entry_point
+def finish_totals(item, work, sums: Address, parts: int, c: int, out: Address):
+    """Σ x of each channel, from its :data:`totals`."""
     for k in range(c):
         total = 0.0
         for part in range(parts):
-            n = ((part + 1) * images // parts - part * images // parts) * pixels
-            total += n * totals[3 * part * c + k] + totals[(3 * part + 1) * c + k]
+            total += doubles(sums, parts * c)[part * c + k]
         floats(out, c)[k] = total
 
 

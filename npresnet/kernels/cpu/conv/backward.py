@@ -8,7 +8,7 @@ from ....backend import Array
 from ....ops.conv import conv2d
 from ....ops.window import Window
 from ..arrays import empty
-from ..channels import first_sums, moments
+from ..channels import finish_totals, totals
 from ..codegen.vector import LANES
 from ..layout import channels_first, channels_last, contiguous
 from ..pointwise import interleave
@@ -100,8 +100,8 @@ def bias_gradient(dy: Array) -> Array:
     """db = Σ dy over all pixels of all images."""
     dy = channels_last(dy)
     n, h, w, c = dy.shape
-    sums, db = empty((parts(n), 3, c), np.float64), empty(c)
-    run(moments.by_part(n, dy, n, h * w, c, sums), first_sums.launch(1, sums, n, h * w, c, db))
+    sums, db = empty((parts(n), c), np.float64), empty(c)
+    run(totals.by_part(n, dy, n, h * w, c, sums), finish_totals.launch(1, sums, parts(n), c, db))
     return db
 
 
