@@ -57,11 +57,17 @@ class Blocks:
         self.requests += 1
         size = -(-(prod(shape) * np.dtype(dtype).itemsize + LINE) // PAGE) * PAGE
         try:
-            _, block, address = self.free[size].pop()
+            _, block, address = self.free[self._fitting(size)].pop()
         except IndexError:
             block = self.new_block(size)
             address = -(-block.ctypes.data // LINE) * LINE
         return np.asarray(_Lease(self, block, address, shape, dtype))
+
+    def _fitting(self, size):
+        """The size of the blocks that waste least; at most half of one."""
+        if self.free[size]:
+            return size
+        return min((s for s, blocks in list(self.free.items()) if size < s <= 2 * size and blocks), default=size)
 
     def take_back(self, block: Array, address: int) -> None:
         """The array in this block is gone."""

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from ....backend import Array, recording
 from ..arrays import Blocks, addresses, arrays_from, empty, release_idle
@@ -72,7 +73,9 @@ class Recorded:
 
     def __init__(self, recording: Recording, inputs: Sequence[Array]):
         self.program = Program(recording.rows, run_part.address)
-        self.memory, self.work = (recording.blocks, recording.others), None
+        spans = [byte_bounds(array) for array in inputs if array.size]       # others take the inputs' places
+        others = [a for a in recording.others if not any(low <= byte_bounds(a)[0] < high for low, high in spans)]
+        self.memory, self.work = (recording.blocks, others), None
         numbers, firsts = self.program.numbers, self.program.firsts
         places = np.array([firsts[row] + place for row, place in recording.places], np.int64)
         starts = np.array(addresses(inputs), np.int64)
