@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, NotRecordable, Pullback, backend_of, recordings, thread_limit
+from ..backend import Array, NotRecordable, Pullback, backend_of, recording, recordings
 from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..nn.module import once
 
@@ -57,14 +57,14 @@ class RecordedModel:
         """What a recording depends on besides the numbers; None where there can be none."""
         if backend_of(x) != "numba" or x.dtype != np.float32 or len(x) < 2:
             return None
-        modules, parameters = list(self.model.modules()), self.model.parameters()
+        modules, parameters, arrays = list(self.model.modules()), self.model.parameters(), self._held()
         if any(isinstance(module, BatchNorm2d) and module.momentum is None for module in modules):
             return None  # their factor changes from batch to batch
         flags = [(id(module), module.training, getattr(module, "frozen", False)) for module in modules]
-        arrays = [
-            (id(held), held.value.shape, held.value.dtype, held.value.flags.c_contiguous) for held in self._held()
-        ]
-        return x.shape, tuple(flags), tuple(arrays), tuple(parameter.trainable for parameter in parameters)
+        if not all(held.value.flags.c_contiguous for held in arrays):
+            return None
+        kinds = tuple((id(held), held.value.shape, held.value.dtype) for held in arrays)
+        return x.shape, tuple(flags), kinds, tuple(parameter.trainable for parameter in parameters)
 
     def _held(self) -> list[Parameter | Buffer]:
         return [held for _, held in self.model.named_arrays()]
@@ -76,9 +76,9 @@ class RecordedModel:
         recordings().release_idle()
         inputs, buffers = self._inputs(x), [held for held in self._held() if isinstance(held, Buffer)]
         before, self.turn = [buffer.value for buffer in buffers], self.turn + 1
-        recording = recordings().Recording()
+        notes = recordings().Recording()
         try:
-            with recording:
+            with recording(notes):
                 logits, pullback = self._as_ever(inputs[0])
         except NotRecordable:
             self.possible = False
@@ -87,7 +87,7 @@ class RecordedModel:
         moved = [(buffer, buffer.value) for buffer, old in zip(buffers, before) if buffer.value is not old]
         running = [(buffer, place) for buffer, place in moved if place.dtype == np.float32]
         counters = [buffer for buffer, place in moved if place.dtype != np.float32]
-        forward, turn = recording.program(inputs), self.turn
+        forward, turn = notes.program(inputs), self.turn
         for buffer, place in running:
             buffer.value = place.copy()
         after = [buffer.value for buffer in buffers]
@@ -97,9 +97,9 @@ class RecordedModel:
             dlogits, parameters = np.ascontiguousarray(dlogits), self.model.parameters()
             given = [parameter.grad for parameter in parameters]
             self.model.zero_grad()
-            second = recordings().Recording(recording.blocks)
+            second = recordings().Recording(notes.blocks)
             try:
-                with second:
+                with recording(second):
                     pullback(dlogits)
             except NotRecordable:
                 self.possible = False
@@ -113,20 +113,20 @@ class RecordedModel:
                 backward = second.program([*inputs, dlogits])
                 self.step = Step(forward, logits, running, counters, backward, written)
             for parameter, grad in zip(parameters, given):
-                if grad is not None and parameter.grad is not None:
-                    parameter.grad = grad + parameter.grad
-                elif grad is not None:
-                    parameter.grad = grad
+                if grad is not None:
+                    made, parameter.grad = parameter.grad, grad
+                    if made is not None:
+                        parameter.accumulate(made)
 
         return logits.copy(), once(first_pullback)
 
     def _again(self, x, step: Step):
         inputs, self.turn = self._inputs(x), self.turn + 1
-        turn, threads = self.turn, thread_limit()
+        turn = self.turn
         for parameter, place in step.gradients:
             if parameter.grad is place:  # of the batch before, whose memory is written again
                 parameter.grad = place.copy()
-        self._run(step.forward, inputs, threads)
+        self._run(step.forward, inputs)
         for buffer, place in step.buffers:
             buffer.value = place.copy()
         for counter in step.counters:
@@ -134,15 +134,15 @@ class RecordedModel:
 
         def pullback(dlogits):
             self._check(turn)
-            self._run(step.backward, [*inputs, np.ascontiguousarray(dlogits)], threads)
+            self._run(step.backward, [*inputs, np.ascontiguousarray(dlogits)])
             for parameter, place in step.gradients:
                 parameter.accumulate(place)
 
         return step.logits.copy(), once(pullback)
 
-    def _run(self, program, inputs: Sequence[Array], threads: int | None) -> None:
+    def _run(self, program, inputs: Sequence[Array]) -> None:
         try:
-            program.run(inputs, threads)
+            program.run(inputs)
         except BaseException:  # a thread may still be at work in its memory
             self.step = self.key = None
             raise

@@ -1,14 +1,16 @@
 """The pool of memory that arrays come from."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
+from npresnet.backend import recording
 from npresnet.kernels.cpu import arrays
-from npresnet.kernels.cpu.arrays import IDLE, Blocks, arrays_from, empty, release_idle
+from npresnet.kernels.cpu.arrays import IDLE, Blocks, empty, release_idle
 
 
 def test_a_block_of_memory_serves_one_array_at_a_time():
@@ -59,11 +61,11 @@ def test_what_lies_idle_is_released_soon(monkeypatch):
 def test_arrays_may_come_from_blocks_of_their_own():
     own = Blocks()
     release_idle()
-    with arrays_from(own):
+    with recording(SimpleNamespace(blocks=own)):
         first = empty((3, 50_000))
     del first
     assert own.idle_bytes() >= 600_000 and not memory_held(600_000)
-    with arrays_from(own):
+    with recording(SimpleNamespace(blocks=own)):
         again = empty((3, 50_000))
     assert own.idle_bytes() == 0 and len(own.all) == 1 and np.shares_memory(own.all[0], again)
 

@@ -9,9 +9,6 @@ import os
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from ctypes import addressof, c_char
 from math import prod
 from time import monotonic, sleep
@@ -20,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...backend import Array
+from ...backend import Array, recorder
 
 LINE = 64                # bytes in a cache line: a vector that begins elsewhere touches two
 PAGE = 4096
@@ -161,24 +158,14 @@ class _Common(Blocks):
 
 
 _common = _Common()
-_chosen: ContextVar[Blocks] = ContextVar("blocks", default=_common)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_common.__init__)         # the thread is in the other process
 
 
 def empty(shape, dtype: DTypeLike = np.float32) -> Array:
-    """An uninitialized C-contiguous array that begins on a cache line."""
-    return _chosen.get().empty((shape,) if isinstance(shape, int) else tuple(shape), dtype)
-
-
-@contextmanager
-def arrays_from(blocks: Blocks) -> Iterator[None]:
-    """Inside this context the kernels' arrays lie in these blocks."""
-    token = _chosen.set(blocks)
-    try:
-        yield
-    finally:
-        _chosen.reset(token)
+    """An uninitialized C-contiguous array that begins on a cache line; inside a recording in one of its blocks."""
+    notes, shape = recorder(), (shape,) if isinstance(shape, int) else tuple(shape)
+    return (_common if notes is None else notes.blocks).empty(shape, dtype)
 
 
 def empty_like(x: Array) -> Array:

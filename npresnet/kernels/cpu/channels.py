@@ -15,7 +15,8 @@ from .arrays import empty
 from .codegen import lines
 from .codegen.jit import floor_of
 from .codegen.vector import address, copy, doubles, floats, hold, prefetch
-from .program.chains import PARTS
+from .pointwise import accumulate
+from .program.chains import PARTS, images_of
 from .program.entry_point import Address, Shared, entry_point, run
 
 LINE = 512           # floats in a line, or one pixel
@@ -43,8 +44,7 @@ def _repeated(coefficients, k, c, width):
 @njit
 def _part(part, images, pixels, c):
     """(bytes before a part, its floats, those in a line), of ``images`` with so many ``pixels`` each."""
-    count = min(images, PARTS)
-    first, last = part * images // count, (part + 1) * images // count
+    first, last = images_of(part, images)
     return first * pixels * c * 4, (last - first) * pixels * c, c * max(1, LINE // c)
 
 
@@ -110,12 +110,14 @@ def finish_moments(item, work, sums: Address, images: int, pixels: int, c: int, 
     for k in range(item * CHANNELS, min(c, (item + 1) * CHANNELS)):
         mean, var = 0.0, 0.0
         for part in range(parts):
-            n = ((part + 1) * images // parts - part * images // parts) * pixels
+            first, last = images_of(part, images)
+            n = (last - first) * pixels
             mean += (n * totals[3 * part * c + k] + totals[(3 * part + 1) * c + k]) / m
         for part in range(parts):
-            n, first = ((part + 1) * images // parts - part * images // parts) * pixels, totals[(3 * part + 1) * c + k]
-            var += (totals[(3 * part + 2) * c + k] - first * first / n) / m
-            var += n * (totals[3 * part * c + k] + first / n - mean) ** 2 / m
+            first, last = images_of(part, images)
+            n, shifted = (last - first) * pixels, totals[(3 * part + 1) * c + k]
+            var += (totals[(3 * part + 2) * c + k] - shifted * shifted / n) / m
+            var += n * (totals[3 * part * c + k] + shifted / n - mean) ** 2 / m
         values[k], values[c + k] = mean, 0.0 if var < 0 else var        # a NaN stays
         inverse[k] = np.float32(1) / np.sqrt(values[c + k] + floats(eps, 1)[0])
         scale = gammas[k] * inverse[k]
@@ -129,18 +131,12 @@ def totals(part, work, x: Address, images: int, pixels: int, c: int, sums: Addre
     row = doubles(sums + part * c * 8, c)
     row[:] = 0
     for pixel in range(size // c):
-        _add_values(floats(x + before + pixel * c * 4, c), row)
-
-
-@njit
-def _add_values(values, out):
-    for k in range(len(out)):
-        out[k] += values[k]
+        accumulate(floats(x + before + pixel * c * 4, c), row)
 
 
 @entry_point
 def finish_totals(item, work, sums: Address, parts: int, c: int, out: Address):
-    """Σ x of each channel, from its :data:`totals`."""
+    """Σ x of each channel in float32, from its :data:`totals` or as many rows of float64."""
     for k in range(c):
         total = 0.0
         for part in range(parts):

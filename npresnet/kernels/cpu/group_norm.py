@@ -11,7 +11,7 @@ from numba import njit
 from ...backend import Array, Pullback
 from ...ops.group_norm import group_norm
 from .arrays import empty, is_float32
-from .channels import FLUSH, NO_FLOOR
+from .channels import FLUSH, NO_FLOOR, finish_totals
 from .codegen import lines
 from .codegen.jit import floor_of
 from .codegen.vector import LANES, doubles, floats
@@ -50,7 +50,7 @@ def group_norm_numba(x: Array, gamma: Array, beta: Array, *, groups: int, eps: f
         totals = empty((2, c))
         run(differentiate.launch(items, channels_last(dy), x, pixels, c, block, size, gamma, moments, sums, dx,
                                  work_bytes=work_bytes),
-            add_images.launch(1, sums, n, 2 * c, totals))
+            finish_totals.launch(1, sums, n, 2 * c, totals))
         dbeta, dgamma = totals
         dx = None if dx is None else channels_first(dx)
         return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
@@ -145,17 +145,6 @@ def differentiate(item, work, dy: Address, x: Address, pixels: int, channels: in
     at, row = (image * pixels * channels + first) * 4, image * 2 * channels + first
     _differentiate_block(dy + at, x + at, pixels, channels * 4, block, size, gamma + first * 4, moments + row * 4,
                          channels * 4, sums + row * 8, 0 if dx == 0 else dx + at, work)
-
-
-@entry_point
-def add_images(item, work, sums: Address, n: int, size: int, totals: Address):
-    """Σ over n images of ``size`` float64 each, in float32."""
-    out = floats(totals, size)
-    for k in range(size):
-        total = 0.0
-        for image in range(n):
-            total += doubles(sums, n * size)[image * size + k]
-        out[k] = total
 
 
 @njit

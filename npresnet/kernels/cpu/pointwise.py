@@ -57,6 +57,13 @@ def _place(values, before, out):
         out[before + k] = values[k]
 
 
+@njit
+def accumulate(values, out):
+    """out += values, which may be of another precision."""
+    for k in range(len(out)):
+        out[k] += values[k]
+
+
 @entry_point
 def repeat_pixel(row, work, values: Address, channels: int, width: int, out: Address):
     """A row of ``width`` pixels, each of them the row-th of ``values``."""

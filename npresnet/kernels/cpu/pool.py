@@ -12,6 +12,7 @@ from .arrays import empty, is_float32
 from .codegen.jit import intrinsic
 from .codegen.vector import LANES, Emit, clear, floats, octets
 from .layout import channels_first, channels_last, contiguous
+from .pointwise import accumulate
 from .program.entry_point import Address, Pair, Shape, Sides, entry_point, run
 
 
@@ -191,8 +192,6 @@ def global_mean(image, work, x: Address, pixels: int, channels: int, y: Address)
 def _mean(x, pixels, c, out):
     total = np.zeros(c)                                      # float64, as in ops
     for pixel in range(pixels):
-        values = floats(x + pixel * c * 4, c)
-        for k in range(c):
-            total[k] += values[k]
+        accumulate(floats(x + pixel * c * 4, c), total)
     for k in range(c):
         out[k] = total[k] / pixels

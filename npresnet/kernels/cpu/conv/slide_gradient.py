@@ -13,7 +13,8 @@ from numba.core import cgutils
 
 from ..codegen.jit import intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, clear, floats, prefetch
-from ..program.chains import PARTS
+from ..pointwise import accumulate
+from ..program.chains import images_of
 from ..program.entry_point import Address, Shape, Shared, Sides, Strides, entry_point
 from .band import band_rows, copy_band, row_floats
 
@@ -69,8 +70,8 @@ def slide_gradient(part, work, x: Address, shape: Shape, dy: Address, out_shape:
     """
     c, f = shape[3], out_shape[3]
     clear(sums + part * 9 * c * f * 4, 9 * c * f)
-    parts = min(shape[0], PARTS)
-    for image in range(part * shape[0] // parts, (part + 1) * shape[0] // parts):
+    first, last = images_of(part, shape[0])
+    for image in range(first, last):
         _image(x + image * shape[1] * shape[2] * c * 4, shape, dy + image * strides[0], out_shape, strides, window,
                rows, prologue, sums + part * 9 * c * f * 4, work)
 
@@ -81,13 +82,7 @@ def add_parts(tap, work, sums: Address, parts: int, size: int, dw: Address):
     out = floats(dw + tap * size * 4, size)
     out[:] = 0
     for part in range(parts):
-        _add(floats(sums + (part * 9 + tap) * size * 4, size), out)
-
-
-@njit
-def _add(values, out):
-    for k in range(len(out)):
-        out[k] += values[k]
+        accumulate(floats(sums + (part * 9 + tap) * size * 4, size), out)
 
 
 @njit

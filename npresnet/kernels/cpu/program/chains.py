@@ -9,6 +9,8 @@ chain.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..codegen.jit import inlined
+
 PARTS = 32               # of the images, at most, each the work of one thread
 
 
@@ -28,8 +30,15 @@ class Row(NamedTuple):
 
 
 def parts(images: int) -> int:
-    """How many parts so many images are cut into: part p has those from ⌊p·n/parts⌋ on."""
+    """How many parts so many images are cut into."""
     return min(images, PARTS)
+
+
+@inlined
+def images_of(part, images):
+    """(first, one behind the last) of the images of a part: from ⌊p·n/parts⌋ on."""
+    count = min(images, PARTS)
+    return part * images // count, (part + 1) * images // count
 
 
 def chained(rows: Sequence[Row]) -> list[list[Row]]:

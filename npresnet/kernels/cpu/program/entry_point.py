@@ -28,9 +28,9 @@ from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, inlined, intrinsic
 from ..codegen.vector import Emit, integers
 from ..threads import threads_now
-from .chains import Row, parts
+from .chains import Row, images_of, parts
 from .program import Program
-from .thread_pool import KERNEL
+from .thread_pool import KERNEL, emit_call
 
 SHORT = "def kernel(arguments, item, work):\n function(item, work)"
 Address: TypeAlias = int                                  # given as an array, or None: 0
@@ -127,22 +127,23 @@ class EntryPoint:
 
         (C's way, that of ``cfunc``, has no place for errors: they would be printed, and the item counted as done.)
         """
-        kernel = self._kernel(KERNEL)
-        entry = kernel.overloads[KERNEL.args]
+        self._kernel.compile(KERNEL)
+        entry = self._kernel.overloads[KERNEL.args]
         return entry.library.get_pointer_to_function(entry.fndesc.llvm_func_name)
 
     def is_cached(self) -> bool:
         """Whether its machine code lies on disk."""
-        return is_cached(self._kernel())
+        return is_cached(self._kernel)
 
-    def _kernel(self, *signatures) -> Any:
+    @cached_property
+    def _kernel(self) -> Any:
         names = "".join(f"{name}, " for name in self.widths)
         source = f"def kernel(arguments, item, work):\n {names} = read(arguments)\n function(item, work, {names})"
         read, function = _reader(tuple(self.widths.values())), inlined(self.function)
         known: dict[str, Any] = {"read": read, "function": function, "__name__": __name__}
         exec(compile(source if names else SHORT, __file__, "exec"), known)      # with names Numba can inline the call
         known["kernel"].__name__ = f"{self.__module__.rpartition('.')[2]}.{self.__name__}"
-        return cached(njit, *signatures, error_model="numpy")(known["kernel"])
+        return cached(njit, error_model="numpy")(known["kernel"])
 
 
 def entry_point(function: Callable[..., None]) -> EntryPoint:
@@ -163,20 +164,18 @@ def run(*launches: Launch) -> None:
 @intrinsic
 def _call(context, kernel, arguments, item, work):
     def codegen(context, builder, signature, args):
-        calls, kinds = context.call_conv, KERNEL.args
-        kernel = builder.inttoptr(args[0], calls.get_function_type(types.none, kinds).as_pointer())
-        status, _ = calls.call_function(builder, kernel, types.none, kinds, args[1:])
+        status = emit_call(context, builder, *args)
         with builder.if_then(status.is_error, likely=False):
-            calls.return_status_propagate(builder, status)
+            context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), codegen
 
 
 @entry_point
-def run_part(part, work, images: int, parts: int, members: Address, count: int):
+def run_part(part, work, images: int, members: Address, count: int):
     """Every kernel of a chain for a part of the images; ``members``: (kernel, arguments, items for each image)."""
-    first, last = part * images // parts, (part + 1) * images // parts
+    first, last = images_of(part, images)
     table = integers(members, 3 * count)
     for k in range(count):
         kernel, arguments, each = table[3 * k], table[3 * k + 1], table[3 * k + 2]

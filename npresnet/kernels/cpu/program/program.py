@@ -25,7 +25,7 @@ class Program:
             flat += row.numbers
         place = {id(row): first for row, first in zip(rows, self.firsts)}
         steps = chained(rows)
-        length = len(flat) + sum(4 + 3 * len(step) for step in steps if len(step) > 1)
+        length = len(flat) + sum(3 + 3 * len(step) for step in steps if len(step) > 1)
         self.numbers = np.empty(length, np.int64)
         (base,) = addresses([self.numbers])
         table = []
@@ -36,7 +36,7 @@ class Program:
                 continue
             members = [n for row in step for n in (row.kernel, base + 8 * place[id(row)], row.each)]
             table.append((chain, base + 8 * len(flat), parts(first.images)))
-            flat += [first.images, parts(first.images), base + 8 * (len(flat) + 4), len(step), *members]
+            flat += [first.images, base + 8 * (len(flat) + 3), len(step), *members]
         self.numbers[:] = flat
         self.steps = np.array(table, np.int64)
         self.most = max(items for _, _, items in table)      # threads that find work

@@ -1,9 +1,9 @@
 """A recording: the launches of a function, run again in one call of the thread pool, for other arrays.
 
-    recording = Recording(threads)
-    with recording:                                 # runs as ever, and is recorded
+    notes = Recording()
+    with recording(notes):                          # of npresnet.backend; runs as ever, and is recorded
         y = function(x, w)
-    program = recording.program([x, w])
+    program = notes.program([x, w])
     program.run([other_x, other_w])                 # y now holds what function(other_x, other_w) would return
 
 The arrays that the kernels make meanwhile lie in blocks of the recording's own, where the program's next run writes
@@ -12,14 +12,13 @@ so calls :func:`npresnet.backend.must_run_each_time` before, and then nothing ca
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from ....backend import Array, recording
-from ..arrays import Blocks, addresses, arrays_from, empty, release_idle
+from ....backend import Array
+from ..arrays import Blocks, addresses, empty, release_idle
 from ..threads import threads_now
 from .chains import Row
 from .entry_point import run_part
@@ -31,21 +30,13 @@ __all__ = ["Recorded", "Recording", "release_idle"]
 
 
 class Recording:
-    """A context manager that records; several with the same ``blocks`` may follow each other."""
+    """What is noted inside ``with recording(…)``; several with the same ``blocks`` may follow each other."""
 
     def __init__(self, blocks: Blocks | None = None):
-        self.blocks, self.context = blocks or Blocks(SMALL), ExitStack()
+        self.blocks = blocks or Blocks(SMALL)
         self.rows: list[Row] = []
         self.places: list[tuple[int, int]] = []              # of addresses: which row, which of its numbers
         self.others: list[Any] = []                          # arrays that lie elsewhere than in the blocks
-
-    def __enter__(self) -> "Recording":
-        self.context.enter_context(arrays_from(self.blocks))
-        self.context.enter_context(recording(self))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.context.close()
 
     def add(self, launches: Sequence[Any], rows: Sequence[Row]) -> None:
         """Note these launches, which have been run."""
@@ -87,9 +78,9 @@ class Recorded:
         inside = (at >= 0) & (distance < sizes[owner])
         self.places, self.owner, self.distance = places[inside], owner[inside], distance[inside]
 
-    def run(self, inputs: Sequence[Array], threads: int | None = None) -> None:
+    def run(self, inputs: Sequence[Array]) -> None:
         """Run it for these inputs, as contiguous as those of the recording and of the same shapes and dtypes."""
-        threads, size = threads or threads_now(), self.program.work_step
+        threads, size = threads_now(), self.program.work_step
         self.program.numbers[self.places] = np.array(addresses(inputs), np.int64)[self.owner] + self.distance
         if self.work is None or self.work.size < threads * size:
             self.work = empty(threads * size, np.uint8)

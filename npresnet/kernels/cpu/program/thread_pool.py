@@ -54,16 +54,22 @@ def _atomic_load(context, where):
     return types.int64(types.int64), codegen
 
 
+def emit_call(context: Any, builder: Any, kernel: Any, *arguments: Any) -> Any:
+    """Call the kernel at an address, with its (arguments, item, work); the status says whether it has failed."""
+    calls, kinds = context.call_conv, KERNEL.args
+    kernel = builder.inttoptr(kernel, calls.get_function_type(types.none, kinds).as_pointer())
+    status, _ = calls.call_function(builder, kernel, types.none, kinds, arguments)
+    return status
+
+
 @intrinsic
 def _call(context, kernel, arguments, item, work, failed):
     """Run an item; an error in it writes 1 at the address ``failed`` and is raised in the caller."""
     def codegen(context, builder, signature, args):
-        calls, kinds = context.call_conv, KERNEL.args
-        kernel = builder.inttoptr(args[0], calls.get_function_type(types.none, kinds).as_pointer())
-        status, _ = calls.call_function(builder, kernel, types.none, kinds, args[1:4])
+        status = emit_call(context, builder, *args[:4])
         with builder.if_then(status.is_error, likely=False):
             builder.store_atomic(I64(1), builder.inttoptr(args[4], I64.as_pointer()), "seq_cst", 8)
-            calls.return_status_propagate(builder, status)
+            context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5), codegen
