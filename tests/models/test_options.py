@@ -88,6 +88,7 @@ def test_it_is_saved_loaded_and_summarised_as_it_is(name, options, tmp_path):
     "name, options", [row for row in NETWORKS if row[1].keys() & {"antialias", "attention"}], ids=str
 )
 def test_npresnet_s_own_comparison_with_torch_knows_every_layer(name, options):
+    pytest.importorskip("torch")
     model = small(name, options).astype(np.float64)
     x, labels = batch(model, 2, 32)
     found = torch_results(model, x, labels, training=False)

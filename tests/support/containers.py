@@ -9,6 +9,7 @@ import struct
 from collections import OrderedDict
 
 import numpy as np
+import pytest
 
 from .pickles import MARK, ORDERED, call, glob, program, tar, value
 
@@ -24,14 +25,14 @@ STORAGE_NAMES = {
 
 
 def as_tensors(state):
-    import torch
+    torch = pytest.importorskip("torch")
 
     return OrderedDict((key, torch.from_numpy(np.array(array))) for key, array in state.items())
 
 
 def with_parameters(state):
     """Every floating array a Parameter, as in torchvision's V1 files."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     return OrderedDict(
         (key, torch.nn.Parameter(tensor) if tensor.is_floating_point() else tensor)
@@ -52,13 +53,13 @@ def with_halves(state):
 
 
 def write_torch_zip(path, tensors):
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch.save(tensors, path)
 
 
 def write_torch_legacy(path, tensors):
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
 
