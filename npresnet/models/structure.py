@@ -26,13 +26,15 @@ class Structure(NamedTuple):
 def measure(shapes: Shapes) -> tuple[Structure, int]:
     """(the structure of a network with these arrays, the width of its first stage).
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where they are no network's.
+    Raises KeyError, IndexError or ValueError where they are no network's.
     """
     blocks = {(int(found[1]), int(found[2])) for key in shapes if (found := BLOCK.match(key))}
     depths = tuple(sum(stage == i for stage, _ in blocks) for i in range(1, 1 + max(stage for stage, _ in blocks)))
     bottleneck = "layer1.0.conv3.weight" in shapes
     filters, per_group = shapes["layer1.0.conv2.weight"][:2]
     width = shapes["layer1.0.conv3.weight"][0] // 4 if bottleneck else filters
+    if not 0 < per_group <= filters or width < 1:
+        raise ValueError("a convolution without channels")
     stem, groups = shapes["conv1.weight" if "conv1.weight" in shapes else "conv1.0.weight"], filters // per_group
     kernel = 7 if "conv1.0.weight" in shapes else stem[2]
     base_width = 64 * filters // groups // width

@@ -31,7 +31,7 @@ def from_shapes(shapes: Shapes) -> Recognition:
         structure, width = measure(shapes)
         in_channels = shapes["conv1.weight" if "conv1.weight" in shapes else "conv1.0.weight"][1]
         num_classes = classes_of(shapes, structure.features(width))
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(advice(shapes)) from error

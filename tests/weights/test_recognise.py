@@ -1,5 +1,6 @@
 """recognise: metadata, then the hash, then keys and shapes; ties are resolved as documented and named in ``also``."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -148,6 +149,21 @@ def test_metadata_that_cannot_be_are_refused(bad):
 def test_what_is_of_no_network_of_the_family_is_said_to_be_none(state):
     with pytest.raises(WeightsError):
         recognise(state)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet50", "resnext50_32x4d", "preresnet18"])
+def test_no_size_of_any_array_makes_a_mistake(name):
+    """Each array with each of its sizes 0 or another: its network, or what is wrong with it, from no other exception
+    than those that an array may cause."""
+    state = shapes_of(name)
+    for key in [key for key in state if key.startswith(("conv1.", "layer1.0.", "layer2.0.", "fc."))]:
+        shape = state[key].shape
+        for axis, size in itertools.product(range(len(shape)), (0, 1, 3)):
+            changed = np.broadcast_to(np.float32(0), (*shape[:axis], size, *shape[axis + 1 :]))
+            try:
+                recognise({**state, key: changed})
+            except WeightsError as error:
+                assert isinstance(error.__cause__, KeyError | IndexError | ValueError | None), (key, axis, size)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet20", "preresnet18"])
