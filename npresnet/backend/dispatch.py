@@ -110,10 +110,21 @@ def must_run_each_time(what: str) -> None:
 
 
 @cache
-def load_kernels(backend: str) -> None:
-    """Import the kernels of ``backend``, which register themselves."""
-    if backend in KERNELS and find_spec(KERNELS[backend]):
-        import_module(KERNELS[backend])
+def load_kernels(backend: str) -> ModuleType | None:
+    """Import the kernels of ``backend``, which register themselves; None where it has none."""
+    return import_module(KERNELS[backend]) if backend in KERNELS and find_spec(KERNELS[backend]) else None
+
+
+def release() -> None:
+    """Give back the memory that is kept for the next arrays: the kernels' blocks, and CuPy's pools.
+
+    On a CPU it goes back by itself after some seconds without a kernel.
+    """
+    if arrays := sys.modules.get(f"{KERNELS['numba']}.arrays"):
+        arrays.release_idle()
+    if cupy := sys.modules.get("cupy"):
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
 class Kernel(Generic[Arguments, Result]):

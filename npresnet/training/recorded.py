@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, NotRecordable, Pullback, backend_of, recording, recordings
+from ..backend import Array, NotRecordable, Pullback, backend_of, load_kernels, recording, recordings
 from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..nn.module import once
 
@@ -46,6 +46,8 @@ class RecordedModel:
         if not (self.possible and key):
             return self._as_ever(x)
         if key != self.key:
+            if self.key is None and (kernels := load_kernels("numba")):
+                kernels.compile_pullbacks()
             self.key, self.step = key, None
             return self._as_ever(x)
         return self._again(x, self.step) if self.step else self._record(x)

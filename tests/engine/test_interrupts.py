@@ -154,7 +154,7 @@ def broken(item, work):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_an_error_in_any_item_ends_the_call(threads):
-    rows = np.array([[broken.address, 0, items] for items in (3, 5, 9, 4)])
+    rows = np.array([[broken.address, 0, 0, items] for items in (3, 5, 9, 4)])
     for _ in range(20):
         with pytest.raises(ValueError, match="the fifth item"):
             thread_pool.POOL.run(rows, threads)
@@ -163,7 +163,7 @@ def test_an_error_in_any_item_ends_the_call(threads):
 
 def test_an_error_in_a_helper_ends_the_call(late, monkeypatch):
     """The caller waits for an item that a helper has begun, and learns there that it will not be done."""
-    rows, one = np.array([[broken.address, 0, 9]]), thread_pool.ThreadPool()
+    rows, one = np.array([[broken.address, 0, 0, 9]]), thread_pool.ThreadPool()
     one._jobs, one._workers = late, [None]
     walk, calls = thread_pool._compiled_walk(), []
 

@@ -30,10 +30,18 @@ def functions(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
+def inside(node):
+    """The nodes below this one, without the insides of functions among them."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, ast.FunctionDef):
+            yield from inside(child)
+
+
 def called(node, name):
     return [
         call
-        for call in ast.walk(node)
+        for call in [node, *inside(node)]
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name
     ]
 
@@ -55,12 +63,12 @@ def faults(source):
         missing = names - {arg.id for call in held for arg in call.args if isinstance(arg, ast.Name)}
         if missing:
             yield f"{where}: the last line does not hold {', '.join(sorted(missing))}"
-        if any(isinstance(node, ast.Return) and node is not value for node in ast.walk(function)):
+        if any(isinstance(node, ast.Return) and node is not value for node in inside(function)):
             yield f"{where}: a return may come before its hold"
         first = min(call.lineno for call in taken)
         late = {
             name.id
-            for name in ast.walk(function)
+            for name in inside(function)
             if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.lineno > first
         }
         if late & names:
@@ -95,6 +103,11 @@ def test_whoever_takes_an_address_holds_its_array(path):
         ("at = address(a)\n    use(at)", "the last line does not hold a"),
         ("at, to = address(a), address(b)\n    use(at, to)\n    hold(a)", "the last line does not hold b"),
         ("at = address(a)\n    hold(a)\n    use(at)", "the last line does not hold a"),
+        ("def inner(b):\n        use(address(b))\n        hold(b)\n    return inner", None),
+        (
+            "def inner(b):\n        use(address(b))\n    at = address(a)\n    hold(a, b)",
+            "the last line does not hold b",
+        ),
         ("use(address(np.empty(3)))", "the address of an array without a name"),
         ("at = address(a)\n    if at:\n        return\n    hold(a)", "a return may come before its hold"),
         ("at = address(a)\n    a = other(a)\n    use(at)\n    hold(a)", "a becomes another array"),

@@ -7,6 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from ...kernels.cpu.arrays import addresses
+from ...kernels.cpu.program.beside import compile_beside
 from ...kernels.cpu.program.thread_pool import POOL
 
 
@@ -21,6 +22,7 @@ class Program:
     def __init__(self, launches, source, buffers):
         self.launches, self._buffers = list(launches), weakref.ref(buffers)
         self.source, self.from_input = source, []  # (place of an address, how far into the input it lies)
+        compile_beside(dict.fromkeys(step.kernel for step, *_ in self.launches if step.kernel))
         self.arguments, places = [], []  # arrays among them, whose addresses the numbers hold
         for step, n, reads, y in self.launches:
             places.append(len(self.arguments))
@@ -32,10 +34,10 @@ class Program:
         self.numbers = np.array(addresses(self.arguments), np.int64)
         (numbers_at,) = addresses([self.numbers])
         rows = [
-            (step.kernel.address, numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0)
-            for (step, n, *_), place in zip(self.launches, places)
+            (step.kernel.address, end - place, numbers_at + 8 * place, step.items(n)) if step.kernel else (0, 0, 0, 0)
+            for (step, n, *_), (place, end) in zip(self.launches, pairwise([*places, len(self.arguments)]))
         ]
-        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+        self.rows = np.array(rows, np.int64).reshape(-1, 4)
         starts = [k for k, (step, *_) in enumerate(self.launches) if not step.kernel]
         self.stretches = _stretches(len(self.launches), starts)
 

@@ -3,7 +3,9 @@
     codegen/   what kernels are made of: vector instructions, tiles of a product, passes by channel; how machine code is
                compiled and kept on disk
     conv/      convolutions, one algorithm to a file, and the cost model that chooses one
-    program/   how kernels run: entry points, and the thread pool that carries out a list of them in one call
+    program/   how kernels run: entry points, the thread pool that carries out a list of them in one call, and the
+               process that compiles beside this one
+    pullbacks  which kernels it compiles when a training begins
     threads    how many threads compute
     arrays     arrays in blocks of memory that are used again
     layout     channels first and channels last
@@ -20,5 +22,6 @@ A single image (N = 1) runs through the references: it is answered before the fi
 
 from . import activation, group_norm, linear, norm, pad, pool, smooth, update
 from .conv import op
+from .pullbacks import compile_pullbacks
 
-__all__ = ["activation", "group_norm", "linear", "norm", "op", "pad", "pool", "smooth", "update"]
+__all__ = ["activation", "compile_pullbacks", "group_norm", "linear", "norm", "op", "pad", "pool", "smooth", "update"]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ...backend import Array, Pullback, must_run_each_time
 from ...ops.activation import leaky_relu, relu
@@ -120,7 +119,7 @@ def rectify(item, work, x: Address, n: int, y: Address):
     _rectify(floats(x + at, count), floats(y + at, count))
 
 
-@njit
+@inlined
 def _rectify(x, y):
     for k in range(len(x)):
         y[k] = np.float32(0) if x[k] < 0 else x[k]           # a NaN stays
@@ -133,7 +132,7 @@ def total(item, work, a: Address, n: int, b: Address, y: Address):
     _total(floats(a + at, count), floats(b + at, count), floats(y + at, count))
 
 
-@njit
+@inlined
 def _total(a, b, y):
     for k in range(len(y)):
         y[k] = a[k] + b[k]
@@ -146,7 +145,7 @@ def mask(item, work, y: Address, n: int, dy: Address, dx: Address):
     _mask(floats(y + at, count), floats(dy + at, count), floats(dx + at, count))
 
 
-@njit
+@inlined
 def _mask(y, dy, dx):
     for k in range(len(y)):
         g = dy[k]                                            # read in any case: a choice of two values vectorizes
@@ -160,7 +159,7 @@ def leak(item, work, x: Address, n: int, slope: Shared, y: Address):
     _leak(floats(x + at, count), floats(slope, 1)[0], floats(y + at, count))
 
 
-@njit
+@inlined
 def _leak(x, slope, y):
     for k in range(len(x)):
         v = x[k]
@@ -174,7 +173,7 @@ def leaky_mask(item, work, y: Address, n: int, dy: Address, slope: Shared, dx: A
     _leaky_mask(floats(y + at, count), floats(dy + at, count), floats(slope, 1)[0], floats(dx + at, count))
 
 
-@njit
+@inlined
 def _leaky_mask(y, dy, slope, dx):
     for k in range(len(y)):
         g = dy[k]

@@ -8,12 +8,11 @@ FLUSH lines and in float64 beyond.
 """
 
 import numpy as np
-from numba import njit
 
 from ...backend import Array
 from .arrays import empty
 from .codegen import lines
-from .codegen.jit import floor_of
+from .codegen.jit import floor_of, inlined
 from .codegen.vector import address, copy, doubles, floats, hold, prefetch
 from .pointwise import accumulate
 from .program.chains import PARTS, images_of
@@ -29,7 +28,7 @@ _add_moments, _add_cotangents, _combine_line = lines.add_moments, lines.add_cota
 _affine, _affine_and_add, _mask = lines.affine, lines.affine_and_add, lines.mask
 
 
-@njit
+@inlined
 def _repeated(coefficients, k, c, width):
     """(k, c) at an address -> (k, width): each row repeated."""
     wide = np.empty((k, width), np.float32)
@@ -41,7 +40,7 @@ def _repeated(coefficients, k, c, width):
     return wide
 
 
-@njit
+@inlined
 def _part(part, images, pixels, c):
     """(bytes before a part, its floats, those in a line), of ``images`` with so many ``pixels`` each."""
     first, last = images_of(part, images)
@@ -61,12 +60,13 @@ def moments(part, work, x: Address, images: int, pixels: int, c: int, sums: Addr
             n = min(width, size - line * width)
             _add_moments(n, (x + line * width * 4, at, sums_at, sums_at + width * 4))
         total += short
-    doubles(to, c)[:] = floats(x, c)
+    for k in range(c):
+        doubles(to, c)[k] = floats(x, c)[k]
     _fold(total, c, to + c * 8)
     hold(wide, short)
 
 
-@njit
+@inlined
 def _fold(total, c, sums):
     for i in range(2):
         row = doubles(sums + i * c * 8, c)

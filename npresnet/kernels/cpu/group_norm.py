@@ -6,14 +6,13 @@ A work item is a block of neighbouring channels, whole groups and whole vectors,
 from math import lcm
 
 import numpy as np
-from numba import njit
 
 from ...backend import Array, Pullback
 from ...ops.group_norm import group_norm
 from .arrays import empty, is_float32
 from .channels import FLUSH, NO_FLOOR, finish_totals
 from .codegen import lines
-from .codegen.jit import floor_of
+from .codegen.jit import floor_of, inlined
 from .codegen.vector import LANES, doubles, floats
 from .layout import channels_first, channels_last, contiguous
 from .program.entry_point import Address, entry_point, run
@@ -83,7 +82,7 @@ def normalize(item, work, x: Address, pixels: int, channels: int, block: int, si
                      floor_of(relu), y + at, work)
 
 
-@njit
+@inlined
 def _normalize_block(x, s, pixels, step, block, size, gamma, beta, eps, moments, gap, floor, y, work):
     """y = max(floor, γ (x − μ)/√(σ² + ε) + β + s) for one item; ``s`` is an address or 0.
 
@@ -111,7 +110,7 @@ def _normalize_block(x, s, pixels, step, block, size, gamma, beta, eps, moments,
             _affine_and_add(block, (x + at, scale, scale + width, scale + 2 * width, s + at, y + at))
 
 
-@njit(error_model="numpy")
+@inlined
 def _group_moments(totals, origin, pixels, size, eps, mean, inv_std):
     """Of each group, from Σ d and Σ d² of its channels, d = x − origin: σ² is that inside channels and between them."""
     block = len(origin)
@@ -128,7 +127,7 @@ def _group_moments(totals, origin, pixels, size, eps, mean, inv_std):
         mean[start:end], inv_std[start:end] = mu, 1 / np.sqrt(var / (end - start) + eps)
 
 
-@njit
+@inlined
 def _coefficients(gamma, beta, mean, inv_std, floor, scale, shift, floors):
     for k in range(len(gamma)):
         scale[k] = gamma[k] * inv_std[k]
@@ -147,7 +146,7 @@ def differentiate(item, work, dy: Address, x: Address, pixels: int, channels: in
                          channels * 4, sums + row * 8, 0 if dx == 0 else dx + at, work)
 
 
-@njit
+@inlined
 def _differentiate_block(dy, x, pixels, step, block, size, gamma, moments, gap, sums, dx, work):
     """Σ dy and Σ dy·x̂ of each channel, and dx where it is not 0."""
     totals, short_at, rows, width = doubles(work, 2 * block), work + 16 * block, work + 24 * block, 4 * block
@@ -173,7 +172,7 @@ def _differentiate_block(dy, x, pixels, step, block, size, gamma, moments, gap, 
                              dx + at))
 
 
-@njit
+@inlined
 def _rows(totals, gamma, mean, inv_std, pixels, size, rows):
     """a, b, c of dx = a·dy + b·x + c = 1/σ · (γ dy − mean(γ dy) − x̂ · mean(γ dy·x̂)), σ for √(σ² + ε)."""
     block = len(gamma)

@@ -1,11 +1,11 @@
 """The classifier: three products with few rows, of matrices that are not laid out anew."""
 
 import numpy as np
-from numba import njit
 
 from ...backend import Array, Pullback
 from ...ops.linear import linear
 from .arrays import empty, is_float32
+from .codegen.jit import inlined
 from .codegen.vector import floats
 from .layout import contiguous
 from .program.entry_point import Address, Pair, entry_point, run
@@ -82,7 +82,7 @@ def multiply(item, work, a: Address, strides: Pair, shape: Pair, b: Address, wid
             _add(one, short[i - first], floats(out + i * width * 4, width))
 
 
-@njit
+@inlined
 def _add(factor, values, out):
     for k in range(len(out)):
         out[k] += factor * values[k]

@@ -1,8 +1,6 @@
 """Steps that touch every float once, channels last: those not fused into a convolution."""
 
-from numba import njit
-
-from .codegen.jit import floor_of
+from .codegen.jit import floor_of, inlined
 from .codegen.vector import copy, floats
 from .program.entry_point import Address, Pair, Shape, entry_point
 
@@ -17,7 +15,7 @@ def affine(item, work, x: Address, pixels: int, channels: int, scale: Address, s
         _affine(floats(x + m * c * 4, c), floats(scale, c), floats(shift, c), floor_of(relu), floats(y + m * c * 4, c))
 
 
-@njit
+@inlined
 def _affine(x, scale, shift, floor, y):
     for k in range(len(x)):
         v = scale[k] * x[k] + shift[k]
@@ -32,7 +30,7 @@ def add(item, work, x: Address, z: Address, pixels: int, channels: int, relu: bo
         _add(floats(x + m * c * 4, c), floats(z + m * c * 4, c), floor_of(relu), floats(y + m * c * 4, c))
 
 
-@njit
+@inlined
 def _add(x, z, floor, y):
     for k in range(len(x)):
         v = x[k] + z[k]
@@ -50,14 +48,14 @@ def subsample(row, work, x: Address, shape: Shape, channels: int, stride: Pair, 
         _place(floats(source, channels), before, floats(y + (row * ow + q) * f * 4, f))
 
 
-@njit
+@inlined
 def _place(values, before, out):
     out[:] = 0
     for k in range(len(values)):
         out[before + k] = values[k]
 
 
-@njit
+@inlined
 def accumulate(values, out):
     """out += values, which may be of another precision."""
     for k in range(len(out)):
@@ -98,7 +96,7 @@ def interleave(row, work, part: Address, shape: Shape, x: Address, x_shape: Shap
             _move(floats(part + (row * w + q) * pixel, c), out)
 
 
-@njit
+@inlined
 def _move(values, out):
     for k in range(len(out)):
         out[k] = values[k]

@@ -2,14 +2,14 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
 from ...backend import Array, Pullback
 from ...ops.check import IntOrPair, Padding
 from ...ops.pool import global_avg_pool2d, max_pool2d
 from ...ops.window import Window
 from .arrays import empty, is_float32
-from .codegen.jit import intrinsic
+from .codegen.jit import inlined, intrinsic
 from .codegen.vector import LANES, Emit, clear, floats, octets
 from .layout import channels_first, channels_last, contiguous
 from .pointwise import accumulate
@@ -80,7 +80,7 @@ def spread_mean(image, work, dy: Address, pixels: int, channels: int, dx: Addres
         _share(values, np.float32(pixels), floats(dx + (image * pixels + pixel) * channels * 4, channels))
 
 
-@njit
+@inlined
 def _share(values, count, out):
     for k in range(len(out)):
         out[k] = values[k] / count
@@ -103,7 +103,7 @@ def pool(row, work, x: Address, shape: Shape, sides: Sides, y: Address, winner: 
                 _take(floats(x + ((image * h + r) * w + s) * c * 4, c), out, best, tap)
 
 
-@njit
+@inlined
 def _take(values, out, best, tap):
     for k in range(len(out)):
         v = values[k]
@@ -147,7 +147,7 @@ def _add_where_won(context, dy, winner, tap, out):
     return types.void(types.int64, types.int64, types.uint8, types.int64), codegen
 
 
-@njit
+@inlined
 def pool_rows(x, h, w, c, window, y, ow, first, last):
     """The largest value of each window, for output rows [first, last) of one image at ``x``, written into one at ``y``.
 
@@ -175,7 +175,7 @@ def max_pool(item, work, x: Address, shape: Shape, window: Sides, y: Address, ou
     pool_rows(x + image * h * w * c * 4, h, w, c, window, y + image * oh * ow * c * 4, ow, p, p + 1)
 
 
-@njit
+@inlined
 def _take_larger(out, values):
     for k in range(len(out)):
         v = values[k]
@@ -188,7 +188,7 @@ def global_mean(image, work, x: Address, pixels: int, channels: int, y: Address)
     _mean(x + image * pixels * channels * 4, pixels, channels, floats(y + image * channels * 4, channels))
 
 
-@njit
+@inlined
 def _mean(x, pixels, c, out):
     total = np.zeros(c)                                      # float64, as in ops
     for pixel in range(pixels):

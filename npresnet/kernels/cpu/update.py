@@ -1,12 +1,12 @@
 """Updates of a training step: one pass over a parameter, its gradient and its velocity; running statistics."""
 
 import numpy as np
-from numba import njit
 
 from ...backend import Array
 from ...ops.update import momentum_step, moving_statistics
 from .activation import part_of, parts
 from .arrays import empty, empty_like, is_float32
+from .codegen.jit import inlined
 from .codegen.vector import doubles, floats
 from .program.entry_point import Address, entry_point
 
@@ -38,7 +38,7 @@ def step(item, work, w: Address, g: Address, v: Address, n: int, factors: Addres
           floats(moved + at, count), floats(velocity + at, count))
 
 
-@njit
+@inlined
 def _move(w, g, v, factors, nesterov, moved, velocity):
     lr, momentum, decay = factors
     for k in range(len(w)):

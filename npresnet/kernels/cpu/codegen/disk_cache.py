@@ -1,5 +1,6 @@
 """Machine code on disk, loaded only where its digest says that it is what was written."""
 
+import os
 import pickle
 import warnings
 from collections.abc import Callable
@@ -93,6 +94,12 @@ def warn_once(text: str) -> None:
     if not _warned:
         _warned.append(text)
         warnings.warn(text, stacklevel=3)
+
+
+def is_writable(kernel: Any) -> bool:
+    """Whether machine code of this kernel can be kept on disk."""
+    folder = kernel.stats.cache_path
+    return bool(folder) and os.access(folder, os.W_OK)
 
 
 def is_cached(kernel: Any) -> bool:

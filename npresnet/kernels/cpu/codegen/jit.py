@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, cast
 
 import numpy as np
-from numba import carray as carray  # pyright: ignore[reportPrivateImportUsage]  # public, but Numba has no __all__
-from numba import extending, njit
+from numba import extending, njit, types
 from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -25,6 +24,17 @@ def intrinsic(function: Callable[Concatenate[Any, Parameters], Any]) -> Callable
 
 
 inlined = njit(inline="always", error_model="numpy")     # into the caller, before either is compiled, which saves time
+
+
+NOT_FROM_PYTHON: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}    # but from compiled code
+
+
+def subroutine(function: Callable[..., Any]) -> Any:
+    """What several kernels call, compiled by itself, once for all of them: a constant argument is a number as any."""
+    compiled = njit(error_model="numpy", **NOT_FROM_PYTHON)(function)
+    template = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: template([types.unliteral(kind) for kind in args], kws)
+    return compiled
 
 
 @inlined

@@ -11,10 +11,10 @@ and no column matrix is ever built [ICA].  ``panel`` is packed in the order it i
 
 from collections.abc import Callable
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
-from .jit import inlined, intrinsic
+from .jit import inlined, intrinsic, subroutine
 from .vector import F32, I64, LANES, Emit, address, hold
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
@@ -86,7 +86,7 @@ def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, fl
     multiply_strided(rows, n, taps, depth, 4, panel, width * 4, width, bias, out, column, residual, floor)
 
 
-@njit
+@subroutine
 def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, out, column, residual, floor):
     """:func:`multiply` where k-th neighbours lie ``a_step`` bytes apart in a row and ``b_step`` in the panel."""
     first, to, tap, ntaps = address(rows), address(out), address(taps), len(taps)

@@ -7,14 +7,13 @@ source serves AVX-512, AVX2 and NEON, and takes addresses: a row may lie anywher
 
 from typing import Any
 
-import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.typing import templates
+from numba.np.arrayobj import populate_array
 
-from ....backend import Array
-from .jit import carray, intrinsic
+from .jit import intrinsic
 
 I64, F32 = ir.IntType(64), ir.FloatType()
 
@@ -117,14 +116,17 @@ def prefetch(context, source, n):
     return types.void(types.int64, types.int64), codegen
 
 
-@njit
-def address(array: Array):
+@intrinsic
+def address(context, array):
     """Where an array begins, as a signed integer (an unsigned one plus a signed one is a float in Numba).
 
     Numba frees an array after the last line that names it, and an address does not name it: a function that takes
     one ends with :func:`hold`.
     """
-    return np.int64(array.ctypes.data)
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(context.make_array(array)(context, builder, args[0]).data, I64)
+
+    return types.int64(array), codegen
 
 
 @intrinsic
@@ -136,40 +138,20 @@ def hold(context, *arrays):
     return templates.signature(types.void, types.StarArgTuple.from_types(arrays)), codegen
 
 
-def _pointer_to(kind):
+def _array_at(kind):
     @intrinsic
-    def pointer(context, where):
+    def array_at(context, where, n):
+        """The n numbers at an address, as an array."""
         def codegen(context, builder, signature, args):
-            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+            made, size = context.make_array(signature.return_type)(context, builder), I64(kind.bitwidth // 8)
+            data = builder.inttoptr(args[0], context.get_data_type(kind).as_pointer())
+            populate_array(made, data=data, shape=[args[1]], strides=[size], itemsize=size, meminfo=None)
+            return made._getvalue()
 
-        return types.CPointer(kind)(types.int64), codegen
+        return types.Array(kind, 1, "C")(types.int64, types.int64), codegen
 
-    return pointer
-
-
-_floats, _doubles, _octets = (_pointer_to(kind) for kind in (types.float32, types.float64, types.uint8))
-_integers = _pointer_to(types.int64)
-
-
-@njit
-def integers(where, n):
-    """The n integers at an address, as an array."""
-    return carray(_integers(where), (n,))
+    return array_at
 
 
-@njit
-def floats(where, n):
-    """The n floats at an address, as an array."""
-    return carray(_floats(where), (n,))
-
-
-@njit
-def doubles(where, n):
-    """The n float64 at an address, as an array."""
-    return carray(_doubles(where), (n,))
-
-
-@njit
-def octets(where, n):
-    """The n bytes at an address, as an array."""
-    return carray(_octets(where), (n,))
+floats, doubles = _array_at(types.float32), _array_at(types.float64)
+octets, integers = _array_at(types.uint8), _array_at(types.int64)

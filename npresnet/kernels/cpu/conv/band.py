@@ -9,10 +9,9 @@ max-pooled while it is in the cache, as the stem of an ImageNet net is.
 """
 
 import numpy as np
-from numba import njit
 
 from ....ops.window import Window
-from ..codegen.jit import floor_of, inlined
+from ..codegen.jit import floor_of, inlined, subroutine
 from ..codegen.lines import affine as _affine
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..codegen.vector import clear, copy, floats
@@ -70,7 +69,7 @@ def band_rows(count, window):
     return (count - 1) * sh + (kh - 1) * dh + 1
 
 
-@njit
+@subroutine
 def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
     """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
 
@@ -102,7 +101,7 @@ def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
                 pixels[q * c + k] = values[q * pixel // 4]
 
 
-@njit
+@inlined
 def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor, split, splits):
     (kh, kw, sh, sw, dh, dw, _, _), c, width = window, shape[3], row_floats(ow, shape[3], window)
     straight = groups == 1 and dw == 1                       # the taps of a kernel row lie side by side

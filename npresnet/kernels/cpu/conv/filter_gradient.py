@@ -7,9 +7,9 @@ The register tile is the forward product's; only its rows are channels now, and 
 """
 
 import numpy as np
-from numba import njit
 
 from ....ops.winograd import F
+from ..codegen.jit import inlined
 from ..codegen.tile import NONE, ROWS, multiply_strided, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, hold
@@ -44,7 +44,7 @@ def pixel_gradient(item, work, x: Address, strides: Strides, channels: int, wind
                        zeros, dw + group * rows * f * 4, first, min(share, rows - first))
 
 
-@njit
+@inlined
 def _gradient_rows(x, strides, channels, window, dy, shape, f, zeros, dw, first, count):
     (n, oh, ow, all_f), (_, kw, sh, sw), (image, channel, line, pixel) = shape, window, strides
     lines = max(1, PIXELS // ow)                              # rows of outputs at a time
@@ -83,7 +83,7 @@ def add_products(item, work, v: Address, c: int, dm: Address, f: int, n: int, du
                  NONE if begin else 0, zeros)
 
 
-@njit
+@inlined
 def _transform_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step, dm, m_step, zeros):
     places = np.empty(36, np.int64)
     at = address(places)
@@ -103,7 +103,7 @@ def _transform_tile(x, shape, padding, dy, out_shape, number, th, tw, v, v_step,
     hold(places)
 
 
-@njit
+@inlined
 def _add_product(a, n, c, b, f, out, before, zeros):
     """out (c, f) = a' b for a (n, c) and b (n, f), added to what was there if ``before`` is 0 and not NONE."""
     rows, outs, taps, column = np.empty(c + ROWS, np.int64), np.empty(c + ROWS, np.int64), np.zeros(1, np.int64), 0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
 from ..codegen.jit import floor_of, inlined, intrinsic
@@ -140,7 +140,7 @@ def _row(group, stride, places, offset, w, bias, outs, column, floor):
         _strided16(places, offset, w, bias, outs, column, floor)
 
 
-@njit
+@inlined
 def _addresses(x, h, wide, c, top, left, zeros, pixels, places):
     """The addresses of 3 rows of ``pixels`` pixels that begin at (top, left)."""
     for i in range(3):

@@ -7,9 +7,8 @@ pixels that stays in the core's cache while the packed panels of w pass by.
 """
 
 import numpy as np
-from numba import njit
 
-from ..codegen.jit import floor_of
+from ..codegen.jit import floor_of, inlined
 from ..codegen.tile import NONE, ROWS, multiply, panel_width
 from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
 
@@ -28,7 +27,7 @@ def product(item, work, x: Address, shape: Shape, stride: Pair, w: Shared, bias:
              group * pixels + first, min(block, pixels - first), item % splits, splits)
 
 
-@njit
+@inlined
 def _product(x, shape, stride, w, bias, y, out_shape, delta, floor, first, n, split, splits):
     channels, features = shape[3], out_shape[3]
     rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.zeros(1, np.int64)

@@ -6,9 +6,9 @@ The same layouts as :func:`npresnet.kernels.cpu.conv.pack.pack`, which does it o
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 
 from ....ops.winograd import F
+from ..codegen.jit import inlined
 from ..codegen.tile import PANEL, panel_width
 from ..codegen.transform import make_gather
 from ..codegen.vector import LANES, address, floats, hold
@@ -31,7 +31,7 @@ def pack_filters(panel, work, w: Address, shape: Filters, strides: Filters, pack
     _pack_columns(w, panel * PANEL, min(f, (panel + 1) * PANEL), shape, strides, packed)
 
 
-@njit
+@inlined
 def _pack_columns(w, first, last, shape, strides, packed):
     _, c, kh, kw = shape
     column, taps = first, kh * kw
@@ -124,7 +124,7 @@ def unpack_gradient(share, work, dw: Address, shape: Triple, out: Address):
     _unpack_rows(dw, share * LANES, f, c, taps, out)
 
 
-@njit
+@inlined
 def _unpack_rows(dw, first, f, c, taps, out):
     rows = floats(out + first * c * taps * 4, LANES * c * taps)
     for start in range(0, c, CHANNELS):

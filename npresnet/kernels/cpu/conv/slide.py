@@ -8,11 +8,11 @@ value of the image is read once and sent to the three outputs it belongs to, whi
 
 from collections.abc import Callable
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
 from ....ops.window import Window
-from ..codegen.jit import intrinsic
+from ..codegen.jit import inlined, intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit
 from ..program.entry_point import Address, Shape, Shared, Sides, Strides, entry_point
 from .band import copy_band, row_floats
@@ -81,7 +81,7 @@ def slide_over(item, work, x: Address, shape: Shape, strides: Strides, window: S
     _slide_band(work, shape[3], window, w, bias, out, count, out_shape[2], out_shape[3], later)
 
 
-@njit
+@inlined
 def _slide_band(scratch, c, window, w, bias, y, count, ow, f, later):
     step = row_floats(ow, c, window) * 4
     for p in range(count):

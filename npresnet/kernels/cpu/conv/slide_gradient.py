@@ -8,10 +8,10 @@ by nine vectors of dy, zero around the image, and the nine sums of one or two ch
 
 from collections.abc import Callable
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
-from ..codegen.jit import intrinsic
+from ..codegen.jit import inlined, intrinsic
 from ..codegen.vector import F32, I64, LANES, Emit, clear, floats, prefetch
 from ..pointwise import accumulate
 from ..program.chains import images_of
@@ -85,7 +85,7 @@ def add_parts(tap, work, sums: Address, parts: int, size: int, dw: Address):
         accumulate(floats(sums + (part * 9 + tap) * size * 4, size), out)
 
 
-@njit
+@inlined
 def _image(x, shape, dy, out_shape, strides, window, rows, prologue, sums, scratch):
     h, w, c, f = shape[1], shape[2], shape[3], out_shape[3]
     for r in range(0, h, rows):
@@ -101,7 +101,7 @@ def _image(x, shape, dy, out_shape, strides, window, rows, prologue, sums, scrat
                   dy + (r + first + rows) * strides[2])
 
 
-@njit
+@inlined
 def _tile(x, c, dy, f, count, w, sums, later, dy_later):
     """``count`` rows, every pair of channels; each prefetches its share of the tile's pixels in the next band."""
     shares = c // CHANNELS * (f // LANES)

@@ -6,117 +6,99 @@ residual sum and ReLU, so that the block stays in the core's cache.
 """
 
 import numpy as np
-from numba import njit
 
 from ....ops.winograd import F
 from ..codegen.jit import floor_of, inlined
 from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
-from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
+from ..program.entry_point import Address, EntryPoint, Pair, Shape, Shared, entry_point
 from .pack import GAP
 
-_gather2, _scatter2 = make_gather(F[2].bt), make_scatter(F[2].at)
-_gather4, _scatter4 = make_gather(F[4].bt), make_scatter(F[4].at)
+
+def make_winograd(m: int) -> EntryPoint:
+    """The entry point of F(m x m, 3 x 3)."""
+    gather, scatter, t = make_gather(F[m].bt), make_scatter(F[m].at), m + 2
+
+    def winograd(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
+                 out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
+                 zeros: Shared):
+        """A block of ``block`` tiles of m x m outputs, one share of the panels of ``splits``.
+
+        The tiles of all images are cut into ``groups``, those into blocks.
+        ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = at least max(c, PANEL) zeros.  A thread needs
+        :func:`winograd_bytes`.
+        """
+        th, tw = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m
+        tiles = out_shape[0] * th * tw // groups
+        blocks = (tiles + block - 1) // block
+        first = item // splits % blocks * block
+        n, first = min(block, tiles - first), first + item // (splits * blocks) * tiles
+        transform_input(x, shape, padding, first, n, th, tw, work, zeros)
+        multiply_panels(shape[3], u, bias, y, out_shape, residual, floor_of(relu), first, n, th, tw, work, zeros,
+                        item % splits, splits)
+
+    @inlined
+    def transform_input(x, shape, padding, first, n, th, tw, scratch, zeros):
+        """V = B' d B of n tiles; element e of a tile lies ``e * step`` bytes after its first."""
+        h, w, c = shape[1], shape[2], shape[3]
+        places, step = np.empty(t * t, np.int64), n * c * 4 + 64
+        first_place = address(places)
+        for b in range(n):
+            image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
+            for e in range(t * t):
+                r, s = i * m - padding[0] + e // t, j * m - padding[1] + e % t
+                inside = 0 <= r < h and 0 <= s < w
+                places[e] = x + ((image * h + r) * w + s) * c * 4 if inside else zeros
+            for k in range(0, c * 4, LANES * 4):
+                gather(first_place, k, scratch + b * c * 4 + k, step)
+        hold(places)
+
+    @inlined
+    def multiply_panels(c, u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, split, splits):
+        """M = U V for one panel of filters at a time, then its ``transform_output``."""
+        f, v_step, m_step = out_shape[3], n * c * 4 + 64, n * PANEL * 4 + 64
+        products = scratch + t * t * v_step
+        rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.empty(1, np.int64)
+        for r in range(n + ROWS):
+            rows[r] = scratch + min(r, n - 1) * c * 4
+            outs[r] = products + min(r, n - 1) * PANEL * 4
+        column, index = 0, 0
+        while column < f:
+            width = panel_width(f - column)
+            if index % splits == split:
+                for e in range(t * t):
+                    taps[0] = e * v_step
+                    panel = u + ((column * t * t + e * width) * c + (index * t * t + e) * GAP) * 4
+                    multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
+                transform_output(products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros,
+                                 column, width)
+            column, index = column + width, index + 1
+
+    @inlined
+    def transform_output(products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
+        """Y = max(floor, A' M A + bias + residual); what falls outside the image is written to a dump."""
+        oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
+        outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + t * t * step
+        to, adds = address(outs), address(residuals) if residual != 0 else 0
+        for b in range(n):
+            image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
+            for e in range(m * m):
+                p, q = i * m + e // m, j * m + e % m
+                inside = p < oh and q < ow
+                offset = (((image * oh + p) * ow + q) * f + column) * 4
+                outs[e] = y + offset if inside else dump
+                residuals[e] = residual + offset if inside else zeros
+            for k in range(0, width * 4, LANES * 4):
+                source, b_here = products + b * PANEL * 4 + k, bias + column * 4 + k
+                scatter(source, step, to, k, b_here, adds, floor)
+        hold(outs, residuals)
+
+    winograd.__name__ = f"winograd{m}"
+    return entry_point(winograd)
 
 
-@entry_point
-def winograd2(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
-              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
-              zeros: Shared):
-    """A block of ``block`` tiles of 2x2 outputs by F(2x2, 3x3), one share of the panels of ``splits``.
-
-    The tiles of all images are cut into ``groups``, those into blocks.
-    ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = at least max(c, PANEL) zeros.  A thread needs
-    :func:`winograd_bytes`.
-    """
-    _winograd(2, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros)
-
-
-@entry_point
-def winograd4(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
-              out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
-              zeros: Shared):
-    """The same by F(4x4, 3x3)."""
-    _winograd(4, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros)
-
-
-@inlined
-def _winograd(m, x, shape, padding, u, bias, y, out_shape, residual, relu, block, splits, groups, item, work, zeros):
-    th, tw = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m
-    tiles = out_shape[0] * th * tw // groups
-    blocks = (tiles + block - 1) // block
-    first = item // splits % blocks * block
-    n, first = min(block, tiles - first), first + item // (splits * blocks) * tiles
-    _transform_input(m, x, shape, padding, first, n, th, tw, work, zeros)
-    _multiply(m, shape[3], u, bias, y, out_shape, residual, floor_of(relu), first, n, th, tw, work, zeros,
-              item % splits, splits)
-
-
-@njit
-def _transform_input(m, x, shape, padding, first, n, th, tw, scratch, zeros):
-    """V = B' d B of n tiles; element e of a tile lies ``e * step`` bytes after its first."""
-    t, h, w, c = m + 2, shape[1], shape[2], shape[3]
-    places, step = np.empty(t * t, np.int64), n * c * 4 + 64
-    first_place = address(places)
-    for b in range(n):
-        image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
-        for e in range(t * t):
-            r, s = i * m - padding[0] + e // t, j * m - padding[1] + e % t
-            inside = 0 <= r < h and 0 <= s < w
-            places[e] = x + ((image * h + r) * w + s) * c * 4 if inside else zeros
-        for k in range(0, c * 4, LANES * 4):
-            if m == 2:
-                _gather2(first_place, k, scratch + b * c * 4 + k, step)
-            else:
-                _gather4(first_place, k, scratch + b * c * 4 + k, step)
-    hold(places)
-
-
-@njit
-def _multiply(m, c, u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, split, splits):
-    """M = U V for one panel of filters at a time, then its :func:`_transform_output`."""
-    area = (m + 2) * (m + 2)
-    f, v_step, m_step = out_shape[3], n * c * 4 + 64, n * PANEL * 4 + 64
-    products = scratch + area * v_step
-    rows, outs, taps = np.empty(n + ROWS, np.int64), np.empty(n + ROWS, np.int64), np.empty(1, np.int64)
-    for r in range(n + ROWS):
-        rows[r] = scratch + min(r, n - 1) * c * 4
-        outs[r] = products + min(r, n - 1) * PANEL * 4
-    column, index = 0, 0
-    while column < f:
-        width = panel_width(f - column)
-        if index % splits == split:
-            for e in range(area):
-                taps[0] = e * v_step
-                panel = u + ((column * area + e * width) * c + (index * area + e) * GAP) * 4
-                multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
-            _transform_output(m, products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros,
-                              column, width)
-        column, index = column + width, index + 1
-
-
-@njit
-def _transform_output(m, products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
-    """Y = max(floor, A' M A + bias + residual); what falls outside the image is written to a dump."""
-    oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
-    outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + (m + 2) * (m + 2) * step
-    to, adds = address(outs), address(residuals) if residual != 0 else 0
-    for b in range(n):
-        image, i, j = (first + b) // (th * tw), (first + b) // tw % th, (first + b) % tw
-        for e in range(m * m):
-            p, q = i * m + e // m, j * m + e % m
-            inside = p < oh and q < ow
-            offset = (((image * oh + p) * ow + q) * f + column) * 4
-            outs[e] = y + offset if inside else dump
-            residuals[e] = residual + offset if inside else zeros
-        for k in range(0, width * 4, LANES * 4):
-            source, b_here = products + b * PANEL * 4 + k, bias + column * 4 + k
-            if m == 2:
-                _scatter2(source, step, to, k, b_here, adds, floor)
-            else:
-                _scatter4(source, step, to, k, b_here, adds, floor)
-    hold(outs, residuals)
+winograd2, winograd4 = make_winograd(2), make_winograd(4)
 
 
 def winograd_bytes(m: int, block: int, channels: int) -> int:

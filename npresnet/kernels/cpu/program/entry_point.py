@@ -8,14 +8,13 @@
     run(scale.launch(items, …), shift.launch(items, …))           # one after the other, in one call of the pool
 
 ``item`` is the number of the work item, ``work`` the address of ``work_bytes`` bytes of the thread's own.  The other
-arguments reach compiled code as integers in a row, an array as its address: one annotated as a tuple of so many
-integers takes so many places, any other takes one.
+arguments reach compiled code as integers, an array as its address; one annotated as a tuple of so many integers is as
+many.
 """
 
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from inspect import signature
-from itertools import count
 from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -24,15 +23,14 @@ from numpy.lib.array_utils import byte_bounds
 
 from ....backend import recorder
 from ..arrays import addresses, empty
-from ..codegen.disk_cache import is_cached
-from ..codegen.jit import cached, inlined, intrinsic
-from ..codegen.vector import Emit, integers
+from ..codegen.disk_cache import is_cached, is_writable
+from ..codegen.jit import NOT_FROM_PYTHON, cached
+from ..codegen.vector import integers
 from ..threads import threads_now
 from .chains import Row, images_of, parts
 from .program import Program
-from .thread_pool import KERNEL, emit_call
+from .thread_pool import MOST, call
 
-SHORT = "def kernel(arguments, item, work):\n function(item, work)"
 Address: TypeAlias = int                                  # given as an array, or None: 0
 Shared: TypeAlias = Annotated[int, "shared"]              # an Address of what all images read, and none has a part of
 Pair: TypeAlias = tuple[int, int]                         # vertical, horizontal
@@ -43,24 +41,6 @@ Sides: TypeAlias = tuple[int, int, int, int, int, int, int, int]    # kernel, st
 
 def _width(hint) -> int:
     return len(get_args(hint)) if get_origin(hint) is tuple else 0
-
-
-def _reader(widths):
-    """In compiled code: the tuple of arguments at an address."""
-    fields = [types.UniTuple(types.int64, width) if width else types.int64 for width in widths]
-
-    @intrinsic
-    def read(context, at):
-        def codegen(context, builder, signature, args):
-            e, place, values = Emit(builder), count(), []
-            for width, field in zip(widths, fields):
-                loaded = [e.load_i64(args[0], 8 * next(place)) for _ in range(width or 1)]
-                values.append(context.make_tuple(builder, field, loaded) if width else loaded[0])
-            return context.make_tuple(builder, signature.return_type, values)
-
-        return types.Tuple(fields)(types.int64), codegen
-
-    return read
 
 
 class Launch(NamedTuple):
@@ -95,6 +75,8 @@ class EntryPoint:
         self.function, names = function, list(signature(function).parameters)[2:]
         self.shared = [hints[name] is Shared for name in names for _ in range(_width(hints[name]) or 1)]
         self.widths = {name: _width(hints[name]) for name in names}
+        if len(self.shared) > MOST:
+            raise TypeError(f"{self.__name__} takes {len(self.shared)} integers; an entry point can take {MOST}")
 
     def __call__(self, items: int, *arguments: Any, work_bytes: int = 0) -> None:
         """Run all items; what the arguments' arrays hold afterwards is the result."""
@@ -123,27 +105,27 @@ class EntryPoint:
 
     @cached_property
     def address(self) -> int:
-        """Where its machine code lies, called in Numba's own way.
+        """Where its machine code lies, called in Numba's own way, in which a tuple of integers is so many integers.
 
         (C's way, that of ``cfunc``, has no place for errors: they would be printed, and the item counted as done.)
         """
-        self._kernel.compile(KERNEL)
-        entry = self._kernel.overloads[KERNEL.args]
+        kinds = [types.UniTuple(types.int64, width) if width else types.int64 for width in self.widths.values()]
+        signature = types.void(types.int64, types.int64, *kinds)
+        self._kernel.compile(signature)
+        entry = self._kernel.overloads[signature.args]
         return entry.library.get_pointer_to_function(entry.fndesc.llvm_func_name)
 
     def is_cached(self) -> bool:
         """Whether its machine code lies on disk."""
         return is_cached(self._kernel)
 
+    def can_be_kept(self) -> bool:
+        """Whether there is a directory for it."""
+        return is_writable(self._kernel)
+
     @cached_property
     def _kernel(self) -> Any:
-        names = "".join(f"{name}, " for name in self.widths)
-        source = f"def kernel(arguments, item, work):\n {names} = read(arguments)\n function(item, work, {names})"
-        read, function = _reader(tuple(self.widths.values())), inlined(self.function)
-        known: dict[str, Any] = {"read": read, "function": function, "__name__": __name__}
-        exec(compile(source if names else SHORT, __file__, "exec"), known)      # with names Numba can inline the call
-        known["kernel"].__name__ = f"{self.__module__.rpartition('.')[2]}.{self.__name__}"
-        return cached(njit, error_model="numpy")(known["kernel"])
+        return cached(njit, error_model="numpy", **NOT_FROM_PYTHON)(self.function)
 
 
 def entry_point(function: Callable[..., None]) -> EntryPoint:
@@ -161,25 +143,16 @@ def run(*launches: Launch) -> None:
         notes.add(launches, rows)
 
 
-@intrinsic
-def _call(context, kernel, arguments, item, work):
-    def codegen(context, builder, signature, args):
-        status = emit_call(context, builder, *args)
-        with builder.if_then(status.is_error, likely=False):
-            context.call_conv.return_status_propagate(builder, status)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), codegen
-
-
 @entry_point
 def run_part(part, work, images: int, members: Address, count: int):
-    """Every kernel of a chain for a part of the images; ``members``: (kernel, arguments, items for each image)."""
+    """Every kernel of a chain for a part of the images.
+
+    ``members``: for each (kernel, how many arguments, where they lie, items for each image).
+    """
     first, last = images_of(part, images)
-    table = integers(members, 3 * count)
+    table = integers(members, 4 * count)
     for k in range(count):
-        kernel, arguments, each = table[3 * k], table[3 * k + 1], table[3 * k + 2]
-        if each == 0:
-            _call(kernel, arguments, part, work)
-        for item in range(first * each, last * each):
-            _call(kernel, arguments, item, work)
+        kernel, numbers, arguments, each = table[4 * k], table[4 * k + 1], table[4 * k + 2], table[4 * k + 3]
+        start, stop = (part, part + 1) if each == 0 else (first * each, last * each)
+        for item in range(start, stop):
+            call(kernel, numbers, arguments, item, work, 0)

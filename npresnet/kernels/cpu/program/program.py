@@ -25,21 +25,25 @@ class Program:
             flat += row.numbers
         place = {id(row): first for row, first in zip(rows, self.firsts)}
         steps = chained(rows)
-        length = len(flat) + sum(3 + 3 * len(step) for step in steps if len(step) > 1)
+        length = len(flat) + sum(3 + 4 * len(step) for step in steps if len(step) > 1)
         self.numbers = np.empty(length, np.int64)
         (base,) = addresses([self.numbers])
+
+        def described(row):
+            return row.kernel, len(row.numbers), base + 8 * place[id(row)]
+
         table = []
         for step in steps:
             first = step[0]
             if len(step) == 1:
-                table.append((first.kernel, base + 8 * place[id(first)], first.items))
+                table.append((*described(first), first.items))
                 continue
-            members = [n for row in step for n in (row.kernel, base + 8 * place[id(row)], row.each)]
-            table.append((chain, base + 8 * len(flat), parts(first.images)))
+            members = [n for row in step for n in (*described(row), row.each)]
+            table.append((chain, 3, base + 8 * len(flat), parts(first.images)))
             flat += [first.images, base + 8 * (len(flat) + 3), len(step), *members]
         self.numbers[:] = flat
         self.steps = np.array(table, np.int64)
-        self.most = max(items for _, _, items in table)      # threads that find work
+        self.most = max(items for *_, items in table)      # threads that find work
 
     def run(self, threads: int, work: Any, memory: Any) -> None:
         """Run it; ``work`` is an array of ``threads * work_step`` bytes, or None; ``memory`` all that it leads to."""

@@ -1,7 +1,7 @@
 """A thread pool whose threads run a program together; none waits for a thread that the system has put to sleep.
 
-A program is an array of steps (kernel, arguments, work items), each ended before the next begins, the items of one in
-any order.  Every thread walks through the whole program by itself:
+A program is an array of steps (kernel, how many arguments, where they lie, work items), each ended before the next
+begins, the items of one in any order.  Every thread walks through the whole program by itself:
 
     for each step:   while (item := taken++) < items:  run it; done++         then spin until done = items
 
@@ -26,9 +26,9 @@ from ....backend import Array
 from ..arrays import addresses
 from ..codegen.disk_cache import is_cached
 from ..codegen.jit import cached, intrinsic
-from ..codegen.vector import I64, address, hold
+from ..codegen.vector import I64, Emit, address, hold
 
-KERNEL = types.void(types.int64, types.int64, types.int64)     # the address of its arguments, item, workspace
+MOST = 40                                                      # arguments of a kernel
 LINE = 8                                                       # integers a cache line: one for each step's counters
 TAKEN, DONE, FAILED = 0, 8, 16                                 # bytes into it; one FAILED, in the first, serves all
 SPINS = 200_000                                                # reads of a counter before the core is yielded
@@ -54,39 +54,46 @@ def _atomic_load(context, where):
     return types.int64(types.int64), codegen
 
 
-def emit_call(context: Any, builder: Any, kernel: Any, *arguments: Any) -> Any:
-    """Call the kernel at an address, with its (arguments, item, work); the status says whether it has failed."""
-    calls, kinds = context.call_conv, KERNEL.args
-    kernel = builder.inttoptr(kernel, calls.get_function_type(types.none, kinds).as_pointer())
-    status, _ = calls.call_function(builder, kernel, types.none, kinds, arguments)
-    return status
-
-
 @intrinsic
-def _call(context, kernel, arguments, item, work, failed):
-    """Run an item; an error in it writes 1 at the address ``failed`` and is raised in the caller."""
+def call(context, kernel, count, arguments, item, work, failed):
+    """Run an item of the kernel at an address, whose ``count`` arguments lie at another.
+
+    An error in it writes 1 at the address ``failed``, unless that is 0, and is raised in the caller.
+    """
     def codegen(context, builder, signature, args):
-        status = emit_call(context, builder, *args[:4])
-        with builder.if_then(status.is_error, likely=False):
-            builder.store_atomic(I64(1), builder.inttoptr(args[4], I64.as_pointer()), "seq_cst", 8)
-            context.call_conv.return_status_propagate(builder, status)
+        kernel, count, arguments, item, work, failed = args
+        calls, done = context.call_conv, builder.append_basic_block("called")
+        switch = builder.switch(count, done)
+        for n in range(MOST + 1):
+            switch.add_case(I64(n), block := builder.append_basic_block())
+            builder.position_at_end(block)
+            values = [item, work, *(Emit(builder).load_i64(arguments, 8 * k) for k in range(n))]
+            kinds = [types.int64] * len(values)
+            function = builder.inttoptr(kernel, calls.get_function_type(types.none, kinds).as_pointer())
+            status, _ = calls.call_function(builder, function, types.none, kinds, values)
+            with builder.if_then(status.is_error, likely=False):
+                with builder.if_then(builder.icmp_signed("!=", failed, I64(0))):
+                    builder.store_atomic(I64(1), builder.inttoptr(failed, I64.as_pointer()), "seq_cst", 8)
+                calls.return_status_propagate(builder, status)
+            builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), codegen
+    return types.void(*[types.int64] * 6), codegen
 
 
 def walk(program, counters, work):
-    """One thread's part: ``program`` (steps, 3), ``counters`` (steps, LINE), both contiguous; its own workspace.
+    """One thread's part: ``program`` (steps, 4), ``counters`` (steps, LINE), both contiguous; its own workspace.
 
     Returns whether an item has failed in another thread; an error in an item of this one is raised.
     """
     first = address(counters)
     for step in range(len(program)):
-        kernel, arguments, items = program[step, 0], program[step, 1], program[step, 2]
+        kernel, count, arguments, items = program[step]
         at = first + step * LINE * 8
         item = _fetch_add(at + TAKEN, 1)
         while item < items:
-            _call(kernel, arguments, item, work, first + FAILED)
+            call(kernel, count, arguments, item, work, first + FAILED)
             _fetch_add(at + DONE, 1)
             item = _fetch_add(at + TAKEN, 1)
         spins = 0
