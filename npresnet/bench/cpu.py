@@ -18,6 +18,7 @@ from ..models.classifier import Classifier
 from ..nn import Module
 from . import libraries
 from .report import Entry, Report, Run, check
+from .roofline import roofline
 
 REST = 0.15  # seconds before a turn: the last one's threads spin on for a while, looking for work
 LIBRARIES = ("torch", "onnxruntime", "openvino", "ncnn")
@@ -55,7 +56,8 @@ def bench(
         entry.times += timed(runs[entry.name], calls)
         if show:
             show(turn + 1, rounds * len(entries))
-    return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out)
+    roof = roofline(model, x.shape, mode, threads)
+    return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out, roof)
 
 
 def check_names(against: Sequence[str], mode: str) -> None:

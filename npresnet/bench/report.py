@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import Array
 from ..tables import text_lines
+from .roofline import Roofline
 
 AGREE = 1e-3  # of the largest output: another library's rounding, not a difference of networks
 
@@ -45,6 +46,7 @@ class Report:
     machine: str
     entries: list[Entry]
     left_out: dict[str, str]
+    roofline: Roofline | None = None  # on a CPU
 
     def ratio(self, entry: Entry) -> float:
         """An entry's median time divided by ours: above 1 where we are faster."""
@@ -78,7 +80,12 @@ class Report:
                 )
             )
         head = f"{self.model}, batch {self.batch}, {self.mode}, {self.threads} thread(s); {self.machine}"
-        return "\n".join([head, *text_lines(rows, right=range(1, 5)), *left_out_lines(self.left_out)])
+        lines = [head, *text_lines(rows, right=range(1, 5)), *left_out_lines(self.left_out)]
+        if self.roofline:
+            reached = self.roofline.bound_ms / self.entries[0].median
+            bound = f"bound {self.roofline.bound_ms:.2f} ms, of which npresnet reaches {reached:.0%}"
+            lines.append(f"{bound}: {self.roofline}")
+        return "\n".join(lines)
 
 
 def left_out_lines(left_out: Mapping[str, str]) -> Sequence[str]:

@@ -2,7 +2,8 @@
 
 The libraries take turns in one process.  Shown are medians and quartiles, and the ratio of each library's time to
 npresnet's (above 1: npresnet is faster).  Libraries that are not installed are named and left out.  Weights are drawn
-at random: speed does not depend on them.
+at random: speed does not depend on them.  The last line is the bound that the multiply-adds of the cores and the bytes
+of memory, measured in the same run, set to the network's convolutions.
 """
 
 import argparse

@@ -5,6 +5,7 @@
     conv/      convolutions, one algorithm to a file, and the cost model that chooses one
     program/   how kernels run: entry points, the thread pool that carries out a list of them in one call, and the
                process that compiles beside this one
+    roof       what bounds all of them: a machine's multiply-adds, and its memory
     pullbacks  which kernels it compiles when a training begins
     threads    how many threads compute
     arrays     arrays in blocks of memory that are used again
