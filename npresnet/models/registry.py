@@ -90,7 +90,10 @@ FAMILY: dict[str, Entry] = {
         for d in (20, 32, 44, 56, 110, 1202)
     },
     **{f"plain{d}": _cifar(ResNet, PlainBlock, (d - 2) // 6) for d in (20, 32, 44, 56, 110)},
-    "preresnet110": _cifar(PreActResNet, PreActBasicBlock, 18, stem_norm=False),  # [R2] §3.1: 6n + 2
+    **{
+        f"preresnet{d}": _cifar(PreActResNet, PreActBasicBlock, (d - 2) // 6, stem_norm=False)  # [R2] §3.1: 6n + 2
+        for d in (20, 32, 44, 56, 110)
+    },
     "preresnet164": _cifar(PreActResNet, PreActBottleneck, 18, stem_norm=False),  #            9n + 2
     "preresnet1001": _cifar(PreActResNet, PreActBottleneck, 111, stem_norm=False),
 }

@@ -83,7 +83,7 @@ def preactivation_count(depth):
 
 def test_the_family_is_complete():
     cifar = [f"{kind}{depth}" for kind in ("resnet", "plain") for depth in (20, 32, 44, 56, 110)]
-    v2 = [f"preresnet{depth}" for depth in (18, 34, 50, 101, 152, 200, 110, 164, 1001)]
+    v2 = [f"preresnet{depth}" for depth in (18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110, 164, 1001)]
     assert set(list_models()) == {*KEYS, *cifar, *v2, "resnet1202", "plain18", "plain34"}
     assert list_models() == list(FAMILY)
 
