@@ -7,7 +7,14 @@ pytest.importorskip("numba")
 
 from npresnet import ops
 from npresnet.kernels.cpu.codegen.vector import LANES
-from npresnet.kernels.cpu.norm import batch_norm_add_relu_numba, batch_norm_relu_numba, batch_norm_train_numba, supports
+from npresnet.kernels.cpu.norm import (
+    batch_norm_add_relu_numba,
+    batch_norm_eval_numba,
+    batch_norm_relu_numba,
+    batch_norm_train_numba,
+    supports,
+    supports_stored,
+)
 
 from ..support import laws
 from .images import ORDERS, C, close, double, in_order, random
@@ -40,6 +47,35 @@ def test_batch_norm(order, name, kernel, mean, c):
     assert (op is kernel) == (c % LANES == 0)
     if op is kernel:
         assert {name for name, _ in laws.held_arrays(pullback)} == laws.declared(kernel)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("mean, c", [(0, C), (300, C), (0, 608)])
+@pytest.mark.parametrize("skip", [(), ("x",), ("gamma", "beta"), ("gamma",), ("x", "gamma", "beta")], ids=str)
+def test_batch_norm_by_stored_statistics(order, mean, c, skip):
+    x, gamma, beta = random(35, c, 7, 3) * 2 + np.float32(mean), random(c), random(c, seed=1)
+    mean, var, dy = (
+        random(c, seed=2) + np.float32(mean),
+        abs(random(c, seed=3)) + np.float32(0.1),
+        random(*x.shape, seed=4),
+    )
+    given = gamma, beta, mean, var
+    wanted, wanted_pullback = ops.batch_norm_eval.reference(*double(x, *given), eps=1e-5)
+    y, pullback = batch_norm_eval_numba(in_order(x, order), *given, eps=1e-5)
+    close(y, wanted, 1e-6 * (1 + abs(mean).max()))
+    for got, expected in zip(pullback(in_order(dy, order), skip), wanted_pullback(dy.astype(float), skip), strict=True):
+        if expected is None:
+            assert got is None
+        else:
+            close(got, expected, 1e-6 * (1 + abs(mean).max()))
+    assert {name for name, _ in laws.held_arrays(pullback)} == laws.declared(batch_norm_eval_numba)
+
+
+def test_one_image_by_stored_statistics_needs_no_kernel():
+    per_channel = np.ones(C, np.float32)
+    for n in (1, 2):
+        assert supports_stored(random(n, C, 3, 4), *[per_channel] * 4, eps=1e-5) == (n > 1)
+    assert not supports_stored(random(2, C, 3, 4), *[per_channel] * 3, np.ones(C), eps=1e-5)
 
 
 @pytest.mark.parametrize("name, kernel", NORMS[1:])

@@ -125,6 +125,21 @@ def finish_moments(item, work, sums: Address, images: int, pixels: int, c: int, 
 
 
 @entry_point
+def stored_coefficients(item, work, c: int, gamma: Address, beta: Address, mean: Address, var: Address, eps: Address,
+                        inv_std: Address, rows: Address, back: Address):
+    """1/√(σ² + ε), rows (μ, scale, shift, floor) of y = scale·x + shift, those of :data:`combine` for dx = scale·dy."""
+    gammas, betas, means, variances = floats(gamma, c), floats(beta, c), floats(mean, c), floats(var, c)
+    inverse, out, made = floats(inv_std, c), floats(rows, 4 * c), floats(back, 6 * c)
+    made[:] = 0
+    for k in range(c):
+        inverse[k] = np.float32(1) / np.sqrt(variances[k] + floats(eps, 1)[0])
+        scale = gammas[k] * inverse[k]
+        shift = betas[k] - scale * means[k]
+        out[k], out[c + k], out[2 * c + k], out[3 * c + k] = means[k], scale, shift, floor_of(False)
+        made[k], made[3 * c + k], made[4 * c + k], made[5 * c + k] = scale, scale, shift, floor_of(False)
+
+
+@entry_point
 def totals(part, work, x: Address, images: int, pixels: int, c: int, sums: Address):
     """sums[part] = Σ x of each channel, in float64."""
     before, size, _ = _part(part, images, pixels, c)

@@ -1,4 +1,5 @@
-"""Batch normalization over its own batch, alone or with what follows it: one pass for the sums, one for each result.
+"""Batch normalization by its own batch, alone or with what follows it: one pass for the sums, one for each result; and
+by stored statistics.
 
 The sums run over shifted values, Σ d and Σ d² with d = x - x[0] for the first pixel of each part of the images: one
 pass, and no cancellation where the mean is large beside the deviation.
@@ -9,10 +10,19 @@ import numpy as np
 from ...backend import Array, Pullback
 from ...ops.check import IntOrPair, Padding
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
-from ...ops.norm import batch_norm_train
+from ...ops.norm import batch_norm_eval, batch_norm_train
 from ...ops.window import Window
 from .arrays import empty, is_float32
-from .channels import CHANNELS, combine, finish_gradients, finish_moments, moments, normalize, part_gradient_sums
+from .channels import (
+    CHANNELS,
+    combine,
+    finish_gradients,
+    finish_moments,
+    moments,
+    normalize,
+    part_gradient_sums,
+    stored_coefficients,
+)
 from .codegen.vector import LANES
 from .conv.backward import bias_gradient, filter_gradient, image_gradient
 from .conv.cost_model import ceil_div
@@ -102,6 +112,41 @@ def batch_norm_add_relu_numba(x: Array, gamma: Array, beta: Array, s: Array, *, 
     return channels_first(y), pullback, mean_var
 
 
+def supports_stored(x, gamma, beta, mean, var, *, eps) -> bool:
+    """As :func:`supports`, and several images: one is answered before a kernel would be compiled."""
+    return supports(x, gamma, beta, eps=eps) and is_float32(mean, var) and mean.shape == var.shape == gamma.shape \
+        and len(x) > 1
+
+
+@batch_norm_eval.register("numba", supports_stored)
+def batch_norm_eval_numba(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) \
+        -> tuple[Array, Pullback]:
+    """Equals :func:`npresnet.ops.batch_norm_eval`.
+
+    Saves: x, inv_std, coefficients, back.
+    """
+    x = channels_last(x)
+    n, _, c = sizes = _sizes(x)
+    y, inv_std, coefficients, back = empty(x.shape), empty(c), empty((4, c)), empty((6, c))
+    given = *map(contiguous, (gamma, beta, mean, var)), np.array([eps], np.float32)
+    run(stored_coefficients.launch(1, c, *given, inv_std, coefficients, back),
+        normalize.by_part(n, x, None, *sizes, coefficients[1:], False, y))
+
+    def pullback(dy, skip=()):
+        dy, launches = channels_last(dy), []
+        dgamma, dbeta, dx = empty(c), empty(c), None if "x" in skip else empty(x.shape)
+        if not {"gamma", "beta"} <= set(skip):
+            launches += _sums(dy, x, inv_std, coefficients, dgamma, dbeta, empty((6, c)))
+        if dx is not None:
+            launches.append(combine.by_part(n, dy, x, *sizes, back, dx))
+        if launches:
+            run(*launches)
+        dx = None if dx is None else channels_first(dx)
+        return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
+
+    return channels_first(y), pullback
+
+
 def _by_batch(x, gamma, beta, eps, relu):
     x = channels_last(x)
     statistics, mean_var, inv_std, coefficients = _statistics(x, gamma, beta, eps, relu)
@@ -137,16 +182,22 @@ def _gradients(dy, x, inv_std, coefficients, skip, into=None, y=None, ds=None):
     """dx, dγ and dβ; dx is written to ``into``, which may be dy, if given; with ``y``, dy goes through its ReLU to
     ``ds`` first."""
     n, _, c = sizes = _sizes(x)
-    sums = empty((parts(n), 2, c), np.float64)
     dgamma, dbeta, rows = empty(c), empty(c), empty((6, c))
-    launches = [
-        part_gradient_sums.by_part(n, dy, x, y, ds, *sizes, coefficients, sums),
-        finish_gradients.launch(ceil_div(c, CHANNELS), sums, parts(n), x.size // c, c, coefficients, inv_std, dgamma,
-                                dbeta, rows),
-    ]
+    launches = _sums(dy, x, inv_std, coefficients, dgamma, dbeta, rows, y, ds)
     dx = (empty(x.shape) if into is None else into) if "x" not in skip else None
     if dx is not None:
         launches.append(combine.by_part(n, dy if ds is None else ds, x, *sizes, rows, dx))
     run(*launches)
     dx = None if dx is None else channels_first(dx)
     return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
+
+
+def _sums(dy, x, inv_std, coefficients, dgamma, dbeta, rows, y=None, ds=None):
+    """The launches for dγ and dβ, and for the rows of dx by the batch's statistics."""
+    n, _, c = sizes = _sizes(x)
+    sums = empty((parts(n), 2, c), np.float64)
+    return [
+        part_gradient_sums.by_part(n, dy, x, y, ds, *sizes, coefficients, sums),
+        finish_gradients.launch(ceil_div(c, CHANNELS), sums, parts(n), x.size // c, c, coefficients, inv_std, dgamma,
+                                dbeta, rows),
+    ]
