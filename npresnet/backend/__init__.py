@@ -17,6 +17,7 @@ from .dispatch import (
     use,
     without_numba,
 )
+from .ranks import Ranks
 
 __all__ = [
     "Array",
@@ -24,6 +25,7 @@ __all__ = [
     "Kernel",
     "NotRecordable",
     "Pullback",
+    "Ranks",
     "array_namespace",
     "as_array",
     "backend_of",
