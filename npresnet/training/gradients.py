@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ..backend import Array, array_namespace
-from ..nn import Module, Parameter
+from ..nn import Module, Parameter, synchronize_batch_norm
 from ..nn.visit import Visitor
 
 
@@ -58,7 +58,7 @@ def first_layer(model: Module, x: Array) -> str:
     """Where in the forward pass NaN or infinity appears first, in words."""
     if not finite(x):
         return "the images hold values that are not finite"
-    copy = model.copy()  # its running statistics may move, ours not
+    copy = synchronize_batch_norm(model.copy(), None)  # its running statistics may move, ours not; other ranks go on
     for name, parameter in copy.named_parameters():
         if not finite(parameter.value):
             return f"{name} holds values that are not finite"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, NotRecordable, Pullback, backend_of, recording, recordings
+from ..distributed import Communicator
 from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..nn.module import once
 
@@ -31,24 +32,32 @@ class RecordedModel:
 
     The first batch of a shape runs as ever, the second is recorded; what cannot be (a layer without kernels, another
     backend) runs as ever always.  Gradients that a recording has written hold until the next batch; scores and running
-    statistics are copies.
+    statistics are copies.  ``ranks`` are those that the model's batch norms, or its gradients' sums, speak to.
     """
 
-    def __init__(self, model: Module) -> None:
-        self.model, self.turn = model, 0
+    def __init__(self, model: Module, ranks: Communicator | None = None) -> None:
+        self.model, self.turn, self.ranks = model, 0, ranks
         self.step: Step | None = None
         self.key: Any = None  # of the last batch; a step is for it
         self.possible = True
 
     def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """The scores of images x (N, C, H, W), and the map that fills the parameters' gradients."""
-        key = self._key(x)
+        key = self._agreed(self._key(x))
         if not (self.possible and key):
             return self._as_ever(x)
         if key != self.key:
             self.key, self.step = key, None
             return self._as_ever(x)
         return self._again(x, self.step) if self.step else self._record(x)
+
+    def _agreed(self, key):
+        """The keys of all ranks: they record the same batch, or none does, and their counts of images are in it."""
+        ranks = self.ranks
+        if ranks is None:
+            return key
+        keys = ranks.all_gather(self.possible and key and key[0])
+        return (key, tuple(keys)) if all(keys) else None
 
     def _as_ever(self, x):
         return self.model.logits_vjp(x, input_grad=False)
@@ -116,7 +125,7 @@ class RecordedModel:
                 if grad is not None:
                     made, parameter.grad = parameter.grad, grad
                     if made is not None:
-                        parameter.accumulate(made)
+                        parameter.add(made)
 
         return logits.copy(), once(first_pullback)
 
@@ -136,7 +145,7 @@ class RecordedModel:
             self._check(turn)
             self._run(step.backward, [*inputs, np.ascontiguousarray(dlogits)])
             for parameter, place in step.gradients:
-                parameter.accumulate(place)
+                parameter.add(place)
 
         return step.logits.copy(), once(pullback)
 

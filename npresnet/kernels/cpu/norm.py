@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array, Pullback, Ranks
+from ...backend import Array, Pullback, Ranks, between_launches
 from ...ops.check import IntOrPair, Padding
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu, batch_norm_relu_conv2d
 from ...ops.norm import batch_norm_train
@@ -23,7 +23,7 @@ from .conv.forward import bias_of, forward
 from .conv.op import supports as supports_conv
 from .layout import channels_first, channels_last, contiguous
 from .program.chains import parts
-from .program.entry_point import call, run
+from .program.entry_point import run
 from .sync_norm import finish_gradients_of_ranks, finish_moments_of_ranks, own_gradients, own_moments
 
 Result = tuple[Array, Pullback, tuple[Array, ...]]
@@ -154,7 +154,7 @@ def _statistics(x, gamma, beta, eps, relu, ranks):
         return (first, last), (values[0], values[1]), inv_std, rows
     own, every = empty((3, c), np.float64), empty((ranks.size, 3, c), np.float64)
     run(first, own_moments.launch(items, sums, *sizes, own))
-    call(lambda: np.copyto(every, ranks.gather(own)))
+    between_launches(lambda: np.copyto(every, ranks.gather(own)))
     last = finish_moments_of_ranks.launch(items, every, ranks.size, c, gamma, beta, eps, relu, values, inv_std, rows)
     return (last,), (values[0], values[1], every[:, 0, 0].astype(np.float32)), inv_std, rows
 
@@ -174,7 +174,7 @@ def _gradients(dy, x, inv_std, coefficients, over, skip, into=None, y=None, ds=N
         run(*launches, own_gradients.launch(items, sums, parts(n), c, inv_std, dgamma, dbeta, own))
         launches = []
         if "x" not in skip:
-            call(lambda: np.copyto(every, ranks.all_reduce(own)))
+            between_launches(lambda: np.copyto(every, ranks.all_reduce(own)))
             launches.append(finish_gradients_of_ranks.launch(items, every, m, c, coefficients, inv_std, rows))
     dx = (empty(x.shape) if into is None else into) if "x" not in skip else None
     if dx is not None:

@@ -161,16 +161,6 @@ def run(*launches: Launch) -> None:
         notes.add(launches, rows)
 
 
-def call(function: Callable[[], Any]) -> None:
-    """``function()``, between launches that have been run and others to come, as in a recording, each time it is run.
-
-    It may read and write arrays of :func:`.arrays.empty`.
-    """
-    function()
-    if (notes := recorder()) is not None:
-        notes.add_call(function)
-
-
 @intrinsic
 def _call(context, kernel, arguments, item, work):
     def codegen(context, builder, signature, args):

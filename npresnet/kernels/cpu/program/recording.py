@@ -9,7 +9,7 @@
 The arrays that the kernels make meanwhile lie in blocks of the recording's own, where the program's next run writes
 them again.  What Python computes from results of kernels between the launches would not be computed again: whoever does
 so calls :func:`npresnet.backend.must_run_each_time` before, and then nothing can be recorded; or, as where ranks speak
-to each other, lets :func:`.entry_point.call` do it, which is noted and called again at its place.
+to each other, lets :func:`npresnet.backend.between_launches` do it, which is noted and called again at its place.
 """
 
 from collections.abc import Callable, Sequence
