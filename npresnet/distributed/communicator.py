@@ -6,6 +6,7 @@ same calls in the same order; each call waits until all ranks have made it.
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..backend import Array, array_namespace
@@ -48,13 +49,17 @@ class Communicator:
         """Every rank's object, in the ranks' order."""
         return [thing]
 
-    def broadcast(self, thing: Thing) -> Thing:
-        """Rank 0's object."""
-        return thing
+    def broadcast(self, make: Callable[[], Thing]) -> Thing:
+        """What ``make()`` returns on rank 0, which alone calls it."""
+        return make()
 
     def barrier(self) -> None:
         """Wait until every rank has come here."""
         self.all_gather(None)
+
+    def signs_of_life(self) -> Callable[[], bool]:
+        """A function that gives the next rank a sign of life, and says whether one has come from the rank before."""
+        return lambda: True
 
     def abort(self, status: int = 1) -> NoReturn:
         """End the processes of all ranks, now, with this exit status."""

@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -45,8 +46,23 @@ class MPI(Communicator):
     def all_gather(self, thing: Thing) -> list[Thing]:
         return self.ranks.allgather(thing)
 
-    def broadcast(self, thing: Thing) -> Thing:
-        return self.ranks.bcast(thing)
+    def broadcast(self, make: Callable[[], Thing]) -> Thing:
+        return self.ranks.bcast(None if self.rank else make())
+
+    def signs_of_life(self) -> Callable[[], bool]:
+        ranks, sent = self.ranks.Dup(), []
+        after, before = (self.rank + 1) % self.size, (self.rank - 1) % self.size
+
+        def beat() -> bool:
+            sent[:] = [request for request in sent if not request.Test()]
+            sent.append(ranks.Isend(b"", after))
+            came = False
+            while ranks.Iprobe(before):
+                ranks.Recv(bytearray(0), before)
+                came = True
+            return came
+
+        return beat
 
     def abort(self, status: int = 1) -> NoReturn:
         sys.stdout.flush()

@@ -50,8 +50,9 @@ class Simulated(Communicator):
         self.barrier()
         return rows
 
-    def broadcast(self, thing: Thing) -> Thing:
-        return self.all_gather(thing)[0]
+    def broadcast(self, make: Callable[[], Thing]) -> Thing:
+        made: Any = None if self.rank else make()
+        return self.all_gather(made)[0]
 
     def abort(self, status: int = 1) -> NoReturn:
         self.meeting.barrier.abort()

@@ -1,6 +1,7 @@
 """Whether this process was launched together with others, and how it speaks to them."""
 
 import os
+import platform
 from collections.abc import Mapping
 from functools import cache
 
@@ -16,19 +17,32 @@ def world() -> Communicator:
     """The communicator of all processes that were launched together; :class:`Alone` where this is one by itself.
 
     mpi4py is imported only where a launcher has set its variables.  Raises ImportError, with the cure, where it is
-    missing then.
+    missing then, or belongs to another MPI than the launcher.
     """
     if not launched(os.environ):
         return Alone()
     try:
         from .mpi import MPI
 
-        return MPI()
+        found = MPI()
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
         raise ImportError(
-            f"{launcher(os.environ)} has started several processes, which need MPI to train together: "
+            "a launcher has started several processes, which need MPI to train together: "
             f"pip install 'npresnet[mpi]' mpich ({error})"
         ) from None
+    if found.size == 1:
+        raise ImportError(
+            "mpi4py sees one process where a launcher has started several: mpiexec is of another MPI than the library "
+            "that mpi4py has found; use the one beside it (pip install mpich brings both)"
+        )
+    return found
+
+
+def threads_of_rank(ranks: Communicator) -> int:
+    """How many threads this rank may use, where those that run on the same cores share them equally."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    here = (platform.node(), cores)
+    return max(1, len(cores) // ranks.all_gather(here).count(here))
 
 
 def launched(environment: Mapping[str, str]) -> bool:

@@ -103,5 +103,5 @@ def test_the_fast_kernels_over_ranks(sync):
     exact = fitted(None, alone, make=partial(resnet18, 64), side=64, count=66).model.state_dict()
     for key, value in ranks[0].model.state_dict().items():
         if value.ndim > 1:
-            np.testing.assert_allclose(value, exact[key], rtol=0, atol=1e-3 * np.abs(exact[key]).max(), err_msg=key)
+            np.testing.assert_allclose(value, exact[key], rtol=0, atol=1e-2 * np.abs(exact[key]).max(), err_msg=key)
     assert all(trainer.precision.recorded.step is not None for trainer in ranks)
