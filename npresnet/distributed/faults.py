@@ -13,7 +13,7 @@ LOST = (
     "npresnet: rank {} has given no sign of life for {:.0f} seconds: it is stopped, or its machine is lost; resume "
     "from the last checkpoint"
 )
-FIRST_WORD = 1.0  # seconds for which the others let rank 0 speak, where all have failed alike
+FIRST_WORD = 1.0  # seconds for which others let rank 0 speak, where all have failed alike, or those where it began
 
 
 @contextmanager
@@ -31,8 +31,7 @@ def ends_together(ranks: Communicator, report: Callable[[BaseException], int]) -
             yield
             ranks.barrier()  # until here, whoever is silent is lost
     except BaseException as error:
-        if ranks.rank:
-            time.sleep(FIRST_WORD)
+        time.sleep(2 * FIRST_WORD if getattr(error, "elsewhere", False) else FIRST_WORD * (ranks.rank > 0))
         ranks.abort(report(error))
 
 

@@ -8,9 +8,15 @@ from ..nn.visit import Visitor
 
 
 class TrainingError(ValueError):
-    """NaN or infinity in training; the message says in which layer, and what to try."""
+    """NaN or infinity in training; the message says in which layer, and what to try.
+
+    It is ``elsewhere`` where the numbers of this rank are finite: batch norms have brought another's.
+    """
+
+    elsewhere = False
 
 
+ALL_FINITE = "the logits are finite, their loss overflows"
 CURE = (
     "start again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
     "(npresnet train: another --out, with --lr, --warmup or --clip)"
@@ -39,7 +45,11 @@ def scale_gradients(parameters: Iterable[Parameter], factor: float) -> None:
 def check_loss(loss: float, model: Module, x: Array) -> None:
     """Raise TrainingError where the loss is not finite; it names the first layer whose output is not."""
     if loss - loss != 0:  # only for ±∞ and NaN
-        raise TrainingError(f"the loss is {loss}: {first_layer(model, x)}; {CURE}")
+        where = first_layer(model, x)
+        error = TrainingError(f"the loss is {loss}: {where}; {CURE}")
+        shared = any(getattr(module, "ranks", None) for module in model.modules())
+        error.elsewhere = shared and where == ALL_FINITE
+        raise error
 
 
 def check_gradients(norm: float, model: Module) -> None:
@@ -65,7 +75,7 @@ def first_layer(model: Module, x: Array) -> str:
     layers = NonFinite(copy)
     layers.visit(copy, x)
     first = next(iter(layers.found), None)
-    return f"the output of {first} is not finite" if first else "the logits are finite, their loss overflows"
+    return f"the output of {first} is not finite" if first else ALL_FINITE
 
 
 class NonFinite(Visitor):

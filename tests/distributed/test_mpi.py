@@ -5,10 +5,18 @@ import json
 import numpy as np
 import pytest
 
+from npresnet import use
+
 from .launch import launch, needs_mpi
 from .program import train
 
 pytestmark = needs_mpi
+
+
+@pytest.fixture(autouse=True)
+def reference():
+    with use("numpy"):
+        yield
 
 
 def trained(tmp_path, size, **changes):
