@@ -5,6 +5,8 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from itertools import chain
+from typing import Any
 
 from ..distributed import Communicator, ends_together, threads_of_rank, world
 from ..printer import note, say
@@ -35,6 +37,31 @@ def over_ranks() -> Iterator[Communicator]:
             stack.enter_context(redirect_stderr(nowhere))
         note(f"{ranks.size} ranks work together, of {threads} thread{'s' * (threads > 1)} each")
         yield ranks
+
+
+class Kept(list[Any]):
+    """The results of a rank, for rank 0."""
+
+    add = list[Any].append
+
+
+@contextmanager
+def ordered(ranks: Communicator, results: Any) -> Iterator[Any]:
+    """What takes the results of this rank; those of all ranks go to ``results``, in the ranks' order, at the end.
+
+    Alone it is ``results`` itself, which writes them as they come.
+    """
+    if ranks.size == 1:
+        with results as written:
+            yield written
+        return
+    kept = Kept()
+    yield kept
+    parts = ranks.all_gather(kept)
+    if ranks.rank == 0:
+        with results as written:
+            for result in chain.from_iterable(parts):  # none where they are not wanted
+                written.add(result)
 
 
 def print_error(error: BaseException, rank: int) -> None:

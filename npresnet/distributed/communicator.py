@@ -17,8 +17,8 @@ Thing = TypeVar("Thing")
 class Pending(Protocol):
     """A sum over the ranks that is under way."""
 
-    def progress(self) -> None:
-        """Let it go on for a moment, without waiting for it."""
+    def progress(self) -> bool:
+        """Whether it has ended, without waiting for it."""
         ...
 
     def wait(self) -> None:
@@ -78,8 +78,8 @@ class Communicator:
 class Done:
     """A sum that has ended."""
 
-    def progress(self) -> None:
-        pass
+    def progress(self) -> bool:
+        return True
 
     def wait(self) -> None:
         pass

@@ -1,10 +1,14 @@
 """Ranks that are processes of an MPI program, through mpi4py; arrays lie in the host's memory.
 
-[MPI] Message Passing Interface Forum, MPI: A message-passing interface standard, version 4.1
+[MPI] Message Passing Interface Forum 2023, MPI: A message-passing interface standard, version 4.1
 """
 
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,11 +16,13 @@ import numpy as np
 from ..backend import Array, array_namespace
 from .communicator import Communicator, Pending, Thing
 
+NAP = 1e-3  # seconds between two looks at sums that are under way
+
 
 class MPI(Communicator):
-    """A rank of ``communicator``, by default of all processes that were launched together.
+    """A rank of ``communicator``, one of mpi4py's, by default of all processes that were launched together.
 
-    Sums are in the order that MPI's library chooses, and the same bits on every rank ([MPI] 6.9.1 asks for it).
+    Sums are in the order that MPI's library chooses; the same bits on every rank, as [MPI] §6.9.1 asks of it.
     """
 
     def __init__(self, communicator: Any = None) -> None:
@@ -25,22 +31,28 @@ class MPI(Communicator):
         self.library: Any = library
         self.ranks: Any = library.COMM_WORLD if communicator is None else communicator
         self.rank, self.size = self.ranks.Get_rank(), self.ranks.Get_size()
+        self.threads = library.Query_thread() == library.THREAD_MULTIPLE  # whether any thread may call the library
+        self.under_way: SimpleQueue[Request] = SimpleQueue()
+        if self.threads:
+            threading.Thread(target=keep_going, args=[self.under_way], name="npresnet sums", daemon=True).start()
 
     def all_reduce(self, x: Array) -> Array:
         x = on_host(x)
         total = np.empty_like(x)
-        self.ranks.Allreduce(x, total)
+        Request(self.ranks.Iallreduce(x, total)).wait()
         return total
 
     def start_all_reduce(self, x: Array) -> Pending:
         if not on_host(x).flags.c_contiguous:
             raise ValueError("a sum that takes the place of an array needs a contiguous one")
-        return Request(self.ranks.Iallreduce(self.library.IN_PLACE, x), x)
+        request = Request(self.ranks.Iallreduce(self.library.IN_PLACE, x), x)
+        self.under_way.put(request)
+        return request
 
     def gather(self, x: Array) -> Array:
         x = on_host(x)
         rows = np.empty((self.size, *x.shape), x.dtype)
-        self.ranks.Allgather(x, rows)
+        Request(self.ranks.Iallgather(x, rows)).wait()
         return rows
 
     def all_gather(self, thing: Thing) -> list[Thing]:
@@ -54,6 +66,8 @@ class MPI(Communicator):
         after, before = (self.rank + 1) % self.size, (self.rank - 1) % self.size
 
         def beat() -> bool:
+            if not self.threads:
+                return True
             sent[:] = [request for request in sent if not request.Test()]
             sent.append(ranks.Isend(b"", after))
             came = False
@@ -72,16 +86,31 @@ class MPI(Communicator):
 
 
 class Request:
-    """MPI's request, and the array that it writes."""
+    """MPI's request, and the array that it writes, if that must be kept."""
 
-    def __init__(self, request: Any, x: Array) -> None:
+    def __init__(self, request: Any, x: Array | None = None) -> None:
         self.request, self.x = request, x
+        self.done, self.lock = False, threading.Lock()
 
-    def progress(self) -> None:
-        self.request.Test()
+    def progress(self) -> bool:
+        """Whether it has ended; MPI's library moves data inside its calls alone, so ask now and then."""
+        with self.lock:
+            self.done = self.done or self.request.Test()
+        return self.done
 
     def wait(self) -> None:
-        self.request.Wait()
+        """Return when it has ended; whoever else needs this core has it meanwhile, perhaps the rank waited for."""
+        while not self.progress():
+            os.sched_yield()
+
+
+def keep_going(under_way: "SimpleQueue[Request]") -> None:
+    """In a thread of its own, let sums go on while kernels run in the others."""
+    while True:
+        request = under_way.get()
+        while not request.progress():
+            time.sleep(NAP)
+        del request  # which keeps an array
 
 
 def on_host(x: Array) -> Array:

@@ -24,7 +24,11 @@ def named(text: str) -> Phrase:
 
 TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
     "epochs": {"epochs": str},
-    "batch": {"batch_size": "{} images".format, "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else ""},
+    "batch": {
+        "batch_size": "{} images".format,
+        "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else "",
+        "sync_batch_norm": lambda shared: "" if shared else "statistics of each rank's own share",
+    },
     "rate": {
         "lr": "{:g}".format,
         "schedule": str,
