@@ -23,7 +23,7 @@ from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
-from ..distributed import Communicator
+from ..distributed import Communicator, on_gpus
 from ..printer import note
 from .arguments import add_alias, add_backend_argument, backend_context, on_backend, positive, seed
 from .progress import progress
@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
             checkpoint = ranks.broadcast(lambda: earlier_run(args))
             options = run_options(args, checkpoint)
             with backend_context(options["backend"]):
-                return train(args, options, checkpoint, ranks)
+                together = on_gpus(ranks) if options["backend"] == "cupy" else ranks
+                return train(args, options, checkpoint, together)
 
 
 def earlier_run(args: argparse.Namespace) -> Any:

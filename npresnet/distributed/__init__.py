@@ -8,7 +8,8 @@ host's memory; a process by itself is alone.  ``simulate(n, function)`` runs ran
 
 from .communicator import Alone, Communicator, Pending
 from .faults import ends_together
+from .nccl import on_gpus
 from .simulated import simulate
 from .world import threads_of_rank, world
 
-__all__ = ["Alone", "Communicator", "Pending", "ends_together", "simulate", "threads_of_rank", "world"]
+__all__ = ["Alone", "Communicator", "Pending", "ends_together", "on_gpus", "simulate", "threads_of_rank", "world"]

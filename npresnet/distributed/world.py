@@ -38,6 +38,12 @@ def world() -> Communicator:
     return found
 
 
+def neighbours(ranks: Communicator) -> list[int]:
+    """The ranks on this machine."""
+    names = ranks.all_gather(platform.node())
+    return [rank for rank, name in enumerate(names) if name == names[ranks.rank]]
+
+
 def threads_of_rank(ranks: Communicator) -> int:
     """How many threads this rank may use, where those that run on the same cores share them equally."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
