@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_exchanges_of_batch_norms_are_never_hidden():
 def test_more_ranks_are_never_more_efficient():
     for scaling in (PLAIN, replace(PLAIN, bandwidth=1e8, exchanges=40, moments=10**5, sums=10**5)):
         found = [scaling.efficiency(n) for n in SIZES]
-        assert all(0 < later <= earlier for earlier, later in zip(found, found[1:]))
+        assert all(0 < later <= earlier for earlier, later in pairwise(found))
 
 
 def test_the_report_of_simulated_ranks():

@@ -1,11 +1,14 @@
 """Ranks with a GPU each, on pretended GPUs: the host's numbers, and every call of NCCL as it should be."""
 
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from npresnet import ops, to_device, use
+from npresnet.data.gpu_batches import GpuBatches, batches_for
+from npresnet.data.share import Share
 from npresnet.distributed import simulate
 from npresnet.distributed.nccl import NCCL
 from npresnet.distributed.simulated import Meeting
@@ -92,9 +95,24 @@ def test_training_over_gpus_is_the_hosts(sync):
 
     with use("numpy"):
         wanted = simulate(2, run)
-    found, calls = over_gpus(2, partial(run, device="cuda"))
+    with mock.patch("npresnet.data.gpu_batches.LARGEST", 0):  # threads would capture graphs at once
+        found, calls = over_gpus(2, partial(run, device="cuda"))
     for key, value in wanted[0].items():
         np.testing.assert_allclose(found[0][key], value, rtol=1e-12, atol=1e-14, err_msg=key)
         np.testing.assert_array_equal(found[0][key], found[1][key])
     assert calls[0] == calls[1] and all(kind == fake_nccl.NUMBERS["NCCL_FLOAT64"] for _, _, kind, _ in calls[0])
     assert sum(own for *_, own in calls[0]) == 3  # steps, each with one bucket of gradients on the sums' own stream
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_batches_made_on_a_gpu_have_the_hosts_shares(parts):
+    with use("numpy"), fake_cupy.installed():
+        model = small_model()
+        for rank in range(3):
+            how = {"augment": "crop-flip", "seed": 2, "share": Share(rank, 3, parts)}
+            ours = list(batches_for(model, drawn_source(40), 14, **how).epoch(1))
+            theirs = batches_for(to_device(model, "cuda"), drawn_source(40), 14, **how)
+            assert isinstance(theirs, GpuBatches)
+            for batch, other in zip(ours, theirs.epoch(1), strict=True):
+                np.testing.assert_array_equal(other.x.get(), batch.x)
+                np.testing.assert_array_equal(other.labels.get(), batch.labels)
