@@ -13,7 +13,6 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from ..distributed import Communicator
 from ..printer import note
 from .arguments import (
     add_backend_argument,
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return classify(args, ranks)
 
 
-def classify(args: argparse.Namespace, ranks: Communicator) -> int:
+def classify(args: argparse.Namespace, ranks: Any) -> int:
     """Classify, each rank its share of the images."""
     stream = Stream(args, ranks=ranks)
     check_results(args, *stream.inputs())

@@ -14,7 +14,6 @@ import os
 from contextlib import nullcontext
 from typing import Any
 
-from ..distributed import Communicator
 from ..printer import note, say, say_json
 from .arguments import (
     add_backend_argument,
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         return evaluate(args, ranks)
 
 
-def evaluate(args: argparse.Namespace, ranks: Communicator) -> int:
+def evaluate(args: argparse.Namespace, ranks: Any) -> int:
     """Evaluate, each rank on its share of the images."""
     from ..data.open_dataset import open_for_evaluation
 
@@ -102,7 +101,7 @@ class Found:
         self.total += len(ranks)
         self.right, self.right5 = self.right + int((ranks < 1).sum()), self.right5 + int((ranks < 5).sum())
 
-    def gather(self, ranks: Communicator) -> None:
+    def gather(self, ranks: Any) -> None:
         """Count what all ranks have found."""
         own = self.total, self.right, self.right5
         self.total, self.right, self.right5 = map(sum, zip(*ranks.all_gather(own)))
@@ -121,7 +120,7 @@ class Found:
         tell(f"{begin}right on {self.right} of {self.total}: top-1 {100 * top1:.2f} %{more_classes}")
 
 
-def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found, ranks: Communicator) -> None:
+def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found, ranks: Any) -> None:
     """Run the network over this rank's images of the dataset and add up what it finds."""
     from ..data.folder import in_batches
     from ..data.share import portion

@@ -8,17 +8,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from itertools import chain
 from typing import Any
 
-from ..distributed import Communicator, ends_together, threads_of_rank, world
 from ..printer import note, say
 from . import EXPECTED, INTERRUPTED, one_line
 
 
 @contextmanager
-def over_ranks() -> Iterator[Communicator]:
+def over_ranks() -> Iterator[Any]:
     """The communicator of the processes that run this command together; alone it is as if it were not there.
 
     Rank 0 alone prints; an error of any rank is printed, with its number, and ends all of them.
     """
+    from ..distributed import ends_together, threads_of_rank, world
+
     ranks = world()
     if ranks.size == 1:
         yield ranks
@@ -46,7 +47,7 @@ class Kept(list[Any]):
 
 
 @contextmanager
-def ordered(ranks: Communicator, results: Any) -> Iterator[Any]:
+def ordered(ranks: Any, results: Any) -> Iterator[Any]:
     """What takes the results of this rank; those of all ranks go to ``results``, in the ranks' order, at the end.
 
     Alone it is ``results`` itself, which writes them as they come.

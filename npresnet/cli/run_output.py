@@ -5,7 +5,6 @@ import os
 import shutil
 from typing import Any
 
-from ..distributed import Communicator
 from ..printer import note, say, say_json
 from .progress import progress
 from .run_options import choose_recipe
@@ -54,7 +53,7 @@ def counted(images: Any, most: int = 10) -> str:
     return f"{len(counts)} classes: {', '.join(named)}{', …' if len(counts) > most else ''}"
 
 
-def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test: Any, ranks: Communicator) -> int:
+def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test: Any, ranks: Any) -> int:
     """Evaluate the best weights, once, and write the report."""
     from ..training.checkpoint import BEST
     from ..training.evaluate import as_lines, evaluate, write_report

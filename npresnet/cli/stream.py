@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ..distributed import Alone, Communicator
 from ..printer import note
 from . import complain, one_line
 from .arguments import add_alias, add_size_argument, positive
 
-ALONE = Alone()
 DEPTH = 16  # images that are read in advance
 
 
@@ -94,10 +92,7 @@ class Stream:
     """
 
     def __init__(
-        self,
-        args: argparse.Namespace,
-        load: Callable[[Any, Any], tuple[Any, Any]] | None = None,
-        ranks: Communicator = ALONE,
+        self, args: argparse.Namespace, load: Callable[[Any, Any], tuple[Any, Any]] | None = None, ranks: Any = None
     ):
         from ..data.image_source import ImageSource
         from ..data.share import portion
@@ -105,7 +100,7 @@ class Stream:
         self.source, self.args, self.load = ImageSource(named_images(args)), args, load or preprocessed
         count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
         self.count, self.own, self.messages = count, slice(0, count), list[str]()
-        if ranks.size > 1:
+        if ranks is not None and ranks.size > 1:
             if count is None:
                 raise ValueError("standard input goes to one rank alone: name the images, or run one process")
             self.own = portion(count, ranks.rank, ranks.size)
@@ -155,7 +150,7 @@ class Stream:
         self.status = complain(message, 2)
         self.messages.append(message)
 
-    def gather_status(self, ranks: Communicator) -> int:
+    def gather_status(self, ranks: Any) -> int:
         """The exit status of all ranks; rank 0 reports what failed on the others."""
         found = ranks.all_gather((self.status, self.messages))
         for _, messages in found[1:]:

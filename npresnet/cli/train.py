@@ -23,7 +23,6 @@ from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
-from ..distributed import Communicator, on_gpus
 from ..printer import note
 from .arguments import add_alias, add_backend_argument, backend_context, on_backend, positive, seed
 from .progress import progress
@@ -102,6 +101,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..distributed import on_gpus
     from ..training.lock import locked
 
     with over_ranks() as ranks:
@@ -134,7 +134,7 @@ def check_empty(folder: str) -> None:
         raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to resume from; choose another --out")
 
 
-def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any, ranks: Communicator) -> int:
+def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any, ranks: Any) -> int:
     """Train to the end, or until a signal stops the run."""
     from ..training import Recipe, Stopped, restore
     from ..training.progress import progress_callback
@@ -161,12 +161,7 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any, ra
 
 
 def make_trainer(
-    args: argparse.Namespace,
-    options: dict[str, Any],
-    recipe: Any,
-    checkpoint: Any,
-    test: str | None,
-    ranks: Communicator,
+    args: argparse.Namespace, options: dict[str, Any], recipe: Any, checkpoint: Any, test: str | None, ranks: Any
 ) -> tuple[Any, Any]:
     """(the Trainer, the test images or None): read now, so that nothing is wrong at the end."""
     from ..data.batches import OF_PHOTOS
