@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import ceil, log2
 from statistics import median
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..models.classifier import Classifier
 from ..nn import BatchNorm2d
 from ..tables import text_lines
 from ..training import Recipe, Trainer
+from ..training.gradient_sums import GradientSums
 from .scaling import SIZES, Scaling
 
 WARM = 3  # steps before those that count: the second is recorded, the third runs the recording
@@ -66,7 +68,7 @@ class RankReport:
 def bench_ranks(
     model: Classifier, batch: int, size: tuple[int, int], ranks: Communicator, rounds: int = 9
 ) -> RankReport:
-    """Time steps of SGD on batches that ``ranks`` share; the others return the same, seen from where they are."""
+    """Time steps of SGD on batches that ``ranks`` share; each rank returns what it has seen."""
     measured, exposed = Measured(ranks), []
     trainer = trainer_of(model, batch, size, measured)
     gradients = trainer.update.gradients  # pyright: ignore[reportAttributeAccessIssue]
@@ -81,28 +83,13 @@ def bench_ranks(
     steps = times_of(trainer, measured.reset, rounds)
     waited, sent, calls = measured.waited / rounds, measured.sent / rounds, measured.calls // rounds
     own = trainer_of(model, max(1, batch // ranks.size), size, Alone())
-    alone = times_of(own, ranks.barrier, rounds)
-    latency = fastest(ranks, lambda: ranks.all_reduce(np.zeros(1))) / np.ceil(np.log2(ranks.size))
-    probe = np.zeros(PROBE // 4, np.float32)
-    large = fastest(ranks, lambda: ranks.start_all_reduce(probe).wait())
+    scaling = scaling_of(trainer, gradients, median(times_of(own, ranks.barrier, rounds)), ranks)
     sums = fastest(ranks, lambda: [ranks.start_all_reduce(bucket.flat).wait() for bucket in gradients.buckets])
-    norms = [module for module in trainer.model.modules() if isinstance(module, BatchNorm2d) and module.weight]
-    channels = [norm.weight.value.size for norm in norms if norm.weight]
-    scaling = Scaling(
-        compute=median(alone),
-        latency=float(latency),
-        bandwidth=2 * (ranks.size - 1) / ranks.size * PROBE / max(large - 2 * float(latency), 1e-9),
-        gradients=gradients.bytes,
-        buckets=len(gradients.buckets),
-        exchanges=2 * len(channels),
-        moments=3 * 8 * sum(channels),
-        sums=2 * 8 * sum(channels),
-    )
     return RankReport(
         model=model.spec.name,
         batch=batch,
         ranks=ranks.size,
-        alone_ms=1e3 * median(alone),
+        alone_ms=1e3 * scaling.compute,
         step_ms=1e3 * median(steps),
         waited_ms=1e3 * waited,
         exposed_ms=1e3 * median(exposed[WARM:]),
@@ -110,10 +97,29 @@ def bench_ranks(
         calls=calls,
         sent=sent,
         gradients=gradients.bytes,
-        latency_us=1e6 * float(latency),
+        latency_us=1e6 * scaling.latency,
         bandwidth_mb=scaling.bandwidth / 1e6,
         predicted_ms=1e3 * scaling.step(ranks.size),
         efficiency={n: round(scaling.efficiency(n), 3) for n in SIZES},
+    )
+
+
+def scaling_of(trainer: Trainer, gradients: GradientSums, compute: float, ranks: Communicator) -> Scaling:
+    """The model of scaling, its latency and bandwidth those of a number's sum and of a large array's."""
+    norms = [module for module in trainer.model.modules() if isinstance(module, BatchNorm2d) and module.weight]
+    channels = [norm.weight.value.size for norm in norms if norm.weight]
+    probe = np.zeros(PROBE // 4, np.float32)
+    latency = fastest(ranks, lambda: ranks.all_reduce(np.zeros(1))) / ceil(log2(ranks.size))
+    large = fastest(ranks, lambda: ranks.start_all_reduce(probe).wait())
+    return Scaling(
+        compute=compute,
+        latency=latency,
+        bandwidth=2 * (ranks.size - 1) / ranks.size * PROBE / max(large - 2 * latency, 1e-9),
+        gradients=gradients.bytes,
+        buckets=len(gradients.buckets),
+        exchanges=2 * len(channels),
+        moments=3 * 8 * sum(channels),
+        sums=2 * 8 * sum(channels),
     )
 
 

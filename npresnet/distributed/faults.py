@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,8 +17,14 @@ LOST = (
 FIRST_WORD = 1.0  # seconds for which others let rank 0 speak, where all have failed alike, or those where it began
 
 
+def print_error(error: BaseException) -> int:
+    """Print an error and all that led to it; 1."""
+    traceback.print_exception(error, file=sys.__stderr__)
+    return 1
+
+
 @contextmanager
-def ends_together(ranks: Communicator, report: Callable[[BaseException], int]) -> Iterator[None]:
+def ends_together(ranks: Communicator, report: Callable[[BaseException], int] = print_error) -> Iterator[None]:
     """A block that all ranks leave together, or whose first error ends them all.
 
     ``report(error)`` prints what has failed and returns the exit status.  A rank that is stopped, or whose machine is

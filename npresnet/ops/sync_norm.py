@@ -20,8 +20,9 @@ def sync_batch_norm_train(x: Array, gamma: Array | None = None, beta: Array | No
 
         μ = mean(x)    σ² = mean((x − μ)²)    x̂ = (x − μ) / √(σ² + ε)    y = γ x̂ + β
 
-    as in :func:`batch_norm_train`, with means over the m values of all ranks; a rank may have none.  Each
-    sends its own count, mean and Σ (x − mean)², which :func:`combined` makes one; so the pullback needs two sums:
+    as in :func:`batch_norm_train`, with means over the m values of all ranks, of which one may have none.  Each
+    sends its own count, mean and Σ (x − mean)², of which :func:`combined` makes those of all.  Through μ and σ², dx
+    depends on all ranks' dy, by two means that are sums over ranks, too:
 
         dx = γ/√(σ² + ε) · (dy − s − x̂ · t)    with s = Σ_r Σ dy / m and t = Σ_r Σ dy·x̂ / m
 
@@ -52,12 +53,12 @@ def sync_batch_norm_train(x: Array, gamma: Array | None = None, beta: Array | No
 
     def pullback(dy, skip=()):
         skip = fixed.union(skip)
-        own = [a.sum(BATCH, dtype="float64") for a in (dy, dy * x_hat)]     # dβ = Σ dy, dγ = Σ dy·x̂, this rank's
-        dbeta, dgamma = (a.astype(dy.dtype) for a in own)
+        own = [a.sum(BATCH, dtype="float64") for a in (dy, dy * x_hat)]     # Σ dy, Σ dy·x̂
+        dbeta, dgamma = (a.astype(dy.dtype) for a in own)                   # dβ, dγ: this rank's share
         dx = None
         if "x" not in skip:
             s, t = (all_reduce_sum(xp.stack(own), ranks=ranks)[0] / m.clip(1)).astype(dy.dtype)
-            dx = (gamma * inv_std)[CHANNEL] * (dy - s[CHANNEL] - x_hat * t[CHANNEL])
+            dx = (gamma * inv_std)[CHANNEL] * (dy - s[CHANNEL] - x_hat * t[CHANNEL])         # dy − s − x̂·t
         return dx, None if "gamma" in skip else dgamma, None if "beta" in skip else dbeta
 
     return y, pullback, tuple(a.astype(x.dtype) for a in (mean, var, moments[:, 0, :1].reshape(-1)))

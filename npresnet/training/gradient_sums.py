@@ -8,8 +8,7 @@ So few large sums are made, and most of their time is hidden.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from ..backend import Array, array_namespace, between_launches
 from ..distributed import Communicator, Pending
@@ -82,11 +81,9 @@ class GradientSums:
         for bucket in self.buckets:
             bucket.begin()
 
-    @contextmanager
-    def during_pullback(self) -> Iterator[None]:
-        """Inside this context the sum of a bucket is started as soon as its gradients are final."""
-        with gradients_reported_to(self.came):
-            yield
+    def during_pullback(self) -> AbstractContextManager[None]:
+        """A context in which the sum of a bucket is started as soon as its gradients are final."""
+        return gradients_reported_to(self.came)
 
     def came(self, parameter: Parameter) -> None:
         """A parameter has got its gradient: start what is complete, in the buckets' order, as on every rank."""

@@ -34,11 +34,6 @@ def main():
         print(f"rank 0 of {ranks.size}")
 
 
-def report(error):
-    print(error)
-    return 1
-
-
 if __name__ == "__main__":
-    with ends_together(world(), report):
+    with ends_together(world()):
         main()

@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import suppress
-from traceback import print_exception
 
 import numpy as np
 
@@ -61,18 +60,13 @@ def main(path, *words):
     ranks = world()
     changes = {name: json.loads(value) for name, _, value in (word.partition("=") for word in words)}
     own = {name: value[ranks.rank] if isinstance(value, list) else value for name, value in changes.items()}
-    with ends_together(ranks, report), use("numpy"):
+    with ends_together(ranks), use("numpy"):
         trainer, losses = train(communicator=ranks, **own)
         state = {**trainer.model.state_dict(), "losses": np.array(losses)}
         states = ranks.all_gather({key: array.tobytes() for key, array in state.items()})
         assert all(other == states[0] for other in states), "the ranks differ"
         if ranks.rank == 0:
             np.savez(path, size=ranks.size, **state)
-
-
-def report(error):
-    print_exception(error)
-    return 1
 
 
 if __name__ == "__main__":
