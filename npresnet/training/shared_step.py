@@ -22,7 +22,7 @@ class SharedStep(Step):
     def __init__(self, trainer: Run) -> None:
         super().__init__(trainer)
         self.communicator = trainer.communicator
-        self.gradients = GradientSums(trainer.model, self.communicator)
+        self.gradients = GradientSums(trainer.model, self.communicator, half=trainer.recipe.half_sums)
         own = not trainer.recipe.sync_batch_norm
         self.statistics = RankStatistics(trainer.model, self.communicator) if own else None
 

@@ -105,3 +105,15 @@ def test_the_fast_kernels_over_ranks(sync):
         if value.ndim > 1:
             np.testing.assert_allclose(value, exact[key], rtol=0, atol=1e-2 * np.abs(exact[key]).max(), err_msg=key)
     assert all(trainer.precision.recorded.step is not None for trainer in ranks)
+
+
+def test_half_of_the_bytes_trains_almost_the_same():
+    recipe = replace(RECIPE, epochs=1, half_sums=True)
+    with use("numpy"):
+        alone, ranks = (
+            fitted(None, recipe, dtype=np.float32),
+            simulate(2, partial(fitted, recipe=recipe, dtype=np.float32)),
+        )
+    assert_same_bits(ranks)
+    found, wanted = ranks[0].model.fc.weight.value, alone.model.fc.weight.value
+    assert 0 < np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()

@@ -106,6 +106,23 @@ def test_the_sum_is_that_of_all_ranks_and_zero_where_one_has_no_gradient():
             np.testing.assert_array_equal(grad, np.full(grad.shape, 10.0))
 
 
+def test_gradients_sent_in_16_bits_are_rounded_once_and_come_back_in_their_dtype():
+    values = np.float32([1e-9, -3.14159, 0.0, 60.0])
+
+    def run(ranks):
+        model = Sequential(Linear(4, 1, bias=False))
+        sums = GradientSums(model, ranks, half=True)
+        sums.begin()
+        (parameter,) = model.parameters()
+        parameter.grad = values[None] / 2
+        sums.finish()
+        return sums.buckets[0].flat.dtype, parameter.grad
+
+    for sent, grad in simulate(2, run):
+        assert sent == np.float16 and grad.dtype == np.float32
+        np.testing.assert_allclose(grad[0], values, rtol=2**-10, atol=6e-11)
+
+
 def test_a_parameter_tells_of_every_gradient():
     parameter, heard = Parameter(np.zeros(2)), []
     parameter.accumulate(np.ones(2))
