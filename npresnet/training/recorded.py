@@ -43,7 +43,7 @@ class RecordedModel:
 
     def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """The scores of images x (N, C, H, W), and the map that fills the parameters' gradients."""
-        key = self._agreed(self._key(x))
+        key = self._agreed(self._key(x), len(x))
         if not (self.possible and key):
             return self._as_ever(x)
         if key != self.key:
@@ -51,13 +51,12 @@ class RecordedModel:
             return self._as_ever(x)
         return self._again(x, self.step) if self.step else self._record(x)
 
-    def _agreed(self, key):
-        """The keys of all ranks: they record the same batch, or none does, and their counts of images are in it."""
-        ranks = self.ranks
-        if ranks is None:
+    def _agreed(self, key, images):
+        """The key, and all ranks' numbers of images: they record the same batch, or none does."""
+        if self.ranks is None:
             return key
-        keys = ranks.all_gather(self.possible and key and key[0])
-        return (key, tuple(keys)) if all(keys) else None
+        counts = self.ranks.gather(np.array(images if self.possible and key else 0)).tolist()
+        return (key, *counts) if all(counts) else None
 
     def _as_ever(self, x):
         return self.model.logits_vjp(x, input_grad=False)

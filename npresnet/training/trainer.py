@@ -159,7 +159,7 @@ class Trainer:
             self.meter.step(self.batches.images_in(self.step))
             self.step += 1
             callback.batch(self, self.meter.images_per_second)
-            stop = max(self.communicator.all_gather(callback.stop))  # all ranks stop after the same step
+            stop = int(self.communicator.gather(np.array(callback.stop)).max())  # all ranks stop after the same step
             if out and (stop or time.monotonic() - self.saved >= self.checkpoint_seconds):
                 self.save(out)
             if stop:

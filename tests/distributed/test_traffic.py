@@ -37,14 +37,14 @@ def test_a_step_sends_the_gradients_once_and_the_statistics(size):
         for measured, gradients, channels in simulate(size, counted):
             ring = 2 * (size - 1) / size
             statistics = (size - 1) * 3 * 8 * channels + ring * 2 * 8 * channels  # n, μ, M, and two sums, in float64
-            totals = ring * 3 * 8  # loss, right answers, images
+            totals = ring * 3 * 8 + (size - 1) * 8  # loss, right answers, images; how many there are
             assert measured.sent / STEPS == pytest.approx(ring * gradients + statistics + totals)
 
 
 def test_without_synchronized_norms_the_statistics_are_running_ones():
     with use("numpy"):
         for measured, gradients, channels in simulate(2, lambda ranks: counted(ranks, sync_batch_norm=False)):
-            assert measured.sent / STEPS == pytest.approx(gradients + 2 * 4 * channels + 3 * 8)
+            assert measured.sent / STEPS == pytest.approx(gradients + 2 * 4 * channels + 3 * 8 + 8)
 
 
 @needs_mpi
