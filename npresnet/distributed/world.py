@@ -10,6 +10,7 @@ from .communicator import Alone, Communicator
 # Where launchers say how many processes they have started: MPICH and its like, Open MPI, Slurm's srun, PMIx.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 RANKS = ("PMIX_RANK",)  # PMIx says a process's number alone
+APART = "NPRESNET_APART"  # set to 1 where every process does something of its own, as in a job of many small runs
 
 
 @cache
@@ -52,7 +53,9 @@ def threads_of_rank(ranks: Communicator) -> int:
 
 
 def launched(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher has started this process as one of several."""
+    """Whether a launcher has started this process as one of several that work together."""
+    if environment.get(APART, "0") not in ("", "0"):
+        return False
     sizes = [environment[name] for name in SIZES if name in environment]
     return any(size.isdecimal() and int(size) > 1 for size in sizes) or (not sizes and launcher(environment) != "")
 

@@ -24,6 +24,8 @@ from .launch import launch, needs_mpi
         ({"SLURM_NTASKS": "8"}, False),  # in a job of several tasks, but not launched by srun
         ({"PMIX_RANK": "0"}, True),
         ({"PMI_SIZE": "many"}, False),
+        ({"PMI_SIZE": "2", "NPRESNET_APART": "1"}, False),
+        ({"PMI_SIZE": "2", "NPRESNET_APART": "0"}, True),
     ],
 )
 def test_launchers_are_known_by_their_variables(variables, together):
