@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ import numpy as np
 from ..backend import Array, array_namespace
 from .communicator import Communicator, Pending, Thing
 
+YIELD = getattr(os, "sched_yield", partial(time.sleep, 0))
 NAP = 1e-3  # seconds between two looks at sums that are under way
 
 
@@ -101,7 +103,7 @@ class Request:
     def wait(self) -> None:
         """Return when it has ended; whoever else needs this core has it meanwhile, perhaps the rank waited for."""
         while not self.progress():
-            os.sched_yield()
+            YIELD()
 
 
 def keep_going(under_way: "SimpleQueue[Request]") -> None:
