@@ -8,7 +8,9 @@ ours do without synchronization: PyTorch's SyncBatchNorm is for GPUs alone.
 
 import json
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +46,7 @@ def theirs(name, side, batch, ranks, path):
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
+    from ..support.oracles import torchvision_models
     from ..support.torch_training import twin_of
 
     distributed.init_process_group("gloo", init_method=f"file://{path}", rank=ranks.rank, world_size=ranks.size)
@@ -51,9 +54,7 @@ def theirs(name, side, batch, ranks, path):
     if name == "resnet20":
         net = twin_of(create_model(name, num_classes=10))
     else:
-        from torchvision import models
-
-        net = getattr(models, name)(num_classes=10)
+        net = getattr(torchvision_models(), name)(num_classes=10)
     net = DistributedDataParallel(net.to(memory_format=torch.channels_last).train())
     x = torch.randn(batch // ranks.size, 3, side, side).to(memory_format=torch.channels_last)
     labels, sgd = torch.arange(len(x)) % 10, torch.optim.SGD(net.parameters(), 1e-3, 0.9, weight_decay=1e-4)
@@ -87,7 +88,7 @@ def main(name, side, batch):
     times = {kind: [] for kind in KINDS}
     for turn in range(TURNS):
         for kind, size in KINDS.items():
-            path = f"/tmp/ranks_speed.{time.time_ns()}"
+            path = Path(tempfile.mkdtemp()) / "meeting"
             done = launch(size, "tests.scripts.ranks_speed", name, side, batch, kind, path, timeout=600)
             if done.returncode:
                 sys.exit(done.stderr)
