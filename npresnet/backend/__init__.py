@@ -7,6 +7,7 @@ from .dispatch import (
     Kernel,
     NotRecordable,
     backend_of,
+    between_launches,
     default_backend,
     load_kernels,
     must_run_each_time,
@@ -18,6 +19,7 @@ from .dispatch import (
     use,
     without_numba,
 )
+from .ranks import Ranks
 
 __all__ = [
     "Array",
@@ -25,9 +27,11 @@ __all__ = [
     "Kernel",
     "NotRecordable",
     "Pullback",
+    "Ranks",
     "array_namespace",
     "as_array",
     "backend_of",
+    "between_launches",
     "captured",
     "compiler",
     "default_backend",

@@ -109,6 +109,13 @@ def must_run_each_time(what: str) -> None:
         raise NotRecordable(what)
 
 
+def between_launches(function: Callable[[], Any]) -> None:
+    """``function()``, which may read and write what kernels do; of a recording it is a part, and is called again."""
+    function()
+    if (notes := _recorder.get()) is not None:
+        notes.add_call(function)
+
+
 @cache
 def load_kernels(backend: str) -> ModuleType | None:
     """Import the kernels of ``backend``, which register themselves; None where it has none."""

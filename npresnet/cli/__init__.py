@@ -37,6 +37,7 @@ COMMANDS = (
     "bench",
 )
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")  # in a usage
+EXPECTED = (ValueError, OSError, MemoryError, ImportError)  # what a user can mend
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells say it
 
 
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         return BROKEN_PIPE
-    except (ValueError, OSError, MemoryError, ImportError) as error:
+    except EXPECTED as error:
         return complain(one_line(error), 2)
 
 

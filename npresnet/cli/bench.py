@@ -4,19 +4,25 @@ The libraries take turns in one process.  Shown are medians and quartiles, and t
 npresnet's (above 1: npresnet is faster).  Libraries that are not installed are named and left out.  Weights are drawn
 at random: speed does not depend on them.  The last line is the bound that the multiply-adds of the cores and the bytes
 of memory, measured in the same run, set to the network's convolutions.
+
+Under mpiexec --mode train times a step over all ranks instead: what of it is spent waiting for others, what is sent,
+and how a model of latency, bandwidth and kernels says that it will scale.
 """
 
 import argparse
+from typing import Any
 
 from ..printer import note, say_report
 from .arguments import add_backend_argument, add_size_argument, backend_context, positive, usual_size
 from .progress import progress
+from .ranks import over_ranks
 
 EXAMPLES = """examples:
   npresnet bench --model resnet50 --batch 8
   npresnet bench --model resnet18 --batch 1 --against onnxruntime,ncnn --json
   npresnet bench --model resnet20 --batch 128 --mode train --against torch
   npresnet bench --model resnet50 --batch 32 --memory
+  mpiexec -n 2 npresnet bench --model resnet18 --batch 32 --mode train
   npresnet bench --model resnet50 --batch 64 --backend cupy --precision tf32"""
 
 
@@ -54,6 +60,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with over_ranks() as ranks:
+        if ranks.size == 1:
+            return compare(args)
+        if args.mode != "train" or args.memory or args.backend == "cupy":
+            raise ValueError("over several ranks a training step on the CPU is timed: --mode train")
+        return over(args, ranks)
+
+
+def over(args: argparse.Namespace, ranks: Any) -> int:
+    """Time a step that several ranks make together."""
+    from ..bench.ranks import bench_ranks
+    from ..zoo import create_model
+
+    model = create_model(args.model)
+    with backend_context(args.backend):
+        report = bench_ranks(model, args.batch, args.size or usual_size(model), ranks, args.rounds)
+    if ranks.rank == 0:
+        say_report(report, args.json)
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Time the network in several libraries."""
     from ..bench.cpu import bench, check_names, cores
     from ..bench.memory import peaks
     from ..zoo import create_model

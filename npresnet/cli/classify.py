@@ -5,7 +5,8 @@ Prints the most probable classes of each image: CIFAR-10's, by the network that 
 is reported, the others are classified all the same, and the exit status is then 2.  Of a network with a single score
 the sigmoid is printed: the probability of what it was trained to detect.
 
-Each result is printed as soon as it is there; Ctrl-C leaves those that are done.
+Each result is printed as soon as it is there; Ctrl-C leaves those that are done.  Under mpiexec or srun the processes
+share the images, and the results are printed in their order at the end.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from .arguments import (
     positive,
 )
 from .inference import Network, check_classifier, probabilities
+from .ranks import ordered, over_ranks
 from .results import Result, add_format_arguments, add_out_argument, check_results, results, shown
 from .stream import Stream, add_image_arguments, set_size
 
@@ -49,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    stream = Stream(args)
+    with over_ranks() as ranks:
+        return classify(args, ranks)
+
+
+def classify(args: argparse.Namespace, ranks: Any) -> int:
+    """Classify, each rank its share of the images."""
+    stream = Stream(args, ranks=ranks)
     check_results(args, *stream.inputs())
     model, about = open_model(args.model, args.weights, args.select, args.classes)
     assume_classes(model)
@@ -62,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
     how = (lambda result: as_lines(result, unnamed)), COLUMNS, as_rows, lambda kept: {**about, "images": kept}
     with backend_context(args.backend):
         network = Network(model, images=stream.count, backend=args.backend)
-    with results(args, *how) as written, shown(args, "classifying", stream.count) as show:
+    with ordered(ranks, results(args, *how)) as written, shown(args, "classifying", stream.count) as show:
         for image, scores in stream.through(network, model):
             if found := predictions(model, scores, args.top):
                 written.add({"image": image.name, "predictions": found})
             else:
                 stream.fail(f"{image.name}: the scores are not finite numbers; are these weights damaged?")
             show(stream.done)
-    return stream.status
+    return stream.gather_status(ranks)
 
 
 def predictions(model: Any, scores: Any, top: int) -> list[dict[str, Any]]:

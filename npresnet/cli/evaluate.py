@@ -5,7 +5,8 @@ CIFAR's archive as it is published.  Its classes are matched with the network's 
 standard error says how.
 
 --jsonl, --csv and --out tell what was predicted for each image, as it comes.  Ctrl-C prints the figures of the images
-that are done, marked as interrupted.
+that are done, marked as interrupted.  Under mpiexec or srun the processes share the images; rank 0 prints what all have
+found, in the dataset's order, at the end.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from .arguments import (
 )
 from .inference import Network, check_choice, probabilities
 from .progress import progress
+from .ranks import ordered, over_ranks
 from .results import add_format_arguments, add_out_argument, check_results, results
 from .stream import add_batch_argument, set_size
 
@@ -58,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with over_ranks() as ranks:
+        return evaluate(args, ranks)
+
+
+def evaluate(args: argparse.Namespace, ranks: Any) -> int:
+    """Evaluate, each rank on its share of the images."""
     from ..data.open_dataset import open_for_evaluation
 
     data = open_for_evaluation(args.data)
@@ -72,11 +80,13 @@ def run(args: argparse.Namespace) -> int:
     )
     found = Found(args, {**about, "matched": how}, model.spec.num_classes)
     try:
-        count(args, data, model, labels, found)
+        count(args, data, model, labels, found, ranks)
     except KeyboardInterrupt:
         found.report(interrupted=True)
         raise
-    found.report()
+    found.gather(ranks)
+    if ranks.rank == 0:
+        found.report()
     return 0
 
 
@@ -90,6 +100,11 @@ class Found:
         """Count a batch."""
         self.total += len(ranks)
         self.right, self.right5 = self.right + int((ranks < 1).sum()), self.right5 + int((ranks < 5).sum())
+
+    def gather(self, ranks: Any) -> None:
+        """Count what all ranks have found."""
+        own = self.total, self.right, self.right5
+        self.total, self.right, self.right5 = map(sum, zip(*ranks.all_gather(own)))
 
     def report(self, **more: Any) -> None:
         """Print the figures: on standard error where standard output holds a line for each image."""
@@ -105,20 +120,23 @@ class Found:
         tell(f"{begin}right on {self.right} of {self.total}: top-1 {100 * top1:.2f} %{more_classes}")
 
 
-def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found) -> None:
-    """Run the network over the dataset and add up what it finds."""
+def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: Found, ranks: Any) -> None:
+    """Run the network over this rank's images of the dataset and add up what it finds."""
     from ..data.folder import in_batches
+    from ..data.share import portion
 
-    wanted = min(len(data), args.limit or len(data))
+    (chosen,) = in_batches(len(data), len(data), args.limit)
+    data = data.subset(chosen[portion(len(chosen), ranks.rank, ranks.size)])
+    wanted = len(data)
     with backend_context(args.backend):
         network = Network(model, images=wanted, backend=args.backend)
     size = args.batch or network.largest(*usual_size(model))
-    parts = in_batches(len(data), size, args.limit)
-    with predictions(args) as written, progress("evaluating", wanted) as show:
-        for part, (x, folders) in zip(parts, data.batches(model, size, limit=args.limit)):
+    parts, wanted_each = in_batches(len(data), size), args.out or args.jsonl or args.csv
+    with ordered(ranks, predictions(args)) as written, progress("evaluating", wanted) as show:
+        for part, (x, folders) in zip(parts, data.batches(model, size)):
             scores, truth = network(x), labels[folders]
             found.add(rank(scores, truth))
-            for k in range(len(part) if written else 0):
+            for k in range(len(part) if wanted_each else 0):
                 written.add(prediction(data, model, part[k], scores[k], int(truth[k])))
             show(found.total)
 

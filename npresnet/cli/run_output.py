@@ -53,17 +53,19 @@ def counted(images: Any, most: int = 10) -> str:
     return f"{len(counts)} classes: {', '.join(named)}{', …' if len(counts) > most else ''}"
 
 
-def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test: Any) -> int:
+def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test: Any, ranks: Any) -> int:
     """Evaluate the best weights, once, and write the report."""
     from ..training.checkpoint import BEST
     from ..training.evaluate import as_lines, evaluate, write_report
-    from ..weights import load_weights
+    from ..weights import load_weights, read_weights
 
     model, best = trainer.inference_model(), os.path.join(args.out, BEST)
-    load_weights(model, best)
+    load_weights(model, ranks.broadcast(lambda: read_weights(best)))
     part, images = ("test", test) if test else ("held-out training", trainer.validation or trainer.train)
     with progress(f"evaluating the best weights on the {part} images") as show:
-        result = evaluate(model, images, show)
+        result = evaluate(model, images, show, ranks)
+    if ranks.rank:
+        return 0
     pictures = f"{part} pictures"  # the word that programs know it by
     written = write_report(trainer.history, result, args.out, weights=best, pictures=pictures, run=options)
     if args.json or args.jsonl:

@@ -91,11 +91,20 @@ class Stream:
     of (preprocessed, None).
     """
 
-    def __init__(self, args: argparse.Namespace, load: Callable[[Any, Any], tuple[Any, Any]] | None = None):
+    def __init__(
+        self, args: argparse.Namespace, load: Callable[[Any, Any], tuple[Any, Any]] | None = None, ranks: Any = None
+    ):
         from ..data.image_source import ImageSource
+        from ..data.share import portion
 
         self.source, self.args, self.load = ImageSource(named_images(args)), args, load or preprocessed
-        self.count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
+        count = self.source.count if self.source.count is None else min(self.source.count, args.limit or 2**62)
+        self.count, self.own, self.messages = count, slice(0, count), list[str]()
+        if ranks is not None and ranks.size > 1:
+            if count is None:
+                raise ValueError("standard input goes to one rank alone: name the images, or run one process")
+            self.own = portion(count, ranks.rank, ranks.size)
+            self.count = self.own.stop - self.own.start
         self.workers = args.workers or min(4, os.cpu_count() or 1)
         self.status = self.done = self.unreadable = 0
         note(*self.source.notes)
@@ -104,7 +113,7 @@ class Stream:
         """Each image that can be read, with the network's row for it, in order; in the end how many cannot be read."""
         for part in batches(self.readable(model), lambda x: network.batch(x, self.args.batch)):
             yield from zip(part, network(stacked(part)))
-        if not self.done:
+        if not self.done and self.count is None:
             self.fail("standard input holds no image and names none")
         elif self.unreadable and self.done > 1:
             note(f"{self.unreadable:,} of {self.done:,} images cannot be read")
@@ -119,7 +128,7 @@ class Stream:
             except (ValueError, OSError, MemoryError) as error:
                 return Prepared(item.name, error=reason(error, item.name))
 
-        items = islice(self.source, self.args.limit)
+        items = islice(self.source, self.own.start, self.args.limit if self.own.stop is None else self.own.stop)
         for image in prefetch(prepared, items, self.workers, max(DEPTH, 2 * (self.args.batch or 0))):
             self.done += 1
             if image.error:
@@ -139,6 +148,14 @@ class Stream:
     def fail(self, message: str) -> None:
         """Report an image that has no result."""
         self.status = complain(message, 2)
+        self.messages.append(message)
+
+    def gather_status(self, ranks: Any) -> int:
+        """The exit status of all ranks; rank 0 reports what failed on the others."""
+        found = ranks.all_gather((self.status, self.messages))
+        for _, messages in found[1:]:
+            note(*(f"npresnet: {message}" for message in messages))
+        return max(status for status, _ in found)
 
 
 def reason(error: BaseException, *names: str) -> str:

@@ -11,17 +11,22 @@ and, with matplotlib, plots.
 
 --resume with another number of --epochs extends a run, also a finished one: from where it stands the learning rate
 follows the schedule of a run of so many epochs.
+
+Under mpiexec or srun (pip install 'npresnet[mpi]') the processes share every batch, whose size stays that of the whole:
+the weights are those of one process, to rounding.  A run may be resumed by another number of processes.
 """
 
 import argparse
 import errno
 import os
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
 from ..printer import note
 from .arguments import add_alias, add_backend_argument, backend_context, on_backend, positive, seed
 from .progress import progress
+from .ranks import over_ranks
 from .run_options import run_options
 from .run_output import announce, counted, finish, loggers, split_text
 
@@ -30,7 +35,8 @@ EXAMPLES = """examples:
   npresnet train --data cifar-10-python.tar.gz --model resnet56 --recipe paper-cifar --out runs/paper --seed 1
   npresnet train --data photos --weights resnet18.pth --recipe finetune --freeze trunk --out runs/photos
   npresnet train --out runs/photos --resume
-  npresnet train --out runs/photos --resume --epochs 20"""
+  npresnet train --out runs/photos --resume --epochs 20
+  mpiexec -n 8 npresnet train --data photos --model resnet50 --batch 256 --out runs/photos"""
 SHORTER = {"batch_size": "batch"}  # options that are not called like their field of the recipe
 
 
@@ -95,18 +101,28 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..training.checkpoint import read_checkpoint
+    from ..distributed import on_gpus
     from ..training.lock import locked
 
-    with locked(args.out):  # a command that fails leaves no folder
-        checkpoint = read_checkpoint(args.out)
-        if checkpoint is None:
-            check_empty(args.out)
-        elif not args.resume:
-            raise ValueError(f"{args.out} holds a run already; resume it with --resume, or choose another --out")
-        options = run_options(args, checkpoint)
-        with backend_context(options["backend"]):
-            return train(args, options, checkpoint)
+    with over_ranks() as ranks:
+        with nullcontext() if ranks.rank else locked(args.out):  # a command that fails leaves no folder
+            checkpoint = ranks.broadcast(lambda: earlier_run(args))
+            options = run_options(args, checkpoint)
+            with backend_context(options["backend"]):
+                together = on_gpus(ranks) if options["backend"] == "cupy" else ranks
+                return train(args, options, checkpoint, together)
+
+
+def earlier_run(args: argparse.Namespace) -> Any:
+    """The checkpoint of the run in --out to resume, or None where the folder is free for a new one."""
+    from ..training.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(args.out)
+    if checkpoint is None:
+        check_empty(args.out)
+    elif not args.resume:
+        raise ValueError(f"{args.out} holds a run already; resume it with --resume, or choose another --out")
+    return checkpoint
 
 
 def check_empty(folder: str) -> None:
@@ -118,7 +134,7 @@ def check_empty(folder: str) -> None:
         raise ValueError(f"{folder} holds {', '.join(there)} and no checkpoint to resume from; choose another --out")
 
 
-def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) -> int:
+def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any, ranks: Any) -> int:
     """Train to the end, or until a signal stops the run."""
     from ..training import Recipe, Stopped, restore
     from ..training.progress import progress_callback
@@ -128,11 +144,12 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     check_apart(args.out, options["data"], test)
     announce(args, options, recipe, checkpoint)
     callbacks = loggers(args)
-    trainer, tested = make_trainer(args, options, recipe, checkpoint, test)
+    trainer, tested = make_trainer(args, options, recipe, checkpoint, test, ranks)
     note(split_text(trainer))
     if checkpoint:
         restore(trainer, checkpoint, args.out)
-        check_best(trainer, args.out)
+        if ranks.rank == 0:
+            check_best(trainer, args.out)
         note(f"resuming after epoch {trainer.epoch}, step {trainer.step}")
     try:
         with progress_callback(*callbacks) as callback:
@@ -140,11 +157,11 @@ def train(args: argparse.Namespace, options: dict[str, Any], checkpoint: Any) ->
     except Stopped as stop:
         note(f"npresnet: stopped; resume with: npresnet train --out {args.out} --resume")
         return 128 + stop.args[0]
-    return finish(args, options, trainer, tested)
+    return finish(args, options, trainer, tested, ranks)
 
 
 def make_trainer(
-    args: argparse.Namespace, options: dict[str, Any], recipe: Any, checkpoint: Any, test: str | None
+    args: argparse.Namespace, options: dict[str, Any], recipe: Any, checkpoint: Any, test: str | None, ranks: Any
 ) -> tuple[Any, Any]:
     """(the Trainer, the test images or None): read now, so that nothing is wrong at the end."""
     from ..data.batches import OF_PHOTOS
@@ -160,7 +177,8 @@ def make_trainer(
     training, validation = split(images, recipe.held_out, seed)
     tested = test and read_images(test, "test", model, options, args.workers, classes=model.classes, **how)
     (model,) = on_backend(options["backend"], model)
-    trainer = Trainer(model, recipe, training, validation, seed=seed, workers=args.workers, about=options)
+    how = {"seed": seed, "workers": args.workers, "about": options, "communicator": ranks}
+    trainer = Trainer(model, recipe, training, validation, **how)
     return trainer, tested
 
 

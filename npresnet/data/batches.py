@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, array_namespace
 from .augment import color_jitter, crop_and_flip, erased, normalized, resized_crop, scaled_crop, uniforms
 from .dataset import Dataset
 from .prefetch import prefetch
 from .preprocessing import Preprocessing
 from .rand_augment import rand_augment
+from .share import WHOLE, Share
 from .trivial_augment import trivial_augment
 
 # Which of an image's random numbers decide what: those of one change stay what they are where another is added.
@@ -58,7 +59,7 @@ class Batches:
     ``augment`` is one of :data:`AUGMENT`, ``jitter`` the strength of :func:`color_jitter`, ``policy`` one of
     :data:`POLICIES`, ``erase`` the share of images that lose a rectangle; they follow each other in this order.
     ``preprocessing`` makes the network's input.  ``workers`` threads prepare batches; their number changes only the
-    speed.
+    speed.  Of each batch only the images of ``share`` are made: all ranks' together are the batch.
     """
 
     def __init__(
@@ -73,10 +74,11 @@ class Batches:
         erase: float = 0.0,
         seed: int = 0,
         workers: int = 2,
+        share: Share = WHOLE,
     ):
         self.dataset, self.preprocessing, self.batch_size = dataset, preprocessing, batch_size
         self.augment, self.jitter, self.policy, self.erase = AUGMENT[augment], jitter, POLICIES[policy], erase
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.share = seed, workers, share
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -93,15 +95,31 @@ class Batches:
         return prefetch(self.prepared, self.chunks(np.arange(len(self.dataset)), 0), self.workers)
 
     def chunks(self, order: Array, start: int) -> list[Array]:
-        return [order[i : i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
+        """This rank's shares of the batches of images in that order, from batch ``start`` on."""
+        whole = [order[i : i + self.batch_size] for i in range(start * self.batch_size, len(order), self.batch_size)]
+        if self.share.size == 1:
+            return whole
+        xp = array_namespace(order)
+        return [xp.concatenate([chunk[part] for part in self.share.slices(len(chunk))]) for chunk in whole]
+
+    def images_in(self, step: int) -> int:
+        """How many images all ranks have together in a step of an epoch."""
+        return min(self.batch_size, len(self.dataset) - step * self.batch_size)
 
     def augmented(self, epoch: int, part: Array) -> Batch:
+        if not len(part):
+            return self.nothing()
         u = uniforms(self.seed, epoch, self.dataset.numbers[part], DRAWS)
         pixels = self.augment(self.dataset.read(part), u[:, CROP], self.preprocessing.crop)
         if self.jitter:
             pixels = color_jitter(pixels, u[:, JITTER], self.jitter)
         x = normalized(self.policy(pixels, u[:, POLICY]), self.preprocessing)
         return Batch(erased(x, u[:, ERASE], self.erase) if self.erase else x, self.dataset.labels[part])
+
+    def nothing(self) -> Batch:
+        """A share of no images, of the size that the others have."""
+        first = Batches.augmented(self, 0, np.zeros(1, np.int64))
+        return Batch(first.x[:0], first.labels[:0])
 
     def prepared(self, part: Array) -> Batch:
         images, preprocessing = self.dataset.read(part), self.preprocessing

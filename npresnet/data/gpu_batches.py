@@ -12,6 +12,7 @@ from .augment import normalized, uniforms
 from .batches import CROP, OF_PHOTOS, Batch, Batches, has_size
 from .dataset import Dataset
 from .preprocessing import Preprocessing, preprocessing_of
+from .share import WHOLE, Share
 
 LARGEST = 2**31  # bytes of images: a larger dataset stays in the host's memory
 
@@ -28,17 +29,18 @@ def batches_for(
     side: int = 0,
     seed: int = 0,
     workers: int = 2,
+    share: Share = WHOLE,
 ) -> Batches:
     """Batches of ``dataset`` for ``model``: made on its GPU if the images fit there, else by the host's threads.
 
-    ``side`` is that of photos, where it is not the one of the model's preprocessing.
+    ``side`` is that of photos, where it is not the one of the model's preprocessing; ``share`` the rank's of a batch.
     """
     xp, preprocessing = model.namespace, preprocessing_of(model)
     preprocessing = replace(preprocessing, crop=side or preprocessing.crop)
     fits = xp is not np and has_size(dataset, preprocessing) and dataset.pixels[0].nbytes * len(dataset) <= LARGEST
     on_host = augment in OF_PHOTOS or jitter or policy != "none" or erase  # with Pillow, the host's BLAS, loops
     if fits and not on_host:
-        return GpuBatches(xp, dataset, preprocessing, batch_size, augment, seed=seed)
+        return GpuBatches(xp, dataset, preprocessing, batch_size, augment, seed=seed, share=share)
     return Batches(
         dataset,
         preprocessing,
@@ -49,6 +51,7 @@ def batches_for(
         erase=erase,
         seed=seed,
         workers=workers,
+        share=share,
     )
 
 
@@ -67,8 +70,9 @@ class GpuBatches(Batches):
         augment: str = "none",
         *,
         seed: int = 0,
+        share: Share = WHOLE,
     ):
-        super().__init__(dataset, preprocessing, batch_size, augment, seed=seed)
+        super().__init__(dataset, preprocessing, batch_size, augment, seed=seed, share=share)
         self.xp = xp
         self.pixels, self.labels, self.numbers = map(
             xp.asarray, (dataset.read(slice(None)), dataset.labels, dataset.numbers)

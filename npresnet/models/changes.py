@@ -164,8 +164,8 @@ def details_of(block: nn.Module) -> dict[str, Any]:
 
 
 def refuse_shadows(part: nn.Module, path: str) -> None:
-    """Raise where an attribute hides one of the class, such as a method; others change no score."""
-    allowed = {"training", *LAYERS.get(type(part), ())}
+    """Raise where an attribute hides one of the class, such as a method; others, and ``ranks``, change no score."""
+    allowed = {"training", "ranks", *LAYERS.get(type(part), ())}
     for name in vars(part):
         if hasattr(type(part), name) and name not in allowed:
             raise ValueError(f"{path or 'the network'} has a {name} of its own, which cannot be described")

@@ -24,6 +24,7 @@ from .layers import (
     ZeroPad2d,
     ZeroPadChannels,
     freeze_batch_norm,
+    synchronize_batch_norm,
 )
 from .module import Buffer, Module, Parameter
 from .placeholders import placeholders
@@ -58,5 +59,6 @@ __all__ = [
     "freeze_batch_norm",
     "initialize",
     "placeholders",
+    "synchronize_batch_norm",
     "zero_last_gamma",
 ]

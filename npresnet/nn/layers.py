@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..backend import Array, Pullback, array_namespace
+from ..backend import Array, Pullback, Ranks, array_namespace
 from ..ops import check, rules
 from ..ops.check import Frame, IntOrPair, Padding
 from .module import Buffer, Model, Module, Parameter, layer_pullback, needs_module, once
@@ -89,10 +89,12 @@ class BatchNorm2d(Module):
 
     Without ``affine`` there are no γ and β.  Without ``track_running_stats`` there are no running statistics, and it
     normalizes by the batch's in evaluation, too.  A ``frozen`` batch norm uses running statistics always (see
-    :func:`freeze_batch_norm`).
+    :func:`freeze_batch_norm`).  One with ``ranks`` takes the statistics of a batch over all ranks' shares of it (see
+    :func:`synchronize_batch_norm`).
     """
 
     frozen = False
+    ranks: Ranks | None = None
     running_mean: Any  # this, running_var and num_batches_tracked: Buffers, or None
     running_var: Any
     num_batches_tracked: Any
@@ -125,11 +127,16 @@ class BatchNorm2d(Module):
         held = self.weight or self.running_mean
         mixed = x.dtype.itemsize == 2 and (held is None or held.value.dtype.itemsize > 2)  # float32 statistics
         if self.uses_batch_statistics:
-            return self.by_batch(ops.batch_norm_train_cast if mixed else ops.batch_norm_train, x, input_grad=input_grad)
+            plain = ops.sync_batch_norm_train if self.over_ranks() else ops.batch_norm_train
+            return self.by_batch(ops.batch_norm_train_cast if mixed else plain, x, input_grad=input_grad)
         op = ops.batch_norm_eval_cast if mixed else ops.batch_norm_eval
         gamma, beta = self.weight and self.weight.value, self.bias and self.bias.value
         y, op_pullback = op(x, gamma, beta, self.running_mean.value, self.running_var.value, eps=self.eps)
         return y, layer_pullback(op_pullback, input_grad, gamma=self.weight, beta=self.bias)
+
+    def over_ranks(self) -> dict[str, Ranks]:
+        """The argument ``ranks`` of an op, if the statistics are taken over all ranks: in training alone."""
+        return {} if self.ranks is None or not self.training else {"ranks": self.ranks}
 
     def by_batch(
         self,
@@ -146,8 +153,9 @@ class BatchNorm2d(Module):
         """
         parameters = {"gamma": self.weight, "beta": self.bias, **(after or {})}
         values = (parameter and parameter.value for parameter in parameters.values())
-        y, op_pullback, (mean, var) = op(x, *values, *others, eps=self.eps, **static)
-        self.track(mean, var, len(x) * x.shape[2] * x.shape[3])
+        y, op_pullback, moments = op(x, *values, *others, eps=self.eps, **static, **self.over_ranks())
+        mean, var, *counts = moments  # the ranks'
+        self.track(mean, var, int(counts[0].sum()) if counts else len(x) * x.shape[2] * x.shape[3])
         return y, layer_pullback(op_pullback, input_grad, **parameters)
 
     def track(self, mean: Array, var: Array, m: int) -> None:
@@ -462,4 +470,16 @@ def freeze_batch_norm(model: Model) -> Model:
         norm.frozen = True
         for parameter in filter(None, (norm.weight, norm.bias)):
             parameter.trainable = False
+    return model
+
+
+def synchronize_batch_norm(model: Model, ranks: Ranks | None) -> Model:
+    """Let every batch norm inside, in place, take its statistics in training over the batches of all ``ranks``.
+
+    None, or a rank that is alone, undoes it.  It is no part of the network: files and the state dict do not know it.
+    """
+    needs_module(model, "synchronize_batch_norm")
+    for module in model.modules():
+        if isinstance(module, BatchNorm2d):
+            module.ranks = ranks if ranks is not None and ranks.size > 1 else None
     return model

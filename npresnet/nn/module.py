@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -25,8 +27,28 @@ class Parameter:
         self.grad: Array | None = None
         self.trainable: bool = trainable
 
-    def accumulate(self, grad: Array) -> None:
+    def add(self, grad: Array) -> None:
+        """Add to the gradient."""
         self.grad = grad if self.grad is None else self.grad + grad
+
+    def accumulate(self, grad: Array) -> None:
+        """:meth:`add` in a pullback; see :func:`gradients_reported_to`."""
+        self.add(grad)
+        if (report := _report.get()) is not None:
+            report(self)
+
+
+_report: ContextVar[Callable[[Parameter], None] | None] = ContextVar("report", default=None)
+
+
+@contextmanager
+def gradients_reported_to(report: Callable[[Parameter], None]) -> Iterator[None]:
+    """Inside this context ``report`` is called with each parameter that a pullback has given a gradient."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
 
 
 class Buffer:

@@ -13,6 +13,7 @@ A wrong argument raises a ValueError or TypeError of one line that names it (:mo
 from .activation import gelu, leaky_relu, relu, silu
 from .adaptive import adaptive_avg_pool2d
 from .add import add
+from .all_reduce import all_reduce_sum
 from .blur import blur_pool2d
 from .cast import batch_norm_eval_cast, batch_norm_train_cast, cast, group_norm_cast
 from .conv import col2im, conv2d, im2col
@@ -25,14 +26,15 @@ from .norm import batch_norm_eval, batch_norm_train
 from .pad import constant_pad2d, subsample, zero_pad2d, zero_pad_channels
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from .softmax import log_softmax, softmax
+from .sync_norm import sync_batch_norm_train
 from .update import momentum_step, moving_statistics
 from .window import Window, same_padding
 
 __all__ = [
-    "Window", "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval",
+    "Window", "adaptive_avg_pool2d", "add", "all_reduce_sum", "avg_pool2d", "batch_norm_add_relu", "batch_norm_eval",
     "batch_norm_eval_cast", "batch_norm_relu", "batch_norm_relu_conv2d", "batch_norm_train",
     "batch_norm_train_cast", "blur_pool2d", "cast", "col2im", "constant_pad2d", "conv2d", "conv_channels", "gelu",
     "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col", "leaky_relu", "linear", "log_softmax",
     "max_pool2d", "momentum_step", "moving_statistics", "relu", "same_padding", "scale_channels", "sigmoid", "silu",
-    "softmax", "softmax_cross_entropy", "subsample", "zero_pad2d", "zero_pad_channels",
+    "softmax", "softmax_cross_entropy", "subsample", "sync_batch_norm_train", "zero_pad2d", "zero_pad_channels",
 ]

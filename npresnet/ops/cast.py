@@ -5,10 +5,11 @@
 
 from typing import Any
 
-from ..backend import Array, Pullback, namespace_for
+from ..backend import Array, Pullback, Ranks, namespace_for
 from .group_norm import group_norm
-from .norm import batch_norm_eval, batch_norm_train
+from .norm import batch_norm_eval
 from .rules import op
+from .sync_norm import normalized
 
 
 @op
@@ -27,16 +28,16 @@ def cast(x: Array, dtype: Any) -> tuple[Array, Pullback]:
 
 @op
 def batch_norm_train_cast(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float,
-                          ) -> tuple[Array, Pullback, tuple[Array, Array]]:
+                          ranks: Ranks | None = None) -> tuple[Array, Pullback, tuple[Array, ...]]:
     """Batch norm in gamma's precision of images in x's: cast, :func:`batch_norm_train`, cast back.    [MP] §3.3
 
-    Without a gamma it is float32.
+    Without a gamma it is float32.  With ``ranks`` it is :func:`sync_batch_norm_train`.
 
     Shapes: x (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W) in x's dtype, pullback, and (μ, σ²) in gamma's.
     Saves: what batch_norm_train saves.
     """
     wide, narrow = cast(x, "float32" if gamma is None else gamma.dtype)
-    y, pullback, extras = batch_norm_train(wide, gamma, beta, eps=eps)
+    y, pullback, extras = normalized(wide, gamma, beta, eps, ranks)
     return *_cast_back(y, pullback, x.dtype, narrow), extras
 
 

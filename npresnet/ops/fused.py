@@ -1,24 +1,26 @@
 """Two or three layers in a row as one op.  The math is the plain ops'; a kernel may read the images once for all."""
 
-from ..backend import Array, Pullback, namespace_for
+from ..backend import Array, Pullback, Ranks, namespace_for
 from .activation import relu
 from .check import IntOrPair, Padding
 from .conv import conv2d
-from .norm import batch_norm_train
 from .rules import op
+from .sync_norm import normalized
 
 NORM = frozenset({"x", "gamma", "beta"})      # what batch norm's pullback may skip
 
 
 @op
 def batch_norm_relu(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float,
-                    ) -> tuple[Array, Pullback, tuple[Array, Array]]:
-    """y = σ(BN(x)), σ the ReLU and BN :func:`batch_norm_train`;   dx = BN′ᵀ σ′ᵀ dy.
+                    ranks: Ranks | None = None) -> tuple[Array, Pullback, tuple[Array, ...]]:
+    """y = σ(BN(x)), σ the ReLU and BN :func:`.norm.batch_norm_train`;   dx = BN′ᵀ σ′ᵀ dy.
+
+    With ``ranks`` BN is :func:`.sync_norm.sync_batch_norm_train`, here and below.
 
     Shapes: x (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
     Saves: x_hat, inv_std, gamma, y.
     """
-    z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
+    z, norm_pullback, moments = normalized(x, gamma, beta, eps, ranks)
     y, relu_pullback = relu(z)
     return y, lambda dy, skip=(): norm_pullback(relu_pullback(dy), skip), moments
 
@@ -26,7 +28,7 @@ def batch_norm_relu(x: Array, gamma: Array | None = None, beta: Array | None = N
 @op
 def batch_norm_relu_conv2d(x: Array, gamma: Array | None, beta: Array | None, w: Array, b: Array | None = None, *,
                            eps: float, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1,
-                           groups: int = 1) -> tuple[Array, Pullback, tuple[Array, Array]]:
+                           groups: int = 1, ranks: Ranks | None = None) -> tuple[Array, Pullback, tuple[Array, ...]]:
     """y = w ⋆ σ(BN(x)) + b, :func:`conv2d` after :func:`batch_norm_relu`;   dx = BN′ᵀ σ′ᵀ Wᵀ dy.
 
     A kernel need not keep what lies between the two: σ(BN(x)) is one multiply-add away from x.
@@ -35,7 +37,7 @@ def batch_norm_relu_conv2d(x: Array, gamma: Array | None, beta: Array | None, w:
     and (μ, σ²) of x, each (C,).
     Saves: x_hat, inv_std, gamma, w, x; the last is what conv2d saves, z here.
     """
-    z, norm_pullback, moments = batch_norm_relu(x, gamma, beta, eps=eps)
+    z, norm_pullback, moments = batch_norm_relu(x, gamma, beta, eps=eps, ranks=ranks)
     y, conv_pullback = conv2d(z, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
     def pullback(dy, skip=()):
@@ -47,7 +49,7 @@ def batch_norm_relu_conv2d(x: Array, gamma: Array | None, beta: Array | None, w:
 
 @op
 def batch_norm_add_relu(x: Array, gamma: Array | None, beta: Array | None, s: Array, *, eps: float,
-                        ) -> tuple[Array, Pullback, tuple[Array, Array]]:
+                        ranks: Ranks | None = None) -> tuple[Array, Pullback, tuple[Array, ...]]:
     """y = σ(BN(x) + s), the end of a residual block;   ds = σ′ᵀ dy,   dx = BN′ᵀ ds.
 
     Shapes: x and s (N, C, H, W), gamma and beta (C,) or None → y (N, C, H, W), pullback, and (μ, σ²) each (C,).
@@ -56,7 +58,7 @@ def batch_norm_add_relu(x: Array, gamma: Array | None, beta: Array | None, s: Ar
     namespace_for(x=x, s=s)
     if x.shape != s.shape:
         raise ValueError(f"the two paths of a sum need one shape, not {x.shape} and {s.shape}")
-    z, norm_pullback, moments = batch_norm_train(x, gamma, beta, eps=eps)
+    z, norm_pullback, moments = normalized(x, gamma, beta, eps, ranks)
     y, relu_pullback = relu(z + s)
 
     def pullback(dy, skip=()):

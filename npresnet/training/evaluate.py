@@ -15,27 +15,39 @@ from ..backend import array_namespace, to_device
 from ..data.batches import Batches, on_device_of
 from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
+from ..data.share import portion
+from ..distributed import Alone, Communicator
 from ..formats.atomic import atomic_write
 from ..nn import Module
 from ..printer import escaped
 from .checkpoint import CONFUSION, CURVES, REPORT
 
 Show = Callable[[int, int], Any]
+ALONE = Alone()
 LONGEST = 40  # characters of a class name in a figure
 
 
 def predict(
-    model: Module, dataset: Dataset, batch_size: int = 128, workers: int = 2, show: Show | None = None
+    model: Module,
+    dataset: Dataset,
+    batch_size: int = 128,
+    workers: int = 2,
+    show: Show | None = None,
+    communicator: Communicator = ALONE,
 ) -> tuple[float, np.ndarray]:
     """(mean cross-entropy, predicted classes (N,) int64) of a model in eval mode on N labelled images.
 
-    ``show`` is called with (done, N) after each batch.
+    ``show`` is called with (done, N) after each batch.  The ranks of ``communicator`` share the images, and each
+    returns the same.
     """
-    return evaluate_batches(model, batches_for(model, dataset, batch_size, workers=workers), show)
+    own = dataset.subset(portion(len(dataset), communicator.rank, communicator.size))
+    return evaluate_batches(model, batches_for(model, own, batch_size, workers=workers), show, communicator)
 
 
-def evaluate_batches(model: Module, batches: Batches, show: Show | None = None) -> tuple[float, np.ndarray]:
-    """:func:`predict` on images in batches.  A GPU is waited for once, at the end."""
+def evaluate_batches(
+    model: Module, batches: Batches, show: Show | None = None, communicator: Communicator = ALONE
+) -> tuple[float, np.ndarray]:
+    """:func:`predict` on a rank's images in batches.  A GPU is waited for once, at the end."""
     total, predicted, done = 0.0, [], 0
     for batch in batches.in_order():
         x, labels = on_device_of(model, batch)
@@ -45,17 +57,21 @@ def evaluate_batches(model: Module, batches: Batches, show: Show | None = None) 
         done += len(labels)
         if show:
             show(done, len(batches.dataset))
-    predicted = array_namespace(predicted[0]).concatenate(predicted)
-    return float(total) / len(predicted), to_device(predicted, "cpu")
+    classes = array_namespace(*predicted).concatenate(predicted) if predicted else np.zeros(0, np.int64)
+    losses, shares = zip(*communicator.all_gather((float(total), to_device(classes, "cpu"))))
+    classes = np.concatenate(shares)
+    return sum(losses) / len(classes), classes
 
 
-def evaluate(model: Module, dataset: Dataset, show: Show | None = None) -> dict[str, Any]:
+def evaluate(
+    model: Module, dataset: Dataset, show: Show | None = None, communicator: Communicator = ALONE
+) -> dict[str, Any]:
     """{"right", "total", "top1", "loss", "per_class": {name: accuracy}, "classes", "confusion"} on labelled images.
 
     A class without images has the accuracy None.  ``confusion[i][j]`` counts the images of class i that the model took
-    for class j.  ``show`` is called with (done, total) now and then.
+    for class j.  ``show`` is called with (done, total) now and then.  The ranks of ``communicator`` share the work.
     """
-    loss, predicted = predict(model, dataset, show=show)
+    loss, predicted = predict(model, dataset, show=show, communicator=communicator)
     k = len(dataset.classes)
     confusion = np.bincount(dataset.labels * k + predicted, minlength=k * k).reshape(k, k)
     right, total = int(confusion.trace()), len(dataset)

@@ -3,14 +3,20 @@
 from collections.abc import Iterable
 
 from ..backend import Array, array_namespace
-from ..nn import Module, Parameter
+from ..nn import Module, Parameter, synchronize_batch_norm
 from ..nn.visit import Visitor
 
 
 class TrainingError(ValueError):
-    """NaN or infinity in training; the message says in which layer, and what to try."""
+    """NaN or infinity in training; the message says in which layer, and what to try.
+
+    It is ``elsewhere`` where the numbers of this rank are finite: batch norms have brought another's.
+    """
+
+    elsewhere = False
 
 
+ALL_FINITE = "the logits are finite, their loss overflows"
 CURE = (
     "start again with a lower learning rate, a warm-up or clipped gradients: a run that is resumed keeps its own "
     "(npresnet train: another --out, with --lr, --warmup or --clip)"
@@ -39,7 +45,11 @@ def scale_gradients(parameters: Iterable[Parameter], factor: float) -> None:
 def check_loss(loss: float, model: Module, x: Array) -> None:
     """Raise TrainingError where the loss is not finite; it names the first layer whose output is not."""
     if loss - loss != 0:  # only for ±∞ and NaN
-        raise TrainingError(f"the loss is {loss}: {first_layer(model, x)}; {CURE}")
+        where = first_layer(model, x)
+        error = TrainingError(f"the loss is {loss}: {where}; {CURE}")
+        shared = any(getattr(module, "ranks", None) for module in model.modules())
+        error.elsewhere = shared and where == ALL_FINITE
+        raise error
 
 
 def check_gradients(norm: float, model: Module) -> None:
@@ -58,14 +68,14 @@ def first_layer(model: Module, x: Array) -> str:
     """Where in the forward pass NaN or infinity appears first, in words."""
     if not finite(x):
         return "the images hold values that are not finite"
-    copy = model.copy()  # its running statistics may move, ours not
+    copy = synchronize_batch_norm(model.copy(), None)  # its running statistics may move, ours not; other ranks go on
     for name, parameter in copy.named_parameters():
         if not finite(parameter.value):
             return f"{name} holds values that are not finite"
     layers = NonFinite(copy)
     layers.visit(copy, x)
     first = next(iter(layers.found), None)
-    return f"the output of {first} is not finite" if first else "the logits are finite, their loss overflows"
+    return f"the output of {first} is not finite" if first else ALL_FINITE
 
 
 class NonFinite(Visitor):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, Pullback, array_namespace, tf32
+from ..distributed import Communicator
 from ..nn import BatchNorm2d, Buffer, GroupNorm, Module, Parameter
 from ..ops import cast
 from .recorded import RecordedModel
@@ -40,8 +41,8 @@ class FullPrecision:
 
     scale = 1.0
 
-    def __init__(self, model: Module, allow_tf32: bool = False) -> None:
-        self.model, self.allow_tf32, self.recorded = model, allow_tf32, RecordedModel(model)
+    def __init__(self, model: Module, allow_tf32: bool = False, ranks: Communicator | None = None) -> None:
+        self.model, self.allow_tf32, self.recorded = model, allow_tf32, RecordedModel(model, ranks)
 
     def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Scores and their pullback, which fills the parameters' gradients."""
@@ -144,8 +145,8 @@ class MixedPrecision:
 Precision = FullPrecision | MixedPrecision
 
 
-def make_precision(name: str, model: Module) -> Precision:
-    """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`."""
+def make_precision(name: str, model: Module, ranks: Communicator | None = None) -> Precision:
+    """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`, by ``ranks`` together."""
     if name in ("float32", "tf32"):
-        return FullPrecision(model, name == "tf32")
+        return FullPrecision(model, name == "tf32", ranks)
     return MixedPrecision(model, half_dtype(name, model.namespace is not np))

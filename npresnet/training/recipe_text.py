@@ -24,7 +24,11 @@ def named(text: str) -> Phrase:
 
 TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
     "epochs": {"epochs": str},
-    "batch": {"batch_size": "{} images".format, "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else ""},
+    "batch": {
+        "batch_size": "{} images".format,
+        "accumulate": lambda parts: f"in {parts} parts" if parts > 1 else "",
+        "sync_batch_norm": lambda shared: "" if shared else "statistics of each rank's own share",
+    },
     "rate": {
         "lr": "{:g}".format,
         "schedule": str,
@@ -55,7 +59,7 @@ TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
         "held_out": lambda part: f"{100 * part:g} % of the images" if 0 < part < 1 else number("{:g} images")(part)
     },
     "trained": {"freeze": FROZEN.__getitem__},
-    "precision": {"precision": str},
+    "precision": {"precision": str, "half_sums": lambda half: "gradients sent in 16 bits" if half else ""},
 }
 FOR_SGD = {"momentum", "nesterov"}  # fields that nothing but sgd reads
 SHOWN = ("epochs", "batch", "rate", "optimiser", "augmentation", "held out")  # topics that the help always shows

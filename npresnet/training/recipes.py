@@ -92,6 +92,14 @@ class Recipe:
         "from one part, so that the numbers change",
         least=1,
     )
+    sync_batch_norm: bool = choice(
+        True,
+        "where ranks share a batch, let a batch norm take its statistics from all of it, as in one process; without, "
+        "each from its own share, as --accumulate has them",
+    )
+    half_sums: bool = choice(
+        False, "where ranks share a batch, add up their gradients in 16 bits: half of the bytes to send, and rounding"
+    )
     augment: str = choice(
         "crop-flip",
         "crop-flip (small images), photo (random resized crop and flip), scale (random scale, crop and flip) or none",
@@ -159,6 +167,8 @@ class Recipe:
 
 ADDED_LATER = {  # fields that older checkpoints lack, and what their runs did
     "precision": "float32",
+    "sync_batch_norm": True,
+    "half_sums": False,
     **dict.fromkeys(("cutmix", "erase"), 0.0),
     **{"loss": "cross-entropy", "train_side": 0, "policy": "none", "warmup_start": 0.1, "preprocessing": ""},
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, NotRecordable, Pullback, backend_of, load_kernels, recording, recordings
+from ..distributed import Communicator
 from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..nn.module import once
 
@@ -31,18 +32,18 @@ class RecordedModel:
 
     The first batch of a shape runs as ever, the second is recorded; what cannot be (a layer without kernels, another
     backend) runs as ever always.  Gradients that a recording has written hold until the next batch; scores and running
-    statistics are copies.
+    statistics are copies.  ``ranks`` are those that the model's batch norms, or its gradients' sums, speak to.
     """
 
-    def __init__(self, model: Module) -> None:
-        self.model, self.turn = model, 0
+    def __init__(self, model: Module, ranks: Communicator | None = None) -> None:
+        self.model, self.turn, self.ranks = model, 0, ranks
         self.step: Step | None = None
         self.key: Any = None  # of the last batch; a step is for it
         self.possible = True
 
     def logits_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """The scores of images x (N, C, H, W), and the map that fills the parameters' gradients."""
-        key = self._key(x)
+        key = self._agreed(self._key(x), len(x))
         if not (self.possible and key):
             return self._as_ever(x)
         if key != self.key:
@@ -51,6 +52,13 @@ class RecordedModel:
             self.key, self.step = key, None
             return self._as_ever(x)
         return self._again(x, self.step) if self.step else self._record(x)
+
+    def _agreed(self, key, images):
+        """The key, and all ranks' numbers of images: they record the same batch, or none does."""
+        if self.ranks is None:
+            return key
+        counts = self.ranks.gather(np.array(images if self.possible and key else 0)).tolist()
+        return (key, *counts) if all(counts) else None
 
     def _as_ever(self, x):
         return self.model.logits_vjp(x, input_grad=False)
@@ -118,7 +126,7 @@ class RecordedModel:
                 if grad is not None:
                     made, parameter.grad = parameter.grad, grad
                     if made is not None:
-                        parameter.accumulate(made)
+                        parameter.add(made)
 
         return logits.copy(), once(first_pullback)
 
@@ -138,7 +146,7 @@ class RecordedModel:
             self._check(turn)
             self._run(step.backward, [*inputs, np.ascontiguousarray(dlogits)])
             for parameter, place in step.gradients:
-                parameter.accumulate(place)
+                parameter.add(place)
 
         return step.logits.copy(), once(pullback)
 

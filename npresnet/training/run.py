@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..data.batches import Batches
 from ..data.dataset import Dataset
+from ..distributed import Communicator
 from ..models.classifier import Classifier
 from .ema import EMA
 from .optim import Optimizer
@@ -18,6 +19,10 @@ class Totals(NamedTuple):
     right: int = 0  # right answers
     images: int = 0
 
+    def plus(self, more: "Totals") -> "Totals":
+        """The sums over these steps and more."""
+        return Totals(self.loss + more.loss, self.right + more.right, self.images + more.images)
+
 
 class Run(Protocol):
     """A training run; :class:`.trainer.Trainer` is one."""
@@ -25,6 +30,7 @@ class Run(Protocol):
     model: Classifier
     recipe: Recipe
     seed: int
+    communicator: Communicator
     train: Dataset
     validation: Dataset | None
     batches: Batches  # of ``train``

@@ -6,10 +6,10 @@ from ..models.classifier import Classifier
 from .recipes import Recipe
 
 
-def check_start(model: Classifier, recipe: Recipe, dataset: Dataset, side: int | None) -> None:
+def check_start(model: Classifier, recipe: Recipe, dataset: Dataset, side: int | None, ranks: int = 1) -> None:
     """Raise ValueError where the first epoch could not be finished: channels, labels, a last batch of one image.
 
-    ``side`` is the height and width of the images, None where that is not known.
+    ``side`` is the height and width of the images, None where that is not known; ``ranks`` is how many share a batch.
     """
     spec = model.spec
     if spec.in_channels != 3:
@@ -27,13 +27,14 @@ def check_start(model: Classifier, recipe: Recipe, dataset: Dataset, side: int |
         )
     if len(preprocessing_of(model).mean) != 3:
         raise ValueError("images to train on have three channels: give the model a preprocessing of three means")
-    if smallest_part(len(dataset), recipe.batch_size, recipe.accumulate) > 1 or side is None:
+    parts = recipe.accumulate * (1 if recipe.sync_batch_norm else ranks)
+    if smallest_part(len(dataset), recipe.batch_size, parts) > 1 or side is None:
         return
     try:
         model.copy().train()(model.namespace.zeros((1, 3, side, side), model.dtype))
     except ValueError as error:
         raise ValueError(
-            f"{len(dataset)} images in batches of {recipe.batch_size}, in {recipe.accumulate} part(s) "
+            f"{len(dataset)} images in batches of {recipe.batch_size}, in {parts} part(s) "
             f"each, leave one image alone; choose another batch size: {error}"
         ) from None
 

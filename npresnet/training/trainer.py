@@ -14,9 +14,12 @@ import numpy as np
 from ..backend import backend_of
 from ..data.dataset import Dataset
 from ..data.gpu_batches import batches_for
+from ..data.share import Share, portion
+from ..distributed import Alone, Communicator
 from ..models.classifier import Classifier
-from ..nn import Module
+from ..nn import Module, synchronize_batch_norm
 from ..weights import save_weights
+from .agreement import check_agreement, check_weights
 from .callbacks import Callback, Stopped
 from .checkpoint import BEST, FINAL, Folder, clear_leftovers, save_checkpoint, write_metrics
 from .cuda_step import GraphStep
@@ -27,6 +30,7 @@ from .meter import Meter
 from .precision import make_precision
 from .recipes import Recipe, freeze
 from .run import Totals
+from .shared_step import SharedStep
 from .start import check_start
 from .step import Step
 
@@ -39,6 +43,7 @@ class Trainer:
     workers     threads that prepare batches; they change nothing but the speed
     about       kept in the checkpoints, for the caller
     probe       a function of the trainer, called after each epoch; its dict is added to that row of the history
+    communicator  the ranks that share every batch; rank 0 alone writes files
 
     ``update(batch)`` makes one step.  ``epoch`` and ``step`` (inside the epoch) say what comes next, ``totals`` are
     the sums over the epoch's batches so far; ``history`` has one row for each finished epoch.
@@ -57,18 +62,22 @@ class Trainer:
         workers: int = 2,
         about: dict[str, Any] | None = None,
         probe: Callable[["Trainer"], dict[str, Any]] | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
+        self.communicator = ranks = communicator or Alone()
         self.model, self.recipe, self.seed, self.about, self.probe = model, recipe, seed, about or {}, probe
         self.train, self.validation = train, validation if validation is not None and len(validation) else None
         model.preprocessing = recipe.preprocessing or model.preprocessing
-        how = recipe.augmentation()
+        how: dict[str, Any] = recipe.augmentation() | {"share": Share(ranks.rank, ranks.size, recipe.accumulate)}
         self.batches = batches_for(model, train, recipe.batch_size, seed=seed, workers=workers, **how)
-        self.validation_batches = (
-            None if self.validation is None else batches_for(model, self.validation, recipe.batch_size, workers=workers)
-        )
+        self.validation_batches = None
+        if self.validation is not None:
+            own = self.validation.subset(portion(len(self.validation), ranks.rank, ranks.size))
+            self.validation_batches = batches_for(model, own, recipe.batch_size, workers=workers)
         freeze(model, recipe.freeze)
-        check_start(model, recipe, train, self.batches.preprocessing.crop)
-        self.precision = make_precision(recipe.precision, model)
+        check_start(model, recipe, train, self.batches.preprocessing.crop, ranks.size)
+        synchronize_batch_norm(model, ranks if recipe.sync_batch_norm else None)
+        self.precision = make_precision(recipe.precision, model, ranks if ranks.size > 1 else None)
         self.optimizer = recipe.make_optimizer(model)
         self.ema = EMA(model, recipe.average) if recipe.average else None
         self.epoch, self.step, self.meter = 0, 0, Meter()
@@ -81,6 +90,8 @@ class Trainer:
         recipe, on_gpu = self.recipe, self.model.namespace is not np
         mixes, other_loss = recipe.mixup or recipe.cutmix, recipe.loss != "cross-entropy"
         decides = recipe.optimizer != "sgd" or mixes or recipe.clip or recipe.average or recipe.accumulate > 1
+        if self.communicator.size > 1:
+            return SharedStep(self)
         return GraphStep(self) if on_gpu and not decides and not other_loss else Step(self)
 
     def settings(self) -> dict[str, Any]:
@@ -116,11 +127,13 @@ class Trainer:
         BlockingIOError where another run is at work in ``out``.
         """
         self.checkpoint_seconds = 60 * checkpoint_minutes or float("inf")
+        out = out if self.communicator.rank == 0 else None
         with locked(out) if out else nullcontext():
             return self.fit_locked(out, callback or Callback())
 
     def fit_locked(self, out: Folder | None, callback: Callback) -> list[dict[str, Any]]:
         """:meth:`fit` in a folder that is locked already."""
+        check_agreement(self, self.communicator)
         if out:
             clear_leftovers(out)
             self.save(out)  # a full disk fails now, not after an epoch
@@ -143,19 +156,21 @@ class Trainer:
         self.meter.begin_epoch()
         for batch in self.batches.epoch(self.epoch, self.step):
             self.update(batch)
+            self.meter.step(self.batches.images_in(self.step))
             self.step += 1
-            self.meter.step(len(batch.labels))
             callback.batch(self, self.meter.images_per_second)
-            if out and (callback.stop or time.monotonic() - self.saved >= self.checkpoint_seconds):
+            stop = int(self.communicator.gather(np.array(callback.stop)).max())  # all ranks stop after the same step
+            if out and (stop or time.monotonic() - self.saved >= self.checkpoint_seconds):
                 self.save(out)
-            if callback.stop:
-                raise Stopped(callback.stop)
+            if stop:
+                raise Stopped(stop)
         totals = self.totals  # on a GPU this waits for the last step
         self.meter.step(0)
         self.end_epoch(totals, out, callback)
 
     def end_epoch(self, totals: Totals, out: Folder | None, callback: Callback) -> None:
         """Validate, add a row to the history, and write weights, checkpoint and metrics."""
+        check_weights(self.model, self.communicator, self.epoch + 1)
         loss, right, n = totals
         row = {
             "epoch": self.epoch + 1,
@@ -166,7 +181,7 @@ class Trainer:
         }
         if self.validation and self.validation_batches:
             show = partial(callback.validation, self)
-            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches, show)
+            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches, show, self.communicator)
             accuracy = float((predicted == self.validation.labels).mean())
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
         if self.probe:

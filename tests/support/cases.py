@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from npresnet.distributed import Alone
+
 
 @dataclass(frozen=True)
 class Case:
@@ -56,6 +58,11 @@ def affine(x, given):
 def norm_train(note, x, eps=1e-5, given=("gamma", "beta")):
     shapes, static = affine(x, given)
     return Case("batch_norm_train", note, {"x": x, **shapes}, {"eps": eps, **static})
+
+
+def sync_norm(note, x, eps=1e-5, given=("gamma", "beta")):
+    shapes, static = affine(x, given)
+    return Case("sync_batch_norm_train", note, {"x": x, **shapes}, {"eps": eps, "ranks": Alone(), **static})
 
 
 def norm_relu(note, x, add=False, eps=1e-5, given=("gamma", "beta")):
@@ -137,6 +144,12 @@ CASES = [
     norm_train("without beta", (2, 3, 2, 3), given=("gamma",)),
     norm_train("empty batch", (0, 3, 2, 4)),
     norm_train("empty images without gamma and beta", (2, 3, 0, 4), given=()),
+    sync_norm("alone", (3, 4, 2, 5)),
+    sync_norm("one image alone", (1, 3, 4, 3), eps=0.3),
+    sync_norm("alone without gamma", (2, 3, 2, 3), given=("beta",)),
+    sync_norm("alone without beta", (2, 3, 2, 3), given=("gamma",)),
+    sync_norm("alone with an empty batch", (0, 3, 2, 4), given=()),
+    Case("all_reduce_sum", "alone", {"x": (2, 3)}, {"ranks": Alone()}),
     norm_relu("without gamma and beta", (2, 3, 2, 3), given=()),
     norm_relu("empty batch", (0, 3, 2, 3)),
     norm_relu("without beta", (2, 3, 2, 3), add=True, given=("gamma",)),

@@ -233,7 +233,7 @@ class Stream:
 
     def record(self, event=None):
         self.met.append(("record", event))
-        return event
+        return event if event is not None else Event()
 
 
 class MemoryPool:

@@ -62,7 +62,7 @@ def losses(net, recipe, batches, rates):
     """Train on the batches, on as many threads as are set; the loss before each step."""
     import torch
 
-    optimizer, dtype, found = sgd(net, recipe), net.fc.weight.dtype, []
+    optimizer, dtype, found = sgd(net, recipe), next(net.parameters()).dtype, []
     net.train()
     for batch, rate in zip(batches, rates):
         for group in optimizer.param_groups:

@@ -33,6 +33,8 @@ NOT_IN_PACKS = {
     "group_norm_cast",
     "add",
     "cast",  # made of what is in them,
+    "all_reduce_sum",
+    "sync_batch_norm_train",  # over ranks,
     "momentum_step",
     "moving_statistics",
 }  # and without a pullback

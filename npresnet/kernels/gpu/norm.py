@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...backend import Array, Pullback, array_namespace
+from ...backend import Array, Pullback, Ranks, array_namespace
 from ...ops.cast import batch_norm_train_cast
 from ...ops.fused import batch_norm_add_relu, batch_norm_relu
 from ...ops.norm import batch_norm_train
@@ -24,16 +24,17 @@ def _supports_train(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
     return supports_arrays(x, gamma, beta) and _shapes_agree(x, gamma, beta)
 
 
-def _supports_mixed(x: Array, gamma: Array, beta: Array, *, eps: float) -> bool:
-    """gamma and beta may be of x's dtype, or of the one it is summed in."""
-    if gamma is None or beta is None:
+def _supports_mixed(x: Array, gamma: Array, beta: Array, *, eps: float, ranks: Ranks | None = None) -> bool:
+    """gamma and beta may be of x's dtype, or of the one it is summed in; of one rank's batch."""
+    if gamma is None or beta is None or ranks is not None:
         return False
     known = supports_arrays(x) and supports_arrays(gamma, beta) and gamma.dtype in (x.dtype, sum_dtype(x.dtype))
     return known and _shapes_agree(x, gamma, beta)
 
 
-def _supports_add_relu(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float) -> bool:
-    return _supports_mixed(x, gamma, beta, eps=eps) and supports_arrays(x, s) and x.shape == s.shape
+def _supports_add_relu(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float,
+                       ranks: Ranks | None = None) -> bool:
+    return _supports_mixed(x, gamma, beta, eps=eps, ranks=ranks) and supports_arrays(x, s) and x.shape == s.shape
 
 
 Results = tuple[Array, Pullback, tuple[Array, Array]]           # y, pullback, (mean, var)
@@ -49,7 +50,7 @@ def batch_norm_train_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) ->
 
 
 @batch_norm_train_cast.register("cupy", supports=_supports_mixed)
-def batch_norm_train_cast_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> Results:
+def batch_norm_train_cast_cupy(x: Array, gamma: Array, beta: Array, *, eps: float, ranks: None = None) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_train_cast`, without the images in gamma's dtype.
 
     Saves: x, mean, inv_std, gamma, beta.
@@ -58,7 +59,7 @@ def batch_norm_train_cast_cupy(x: Array, gamma: Array, beta: Array, *, eps: floa
 
 
 @batch_norm_relu.register("cupy", supports=_supports_mixed)
-def batch_norm_relu_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> Results:
+def batch_norm_relu_cupy(x: Array, gamma: Array, beta: Array, *, eps: float, ranks: None = None) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_relu`; gamma and beta may be wider than x.
 
     Where y > 0 is found again from x, by the arithmetic of the forward call.
@@ -68,7 +69,8 @@ def batch_norm_relu_cupy(x: Array, gamma: Array, beta: Array, *, eps: float) -> 
 
 
 @batch_norm_add_relu.register("cupy", supports=_supports_add_relu)
-def batch_norm_add_relu_cupy(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float) -> Results:
+def batch_norm_add_relu_cupy(x: Array, gamma: Array, beta: Array, s: Array, *, eps: float,
+                             ranks: None = None) -> Results:
     """Equals :func:`npresnet.ops.batch_norm_add_relu`; gamma and beta may be wider than x and s.
 
     Saves: x, mean, inv_std, gamma, beta, y.
