@@ -25,16 +25,8 @@ from .norm import batch_norm_eval, batch_norm_train
 from .pad import constant_pad2d, subsample, zero_pad2d, zero_pad_channels
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from .quantize import Quantized, dequantize, fake_quantize, quantize
-from .quantized import (
-    integer_conv2d,
-    integer_linear,
-    quantized_add,
-    quantized_avg_pool2d,
-    quantized_max_pool2d,
-    quantized_mean,
-    quantized_relu,
-    requantize,
-)
+from .quantized import integer_conv2d, integer_linear, quantized_add, requantize
+from .quantized_pool import quantized_avg_pool2d, quantized_max_pool2d, quantized_mean, quantized_relu
 from .softmax import log_softmax, softmax
 from .update import momentum_step, moving_statistics
 from .window import Window, same_padding

@@ -25,10 +25,11 @@ class Quantized(NamedTuple):
 
 
 def quantize(x: Array, scale: Any, zero_point: int = 0, *, levels: tuple[int, int] = UNSIGNED) -> Array:
-    """q = clamp(round(x / s) + z), to the nearest level, of two as near to the even one before z is added.  [J] Eq. 1
+    """q = clamp(round(x / s + z)), the nearest level, and the even one where two are as near.              [J] Eq. 1
 
-    What lies beyond the last level saturates; NaN becomes the first.  1/s is rounded before it is multiplied with, as
-    in FBGEMM and so in PyTorch: at a half of a level, division may round the other way.
+    What lies beyond the last level saturates; NaN becomes the first.  The rounding errors are those of PyTorch's
+    quantize_per_tensor, so that halves go where its halves go: 1/s is rounded, then x · (1/s) + z, once, as by a fused
+    multiply-add.  (ONNX's QuantizeLinear divides, and adds z after rounding.)
 
     Shapes: x any; scale a number, or an array that broadcasts against x: one for each channel → q, of x's shape,
     uint8 where the levels start at 0, else int8.
@@ -53,7 +54,7 @@ def dequantize(q: Array, scale: Any, zero_point: int = 0, *, dtype: Any = "float
 @op
 def fake_quantize(x: Array, scale: Any, zero_point: int = 0, *, levels: tuple[int, int] = UNSIGNED,
                   ) -> tuple[Array, Pullback]:
-    """y = dequantize(quantize(x)), what the integers can say of x;   dx = dy · [first ≤ round(x/s) + z ≤ last].
+    """y = dequantize(quantize(x)), what the integers can say of x;   dx = dy · [first ≤ round(x/s + z) ≤ last].
 
     Rounding is a staircase, whose derivative is 0 nearly everywhere and teaches nothing.  The pullback is that of the
     line that the stairs follow, y = x: the straight-through estimator [B] §4.  Where x saturates, y does not follow it
@@ -79,19 +80,20 @@ def saturate(level: Array, levels: tuple[int, int]) -> Array:
 
 
 def _level(x, scale, zero_point, levels):
-    """round(x / s) + z, in x's dtype, not yet clamped."""
+    """round(x / s + z), in x's dtype, not yet clamped."""
     xp = namespace_for(x=x)
     scale = xp.asarray(scale, x.dtype)
     if not (scale > 0).all():
         raise ValueError("a scale must be positive: it is the distance of two levels")
     check_levels(levels, zero_point)
-    return xp.rint(x * (1 / scale)) + x.dtype.type(zero_point)          # round half to even
+    exact = x.astype("float64") * (1 / scale) + zero_point             # the product of two float32 is exact in float64
+    return xp.rint(exact.astype(x.dtype))                               # half to even
 
 
 def check_levels(levels: tuple[int, int], zero_point: int) -> None:
     """Raise ValueError unless 8 bits hold the levels, and the zero point is one of them."""
     first, last = levels
-    if not any(low <= first < last <= high for low, high in (UNSIGNED, SIGNED)):
+    if not any(low <= first <= last <= high for low, high in (UNSIGNED, SIGNED)):
         raise ValueError(f"the levels must lie in {UNSIGNED} or in {SIGNED}, not {levels}")
     if not first <= zero_point <= last:
         raise ValueError(f"the zero point must be a level, {first} … {last}, not {zero_point}")

@@ -23,7 +23,7 @@ def locked(*arrays):
 
 def test_halves_go_to_the_even_level_and_the_ends_saturate():
     x = np.array([-9, -1, -0.5, 0.5, 1.5, 2.5, 9], np.float32)
-    np.testing.assert_array_equal(ops.quantize(x, 1.0, 3, levels=(0, 7)), np.array([0, 2, 3, 3, 5, 5, 7], np.uint8))
+    np.testing.assert_array_equal(ops.quantize(x, 1.0, 3, levels=(0, 7)), np.array([0, 2, 2, 4, 4, 6, 7], np.uint8))
     signed = ops.quantize(x, 1.0, levels=(-2, 2))
     assert signed.dtype == np.int8 and signed.tolist() == [-2, -1, 0, 0, 2, 2, 2]
 
@@ -131,8 +131,10 @@ def test_pytorch_fakes_alike():
 
 def test_pytorch_quantizes_to_the_same_integers():
     torch = oracles.torch()
-    x = np.random.default_rng(5).standard_normal(100_000).astype(np.float32) * 3
-    for scale, zero_point in ((0.02, 128), (0.013, 0), (0.11, 255)):
+    rng = np.random.default_rng(5)
+    for scale, zero_point in ((0.02, 128), (0.013, 0), (0.11, 255), (0.08729080110788345, 66)):
+        halves = (rng.integers(-300, 300, 100_000) + 0.5) * scale * (1 + rng.integers(-6, 7, 100_000) * 6e-8)
+        x = np.concatenate([3 * rng.standard_normal(10_000), halves]).astype(np.float32)  # all that rounding can do
         due = torch.quantize_per_tensor(torch.tensor(x), scale, zero_point, torch.quint8).int_repr().numpy()
         np.testing.assert_array_equal(ops.quantize(x, scale, zero_point), due)
 

@@ -16,7 +16,7 @@ def clamp(level, levels):
 
 def to_level(r, scale, zero_point, levels):
     """One real number's integer: Python's round() goes to the even one of two as near, like the op."""
-    return clamp(round(float(f32(r) * (f32(1) / f32(scale)))) + zero_point, levels)
+    return clamp(round(float(f32(float(r) * float(f32(1) / f32(scale)) + zero_point))), levels)
 
 
 def to_real(q, scale, zero_point):
@@ -51,7 +51,8 @@ def add(a, b, scales, zero_points, levels):
     """scales and zero points are those of a, of b and of the sum."""
     (sa, sb, s), (za, zb, z) = scales, zero_points
     pairs = zip(a.ravel(), b.ravel())
-    found = [to_level(to_real(p, sa, za) + to_real(q, sb, zb), s, z, levels) for p, q in pairs]
+    sums = [(to_real(p, sa, za) + to_real(q, sb, zb)) * (f32(1) / f32(s)) for p, q in pairs]
+    found = [clamp(round(float(v)) + z, levels) for v in sums]
     return np.array(found, np.uint8).reshape(a.shape)
 
 
