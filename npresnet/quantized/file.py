@@ -29,6 +29,8 @@ def save_quantized(network: QuantizedNetwork, path: str | os.PathLike[str]) -> P
     The file appears complete or not at all.  Raises WeightsError, also for a network that was not built by name, or was
     changed after that.
     """
+    if not isinstance(network, QuantizedNetwork):
+        raise WeightsError(f"a quantized network is written, not a {type(network).__name__}; quantize() makes one")
     if not network.metadata or parse_metadata(network.metadata).get("changes"):
         raise WeightsError(f"{path}: only a network that is as it was built by name is written")
     return save_weights(network.arrays(), path, metadata={KEY: network.metadata})
@@ -41,20 +43,26 @@ def load_quantized(path: str | os.PathLike[str]) -> QuantizedNetwork:
     Nothing in the file is executed, and memory is bounded as in read_weights.  Raises WeightsError.
     """
     path = checked_path(path)
-    with error_context(path), only_weights_errors():
+    with error_context(path):
         memory = Memory(path)
-        budget = Budget(len(memory.view))
-        _, tree, metadata = read_tree(memory.view, budget, TORCH_GLOBALS)
-        texts = {**metadata, **{key: text for key, text in attributes(tree).items() if type(text) is str}}
-        if is_torchvision(tree):
-            arrays = torchvision_arrays(tree, budget)
-            model = torchvision_model(arrays)
-        elif KEY in texts:
-            arrays = {key: value.array(budget) for key, value in tree.items() if isinstance(value, Tensor)}
-            model = described_model(texts[KEY], {key: array.shape for key, array in arrays.items()})
-        else:
-            raise WeightsError("holds no quantized network that is known: npresnet quantize makes one of a float model")
+        with only_weights_errors():
+            return network_in(memory.view)
+
+
+def network_in(data: memoryview) -> QuantizedNetwork:
+    """The same for a file's bytes; what they hold may raise any exception."""
+    budget = Budget(len(data))
+    _, tree, metadata = read_tree(data, budget, TORCH_GLOBALS)
+    if is_torchvision(tree):
+        arrays = torchvision_arrays(tree, budget)
+        model = torchvision_model(arrays)
         return assemble(lower(model), arrays, model)
+    text = {**attributes(tree), **metadata}.get(KEY)
+    if type(text) is not str:
+        raise WeightsError("holds no quantized network that is known: npresnet quantize makes one of a float model")
+    arrays = {key: value.array(budget) for key, value in tree.items() if isinstance(value, Tensor)}
+    model = described_model(text, {key: array.shape for key, array in arrays.items()})
+    return assemble(lower(model), arrays, model)
 
 
 def attributes(tree: Any) -> dict[Any, Any]:

@@ -4,14 +4,14 @@
     arXiv:1712.05877
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from .. import nn, ops
-from ..backend import Array
+from ..backend import Array, as_array, floating
 
 INPUT = "input"  # the name of what the first step reads
 SUMS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)  # whose results need a scale of their own, as those of an addition do
@@ -88,6 +88,24 @@ class FloatStep:
             a, c = norm.affine_map()
             w, b = w * a.reshape(-1, *(1,) * (w.ndim - 1)), a * b + c
         return w, b
+
+
+def batches_of(images: Array | Iterable[Array]) -> Iterator[Array]:
+    """The batches of images that a caller gave, or the one; ValueError where they are none, or there are no images."""
+    seen = 0
+    if not isinstance(images, Iterable):
+        raise ValueError(f"images are an array (N, C, H, W) or batches of them, not a {type(images).__name__}")
+    for batch in [images] if hasattr(images, "ndim") else images:
+        x = as_array(batch, "images")
+        if getattr(x, "ndim", None) != 4 or not floating(x.dtype):
+            raise ValueError(
+                f"preprocessed images (N, C, H, W) are needed, not {getattr(x, 'shape', type(x).__name__)}"
+            )
+        seen += len(x)
+        if len(x):
+            yield x
+    if not seen:
+        raise ValueError("no image was given")
 
 
 def run(steps: Sequence[Steps], x: Any) -> Iterator[tuple[Steps, Any]]:
