@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   npresnet quantize resnet50-11ad3fa6.pth --data photos --out resnet50-int8.safetensors
   npresnet quantize resnet20-12fca82f.th --data cifar10-train.zip --out small.safetensors --observer mse
 
---json prints an object with errors (layer: |r − x| / |x|), images, agreement (a fraction of 1), bytes (before, after)."""
+--json prints an object with errors (layer: |r − x| / |x|), images, agreement (a fraction of 1), bytes (two numbers)."""
 
 BATCH = 32
 

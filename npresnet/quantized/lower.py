@@ -15,12 +15,13 @@ from .float_step import INPUT, KEEP, SUMS, FloatStep
 
 
 def lower(model: nn.Module) -> list[FloatStep]:
-    """The steps up to the model's scores.
+    """The steps up to the model's scores, or its features where it has no classifier.
 
     Raises ValueError for a layer that has no equivalent on integers: gates, group norms, blur, other activations.
     """
     lowering = Lowering(model)
-    lowering.visit(model.scoring() if isinstance(model, nn.Chain) else model, INPUT)
+    features = getattr(getattr(model, "spec", None), "num_classes", None) == 0  # there are no scores to look for
+    lowering.visit(model.scoring() if isinstance(model, nn.Chain) and not features else model, INPUT)
     steps = lowering.steps
     for step in steps:
         wrong = [layer for layer in step.layers if not isinstance(layer, SUMS + KEEP)]

@@ -56,7 +56,8 @@ class Percentile(MinMax):
 
     def observe(self, x: Array) -> None:
         super().observe(x)
-        self.seen.append(x.take(self.rng.integers(x.size, size=SAMPLE)).astype(np.float32))
+        few = x if x.size <= SAMPLE else x.take(self.rng.integers(x.size, size=SAMPLE))
+        self.seen.append(few.reshape(-1).astype(np.float32))
 
     def range(self) -> tuple[float, float]:
         low, high = np.quantile(np.concatenate(self.seen), (self.tail, 1 - self.tail))
