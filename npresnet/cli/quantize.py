@@ -50,8 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..formats.containers import WRITERS
     from ..quantized import compare, quantize, save_quantized
 
+    if not args.out.lower().endswith(tuple(WRITERS)):
+        raise ValueError(f"{args.out}: the file's suffix must be {', '.join(WRITERS)}")
     check_output(args.out, args.input, args.data, force=args.force)
     model, _ = open_model(args.model, args.input, args.select)
     set_size(model, None)
