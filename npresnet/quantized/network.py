@@ -31,7 +31,7 @@ class QuantizedNetwork:
         self.spec: Spec | None = getattr(like, "spec", None)
         self.preprocessing: Any = getattr(like, "preprocessing", None)
         self.classes: Sequence[str] | None = getattr(like, "classes", None)
-        self.metadata = model_metadata(like).get(KEY, "")
+        self.metadata = description(like)
 
     def __call__(self, x: Array) -> Array:
         """The scores (N, K) float32 of images x (N, C, H, W), of any floating-point dtype."""
@@ -73,6 +73,14 @@ class QuantizedNetwork:
     def __repr__(self) -> str:
         name = self.spec.name if self.spec else "a network"
         return f"QuantizedNetwork({name}, {len(self.steps)} steps, {self.nbytes:,} bytes)"
+
+
+def description(model: Any) -> str:
+    """The text that says how a model was built; "" where none can."""
+    try:
+        return model_metadata(model).get(KEY, "")
+    except WeightsError:
+        return ""
 
 
 def assemble(steps: Sequence[FloatStep], arrays: Mapping[str, Array], like: Any = None) -> QuantizedNetwork:

@@ -219,6 +219,24 @@ def test_a_spoilt_file_is_refused_in_one_line(network, tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_changed_network_is_quantized_and_not_written(tmp_path):
+    model = lively(npresnet.create_model("resnet18", width=8, depths=(1, 1)))
+    model.maxpool = nn.Identity()
+    network = npresnet.quantize(model, images())
+    assert "maxpool" not in [step.name for step in network.steps]
+    assert np.linalg.norm(network(images()) - model(images())) < 0.2 * np.linalg.norm(model(images()))
+    with pytest.raises(WeightsError, match="as it was built by name"):
+        npresnet.save_quantized(network, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_without_a_classifier_are_quantized_too():
+    model = lively(npresnet.create_model("resnet20", num_classes=0))
+    network = npresnet.quantize(model, images())
+    assert network(images()).shape == (8, 64)
+    assert np.linalg.norm(network(images()) - model(images())) < 0.2 * np.linalg.norm(model(images()))
+
+
 def test_metadata_that_lie_are_refused(network, tmp_path):
     path = tmp_path / "lie.safetensors"
     for text in ("{}", "no JSON", json.dumps({**json.loads(network.metadata), "version": 9})):

@@ -111,6 +111,7 @@ def changed(state, torch):
     weight = state["conv1.weight"]
     scales, zeros = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
     real, other = weight.dequantize(), state["layer1.0.conv1.weight"].dequantize()
+    one = torch.quantize_per_tensor(real, 0.1, 0, torch.qint8)
     return {
         "a zero point of weights": (
             {"conv1.weight": torch.quantize_per_channel(real, scales, zeros + 1, 0, torch.qint8)},
@@ -121,6 +122,7 @@ def changed(state, torch):
             "for each filter",
         ),
         "unsigned weights": ({"layer1.0.conv1.weight": torch.quantize_per_tensor(other, 0.1, 0, torch.quint8)}, "int8"),
+        "one integer repeated for ever": ({"conv1.weight": one.as_strided((2**20, 2**12), (0, 0))}, "past the bound"),
         "a scale that is missing": ({"layer1.0.add_relu.scale": None}, "no 'layer1.0.add.scale'"),
         "a scale of 0": ({"fc.scale": torch.tensor(0.0)}, "cannot be"),
         "a layer more": ({"layer9.weight": torch.ones(3)}, "layer9"),
@@ -136,6 +138,7 @@ NAMES = (
     "a zero point of weights",
     "scales along another axis",
     "unsigned weights",
+    "one integer repeated for ever",
     "a scale that is missing",
     "a scale of 0",
     "a layer more",

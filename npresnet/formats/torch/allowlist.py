@@ -1,7 +1,8 @@
 """The allow-list for PyTorch's pickles: what each global that a state dict needs stands for here.
 
-Tensors, parameters, storages, dtypes, plain containers, and NumPy's numbers and arrays are read.  Sparse,
-nested and meta tensors and those with conjugate bits become Placeholders, which say what to do where they are needed.
+Tensors, parameters, storages, dtypes, plain containers, and NumPy's numbers and arrays are read.  Quantised tensors
+keep their integers (quantized.py); to all who need real numbers they are Placeholders, as sparse, nested and meta
+tensors and those with conjugate bits are, which say what to do where they are needed.
 Every other global becomes a Record.  The names follow torch._weights_only_unpickler.
 """
 
