@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each name is loa
     from .engine import optimize as optimize
     from .models import list_models as list_models
     from .nn import freeze_batch_norm as freeze_batch_norm
+    from .quantized import load_quantized as load_quantized
+    from .quantized import quantize as quantize
+    from .quantized import save_quantized as save_quantized
     from .verify.gradcheck import gradcheck as gradcheck
     from .weights import WeightsError as WeightsError
     from .weights import load_weights as load_weights
@@ -40,10 +43,13 @@ _HOME = {
     "gradcheck": "verify.gradcheck",
     "list_models": "models",
     "load_model": "zoo",
+    "load_quantized": "quantized",
     "load_weights": "weights",
     "optimize": "engine",
     "preprocess": "data",
+    "quantize": "quantized",
     "read_weights": "weights",
+    "save_quantized": "quantized",
     "save_weights": "weights",
     "summary": "analysis.summary",
     "to_device": "backend",

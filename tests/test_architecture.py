@@ -23,7 +23,7 @@ LAYERS = [
     {"nn", "kernels"},
     {"models"},
     {"weights"},
-    {"zoo"},
+    {"zoo", "quantized"},
     {"engine", "training", "verify", "analysis"},
     {"bench", "teaching", "scikit_learn"},
     {"cli"},

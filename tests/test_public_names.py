@@ -84,6 +84,16 @@ def cases():
     )
     for bad in (*NOT_A_PATH, "", "no such file.npz", "a\0b", ".", {1: np.ones(2)}):
         yield "create_model", create({"weights": bad}), WeightsError
+    for bad in (*NOT_A_PATH, None, "", "no such file.npz", "a\0b", "."):
+        yield "load_quantized", lambda model, bad=bad: npresnet.load_quantized(bad), WeightsError
+    for bad in (*NOT_A_MODEL, nn.ReLU()):
+        yield "save_quantized", lambda model, bad=bad: npresnet.save_quantized(bad, "a.npz"), WeightsError
+    for bad in NOT_A_MODEL:
+        yield "quantize", lambda model, bad=bad: npresnet.quantize(bad, X), TypeError
+    for bad in (None, 3, [], X[0], X[:0], [X, None], X.astype(int), X * np.nan):
+        yield "quantize", lambda model, bad=bad: npresnet.quantize(model, bad), ValueError
+    for bad in ({"observer": "best"}, {"observer": None}, {"observer": []}, {"bits": 4}, {"bits": "8"}, {"bits": None}):
+        yield "quantize", lambda model, bad=bad: npresnet.quantize(model, X, **bad), ValueError
     for bad in (3, "", ["ema"], b"ema"):
         yield "load_model", lambda model, bad=bad: npresnet.load_model(select=bad), WeightsError
         yield "create_model", create({"select": bad}), ValueError

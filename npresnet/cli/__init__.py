@@ -32,6 +32,7 @@ COMMANDS = (
     "diff",
     "download",
     "convert",
+    "quantize",
     "gradcheck",
     "verify",
     "bench",

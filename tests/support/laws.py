@@ -38,9 +38,13 @@ OWN_TESTS = {
     "batch_norm_train_cast",
     "batch_norm_eval_cast",
     "group_norm_cast",  # in ops/test_cast_and_update.py
+    "fake_quantize",  # in ops/test_quantize.py
     "momentum_step",
     "moving_statistics",
 }
+INTEGERS = {"Quantized", "dequantize", "quantize", "requantize", "integer_conv2d", "integer_linear"} | {
+    f"quantized_{layer}" for layer in ("add", "avg_pool2d", "max_pool2d", "mean", "relu")
+}  # which have no derivative; in ops/test_quantize.py
 
 
 def differentiable_ops():

@@ -1,7 +1,8 @@
 """The allow-list for PyTorch's pickles: what each global that a state dict needs stands for here.
 
-Tensors, parameters, storages, dtypes, plain containers, and NumPy's numbers and arrays are read.  Quantised, sparse,
-nested and meta tensors and those with conjugate bits become Placeholders, which say what to do where they are needed.
+Tensors, parameters, storages, dtypes, plain containers, and NumPy's numbers and arrays are read.  Quantised tensors
+keep their integers (quantized.py); to all who need real numbers they are Placeholders, as sparse, nested and meta
+tensors and those with conjugate bits are, which say what to do where they are needed.
 Every other global becomes a Record.  The names follow torch._weights_only_unpickler.
 """
 
@@ -14,6 +15,7 @@ from ..unpickle.encoded import latin1_bytes
 from ..unpickle.numpy_objects import NUMPY_GLOBALS
 from ..unpickle.record import Placeholder, Record, Unreadable
 from ..unpickle.stack_machine import Dict, checked_key
+from .quantized import rebuild_quantized
 
 CURE = "where the file was made, keep only the arrays: torch.save(model.state_dict(), path)"
 
@@ -31,9 +33,6 @@ STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
 }
-QUANTISED = Unreadable(
-    "a quantised tensor; save the model before it was quantised, or call dequantize() on its tensors"
-)
 SPARSE = Unreadable("a sparse tensor; call to_dense() on it and save again")
 NESTED = Unreadable("a nested tensor; convert it to a plain one, nested.to_padded_tensor(0), and save again")
 META = Unreadable("a tensor on the device 'meta', which has no data; save the model after its weights are loaded")
@@ -156,7 +155,7 @@ TORCH_GLOBALS: dict[str, Any] = {
     "torch.nn.parameter Buffer": parameter,
     "torch.storage UntypedStorage": DType("uint8"),
     "torch UntypedStorage": DType("uint8"),
-    "torch._utils _rebuild_qtensor": QUANTISED,
+    "torch._utils _rebuild_qtensor": rebuild_quantized,
     "torch._utils _rebuild_sparse_tensor": SPARSE,
     "torch._utils _rebuild_sparse_csr_tensor": SPARSE,
     "torch._utils _rebuild_nested_tensor": NESTED,

@@ -1,0 +1,84 @@
+"""Files of quantized networks: our own safetensors, out and in, and torchvision's .pth, in."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..formats.containers import read_tree
+from ..formats.errors import WeightsError, checked_path, error_context, only_weights_errors
+from ..formats.memory import Memory
+from ..formats.stream import Budget
+from ..formats.tensors import Tensor
+from ..formats.torch.allowlist import TORCH_GLOBALS
+from ..models import build
+from ..models.classifier import Classifier
+from ..nn import placeholders
+from ..weights import save_weights
+from ..weights.metadata import parse_metadata
+from ..weights.recognise import from_metadata
+from .lower import lower
+from .network import QuantizedNetwork, assemble
+from .torchvision import is_torchvision, torchvision_arrays, torchvision_model
+
+KEY = "npresnet-int8"  # of the metadata of a quantized network, which are those of the model that it stands for
+
+
+def save_quantized(network: QuantizedNetwork, path: str | os.PathLike[str]) -> Path:
+    """Write a quantized network as .safetensors, .npz or .pth: its arrays, and how the model was built.
+
+    The file appears complete or not at all.  Raises WeightsError, also for a network that was not built by name, or was
+    changed after that.
+    """
+    if not isinstance(network, QuantizedNetwork):
+        raise WeightsError(f"a quantized network is written, not a {type(network).__name__}; quantize() makes one")
+    if not network.metadata or parse_metadata(network.metadata).get("changes"):
+        raise WeightsError(f"{path}: only a network that is as it was built by name is written")
+    return save_weights(network.arrays(), path, metadata={KEY: network.metadata})
+
+
+def load_quantized(path: str | os.PathLike[str]) -> QuantizedNetwork:
+    """The quantized network in a file that :func:`save_quantized` wrote, or that torch.save wrote of torchvision's.
+
+    torchvision's are those of torchvision.models.quantization: resnet18, resnet50, resnext101_32x8d, resnext101_64x4d.
+    Nothing in the file is executed, and memory is bounded as in read_weights.  Raises WeightsError.
+    """
+    path = checked_path(path)
+    with error_context(path):
+        memory = Memory(path)
+        with only_weights_errors():
+            return network_in(memory.view)
+
+
+def network_in(data: memoryview) -> QuantizedNetwork:
+    """The same for a file's bytes; what they hold may raise any exception."""
+    budget = Budget(len(data))
+    _, tree, metadata = read_tree(data, budget, TORCH_GLOBALS)
+    if is_torchvision(tree):
+        arrays = torchvision_arrays(tree, budget)
+        model = torchvision_model(arrays)
+        return assemble(lower(model), arrays, model)
+    text = {**attributes(tree), **metadata}.get(KEY)
+    if type(text) is not str:
+        raise WeightsError("holds no quantized network that is known: npresnet quantize makes one of a float model")
+    arrays = {key: value.array(budget) for key, value in tree.items() if isinstance(value, Tensor)}
+    model = described_model(text, {key: array.shape for key, array in arrays.items()})
+    return assemble(lower(model), arrays, model)
+
+
+def attributes(tree: Any) -> dict[Any, Any]:
+    """The texts that a .pth of ours has beside its arrays."""
+    return dict(getattr(tree, "attributes", {}) or {})
+
+
+def described_model(text: str, shapes: dict[str, tuple[int, ...]]) -> Classifier:
+    """The float network that the metadata describe, without its numbers."""
+    fields = parse_metadata(text)
+    found = from_metadata(fields, shapes)
+    if found.changes:
+        raise WeightsError("the network was changed after it was built, which is not read")
+    with placeholders():
+        model = build(
+            found.name, found.num_classes, in_channels=found.in_channels, dialect=found.dialect, **found.options
+        )
+    model.preprocessing, model.classes = found.preprocessing or model.preprocessing, found.classes
+    return model
