@@ -11,7 +11,7 @@ from .communicator import Communicator
 
 BEAT, SILENCE = 1.0, 8.0  # seconds between two signs of life, and those after which a rank counts as lost
 LOST = (
-    "npresnet: rank {} has given no sign of life for {:.0f} seconds: it is stopped, or its machine is lost; resume "
+    "rank {} has given no sign of life for {:.0f} seconds: it is stopped, or its machine is lost; resume "
     "from the last checkpoint"
 )
 FIRST_WORD = 1.0  # seconds for which others let rank 0 speak, where all have failed alike, or those where it began
@@ -34,7 +34,7 @@ def ends_together(ranks: Communicator, report: Callable[[BaseException], int] = 
         yield
         return
     try:
-        with heard(ranks):
+        with heard(ranks, report):
             yield
             ranks.barrier()  # until here, whoever is silent is lost
     except BaseException as error:
@@ -43,7 +43,7 @@ def ends_together(ranks: Communicator, report: Callable[[BaseException], int] = 
 
 
 @contextmanager
-def heard(ranks: Communicator) -> Iterator[None]:
+def heard(ranks: Communicator, report: Callable[[BaseException], int]) -> Iterator[None]:
     """In a thread, give the next rank a sign of life every :data:`BEAT`, and expect one of the rank before."""
     life, ended = ranks.signs_of_life(), threading.Event()
     before = (ranks.rank - 1) % ranks.size
@@ -56,8 +56,7 @@ def heard(ranks: Communicator) -> Iterator[None]:
                 last = now
             then = now
             if now - last > SILENCE and not ended.is_set():
-                print(LOST.format(before, SILENCE), file=sys.__stderr__, flush=True)
-                ranks.abort(1)
+                ranks.abort(report(ConnectionError(LOST.format(before, SILENCE))))
 
     thread = threading.Thread(target=watch, name="npresnet ranks", daemon=True)
     thread.start()

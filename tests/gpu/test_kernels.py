@@ -58,6 +58,8 @@ REFERENCES = {
     "group_norm",
     "blur_pool2d",
     "conv_channels",
+    "all_reduce_sum",
+    "sync_batch_norm_train",
     "batch_norm_relu_conv2d",
 }  # the last runs through the kernels of its parts
 WITH_KERNELS = [case for case in CASES + LARGER if case.op not in REFERENCES]
