@@ -119,9 +119,15 @@ def finish_moments(item, work, sums: Address, images: int, pixels: int, c: int, 
             var += (totals[(3 * part + 2) * c + k] - shifted * shifted / n) / m
             var += n * (totals[3 * part * c + k] + shifted / n - mean) ** 2 / m
         values[k], values[c + k] = mean, 0.0 if var < 0 else var        # a NaN stays
-        inverse[k] = np.float32(1) / np.sqrt(values[c + k] + floats(eps, 1)[0])
-        scale = gammas[k] * inverse[k]
-        out[k], out[c + k], out[2 * c + k], out[3 * c + k] = values[k], scale, betas[k] - scale * values[k], floor
+        set_coefficients(k, c, values[k], values[c + k], gammas, betas, eps, floor, inverse, out)
+
+
+@inlined
+def set_coefficients(k, c, mean, var, gammas, betas, eps, floor, inverse, out):
+    """Of channel k: 1/√(σ² + ε), and (μ, scale, shift, floor) with scale = γ/√(σ² + ε), shift = β − scale·μ."""
+    inverse[k] = np.float32(1) / np.sqrt(var + floats(eps, 1)[0])
+    scale = gammas[k] * inverse[k]
+    out[k], out[c + k], out[2 * c + k], out[3 * c + k] = mean, scale, betas[k] - scale * mean, floor
 
 
 @entry_point
@@ -130,13 +136,9 @@ def stored_coefficients(item, work, c: int, gamma: Address, beta: Address, mean:
     """1/√(σ² + ε), rows (μ, scale, shift, floor) of y = scale·x + shift, those of :data:`combine` for dx = scale·dy."""
     gammas, betas, means, variances = floats(gamma, c), floats(beta, c), floats(mean, c), floats(var, c)
     inverse, out, made = floats(inv_std, c), floats(rows, 4 * c), floats(back, 6 * c)
-    made[:] = 0
     for k in range(c):
-        inverse[k] = np.float32(1) / np.sqrt(variances[k] + floats(eps, 1)[0])
-        scale = gammas[k] * inverse[k]
-        shift = betas[k] - scale * means[k]
-        out[k], out[c + k], out[2 * c + k], out[3 * c + k] = means[k], scale, shift, floor_of(False)
-        made[k], made[3 * c + k], made[4 * c + k], made[5 * c + k] = scale, scale, shift, floor_of(False)
+        set_coefficients(k, c, means[k], variances[k], gammas, betas, eps, floor_of(False), inverse, out)
+        set_combination(k, c, 0.0, 0.0, out, made)
 
 
 @entry_point
@@ -178,9 +180,15 @@ def finish_gradients(item, work, sums: Address, parts: int, m: int, c: int, rows
         second *= inverse
         k = second * inverse / m
         floats(dbeta, c)[i], floats(dgamma, c)[i] = first, second
-        made[i], made[c + i], made[2 * c + i] = scale, -scale * k, scale * (k * mean - first / m)
-        for row in range(3):
-            made[(3 + row) * c + i] = given[(1 + row) * c + i]
+        set_combination(i, c, -scale * k, scale * (k * mean - first / m), given, made)
+
+
+@inlined
+def set_combination(i, c, b, shift, given, made):
+    """Rows (scale, b, shift) of dx = scale·g + b·x + shift, and those of g, in channel i; ``given`` = (μ, scale, …)."""
+    made[i], made[c + i], made[2 * c + i] = given[c + i], b, shift
+    for row in range(3):
+        made[(3 + row) * c + i] = given[(1 + row) * c + i]
 
 
 def normalized(x: Array, coefficients: Array, s: Array | None = None) -> Array:

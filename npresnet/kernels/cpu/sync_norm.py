@@ -5,9 +5,8 @@ A block of CHANNELS an item, as in :mod:`.channels`; the equations are those of 
 [CGL] Chan, Golub & LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances
 """
 
-import numpy as np
 
-from .channels import CHANNELS
+from .channels import CHANNELS, set_coefficients, set_combination
 from .codegen.jit import floor_of
 from .codegen.vector import doubles, floats
 from .program.chains import PARTS, images_of
@@ -52,9 +51,7 @@ def finish_moments_of_ranks(item, work, moments: Address, ranks: int, c: int, ga
             n, own = given[3 * rank * c + k], given[(3 * rank + 1) * c + k]
             var += (given[(3 * rank + 2) * c + k] + n * (own - mean) ** 2) / m
         found[k], found[c + k] = mean, 0.0 if var < 0 else var              # a NaN stays
-        inverse[k] = np.float32(1) / np.sqrt(found[c + k] + floats(eps, 1)[0])
-        scale = gammas[k] * inverse[k]
-        out[k], out[c + k], out[2 * c + k], out[3 * c + k] = found[k], scale, betas[k] - scale * found[k], floor
+        set_coefficients(k, c, found[k], found[c + k], gammas, betas, eps, floor, inverse, out)
 
 
 @entry_point
@@ -82,6 +79,4 @@ def finish_gradients_of_ranks(item, work, sums: Address, m: int, c: int, rows: A
     for i in range(item * CHANNELS, min(c, (item + 1) * CHANNELS)):
         mean, scale = given[i], given[c + i]
         k = totals[c + i] * floats(inv_std, c)[i] / m
-        made[i], made[c + i], made[2 * c + i] = scale, -scale * k, scale * (k * mean - totals[i] / m)
-        for row in range(3):
-            made[(3 + row) * c + i] = given[(1 + row) * c + i]
+        set_combination(i, c, -scale * k, scale * (k * mean - totals[i] / m), given, made)
