@@ -35,6 +35,7 @@ def test_the_other_process_leaves_machine_code_for_this_one(tmp_path):
 
 class Kernel:
     __module__, __name__ = "nowhere", "kernel"
+    is_loaded = False
 
     def __init__(self, cached=False, kept=True):
         self.is_cached, self.can_be_kept = lambda: cached, lambda: kept
@@ -64,6 +65,12 @@ def test_it_begins_only_where_it_pays(kernels, threads, executable, begins, monk
     beside.compile_beside(kernels)
     assert bool(begun) == begins
     assert not begun or begun[0][3:] == ["nowhere:kernel"] * 4
+
+
+def test_what_is_in_this_process_is_not_looked_for_on_disk():
+    loaded = Kernel()
+    loaded.is_loaded, loaded.is_cached = True, lambda: pytest.fail("looked for")
+    beside.compile_beside([loaded] * 9)
 
 
 def test_the_table_has_what_only_pullbacks_launch(monkeypatch):

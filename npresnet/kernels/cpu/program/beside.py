@@ -19,7 +19,7 @@ PAYS = 4                 # kernels to compile: another process takes a second to
 
 def compile_beside(kernels: Iterable[EntryPoint]) -> None:
     """Begin to compile those of the kernels that have not been, and return at once; ``kernels`` in order of use."""
-    missing = [kernel for kernel in kernels if not kernel.is_cached()]
+    missing = [kernel for kernel in kernels if not (kernel.is_loaded or kernel.is_cached())]
     if len(missing) < PAYS or threads_now() < 2 or not missing[0].can_be_kept() or not sys.executable:
         return
     names = [f"{kernel.__module__}:{kernel.__name__}" for kernel in reversed(missing)]

@@ -115,6 +115,11 @@ class EntryPoint:
         entry = self._kernel.overloads[signature.args]
         return entry.library.get_pointer_to_function(entry.fndesc.llvm_func_name)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its machine code is in this process."""
+        return "address" in vars(self)
+
     def is_cached(self) -> bool:
         """Whether its machine code lies on disk."""
         return is_cached(self._kernel)
