@@ -5,7 +5,7 @@ import numpy as np
 from ...kernels.cpu.codegen.dot import ROADS
 from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes, window_numbers
 from ...kernels.cpu.conv.cost_model import band_partition, ceil_div, product_partition
-from ...kernels.cpu.conv.pack import merged_groups, round_up
+from ...kernels.cpu.conv.pack import round_up
 from ...kernels.cpu.quantized import pool, rounding
 from ...kernels.cpu.quantized.convolution import kernels
 from ...kernels.cpu.quantized.pack import each_filter
@@ -15,11 +15,11 @@ from ..shapes import conv_window, pool_window
 from .packing import direct
 from .step import Step, stored
 
-POOLED_ROWS = 4  # rows a band of the fused stem pools
+POOLED_ROWS = 8  # rows a band of the fused stem pools
 
 
 def bind(node, images, n, threads, packed, road) -> Step:
-    """The step of ``node`` for ``n`` images at a time, by this road; ``packed(node, key, make)`` caches what it reads."""
+    """The step of ``node`` for ``n`` images at a time, by this road; ``packed(node, key, make)`` caches weights."""
     x, y = images[node.inputs[0]], images[node]
     if node.kind == "conv":
         return Convolution(node, x, y, n, threads, packed, road).step()
@@ -77,9 +77,7 @@ class Convolution:
 
         def arguments(n, x_at, y_at, residual):
             sizes = elements(n, x), self.window.stride, self.w, self.each
-            return kernel.flatten(
-                x_at, *sizes, y_at, stored(n, y), residual, self.rounding, part.block, part.splits
-            )
+            return kernel.flatten(x_at, *sizes, y_at, stored(n, y), residual, self.rounding, part.block, part.splits)
 
         def items(n):
             return ceil_div(n * y.height * y.width, part.block) * part.splits
@@ -111,7 +109,7 @@ class Convolution:
             image = x_at, elements(n, x), _strides(x), window, zero, self.w, self.each, middle, self.rounding
             return kernel.flatten(*image, pooling, y_at, stored(n, y), POOLED_ROWS)
 
-        size = pooled_band_bytes(POOLED_ROWS, middle[1], x.elements, y.stored, window, pooling)
+        size = pooled_band_bytes(POOLED_ROWS, middle[1], x.elements, y.elements, window, pooling)
         name = f"direct + pool {POOLED_ROWS}"
         return Step(
             self.node, name, x, y, kernel, arguments, lambda n: n * ceil_div(y.height, POOLED_ROWS), work_bytes=size

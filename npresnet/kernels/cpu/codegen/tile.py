@@ -34,7 +34,7 @@ class Arithmetic(NamedTuple):
                     addresses ``out``, with what each filter adds, at ``each``, and ``last``, of its own type
     """
 
-    vector: ir.Type
+    vector: Any
     multiply_add: Callable[..., Any]
     finish: Callable[..., None]
     last: types.Type

@@ -46,7 +46,7 @@ class Emit:
         value.align = _element_bytes(kind)
         return value
 
-    def store(self, value: ir.Value, address: ir.Value, offset: int | ir.Value = 0) -> None:
+    def store(self, value: Any, address: ir.Value, offset: int | ir.Value = 0) -> None:
         """Write a vector, or a value, to an address, which need only fit its elements."""
         self.builder.store(value, self.at(self.add(address, offset), value.type)).align = _element_bytes(value.type)
 
@@ -54,7 +54,7 @@ class Emit:
         """The integer at an address."""
         return self.builder.load(self.at(self.add(address, offset), I64))
 
-    def splat(self, scalar: ir.Value) -> Any:
+    def splat(self, scalar: Any) -> Any:
         """The same number in every lane."""
         none, b = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), self.builder
         first = b.insert_element(none, scalar, I32(0))
