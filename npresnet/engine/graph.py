@@ -37,6 +37,8 @@ class Node:
     after: int = 0
     names: tuple[str, ...] = ()  # the modules whose output, in their last run, is this step's result
 
+    few = False  # quantize: it need not pad up to four channels, since only convolutions read them
+
     @property
     def is_linear(self) -> bool:
         """Whether this "conv" is of scores, a 1x1 one of a single pixel."""

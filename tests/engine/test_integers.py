@@ -12,6 +12,7 @@ from npresnet.quantized.steps import Add, Kept, Weighted
 from tests.quantized.test_quantized import NETWORKS, images, lively
 
 quantized_engine = pytest.importorskip("npresnet.engine.cpu.quantized")
+integers = pytest.importorskip("npresnet.engine.cpu.integers")
 
 
 def engine(network, road=None):
@@ -181,3 +182,54 @@ def test_every_road_has_a_name_of_its_own_on_disk():
 
     names = [kernel.__name__ for road in roads() for kernel in kernels(road)]
     assert len(set(names)) == len(names) == 3 * len(roads()) <= 3 * len(ROADS)
+
+
+# --- Winograd's convolution of integers -------------------------------------------------------------------------------
+
+
+def random_squares(rng):
+    """A convolution of 3×3 that F(m×m, 3×3) can compute, with or without a residual sum."""
+    c, f, size = int(rng.integers(17, 33)), int(rng.integers(1, 33)), rng.integers(3, 15, 2)
+    padding, x_scale, z = int(rng.integers(0, 3)), scale(rng), zero_point(rng)
+    square = weighted(rng, "a", INPUT, (f, c, 3, 3), {"padding": padding}, x_scale)
+    steps = [square]
+    if rng.random() < 0.5:
+        other = weighted(rng, "b", INPUT, (f, c, 3, 3), {"padding": padding}, x_scale)
+        steps = [other, square, Add("sum", ("a", "b"), square.scale + other.scale, zero_point(rng), False)]
+    x = (rng.integers(0, 256, (int(rng.integers(1, 4)), c, *size)) - z).astype(np.float32) * np.float32(x_scale)
+    return QuantizedNetwork(steps, x_scale, z), x
+
+
+@pytest.mark.parametrize("road", roads())
+def test_winograd(road, monkeypatch):
+    monkeypatch.setattr(integers.Convolution, "_winograd_pays", integers.Convolution._winograd_is_exact)
+    ran = 0
+    for seed in range(60):
+        network, x = random_squares(np.random.default_rng(seed))
+        quantized = engine(network, road)
+        np.testing.assert_array_equal(quantized(x), network(x), err_msg=f"seed {seed}")
+        ran += "F(4x4)" in str(quantized.plan)
+    assert ran >= 50
+
+
+def test_filters_whose_sums_winograd_cannot_give_are_convolved_directly(monkeypatch):
+    """128 channels of weight 127: a sum may be 128·9·127·255 = 3.7e7, past 2²⁵."""
+    monkeypatch.setattr(integers.Convolution, "_winograd_pays", integers.Convolution._winograd_is_exact)
+    for value, algorithm in ((127, "direct"), (100, "winograd F(4x4)")):
+        weight, one = np.full((16, 128, 3, 3), value, np.int8), np.ones(16, np.float32)
+        step = Weighted("a", (INPUT,), 1e6, 0, False, weight, one, 0 * one, {"padding": 1})
+        network, x = QuantizedNetwork([step], 1.0, 0), np.full((1, 128, 6, 6), 255, np.float32)
+        quantized = engine(network)
+        np.testing.assert_array_equal(quantized(x), network(x))
+        assert algorithm in str(quantized.plan)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("layer", [
+    nn.MaxPool2d(kernel=3, stride=2, padding=1), nn.AvgPool2d(kernel=2, stride=2, padding=0), nn.ReLU(),
+    nn.Subsample(stride=2), nn.ZeroPadChannels(before=1, after=4), nn.GlobalAvgPool2d(),
+], ids=lambda layer: type(layer).__name__)  # fmt: skip
+def test_networks_may_begin_with_a_layer_that_keeps_the_scale(layer, channels):
+    network = QuantizedNetwork([Kept("first", (INPUT,), layer)], 1.0, 7)
+    x = np.random.default_rng(0).integers(-7, 249, (2, channels, 9, 9)).astype(np.float32)
+    np.testing.assert_array_equal(engine(network)(x), network(x))

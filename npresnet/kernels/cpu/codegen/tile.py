@@ -126,12 +126,6 @@ address of ``out``; ``residual`` is the distance from an output to what is added
 
 
 @inlined
-def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, floor):
-    """:func:`multiply_strided` where neighbours lie side by side."""
-    multiply_strided(rows, n, taps, depth, 4, panel, width * 4, width, bias, out, column, residual, floor)
-
-
-@inlined
 def panel_width(columns):
     """Columns of the next panel when ``columns``, a multiple of LANES, are left."""
     return _WIDE if columns >= _WIDE else _HALF if columns >= _HALF else LANES

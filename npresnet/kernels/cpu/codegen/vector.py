@@ -72,6 +72,20 @@ class Emit:
         """a·b + c, rounded once."""
         return self.builder.call(self._fma, [a, b, c])
 
+    def plus(self, a: Any, b: Any) -> Any:
+        """a + b, of floats or of integers."""
+        return (self.builder.fadd if a.type == VECTOR else self.builder.add)(a, b)
+
+    def minus(self, a: Any, b: Any) -> Any:
+        """a − b, of floats or of integers."""
+        return (self.builder.fsub if a.type == VECTOR else self.builder.sub)(a, b)
+
+    def times(self, a: Any, number: float) -> Any:
+        """The product with a number, of floats or, with a whole one, of integers."""
+        if a.type == VECTOR:
+            return self.builder.fmul(a, self.constant(number))
+        return self.builder.mul(a, ir.Constant(a.type, [int(number)] * a.type.count))
+
     def prefetch(self, address: ir.Value) -> None:
         """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, I32, I32, I32])
