@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from llvmlite import binding, ir
 
 import npresnet
 from npresnet import nn
@@ -175,6 +176,38 @@ def test_features_are_real_numbers(network):
     for layer, step in {"layer1": "layer1.2.add", "layer2.0": "layer2.0.add", None: "avgpool"}.items():
         q = results[step]
         np.testing.assert_array_equal(engine.features(x, layer), npresnet.ops.dequantize(*q))
+
+
+def _signed_bytes(builder, acc, x, w):
+    """What NEON's sdot makes of x with its first bits turned: Σ (x − 128) · w."""
+    vector = ir.VectorType(ir.IntType(32), 4)
+    flip = ir.Constant(vector, [0x80808080 - 2**32] * 4)
+    x, right = builder.xor(x, flip), ir.Constant(vector, [24] * 4)
+    for k in range(4):
+        left = ir.Constant(vector, [24 - 8 * k] * 4)
+        level, weight = (builder.ashr(builder.shl(v, left), right) for v in (x, w))
+        acc = builder.add(acc, builder.mul(level, weight))
+    return acc
+
+
+def test_a_road_may_take_levels_less_128(monkeypatch):
+    """As NEON's does, which this processor may not have."""
+    like_neon = ROADS["neon_dot"]._replace(features=(), four=_signed_bytes)
+    assert like_neon.shift == 128
+    monkeypatch.setitem(ROADS, "like_neon", like_neon)
+    compare(range(60), "like_neon")
+
+
+def test_llvm_has_neons_instruction():
+    module = ir.Module()
+    vector = ir.VectorType(ir.IntType(32), 4)
+    function = ir.Function(module, ir.FunctionType(vector, [vector] * 3), "sum")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(ROADS["neon_dot"].four(builder, *function.args))
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    target = binding.Target.from_triple("aarch64-linux-gnu").create_target_machine(features="+dotprod")
+    assert "\tsdot\t" in target.emit_assembly(binding.parse_assembly(str(module)))
 
 
 def test_every_road_has_a_name_of_its_own_on_disk():
