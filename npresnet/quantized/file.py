@@ -16,9 +16,10 @@ from ..nn import placeholders
 from ..weights import save_weights
 from ..weights.metadata import parse_metadata
 from ..weights.recognise import from_metadata
+from .find import check_windows, find_quantized
 from .lower import lower
 from .network import QuantizedNetwork, assemble
-from .torchvision import is_torchvision, torchvision_arrays, torchvision_model
+from .torchvision import torchvision_arrays, torchvision_model
 
 KEY = "npresnet-int8"  # of the metadata of a quantized network, which are those of the model that it stands for
 
@@ -39,7 +40,8 @@ def save_quantized(network: QuantizedNetwork, path: str | os.PathLike[str]) -> P
 def load_quantized(path: str | os.PathLike[str]) -> QuantizedNetwork:
     """The quantized network in a file that :func:`save_quantized` wrote, or that torch.save wrote of torchvision's.
 
-    torchvision's are those of torchvision.models.quantization: resnet18, resnet50, resnext101_32x8d, resnext101_64x4d.
+    torchvision's are those of torchvision.models.quantization: resnet18, resnet50, resnext101_32x8d, resnext101_64x4d;
+    a state dict, also in a dictionary of a training run or with "module." before its keys, or the whole network.
     Nothing in the file is executed, and memory is bounded as in read_weights.  Raises WeightsError.
     """
     path = checked_path(path)
@@ -53,9 +55,10 @@ def network_in(data: memoryview) -> QuantizedNetwork:
     """The same for a file's bytes; what they hold may raise any exception."""
     budget = Budget(len(data))
     _, tree, metadata = read_tree(data, budget, TORCH_GLOBALS)
-    if is_torchvision(tree):
-        arrays = torchvision_arrays(tree, budget)
+    if found := find_quantized(tree):
+        arrays = torchvision_arrays(found.entries, budget)
         model = torchvision_model(arrays)
+        check_windows(found.layers, model)
         return assemble(lower(model), arrays, model)
     text = {**attributes(tree), **metadata}.get(KEY)
     if type(text) is not str:
