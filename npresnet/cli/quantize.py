@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="how a layer's range is found: minmax, average, percentile or mse (default: minmax)",
     )
+    parser.add_argument(
+        "--correct-bias",
+        action="store_true",
+        help="take the mean error of each channel off its bias (few bits gain by it)",
+    )
     add_json_argument(parser)
     add_force_argument(parser)
 
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     set_size(model, None)
     images = Images(args.data, model)
     chosen, others = split(len(images.items), args.limit)
-    network = quantize(model, images.batches(chosen), observer=args.observer)
+    network = quantize(model, images.batches(chosen), observer=args.observer, correct_bias=args.correct_bias)
     save_quantized(network, args.out)
     if not others:
         note(f"{args.data}: no other images; the errors are those of the images that calibrated (see --limit)")
