@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+import npresnet.data.preprocessing  # noqa: F401    # what recognising imports when an input first asks for it
 from npresnet.data import ImageError, cifar, images
 from npresnet.formats.errors import error_context
 from npresnet.formats.limits import IMAGE_FLOOR

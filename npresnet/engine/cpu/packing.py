@@ -4,6 +4,7 @@ import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.pack import element_panels, merged_groups, pack, round_up
+from ...kernels.cpu.quantized.pack import elements
 from ...ops.winograd import F
 
 
@@ -14,7 +15,8 @@ def padded_bias(bias) -> np.ndarray:
 
 
 def direct(weight, groups, channels):
-    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.
+    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.  Of int8, four
+    neighbours in C make an element.
 
     ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
     groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
@@ -25,12 +27,13 @@ def direct(weight, groups, channels):
     kh, kw = weight.shape[2:]
     parts = []
     for group in range(merged):
-        matrix = np.zeros((kh, kw, inputs, features), np.float32)
+        matrix = np.zeros((kh, kw, inputs, features), weight.dtype)
         for small in range(groups // merged):
             g, f, c = group * (groups // merged) + small, len(weight) // groups, weight.shape[1]
             block = weight[g * f : (g + 1) * f].transpose(2, 3, 1, 0)
             matrix[:, :, small * c : (small + 1) * c, small * f : (small + 1) * f] = block
-        parts.append(pack(matrix.reshape(-1, features)))
+        matrix = matrix.reshape(-1, features)
+        parts.append(pack(elements(matrix) if matrix.dtype == np.int8 else matrix))
     return np.concatenate(parts), merged
 
 

@@ -1,0 +1,90 @@
+"""From real numbers to levels of 8 bits, and sums of levels."""
+
+import numpy as np
+
+from ..codegen.jit import inlined
+from ..codegen.vector import floats, integers32, octets
+from ..program.entry_point import Address, Pair, Shape, Shared, entry_point
+
+PIXELS = 128             # in a work item
+
+
+@inlined
+def clamped(level, low, high):
+    """min(max(level, low), high) as a level of 8 bits, where a NaN becomes low."""
+    level = level if level > low else low
+    return np.uint8(np.int32(level if level < high else high))
+
+
+@entry_point
+def levels_of_image(row, work, x: Address, shape: Shape, inverse: Shared, zero: int, y: Address, stored: int):
+    """A row of :func:`npresnet.ops.quantize` of images (N, C, H, W) in float32, channels last, four to an element.
+
+    ``inverse`` leads to 1/s; what ``stored`` channels have beyond C is 0.
+    """
+    (_, c, h, w), scale = shape, np.float64(floats(inverse, 1)[0])
+    image, p = row // h, row % h
+    for first in range(0, stored, 4):
+        for q in range(w):
+            integers32(y + (row * w + q) * stored + first, 1)[0] = 0
+        for k in range(first, min(c, first + 4)):
+            plane = floats(x + ((image * c + k) * h + p) * w * 4, w)
+            _place(plane, scale, zero, 8 * (k - first), y + row * w * stored + first, stored)
+
+
+@inlined
+def _place(values, scale, zero, left, to, step):
+    for q in range(len(values)):
+        level = np.rint(np.float32(np.float64(values[q]) * scale + zero))
+        element = integers32(to + q * step, 1)
+        element[0] |= np.int32(clamped(level, np.float32(0), np.float32(255))) << left
+
+
+@entry_point
+def add(item, work, x: Address, other: Address, pixels: int, channels: int, rounding: Shared, y: Address):
+    """:func:`npresnet.ops.quantized_add`.
+
+    ``rounding``: z and s of x, those of ``other``, 1/s of the sum, its z, its first and its last level.
+    """
+    first, end = item * PIXELS * channels, min(pixels, (item + 1) * PIXELS) * channels
+    numbers = floats(rounding, 8)
+    _add(octets(x + first, end - first), octets(other + first, end - first), numbers[0], numbers[1], numbers[2],
+         numbers[3], numbers[4], numbers[5], numbers[6], numbers[7], octets(y + first, end - first))
+
+
+@inlined
+def _add(a, b, a_zero, a_scale, b_zero, b_scale, inverse, zero, low, high, y):
+    for k in range(len(y)):
+        total = (np.float32(a[k]) - a_zero) * a_scale + (np.float32(b[k]) - b_zero) * b_scale
+        y[k] = clamped(np.rint(total * inverse) + zero, low, high)
+
+
+@entry_point
+def relu(item, work, x: Address, pixels: int, channels: int, zero: int, y: Address):
+    """:func:`npresnet.ops.quantized_relu`: max(q, z)."""
+    first, end = item * PIXELS * channels, min(pixels, (item + 1) * PIXELS) * channels
+    _relu(octets(x + first, end - first), np.uint8(zero), octets(y + first, end - first))
+
+
+@inlined
+def _relu(x, zero, y):
+    for k in range(len(y)):
+        y[k] = max(x[k], zero)
+
+
+@entry_point
+def subsample(row, work, x: Address, shape: Shape, channels: int, stride: Pair, before: int, zero: int, y: Address,
+              out_shape: Shape):
+    """A row of shortcut A: the first ``channels`` of every ``stride``-th pixel behind ``before`` channels of z."""
+    (_, h, w, c), (_, oh, ow, f) = shape, out_shape
+    image, p = row // oh, row % oh
+    for q in range(ow):
+        source = x + ((image * h + p * stride[0]) * w + q * stride[1]) * c
+        _behind(octets(source, channels), before, np.uint8(zero), octets(y + (row * ow + q) * f, f))
+
+
+@inlined
+def _behind(values, before, zero, out):
+    out[:] = zero
+    for k in range(len(values)):
+        out[before + k] = values[k]
