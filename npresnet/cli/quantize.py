@@ -29,7 +29,7 @@ BATCH = 32
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a checkpoint")
     parser.add_argument("--data", required=True, metavar="PATH", help="images: a folder or a zip of them")
-    parser.add_argument("--out", required=True, metavar="FILE", help="a new file: .safetensors, .npz or .pth")
+    parser.add_argument("--out", required=True, metavar="FILE", help="a new file: .safetensors, .npz, .pth or .onnx")
     parser.add_argument("--model", metavar="NAME", help="the network in IN, where the checkpoint does not say it")
     add_select_argument(parser)
     parser.add_argument(
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from ..formats.containers import WRITERS
     from ..quantized import compare, quantize, save_quantized
 
-    if not args.out.lower().endswith(tuple(WRITERS)):
-        raise ValueError(f"{args.out}: the file's suffix must be {', '.join(WRITERS)}")
+    if not args.out.lower().endswith((*WRITERS, ".onnx")):
+        raise ValueError(f"{args.out}: the file's suffix must be {', '.join(WRITERS)} or .onnx")
     check_output(args.out, args.input, args.data, force=args.force)
     model, _ = open_model(args.model, args.input, args.select)
     set_size(model, None)

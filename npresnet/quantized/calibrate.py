@@ -5,7 +5,7 @@
 [N] Nagel et al. 2021, A white paper on neural network quantization, arXiv:2106.08295
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,6 +65,7 @@ def quantize(
         arrays |= rounded_weights(step, weight_bits)
         if correct_bias:
             arrays[f"{step.name}.bias"] = corrected_bias(step, arrays, means[step.inputs[0]].mean)
+    arrays |= rounded_biases(steps, arrays)
     return assemble(steps, arrays, model)
 
 
@@ -95,3 +96,18 @@ def rounded_weights(step: FloatStep, bits: int = 8) -> dict[str, Array]:
     scale = np.where(largest > 0, largest / last, 1).astype(np.float32)
     q = ops.quantize(w, scale.reshape(-1, *(1,) * (w.ndim - 1)), levels=(-last, last))
     return {f"{step.name}.weight": q, f"{step.name}.weight_scale": scale, f"{step.name}.bias": b.astype(np.float32)}
+
+
+def rounded_biases(steps: Sequence[FloatStep], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The biases, each of which is a whole number on the scale of its sums, s_x s_w, as real numbers.    [J] Eq. 11
+
+    So a program whose biases are integers of 32 bits, such as ONNX has them, computes the same.
+    """
+    scale, found = {INPUT: arrays[f"{INPUT}.scale"]}, dict[str, Array]()
+    for step in steps:
+        scale[step.name] = arrays[f"{step.name}.scale"] if step.has_scale else scale[step.inputs[0]]
+        if is_weighted(step):
+            sums = (scale[step.inputs[0]] * arrays[f"{step.name}.weight_scale"]).astype(np.float64)
+            bias = arrays[f"{step.name}.bias"]
+            found[f"{step.name}.bias"] = (np.rint(bias / sums) * sums).astype(np.float32)
+    return found

@@ -93,3 +93,28 @@ def test_what_cannot_be_is_one_line(photos, capsys):
         out, err = capsys.readouterr()
         assert not out and words in err.splitlines()[-1], err
     assert not list(photos.parent.glob("a.*"))
+
+
+def test_convert_keeps_a_quantized_network_quantized(photos, capsys):
+    assert main([*COMMAND]) == 0
+    assert main(["quantize", "net.safetensors", "--data", "photos", "--out", "direct.onnx"]) == 0
+    for source, target in (("int8.safetensors", "a.onnx"), ("a.onnx", "b.npz"), ("b.npz", "c.pth")):
+        assert main(["convert", source, target]) == 0
+        assert f"{target}: QuantizedNetwork(resnet20" in capsys.readouterr().out
+    x = npresnet.preprocess("photos/1.png", npresnet.load_quantized("a.onnx"))
+    due = npresnet.load_quantized("int8.safetensors")(x)
+    for name in ("a.onnx", "c.pth", "direct.onnx"):
+        np.testing.assert_array_equal(npresnet.load_quantized(name)(x), due)
+    assert main(["convert", "int8.safetensors", "small.onnx", "--size", "32", "--opset", "13"]) == 0
+    for wrong, words in (
+        (("int8.safetensors", "d.onnx", "--fold"), "--fold is for float networks"),
+        (("int8.safetensors", "d.h5", "--to", "keras"), "--to is for float networks"),
+        (("int8.safetensors", "d.npz", "--size", "32"), "ends in .onnx"),
+        (("int8.safetensors", "d.txt"), "suffix"),
+        (("int8.safetensors", "a.onnx"), "exists"),
+    ):
+        assert main(["convert", *wrong]) == 2
+        assert words in capsys.readouterr().err, words
+    assert not list(photos.parent.glob("d.*"))
+    assert main(["convert", "net.safetensors", "float.onnx", "--fold"]) == 0
+    assert npresnet.load_model("float.onnx").spec.name == "resnet20"

@@ -1,13 +1,15 @@
 """Quantized networks of three small blocks: torchvision's as torch.save leaves them, and our own."""
 
 import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from npresnet.formats.containers import WRITERS
 from npresnet.models import build
-from npresnet.quantized import quantize
-from npresnet.quantized.file import KEY
+from npresnet.quantized import quantize, save_quantized
+from npresnet.quantized.network import QUANTIZED
 from tests.support import pickles
 
 from .networks import CLASSES, LARGEST, layers, view
@@ -89,10 +91,26 @@ def whole():
     return file(module(root))
 
 
+def network(depths):
+    """One of a filter in each layer, or some."""
+    model = build("resnet20", CLASSES, depths=depths, width=1, shortcut="B")
+    return quantize(model, np.ones((1, 3, 8, 8), np.float32))
+
+
+def onnx():
+    """What save_quantized writes as ONNX."""
+    with tempfile.TemporaryDirectory() as folder:
+        return save_quantized(network((1, 1, 1)), Path(folder) / "a.onnx").read_bytes()
+
+
+def onnx_of_others():
+    """The same without our metadata, so that its graph is read."""
+    return onnx().replace(QUANTIZED.encode(), b"a" * len(QUANTIZED))
+
+
 def own(suffix):
-    """What save_quantized writes, of a network of one filter."""
-    model = build("resnet20", CLASSES, depths=(1, 1), width=1, shortcut="B")
-    network = quantize(model, np.ones((1, 3, 8, 8), np.float32))
+    """What save_quantized writes in the other formats."""
+    found = network((1, 1))
     buffer = io.BytesIO()
-    WRITERS[suffix](buffer, network.arrays(), {KEY: network.metadata})
+    WRITERS[suffix](buffer, found.arrays(), {QUANTIZED: found.metadata})
     return buffer.getvalue()

@@ -206,11 +206,13 @@ def network_files():
 
 
 def quantized_files():
-    """Networks on integers: torchvision's, as a state dict and whole, and our own."""
+    """Networks on integers: torchvision's, as a state dict and whole; our own; ONNX."""
     yield "quantized-state-dict", quantized_networks.state_dict()
     yield "quantized-module", quantized_networks.whole()
     yield "quantized-safetensors", quantized_networks.own(".safetensors")
     yield "quantized-npz", quantized_networks.own(".npz")
+    yield "quantized-onnx", quantized_networks.onnx()
+    yield "quantized-onnx-graph", quantized_networks.onnx_of_others()
 
 
 def folder_files():
