@@ -57,14 +57,9 @@ def quantize(
         raise ValueError("this model is in training mode, where batch norm follows the batch; call model.eval() first")
     steps = lower(model)
     found, means = observe(steps, images, observer)
-    arrays: dict[str, Array] = {}
-    for name, seen in found.items():
-        scale, zero_point = affine(*seen.range(), (0, 2**bits - 1))
-        arrays |= {f"{name}.scale": np.asarray(scale, "f4"), f"{name}.zero_point": np.asarray(zero_point)}
-    for step in filter(is_weighted, steps):
-        arrays |= rounded_weights(step, weight_bits)
-        if correct_bias:
-            arrays[f"{step.name}.bias"] = corrected_bias(step, arrays, means[step.inputs[0]].mean)
+    arrays = integer_arrays(steps, {name: seen.range() for name, seen in found.items()}, bits, weight_bits)
+    for step in filter(is_weighted, steps if correct_bias else ()):
+        arrays[f"{step.name}.bias"] = corrected_bias(step, arrays, means[step.inputs[0]].mean)
     arrays |= rounded_biases(steps, arrays)
     return assemble(steps, arrays, model)
 
@@ -85,15 +80,35 @@ def observe(
     return found, means
 
 
-def rounded_weights(step: FloatStep, bits: int = 8) -> dict[str, Array]:
-    """The integers and the scales of a step's weights, one for each filter, and its bias.        [J] §2.2, [N] §2.4.2
+def integer_arrays(
+    steps: Sequence[FloatStep], ranges: Mapping[str, tuple[float, float]], bits: int, weight_bits: int
+) -> dict[str, Array]:
+    """The scale and the zero point of each range, the integers of the weights, and the biases as they are."""
+    arrays: dict[str, Array] = {}
+    for name, (low, high) in ranges.items():
+        scale, zero_point = affine(low, high, (0, 2**bits - 1))
+        arrays |= {f"{name}.scale": np.asarray(scale, "f4"), f"{name}.zero_point": np.asarray(zero_point)}
+    for step in filter(is_weighted, steps):
+        arrays |= rounded_weights(step, weight_bits)
+    return arrays
 
-    s = max |w| / 127 for each filter, as many levels on either side of 0 ([J] §3.1); where it is all zeros, 1.
+
+def weight_scale(w: Array, bits: int) -> Array:
+    """s = max |w| / 127 for each filter, of 8 bits; where it is all zeros, 1.                         [N] §2.4.2
+
+    Shapes: w (F, …) → (F,) float32.
+    """
+    largest = np.abs(w).reshape(len(w), -1).max(1)
+    return np.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1).astype(np.float32)
+
+
+def rounded_weights(step: FloatStep, bits: int = 8) -> dict[str, Array]:
+    """The integers and the scales of a step's weights, one for each filter, and its bias.                   [J] §2.2
+
+    There are as many levels on either side of 0.                                                            [J] §3.1
     """
     w, b = step.affine()
-    last = 2 ** (bits - 1) - 1
-    largest = np.abs(w).reshape(len(w), -1).max(1)
-    scale = np.where(largest > 0, largest / last, 1).astype(np.float32)
+    scale, last = weight_scale(w, bits), 2 ** (bits - 1) - 1
     q = ops.quantize(w, scale.reshape(-1, *(1,) * (w.ndim - 1)), levels=(-last, last))
     return {f"{step.name}.weight": q, f"{step.name}.weight_scale": scale, f"{step.name}.bias": b.astype(np.float32)}
 
