@@ -20,6 +20,7 @@ from npresnet.formats.errors import error_context
 from npresnet.formats.limits import IMAGE_FLOOR
 from npresnet.formats.stream import Budget, parse_json
 from npresnet.formats.zip_archive import ZipArchive
+from npresnet.quantized import file as quantized
 from npresnet.weights import WeightsError, folder, recognise
 from npresnet.weights.read import read_memory
 
@@ -116,6 +117,16 @@ def read_folder(data):
     return recognised(found)
 
 
+def read_quantized(data):
+    """What load_quantized does with a file's bytes: the network or None."""
+    try:
+        with error_context("input"):
+            return quantized.network_in(memoryview(data))
+    except WeightsError as error:
+        check_error(error)
+        return None
+
+
 def read_images(data):
     """What read_image does with a file's bytes: the image or None."""
     try:
@@ -150,6 +161,7 @@ READERS = {  # name: which seeds, and what reads them
     "onnx": ("onnx-*", read),
     "network": ("network-*", read),
     "folder": ("folder-*", read_folder),
+    "quantized": ("quantized-*", read_quantized),
     "weights": ("[!cfi]*", read),
     "cifar": ("cifar-*", read_cifar),
     "images": ("image-*", read_images),
