@@ -30,6 +30,8 @@ def content(model: Classifier, image: Any, classes: list[int] | None = None) -> 
         x = preprocess(image, model).astype(np.float32)
         model = model.astype(np.float32)
         scores = model.logits(x)[0]
+        if not np.isfinite(scores).all():
+            raise ValueError("the scores hold NaN or infinity: are the weights damaged?")
         followed = classes or np.argsort(-scores, kind="stable")[:2].tolist()
         run = trace(model, np.concatenate([x] * len(followed)))
         run.back(one_hot(run.steps[-1].y, followed))

@@ -78,10 +78,10 @@ def chosen_pixels(size: tuple[int, int], detail: Detail) -> list[tuple[int, int]
 def kept_steps(trace: Trace, blocks: list[str], detail: Detail) -> set[int]:
     """The steps of the blocks that are stored, and those whose outputs they read."""
     names = list(dict.fromkeys(blocks))
-    inner = names[1:-1]
+    inner = names[2:-1]  # between image and stem, and the scores
     if detail.blocks is not None and len(inner) > detail.blocks:
         inner = [inner[k] for k in np.linspace(0, len(inner) - 1, detail.blocks).round().astype(int)]
-    wanted = {names[0], *inner, names[-1]}
+    wanted = {*names[:2], *inner, names[-1]}
     kept = {k for k, block in enumerate(blocks) if block in wanted}
     return kept | {source for k in kept for source in trace.steps[k].inputs}
 

@@ -124,12 +124,10 @@ def removed(x: Array, dy: Array, eps: float) -> tuple[Array, Array]:
     Shapes: x (1, C, H, W), dy (K, C, H, W) → (2, C), (K, 2, C).
     """
     m, ones = x.shape[2] * x.shape[3], np.ones(x.shape[1], x.dtype)
-    means = []
-    for one in dy:
-        _, pullback, (mean, var) = ops.batch_norm_train(x, ones, 0 * ones, eps=eps)
-        _, dgamma, dbeta = pullback(one[None])  # Σ dy · x̂ and Σ dy
-        means.append(np.stack([dbeta / m, dgamma / m]))
-    return np.stack([mean, 1 / np.sqrt(var + eps)]), np.stack(means)
+    _, pullback, (mean, var) = ops.batch_norm_train(x, ones, 0 * ones, eps=eps)
+    sums = (pullback(one[None])[1:] for one in dy)  # dγ = Σ dy · x̂ and dβ = Σ dy
+    means = np.stack([np.stack([dbeta / m, dgamma / m]) for dgamma, dbeta in sums])
+    return np.stack([mean, 1 / np.sqrt(var + eps)]), means
 
 
 def affine_map(module: Module, x: Array) -> tuple[Array, Array]:
