@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import Array
-from ..nn import BatchNorm2d, Conv2d, Linear, Module, Subsample
+from ..nn import AvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Subsample
 from ..ops import Window, check
 from .detail import Detail, chosen_channels, chosen_pixels, images, kept_steps
 from .trace import Step, Trace
@@ -81,8 +81,8 @@ class Packer:
         return a[:, self.channels[a.shape[1]]]
 
     def weights(self, step: Step) -> dict[str, Any]:
-        """What a layer multiplies with."""
-        x = images(self.trace.steps[step.inputs[0]].y)
+        """What a layer multiplies with, and the windows that it sees."""
+        x, static = images(self.trace.steps[step.inputs[0]].y), getattr(step.module, "static", {})
         if isinstance(step.module, Conv2d):
             window = Window.of(step.module.weight.value.shape[2:], **window_of(step.module), size=x.shape[2:])
             return self.product(step, x, step.module.weight.value, window, step.module.groups)
@@ -90,7 +90,12 @@ class Packer:
             return self.product(step, x, images(step.module.weight.value), Window.of(1), 1)
         if step.kind == "norm":
             return self.batch_norm(step, x)
-        return {"stride": check.pair(step.module.static["stride"])} if isinstance(step.module, Subsample) else {}
+        if isinstance(step.module, Subsample):
+            return {"stride": check.pair(static["stride"])}
+        if isinstance(step.module, (MaxPool2d, AvgPool2d)):
+            sizes = {key: static[key] for key in ("kernel", "stride", "padding", "dilation") if key in static}
+            return Window.of(**sizes, size=x.shape[2:])._asdict()
+        return {"whole": True} if step.module and step.module.children() else {}  # a gate looks at the whole image
 
     def product(self, step: Step, x: Array, w: Array, window: Window, groups: int) -> dict[str, Any]:
         """Filters, bias, window; and the windows of some pixels where the page has not every channel of x."""

@@ -11,6 +11,7 @@ from npresnet.analysis.features import one_hot
 from npresnet.data import example_image
 from npresnet.explore import write_page
 from npresnet.explore.trace import trace
+from npresnet.nn import AvgPool2d
 
 from .test_trace import network
 
@@ -39,15 +40,19 @@ def noise(tmp_path_factory):
     return path
 
 
+def large_network():
+    """One of which a page holds a part."""
+    return npresnet.create_model("resnet50", width=32, num_classes=12, seed=1)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, noise):
     """Pages of two images in the network that ships, and one of which a part is stored."""
     folder, model = tmp_path_factory.mktemp("pages"), npresnet.load_model()
-    large = npresnet.create_model("resnet50", width=32, num_classes=12, seed=1)
     return {
         "cat": write_page(folder / "cat.html", model, example_image()),
         "noise": write_page(folder / "noise.html", model, noise),
-        "large": write_page(folder / "large.html", large, example_image()),
+        "large": write_page(folder / "large.html", large_network(), example_image()),
     }
 
 
@@ -136,9 +141,7 @@ def test_from_the_image_to_a_pixel_and_back(visit, noise, name, theme):
 def test_every_derived_number_is_npresnets(visit, name):
     """Outputs and gradients of all steps, of which the page stores some and derives the others."""
     page = visit(name)
-    model = (
-        npresnet.load_model() if name == "cat" else npresnet.create_model("resnet50", width=32, num_classes=12, seed=1)
-    )
+    model = npresnet.load_model() if name == "cat" else large_network()
     x = npresnet.preprocess(example_image(), model)
     classes = np.argsort(-model(x)[0])[:2]
     with npresnet.use("numpy"):
@@ -172,6 +175,35 @@ def test_sums_at_all_stored_pixels(visit, name):
     sums = np.array(sums)
     assert len(sums) > 70 and abs(sums).max() > 1
     np.testing.assert_allclose(sums[:, 0], sums[:, 1], rtol=1e-5, atol=1e-5)
+
+
+def gradient_reach(run, k, row, column):
+    """Which pixels of the image the output pixel (row, column) of step k has a gradient with respect to."""
+    for step in run.steps:
+        step.gradient = np.zeros_like(step.y)
+    run.steps[k].gradient[0, :, row, column] = 1
+    for step in reversed(run.steps[1 : k + 1]):
+        for source, dx in zip(step.inputs, step.pullback(step.dy)):
+            run.steps[source].gradient = run.steps[source].dy + dx
+    rows, columns = np.nonzero(run.steps[0].dy[0].any(axis=0))
+    return [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+
+
+@pytest.mark.parametrize("name", ["cat", "large"])
+def test_what_a_pixel_sees_of_the_image(visit, name):
+    """Where weights are positive and nothing is cut off, all that is seen has a gradient."""
+    page = visit(name)
+    model = npresnet.load_model() if name == "cat" else large_network()
+    model = model.astype(np.float64).map_arrays(lambda a: abs(a) + 0.01)
+    if name == "large":
+        model.maxpool = AvgPool2d(3, stride=2, padding=1)  # of which all pixels get a part
+    layers = ["conv1", "layer1.1.conv1", "layer2.0.downsample.0", "layer2.0.conv2", "layer3.0.conv1"]
+    with npresnet.use("numpy"):
+        for layer in layers:
+            run = trace(model, np.ones((1, *page.evaluate("steps[0].shape"))))
+            k = next(k for k, step in enumerate(run.steps) if step.name == layer)
+            row, column = run.steps[k].y.shape[2] // 2, run.steps[k].y.shape[3] // 3
+            assert page.evaluate(f"seenInImage({k}, {row}, {column})") == gradient_reach(run, k, row, column)
 
 
 def test_batch_norms_two_directions(visit):

@@ -91,6 +91,33 @@ function corner(step, row, column) {
   return [row * step.stride[0] - step.padding[0][0], column * step.stride[1] - step.padding[1][0]];
 }
 
+/** The rows and columns [top, left, bottom, right] of the input, which has `shape`, that a region of a step's output sees. */
+function regionBefore(step, region, shape) {
+  const [, h, w] = step.shape, [, H, W] = shape;
+  if (step.whole || step.kind === "Linear" || (!step.stride && (h !== H || w !== W))) return [0, 0, H, W];
+  if (!step.stride) return region;
+  const ends = [0, 1].map((i) => {
+    const { kernel = [1, 1], padding = [[0], [0]], dilation = [1, 1], stride } = step, before = (at) => at * stride[i] - padding[i][0];
+    return [before(region[i]), before(region[i + 2] - 1) + (kernel[i] - 1) * dilation[i] + 1];
+  });
+  return [ends[0][0], ends[1][0], ends[0][1], ends[1][1]];
+}
+
+/** The region of the image that output pixel (row, column) of step k sees through all layers; null where some are not here. */
+function seenInImage(k, row, column) {
+  const regions = { [k]: [row, column, row + 1, column + 1] };
+  for (let i = k; i > 0; i--) {
+    if (!regions[i]) continue;
+    if (!steps[i].inputs.length) return null;
+    for (const source of steps[i].inputs) {
+      const more = regionBefore(steps[i], regions[i], steps[source].shape), old = regions[source] ?? more;
+      regions[source] = more.map((v, end) => (end < 2 ? Math.min(v, old[end]) : Math.max(v, old[end])));
+    }
+  }
+  const [, H, W] = steps[0].shape, [top, left, bottom, right] = regions[0];
+  return [Math.max(0, top), Math.max(0, left), Math.min(H, bottom), Math.min(W, right)];
+}
+
 /** The window (C, kh, kw) of the input that output pixel (row, column) sees; null where the page does not have it. */
 function windowAt(k, row, column) {
   const step = steps[k];

@@ -1,6 +1,6 @@
 // The norm of the gradient after each block, of a plain and a residual network that are equally deep.
 
-const WIDE = 720, HIGH = 300, LEFT = 56, BELOW = 40;
+const HIGH = 300, LEFT = 56, BELOW = 40;
 
 function drawDepth(state) {
   const { plain, residual } = given.depth[state.depth], last = plain.length - 1, block = Math.min(state.place, last);
@@ -10,9 +10,10 @@ function drawDepth(state) {
     id: "place", type: "range", min: 0, max: last, value: block, "data-key": "place", "aria-valuetext": spoken(plain, residual, block),
     oninput: (event) => update({ place: Number(event.target.value) }),
   });
-  fill("depth", element("div", { class: "bar" }, roving(depths), element("label", { for: "place" }, "Block"), slider), chart(plain, residual, block),
-    element("p", { class: "pixel", "aria-live": "polite" }, `After ${place(block)}: ‖dy‖ is `, element("b", { class: "plain" }, short(plain[block], 3)), " in the plain network and ",
-      element("b", { class: "residual" }, short(residual[block], 3)), ` in the residual one; on the way from the last block it became ${times(plain[block] / plain[last])} and ${times(residual[block] / residual[last])} times as large.`));
+  const readout = element("p", { class: "pixel", "aria-live": "polite" }, `After ${place(block)}, ‖dy‖ is `, element("b", { class: "plain" }, short(plain[block], 3)),
+    " in the plain network and ", element("b", { class: "residual" }, short(residual[block], 3)), " in the residual one. On the way there from the last block it became ",
+    element("b", { class: "plain" }, times(plain[block] / plain[last])), " and ", element("b", { class: "residual" }, times(residual[block] / residual[last])), " times as large.");
+  fill("depth", element("div", { class: "bar" }, roving(depths), element("label", { for: "place" }, "Block"), slider), element("div", { class: "depth" }, chart(plain, residual, block), readout));
 }
 
 const times = (ratio) => (ratio < 10 ? ratio.toFixed(1) : Math.round(ratio).toLocaleString("en"));
@@ -21,10 +22,11 @@ const spoken = (plain, residual, block) => `${place(block)}: plain ${short(plain
 
 function chart(plain, residual, block) {
   const all = [...plain, ...residual].map(Math.log10), low = Math.floor(Math.min(...all)), high = Math.ceil(Math.max(...all)), last = plain.length - 1;
-  const x = (k) => LEFT + 8 + (k / last) * (WIDE - LEFT - 84), y = (v) => 26 + ((high - Math.log10(v)) / (high - low)) * (HIGH - BELOW - 30);
-  const drawn = element("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", class: "chart", "aria-label": "Norm of the gradient after each block, on a logarithmic scale. " + spoken(plain, residual, 0) + ". " + spoken(plain, residual, last) });
+  const wide = Math.max(300, Math.min(760, document.getElementById("depth").clientWidth));
+  const x = (k) => LEFT + 8 + (k / last) * (wide - LEFT - 84), y = (v) => 26 + ((high - Math.log10(v)) / (high - low)) * (HIGH - BELOW - 30);
+  const drawn = element("svg", { viewBox: `0 0 ${wide} ${HIGH}`, role: "img", class: "chart", "aria-label": "Norm of the gradient after each block, on a logarithmic scale. " + spoken(plain, residual, 0) + ". " + spoken(plain, residual, last) });
   for (let power = low; power <= high; power++) {
-    drawn.append(element("svg:line", { x1: LEFT, x2: WIDE - 76, y1: y(10 ** power), y2: y(10 ** power), class: "rule" }),
+    drawn.append(element("svg:line", { x1: LEFT, x2: wide - 76, y1: y(10 ** power), y2: y(10 ** power), class: "rule" }),
       element("svg:text", { x: LEFT - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, power < -2 || power > 3 ? `10${raised(power)}` : short(10 ** power)));
   }
   drawn.append(element("svg:line", { x1: x(block), x2: x(block), y1: 22, y2: HIGH - BELOW, class: "cursor" }));

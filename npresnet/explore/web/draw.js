@@ -7,7 +7,7 @@ function colour(name) {
 
 /** v in [−1, 1] → red, green, blue. */
 function shade(v, palette) {
-  const end = v < 0 ? palette.minus : palette.plus, t = Math.sqrt(Math.min(1, Math.abs(v)));
+  const end = v < 0 ? palette.minus : palette.plus, t = Math.min(1, Math.abs(v)) ** 0.8;
   return palette.zero.map((z, i) => Math.round(z + t * (end[i] - z)));
 }
 

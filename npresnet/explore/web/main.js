@@ -5,7 +5,7 @@ const state = { block: "image", step: 0, n: 0, row: 0, column: 0, source: 0, bac
 const LAYER = ["step", "n", "row", "column", "back", "c", "theme"];
 const PARTS = [
   [drawScores, ["c"]], [drawPhoto, ["c", "theme"]], [drawDirection, ["back", "c"]], [drawStrip, ["block", "back", "c"]], [drawBlock, ["block", "step"]],
-  [drawLayer, ["step", "back"]], [drawMaps, ["step", "n", "back", "c", "theme"]], [drawLens, [...LAYER, "source"]], [drawSums, [...LAYER, "source"]],
+  [drawLayer, ["step", "back"]], [drawMaps, ["step", "n", "back", "c", "theme"]], [drawLens, [...LAYER, "source"]], [drawSums, [...LAYER, "source"]], [drawSeen, LAYER],
   [drawDepth, ["depth", "place"]],
 ];
 
@@ -119,6 +119,7 @@ function themed() {
   update({ theme: dark() });
 }
 
+addEventListener("resize", () => drawDepth(state));
 button.addEventListener("click", () => { document.documentElement.dataset.theme = dark() ? "light" : "dark"; themed(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
 

@@ -45,7 +45,9 @@ function channelName(k, channel) {
 const scoreOf = (k, channel) => (k === steps.length - 1 ? given.scores.find((row) => row.class === channel) : undefined);
 
 function legend(limit) {
-  return element("p", { class: "legend" }, `−${short(limit, 3)}`, element("span", { class: "ramp", "aria-hidden": "true" }), `+${short(limit, 3)}`,
+  const ramp = element("canvas", { class: "ramp", "aria-hidden": "true" });
+  paint(ramp, Float32Array.from({ length: 65 }, (_, i) => i / 32 - 1), 1, 65);
+  return element("p", { class: "legend" }, `−${short(limit, 3)}`, ramp, `+${short(limit, 3)}`,
     element("span", { class: "note" }, " the same scale for all maps of the layer"));
 }
 
@@ -69,7 +71,7 @@ function inputFigure(state, source, which) {
   const canvas = element("canvas", { role: "img", "aria-label": `${title}, ${h} by ${w}` });
   const all = state.back && step.kind !== "sum" ? sentBack(state.step, state.c) : values(source);
   paint(canvas, map(all, source, place), h, w);
-  return element("figure", {}, element("div", { class: "map", style: ratio(h, w) }, canvas, outline(state, h, w)), element("figcaption", {}, title));
+  return element("figure", {}, element("div", { class: "map", style: ratio(h, w) }, canvas, outline(state, steps[source].shape)), element("figcaption", {}, title));
 }
 
 /** The channel of the input that is looked at: the chosen one where channels are mixed, else the output's own. */
@@ -83,18 +85,33 @@ function inputChannel(state, source) {
 const ratio = (h, w) => `aspect-ratio:${w}/${h}${h * w === 1 ? ";max-width:64px" : ""}`;
 
 /** The frame around the pixels of the input that the chosen output pixel sees. */
-function outline(state, h, w) {
-  const step = steps[state.step];
-  let [top, left] = [state.row, state.column], [tall, wide] = [1, 1];
-  if (multiplies(state.step) && step.kind === "conv") {
-    [top, left] = corner(step, state.row, state.column);
-    [tall, wide] = [0, 1].map((i) => (step.kernel[i] - 1) * step.dilation[i] + 1);
-  } else if (step.shape[1] !== h) return null;
-  return frame(top, left, tall, wide, h, w);
+function outline(state, shape) {
+  const region = regionBefore(steps[state.step], [state.row, state.column, state.row + 1, state.column + 1], shape);
+  return frame(region, shape);
 }
 
-const frame = (top, left, tall, wide, h, w) =>
-  element("span", { class: "frame", "aria-hidden": "true", style: `top:${(100 * top) / h}%;left:${(100 * left) / w}%;height:${(100 * tall) / h}%;width:${(100 * wide) / w}%` });
+const frame = ([top, left, bottom, right], [, h, w]) => element("span", {
+  class: "frame", "aria-hidden": "true",
+  style: `top:${(100 * top) / h}%;left:${(100 * left) / w}%;height:${(100 * (bottom - top)) / h}%;width:${(100 * (right - left)) / w}%`,
+});
+
+/** The image, with what the chosen pixel sees of it. */
+function drawSeen(state) {
+  const region = state.step > 0 && seenInImage(state.step, state.row, state.column), [C, h, w] = steps[0].shape;
+  if (!region) return fill("seen");
+  const canvas = element("canvas", { role: "img", "aria-label": "the image as the network is given it" });
+  if (C === 3) paintColours(canvas, values(0), h, w, given.channels);
+  else paint(canvas, map(values(0), 0, 0), h, w);
+  const text = `${region[2] - region[0]} × ${region[3] - region[1]} of the image’s ${h} × ${w} pixels`;
+  fill("seen", element("figure", {}, element("div", { class: "map", style: ratio(h, w) }, canvas, frame(region, steps[0].shape)),
+    element("figcaption", {}, state.back ? `From here dy can reach ${text}.` : `It sees ${text}.`)));
+}
+
+/** The pixel of an h × w map under the pointer. */
+function under(event, h, w) {
+  const { clientHeight, clientWidth } = event.currentTarget;
+  return [Math.floor((event.offsetY / clientHeight) * h), Math.floor((event.offsetX / clientWidth) * w)];
+}
 
 /** The output's map, in which a pixel is chosen by the mouse, a finger or the arrow keys. */
 function outputFigure(state) {
@@ -103,12 +120,13 @@ function outputFigure(state) {
   const canvas = element("canvas", {
     "data-key": "output", tabindex: 0, role: "application", "aria-roledescription": "map of pixels", "aria-describedby": "pixel",
     "aria-label": `${title}, ${h} by ${w} pixels; arrow keys choose one`,
-    onclick: (event) => choosePixel(Math.floor((event.offsetY / canvas.clientHeight) * h), Math.floor((event.offsetX / canvas.clientWidth) * w)),
+    onclick: (event) => choosePixel(...under(event, h, w)),
+    onpointermove: (event) => event.buttons && choosePixel(...under(event, h, w)),
     onkeydown: (event) => movePixel(event),
   });
   if (step.kind === "image" && !state.back && step.shape[0] === 3) paintColours(canvas, values(state.step), h, w, given.channels);
   else paint(canvas, map(shown(state.step, state), state.step, state.n), h, w);
   const marks = (step.pixels ?? []).map(([row, column]) => element("span", { class: "mark", style: `top:${(100 * (row + 0.5)) / h}%;left:${(100 * (column + 0.5)) / w}%` }));
-  return element("figure", {}, element("div", { class: "map chosen", style: ratio(h, w) }, canvas, marks, frame(state.row, state.column, 1, 1, h, w)),
+  return element("figure", {}, element("div", { class: "map chosen", style: ratio(h, w) }, canvas, marks, frame([state.row, state.column, state.row + 1, state.column + 1], step.shape)),
     element("figcaption", {}, element("b", {}, title), step.pixels ? " · sums are stored for the marked pixels" : h * w > 1 ? " · choose a pixel" : ""));
 }

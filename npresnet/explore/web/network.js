@@ -36,12 +36,12 @@ function stream(state) {
     viewBox: `0 0 ${N * SLOT} ${BAND + DIP + 20}`, width: N * SLOT, height: BAND + DIP + 20, role: "img", class: "stream",
     "aria-label": streamLabel(state),
   });
-  given.blocks.forEach((block, k) => drawn.append(...reach(block, k * SLOT, state)));
+  given.blocks.forEach((block, k) => drawn.append(...stretch(block, k * SLOT, state)));
   return drawn;
 }
 
 /** One block's part of the stream: two bands where a sum joins them, else one. */
-function reach(block, x, state) {
+function stretch(block, x, state) {
   const both = paths(block, state), plain = /^layer/.test(block.name) && !both;
   const node = element("svg:rect", { x: x - 3, y: 0, width: 6, height: BAND, rx: 3, class: "node" });
   if (!both) return [element("svg:rect", { x, y: 0, width: SLOT, height: BAND, class: plain ? "f" : "through" }), node];

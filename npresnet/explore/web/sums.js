@@ -4,6 +4,7 @@ const LISTED = 8;  // input channels with the largest share in a sum
 
 function drawSums(state) {
   const step = steps[state.step];
+  fill("terms", multiplies(state.step) && (state.back ? picker(state) : shares(state)));
   const drawn = multiplies(state.step) ? (state.back ? transposed(state) : product(state))
     : step.kind === "norm" ? (state.back ? removed(state) : [line(state, "a · x + b", "y")])
       : step.kind === "sum" ? [!state.back && line(state, "F(x) + S(x)", "y"), bothPaths(state)]
@@ -20,7 +21,6 @@ function product(state) {
   return [
     equation(state, [["window of x", term.window], ["×"], ["filter w", term.filter], ["="], ["products", term.products]],
       `Channel ${term.channel} of x brings ${short(term.sum)}.`),
-    shares(state, found, term),
     check(`Σ over ${found.terms.length} channels × ${term.filter.length} weight${term.filter.length > 1 ? "s" : ""}${steps[state.step].b ? " + bias" : ""}`, found.sum, "npresnet's y", found.value),
   ];
 }
@@ -28,7 +28,7 @@ function product(state) {
 /** Small tables of kh × kw numbers with signs between them. */
 function equation(state, parts, note) {
   const [kh, kw] = steps[state.step].kernel, tables = parts.map(([title, data]) =>
-    data ? grid(title, data, kh, kw) : element("span", { class: "sign", "aria-hidden": "true" }, title));
+    data ? grid(title, data, kh, kw) : element("span", { class: title.length > 1 ? "sign number" : "sign" }, title));
   return element("div", { class: "equation", tabindex: 0, role: "group", "aria-label": "Products of one channel" }, element("div", { class: "parts" }, tables), element("p", { class: "note" }, note));
 }
 
@@ -41,10 +41,12 @@ function grid(title, data, kh, kw) {
 }
 
 /** The input channels that matter most, as bars to the left and right of zero. */
-function shares(state, found, chosen) {
+function shares(state) {
+  const found = sumOf(state.step, state.n, state.row, state.column);
+  if (!found) return null;
   const order = [...found.terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum)), top = order.slice(0, LISTED), rest = order.slice(LISTED);
   const limit = largest(order.map((term) => term.sum));
-  const rows = top.map((term) => choice(`term ${term.channel}`, `channel ${term.channel} brings ${short(term.sum)}`, term === chosen, () => update({ source: term.channel }),
+  const rows = top.map((term) => choice(`term ${term.channel}`, `channel ${term.channel} brings ${short(term.sum)}`, term.channel === state.source, () => update({ source: term.channel }),
     { class: "term" }, ...bar(String(term.channel), term.sum, limit)));
   const others = rest.reduce((sum, term) => sum + term.sum, 0);
   return element("div", { class: "shares" }, element("h3", {}, "What each channel of x brings"),
@@ -73,24 +75,21 @@ function check(what, sum, whose, value) {
 // --- the same, back ------------------------------------------------------------------------------------------------------
 
 function transposed(state) {
-  const step = steps[state.step], k = state.step, source = step.inputs[0], taps = step.kernel[0] * step.kernel[1];
+  const step = steps[state.step], k = state.step, taps = step.kernel[0] * step.kernel[1];
   const first = firstChannel(k, state.n), w = numbers(step.w, state.n), own = state.source - first;
   if (own < 0 || own * taps >= w.length) return [element("p", { class: "note" }, "This filter does not read that channel.")];
   const dy = map(gradients(k, state.c), k, state.n)[state.row * step.shape[2] + state.column];
   const filter = w.subarray(own * taps, (own + 1) * taps), parts = Array.from(filter, (v) => v * dy);
-  const tables = [["dy", [dy]], ["×"], ["filter w", filter], ["="], ["its part of dx", parts]];
-  const all = reached(state);
   return [
-    equation(state, tables.map(([title, data]) => (title === "dy" ? [title] : [title, data])).map((part, i) => (i ? part : [`dy = ${short(dy)}`])),
+    equation(state, [[`dy = ${short(dy)}`], ["×"], ["filter w", filter], ["="], ["its part of dx", parts]],
       `These are the pixels of x that this dy reaches, in channel ${state.source}.`),
-    picker(state, source),
-    all,
+    reached(state),
   ];
 }
 
 /** The buttons that choose a channel of x. */
-function picker(state, source) {
-  const buttons = Array.from(channels(source), (channel) => choice(`source ${channel}`, String(channel), channel === state.source, () => update({ source: channel })));
+function picker(state) {
+  const buttons = Array.from(channels(steps[state.step].inputs[0]), (channel) => choice(`source ${channel}`, String(channel), channel === state.source, () => update({ source: channel })));
   return element("div", { class: "shares" }, element("h3", {}, "Channel of x"), roving(element("div", { class: "picker", role: "group", "aria-label": "Channel of x" }, buttons)));
 }
 
