@@ -13,7 +13,10 @@ from ..printer import escaped
 from .content import content
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("numbers", "calculus", "draw", "elements", "network", "maps", "sums", "depth", "main")
+SCRIPTS = (
+    *("numbers", "calculus", "windows", "draw", "elements", "strip", "block", "maps", "lens"),
+    *("sums", "products", "transpose", "norms", "depth", "choose", "top", "main"),
+)
 
 
 def page(model: Classifier, image: Any, *, name: str | None = None, classes: list[int] | None = None) -> str:

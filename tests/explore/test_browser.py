@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import npresnet
 from npresnet.analysis.features import one_hot
 from npresnet.data import example_image
 from npresnet.explore import write_page
+from npresnet.explore.detail import DETAILS
 from npresnet.explore.trace import trace
 from npresnet.nn import AvgPool2d
 
@@ -45,6 +47,12 @@ def large_network():
     return npresnet.create_model("resnet50", width=32, num_classes=12, seed=1)
 
 
+def thin_page(path):
+    """One on which two blocks of nine are stored."""
+    with mock.patch("npresnet.explore.content.DETAILS", DETAILS[-1:]):
+        return write_page(path, npresnet.create_model("resnet20"), example_image())
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, noise):
     """Pages of two images in the network that ships, and one of which a part is stored."""
@@ -52,6 +60,7 @@ def pages(tmp_path_factory, noise):
     return {
         "cat": write_page(folder / "cat.html", model, example_image()),
         "noise": write_page(folder / "noise.html", model, noise),
+        "thin": thin_page(folder / "thin.html"),
         "large": write_page(folder / "large.html", large_network(), example_image()),
     }
 
@@ -224,9 +233,21 @@ def test_batch_norms_two_directions(visit):
     np.testing.assert_allclose(passes, (pullback(dy)[0] * np.sqrt(var + eps)).ravel(), rtol=1e-3, atol=1e-6)
 
 
+def test_a_page_of_few_blocks(visit):
+    """A block that is left out cannot be chosen, unless a stored one reads its output: then that is shown."""
+    page = visit("thin")
+    assert page.get_by_role("button", name="layer2.1: 32 maps of 16 by 16, not stored").is_disabled()
+    press(page, "layer3.1:")
+    for direction in ("Forward: y", "Backward: dy"):
+        press(page, direction)
+        assert page.locator("#maps canvas").count() > 1 and page.locator("#sums").inner_text() == ""
+    press(page, "layer3.2:")
+    assert page.locator(".equation").count() == 1
+
+
 @pytest.mark.slow
 def test_every_layer_of_every_block_can_be_shown(visit):
-    for name in ("cat", "large"):
+    for name in ("cat", "large", "thin"):
         page = visit(name)
         for back in (False, True):
             page.evaluate(f"update({{ back: {str(back).lower()} }})")

@@ -242,6 +242,6 @@ def test_the_script_is_small_and_complete():
     from npresnet.explore.page import SCRIPTS, WEB
 
     assert {f"{name}.js" for name in SCRIPTS} == {path.name for path in WEB.glob("*.js")}
-    assert all(len((WEB / f"{name}.js").read_text(encoding="utf-8").splitlines()) <= 170 for name in SCRIPTS)
+    assert all(len((WEB / f"{name}.js").read_text(encoding="utf-8").splitlines()) <= 140 for name in SCRIPTS)
     names = re.findall(r"^function\*? (\w+)", "".join((WEB / f"{s}.js").read_text() for s in SCRIPTS), re.M)
     assert len(names) == len(set(names))

@@ -7,7 +7,8 @@ function colour(name) {
 
 /** v in [−1, 1] → red, green, blue. */
 function shade(v, palette) {
-  const end = v < 0 ? palette.minus : palette.plus, t = Math.min(1, Math.abs(v)) ** 0.8;
+  const end = v < 0 ? palette.minus : palette.plus;
+  const t = Math.min(1, Math.abs(v)) ** 0.8;
   return palette.zero.map((z, i) => Math.round(z + t * (end[i] - z)));
 }
 
@@ -27,21 +28,31 @@ function paint(canvas, data, h, w, limit = largest(data)) {
 
 /** Draw three channels as red, green and blue, each in its own range. */
 function paintColours(canvas, data, h, w, order) {
-  const size = h * w, planes = ["R", "G", "B"].map((name) => data.subarray(order.indexOf(name) * size, (order.indexOf(name) + 1) * size));
-  const ranges = planes.map((plane) => plane.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]));
-  pixels(canvas, h, w, (i) => [...planes.map((plane, c) => (255 * (plane[i] - ranges[c][0])) / (ranges[c][1] - ranges[c][0] || 1)), 255]);
+  const size = h * w;
+  const planes = ["R", "G", "B"].map((name) =>
+    data.subarray(order.indexOf(name) * size, (order.indexOf(name) + 1) * size),
+  );
+  const ranges = planes.map((plane) =>
+    plane.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]),
+  );
+  pixels(canvas, h, w, (i) => [
+    ...planes.map((plane, c) => (255 * (plane[i] - ranges[c][0])) / (ranges[c][1] - ranges[c][0] || 1)),
+    255,
+  ]);
 }
 
 /** Draw heat in [0, 1] as more or less of one colour. */
 function paintHeat(canvas, heat, h, w) {
-  const limit = Math.max(...heat) || 1, hot = colour("--hot");
+  const limit = Math.max(...heat) || 1;
+  const hot = colour("--hot");
   pixels(canvas, h, w, (i) => [...hot, Math.round(255 * Math.max(0, heat[i] / limit))]);
 }
 
 function pixels(canvas, h, w, rgba) {
   canvas.width = w;
   canvas.height = h;
-  const context = canvas.getContext("2d"), image = context.createImageData(w, h);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(w, h);
   for (let i = 0; i < h * w; i++) image.data.set(rgba(i), 4 * i);
   context.putImageData(image, 0, 0);
 }
