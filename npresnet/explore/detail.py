@@ -23,15 +23,15 @@ class Detail(NamedTuple):
     blocks: int | None
 
     def __str__(self) -> str:
-        if self.channels is None:
+        if self.channels is None and self.blocks is None:
             return "Nothing is left out: every channel of every layer is here, in float32."
-        count = (self.lattice or 0) ** 2
-        pixels = f"{count} output pixel{'s' if count > 1 else ''}"
-        blocks = "" if self.blocks is None else f" Of the blocks, {self.blocks} spread evenly have their maps here."
-        return (
-            f"To keep the page small, {self.channels} channels of each width are here, those that moved the scores "
-            f"most, and the full sums of {pixels} a layer; all in float32.{blocks}"
-        )
+        parts = []
+        if self.blocks is not None:
+            parts.append(f"{self.blocks} blocks, spread evenly, have their maps here")
+        if self.channels is not None:
+            parts.append(f"{self.channels} channels of each width are here, those that moved the scores most")
+            parts.append(f"sums can be opened at {self.lattice}×{self.lattice} pixels of a map")
+        return f"To keep the page small, {'; '.join(parts)}. All is in float32."
 
 
 DETAILS = tuple(
@@ -42,8 +42,8 @@ DETAILS = tuple(
         (6, 3, None),
         (4, 2, None),
         (3, 2, None),
+        (None, None, 20),
         (3, 2, 24),
-        (2, 2, 12),
         (2, 1, 6),
         (1, 1, 2),
     )

@@ -69,7 +69,7 @@ class Packer:
             packed["y"] = self.floats.add(self.shown(y)[0])
         if step.kind not in DERIVED and step.inputs and whole:
             packed["dx"] = self.floats.add(self.shown(step.dx[0]))
-        if not (readers := self.trace.readers(index)) or any(reader not in self.new for reader in readers):
+        if not (readers := self.trace.readers[index]) or any(reader not in self.new for reader in readers):
             packed["dy"] = self.floats.add(self.shown(step.dy))
         if whole and step.inputs:
             packed.update(self.weights(step))

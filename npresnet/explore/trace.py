@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,14 +84,19 @@ class Trace(Visitor):
             for source, dx in zip((self.steps[i] for i in step.inputs), step.dx):
                 source.gradient = dx if source.gradient is None else ops.add(source.gradient, dx)[0]
 
-    def readers(self, index: int) -> list[int]:
-        """The steps that read the output of step ``index``."""
-        return [k for k, step in enumerate(self.steps) if index in step.inputs]
+    @cached_property
+    def readers(self) -> list[list[int]]:
+        """For each step those that read its output."""
+        found: list[list[int]] = [[] for _ in self.steps]
+        for k, step in enumerate(self.steps):
+            for source in dict.fromkeys(step.inputs):
+                found[source].append(k)
+        return found
 
     def paths_back(self, index: int) -> tuple[Array, Array]:
         """(F′ᵀ dy, S′ᵀ dy): what the two paths of the sum at ``index`` bring back to where they part."""
         step = self.steps[index]
-        readers = self.readers(step.fork) if step.fork is not None else []
+        readers = self.readers[step.fork] if step.fork is not None else []
         first = {self.steps[k].path: self.steps[k].dx[0] for k in readers if k < index}
         return first.get("branch", step.dx[0]), first.get("shortcut", step.dx[1])  # a path of no layer is the identity
 

@@ -78,7 +78,9 @@ def test_products_of_the_first_convolution_sum_to_its_output(shipped):
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet50", "grouped", "keras", "gated"])
-@pytest.mark.parametrize("detail", DETAILS[1::2], ids=lambda detail: f"{detail.channels}-{detail.blocks}")
+@pytest.mark.parametrize(
+    "detail", [d for d in DETAILS[1:] if d.channels], ids=lambda detail: f"{detail.channels}-{detail.blocks}"
+)
 def test_with_less_detail_the_stored_windows_still_sum_to_the_output(name, detail, monkeypatch):
     monkeypatch.setattr(contents, "DETAILS", (detail,))
     found, checked = Page(page(network(name), example_image())), 0
@@ -88,7 +90,7 @@ def test_with_less_detail_the_stored_windows_still_sum_to_the_output(name, detai
             sums, due = products(found, step, n)
             np.testing.assert_allclose(sums, due, rtol=1e-5, atol=1e-5)
             checked += len(sums)
-    assert checked > 20 and found.values["detail"] == str(detail)
+    assert checked >= detail.channels * detail.lattice**2 and found.values["detail"] == str(detail)
 
 
 def test_of_many_blocks_some_are_stored_and_the_page_says_which(monkeypatch):
@@ -109,8 +111,9 @@ def test_sizes():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d", "resnet152", "resnet110", "resnet1202"])
 def test_sizes_of_large_networks(name):
-    found = Page(page(npresnet.create_model(name), example_image()))
-    assert 8e6 < len(found.html) < 15e6
+    deep = name == "resnet1202"  # whose scores overflow where no statistics are known
+    found = Page(page(npresnet.create_model(name, zero_init_residual=deep), example_image()))
+    assert 6e6 < len(found.html) < 15e6
     assert found.values["detail"].startswith("To keep the page small")
 
 

@@ -24,8 +24,8 @@ function inputFigure(state, source, which) {
   const [C, h, w] = steps[source].shape;
   const own = inputChannel(state, source);
   const place = Array.from(channels(source)).indexOf(own);
-  const name = step.kind === "sum" ? ["F(x)", "S(x)"][which] : "x";
-  const title = `${state.back && step.kind !== "sum" ? "dx" : name}, ${channelName(source, own)}`;
+  const names = step.kind === "sum" ? ["F(x)", "S(x)", "dy to F", "dy to S"] : ["x", "x", "dx", "dx"];
+  const title = `${names[which + 2 * Number(state.back)]}, ${channelName(source, own)}`;
   if (place < 0)
     return element(
       "figure",
@@ -34,7 +34,7 @@ function inputFigure(state, source, which) {
       element("figcaption", {}, title),
     );
   const canvas = element("canvas", { role: "img", "aria-label": `${title}, ${h} by ${w}` });
-  const all = state.back && step.kind !== "sum" ? sentBack(state.step, state.c) : values(source);
+  const all = state.back ? sentBack(state.step, state.c) : values(source);
   paint(canvas, map(all, source, place), h, w);
   return element(
     "figure",

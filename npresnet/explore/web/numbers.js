@@ -28,8 +28,9 @@ function map(all, k, n) {
   return all.subarray(n * h * w, (n + 1) * h * w);
 }
 
-/** The steps that read the output of step k. */
-const readers = steps.map((_, k) => steps.flatMap((step, r) => (step.inputs.includes(k) ? [r] : [])));
+/** The steps that read the output of each step. */
+const readers = steps.map(() => []);
+steps.forEach((step, k) => new Set(step.inputs).forEach((source) => readers[source].push(k)));
 
 /** Four digits, and a minus that is as wide as a plus. */
 function short(v, digits = 4) {

@@ -63,8 +63,8 @@ function shares(state) {
   const found = sumOf(state.step, state.n, state.row, state.column);
   if (!found) return null;
   const order = [...found.terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
-  const top = order.slice(0, LISTED);
-  const rest = order.slice(LISTED);
+  const top = order.filter((term, place) => place < LISTED || term.channel === state.source);
+  const rest = order.filter((term) => !top.includes(term));
   const limit = largest(order.map((term) => term.sum));
   const rows = top.map((term) =>
     choice(
