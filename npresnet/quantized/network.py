@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import nn, ops
 from ..backend import Array, as_array
 from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import KEY
@@ -15,6 +15,7 @@ from ..weights.metadata import model_metadata
 from .float_step import INPUT, FloatStep, run
 from .steps import Add, IntegerStep, Kept, Scaled, Weighted
 
+QUANTIZED = "npresnet-int8"  # the key of a file's metadata, which are those of the model that the network stands for
 WEIGHTS = ("weight", "weight_scale", "bias")  # the arrays of a step with weights; beside them, of every one with a
 SCALE = ("scale", "zero_point")  # scale of its own
 
@@ -78,9 +79,25 @@ class QuantizedNetwork:
 def description(model: Any) -> str:
     """The text that says how a model was built; "" where none can."""
     try:
-        return model_metadata(model).get(KEY, "")
+        return model_metadata(thawed(model)).get(KEY, "")
     except WeightsError:
         return ""
+
+
+def thawed(model: Any) -> Any:
+    """The model; where some of it is frozen, which matters to training alone, a copy of which nothing is."""
+    if not isinstance(model, nn.Module):
+        return model
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    if all(parameter.trainable for parameter in model.parameters()) and not any(norm.frozen for norm in norms):
+        return model
+    copy = model.copy()
+    for parameter in copy.parameters():
+        parameter.trainable = True
+    for norm in copy.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.frozen = False
+    return copy
 
 
 def assemble(steps: Sequence[FloatStep], arrays: Mapping[str, Array], like: Any = None) -> QuantizedNetwork:
