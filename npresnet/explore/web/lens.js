@@ -9,7 +9,7 @@ function drawLens(state) {
       "div",
       { class: "lens" },
       reads,
-      element("span", { class: "arrow", "aria-hidden": "true" }, state.back ? "←" : "→"),
+      reads.length > 0 && element("span", { class: "arrow", "aria-hidden": "true" }, state.back ? "←" : "→"),
       outputFigure(state),
     ),
   );
