@@ -20,6 +20,7 @@ LEAVES = {  # files that a page's commands write
     "nearest-neighbours": ["photos.npz"],
     "fine-tune": ["runs/photos/best.safetensors", "runs/photos/metrics.csv"],
     "grad-cam": ["query-cam.png", "maps"],
+    "explore": ["explore.html", "resnet18.html", "cat-and-ship.html"],
     "export-onnx": ["resnet18.onnx"],
     "quantize": ["resnet18-int8.safetensors"],
 }
