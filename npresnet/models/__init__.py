@@ -1,8 +1,20 @@
 """The family: residual, plain and pre-activation networks, and their dialects."""
 
+from .changes import register_layer
 from .dialects import Dialect
 from .published import DIALECTS, details
 from .registry import FAMILY, Entry, build, list_models, rebuild
 from .spec import Spec
 
-__all__ = ["DIALECTS", "FAMILY", "Dialect", "Entry", "Spec", "build", "details", "list_models", "rebuild"]
+__all__ = [
+    "DIALECTS",
+    "FAMILY",
+    "Dialect",
+    "Entry",
+    "Spec",
+    "build",
+    "details",
+    "list_models",
+    "rebuild",
+    "register_layer",
+]

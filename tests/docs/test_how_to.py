@@ -22,6 +22,7 @@ LEAVES = {  # files that a page's commands write
     "grad-cam": ["query-cam.png", "maps"],
     "export-onnx": ["resnet18.onnx"],
     "quantize": ["resnet18-int8.safetensors"],
+    "write-your-own-layer": ["runs/scaled/final.safetensors", "scaled.safetensors"],
 }
 
 
