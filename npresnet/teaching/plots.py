@@ -43,7 +43,7 @@ def pyplot() -> Any:
         import matplotlib.pyplot as plt
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'npresnet[notebooks]'") from None
-    plt.rcParams.update(STYLE | {"axes.prop_cycle": plt.cycler(color=CYCLE)})
+    plt.rcParams.update(STYLE | {"axes.prop_cycle": f"cycler(color={list(CYCLE)})"})
     return plt
 
 
