@@ -31,7 +31,7 @@ STYLE: Any = {
 }
 RED, BLUE, LIGHT_BLUE = "#b2182b", "#2166ac", "#67a9cf"  # plain, residual, residual with pre-activation
 GREEN, ORANGE, PURPLE, GREY, DARK = "#1b7837", "#d95f02", "#762a83", "#888888", "#333333"
-CYCLE = (GREEN, ORANGE, PURPLE, "#01665e", "#8c510a", GREY)
+CYCLE = (GREEN, ORANGE, PURPLE, "#e6ab02", "#8c510a", GREY)
 FAMILIES = {"plain": RED, "resnet": BLUE, "preresnet": LIGHT_BLUE}
 STYLES = {18: ":", 20: ":", 32: "-.", 34: "-.", 44: "-.", 56: "--", 110: "-"}
 

@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,21 @@ def test_it_runs_and_its_solutions_are_right(path, monkeypatch, tmp_path):
     assert checks and all([error.ename for error in errors(cell)] == ["NotYet"] for cell in checks)
     failed = [cell.source for cell in notebook.cells if errors(cell) and "check" not in tags(cell)]
     assert not failed
+
+
+@pytest.mark.slow
+@every_notebook
+def test_where_only_numpy_is_it_prints_what_is_stored(path):
+    """As in a browser: without Numba, SciPy and threads.  What depends on times, in lesson 10, is not compared."""
+    command = [sys.executable, "-m", "tests.notebooks.plainly", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    cells, texts = read(path).cells, json.loads(done.stdout)
+    timed = "perf_counter" in cells[1].source
+    for number, text in texts.items():
+        stored = "".join(o.text for o in cells[int(number)].get("outputs", ()) if o.output_type == "stream")
+        assert timed or text == stored, cells[int(number)].source
+    assert any(texts.values())
 
 
 @every_notebook

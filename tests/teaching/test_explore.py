@@ -1,4 +1,4 @@
-"""Figures with controls: a picture for every setting, one shown at first, and the right one for each place of a slider."""
+"""Figures with controls: a picture for every setting, one shown at first, and the right one for each place."""
 
 import base64
 import html
