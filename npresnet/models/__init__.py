@@ -1,8 +1,8 @@
 """The family: residual, plain and pre-activation networks, and their dialects."""
 
-from .changes import register_layer
 from .dialects import Dialect
 from .published import DIALECTS, details
+from .register import register_layer
 from .registry import FAMILY, Entry, build, list_models, rebuild
 from .spec import Spec
 

@@ -9,7 +9,8 @@ import pytest
 import npresnet
 from npresnet import WeightsError, create_model, load_model, nn, read_weights, save_weights
 from npresnet.models import build
-from npresnet.models.changes import CLASSES, LAYERS, OURS, apply, changes, register_layer
+from npresnet.models.changes import CLASSES, LAYERS, OURS, apply, changes
+from npresnet.models.register import register_layer
 from npresnet.weights.export_onnx import save_onnx
 
 RNG = np.random.default_rng(0)
