@@ -21,7 +21,7 @@ LEAVES = {  # files that a page's commands write
     "fine-tune": ["runs/photos/best.safetensors", "runs/photos/metrics.csv"],
     "grad-cam": ["query-cam.png", "maps"],
     "export-onnx": ["resnet18.onnx"],
-    "quantize": ["resnet18-int8.safetensors"],
+    "quantize": ["resnet18-int8.safetensors", "resnet18-int8.onnx", "runs/int8/best-int8.safetensors"],
 }
 
 
