@@ -37,6 +37,8 @@ class Node:
     after: int = 0
     names: tuple[str, ...] = ()  # the modules whose output, in their last run, is this step's result
 
+    few = False  # quantize: it need not pad up to four channels, since only convolutions read them
+
     @property
     def is_linear(self) -> bool:
         """Whether this "conv" is of scores, a 1x1 one of a single pixel."""
@@ -97,7 +99,7 @@ class Lowering(Visitor):
         return node
 
 
-def leaf(module: nn.Module) -> Node:
+def leaf(module: Any) -> Node:
     """The node of a layer, which reads nothing yet."""
     kind = type(module)
     if kind is nn.Conv2d:

@@ -7,12 +7,14 @@ Both are what the network computes, bit for bit.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
 
 from .. import nn
 from ..ops import Quantized
+from ..ops.integer_winograd import supports_integer_winograd
 from ..quantized import QuantizedNetwork
 from ..quantized.float_step import INPUT
 from ..quantized.steps import Add, IntegerStep, Kept, Scaled, Weighted
@@ -32,6 +34,11 @@ class IntegerNode(Node):
     zero_point: int = 0
     step: IntegerStep | None = None
     sum: Add | None = None
+
+    @cached_property
+    def suits_winograd(self) -> bool:
+        """Whether F(4x4, 3x3) gives every sum of these filters (F, C, 3, 3) int8."""
+        return supports_integer_winograd(self.weight, 4)
 
     @property
     def is_linear(self) -> bool:
@@ -59,7 +66,12 @@ def lower(network: QuantizedNetwork) -> list[Node]:
             nodes.append(node)
         found[step.name] = node
     _name_results(found)
+    levels.few = all(node.kind == "conv" and node.inputs[1:].count(levels) == 0 for node in _readers(levels, nodes))
     return nodes
+
+
+def _readers(node, nodes):
+    return [other for other in nodes if node in other.inputs]
 
 
 def _absorbs(node, step) -> bool:

@@ -14,7 +14,8 @@ EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or score
 class Image(NamedTuple):
     """The shape of a step's result for one image.
 
-    ``flat`` marks scores: (N, C), not (N, C, H, W), in the model; ``octets`` levels of 8 bits.
+    ``flat`` marks scores: (N, C), not (N, C, H, W), in the model; ``octets`` levels of 8 bits; a ``few`` of them, at
+    most four, need not be padded to whole registers.
     """
 
     height: int
@@ -22,13 +23,14 @@ class Image(NamedTuple):
     channels: int
     flat: bool = False
     octets: bool = False
+    few: bool = False
 
     @property
     def stored(self) -> int:
-        """Channels in a CPU's memory; a quantized image's few are four."""
+        """Channels in a CPU's memory."""
         from ..kernels.cpu.conv.pack import round_up  # here, since a GPU needs no Numba
 
-        return 4 if self.octets and self.channels <= 4 else round_up(self.channels)
+        return 4 if self.few else round_up(self.channels)
 
     @property
     def elements(self) -> int:
@@ -73,7 +75,7 @@ def _image(node, x) -> Image:
         (down, across), channels = stride_of(node), node.before + x.channels + node.after
         return x._replace(height=-(-x.height // down), width=-(-x.width // across), channels=channels)
     if node.kind == "quantize":
-        return x._replace(octets=True)
+        return x._replace(octets=True, few=node.few and x.channels <= 4)
     if node.kind == "call":
         dtype = np.uint8 if x.octets else np.float32
         y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), dtype))

@@ -13,7 +13,7 @@ from ..formats.onnx.graph import Parser
 from ..formats.onnx.quantized import is_quantized
 from ..formats.onnx.read import is_onnx
 from ..formats.stream import Budget
-from ..formats.tensors import Tensor
+from ..formats.tensors import QUANTIZED, Tensor
 from ..formats.torch.allowlist import TORCH_GLOBALS
 from ..models import build
 from ..models.classifier import Classifier
@@ -24,7 +24,7 @@ from ..weights.metadata import parse_metadata
 from ..weights.recognise import from_metadata
 from .find import Quantized, check_windows, find_quantized
 from .lower import lower
-from .network import QUANTIZED, QuantizedNetwork, assemble
+from .network import QuantizedNetwork, assemble
 from .onnx_read import network_of_graph
 from .onnx_write import OPSET, save_quantized_onnx
 from .torchvision import torchvision_arrays, torchvision_model

@@ -15,7 +15,6 @@ from ..weights.metadata import model_metadata
 from .float_step import INPUT, FloatStep, run
 from .steps import Add, IntegerStep, Kept, Scaled, Weighted
 
-QUANTIZED = "npresnet-int8"  # the key of a file's metadata, which are those of the model that the network stands for
 WEIGHTS = ("weight", "weight_scale", "bias")  # the arrays of a step with weights; beside them, of every one with a
 SCALE = ("scale", "zero_point")  # scale of its own
 

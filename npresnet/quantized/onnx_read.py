@@ -18,7 +18,7 @@ from ..formats.onnx.layers import state_of
 from ..formats.onnx.quantized import Levels, Stripped, stripped
 from ..formats.onnx.resolve import Resolver
 from ..formats.stream import Budget
-from ..formats.tensors import Tensor
+from ..formats.tensors import QUANTIZED, Tensor
 from ..models import build
 from ..models.classifier import Classifier
 from ..nn import placeholders
@@ -28,7 +28,7 @@ from ..weights.recognise import recognise
 from ..weights.recorded import parts_by_path
 from .float_step import INPUT
 from .lower import lower
-from .network import QUANTIZED, QuantizedNetwork, assemble, is_weighted
+from .network import QuantizedNetwork, assemble, is_weighted
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 SIGNED = 128  # from the first level of int8 to that of uint8

@@ -23,11 +23,12 @@ from ..backend import Array
 from ..formats.atomic import atomic_write
 from ..formats.errors import WeightsError, checked_path, error_context
 from ..formats.onnx.write import OPSETS, Node, Port, write_onnx
+from ..formats.tensors import QUANTIZED
 from ..ops.check import IntOrPair
 from ..weights.export_onnx import IMAGES, OPSET, checked_sides, plain_texts
 from ..weights.onnx_graph import Graph, Value, windowed
 from .float_step import INPUT
-from .network import QUANTIZED, QuantizedNetwork
+from .network import QuantizedNetwork
 from .steps import Add, IntegerStep, Kept, Scaled, Weighted
 
 SCORES = "scores"

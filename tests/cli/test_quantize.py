@@ -118,3 +118,31 @@ def test_convert_keeps_a_quantized_network_quantized(photos, capsys):
     assert not list(photos.parent.glob("d.*"))
     assert main(["convert", "net.safetensors", "float.onnx", "--fold"]) == 0
     assert npresnet.load_model("float.onnx").spec.name == "resnet20"
+
+
+def test_the_quantized_network_classifies_and_is_evaluated(photos, capsys):
+    for k in range(8):
+        folder = photos.parent / "classes" / f"class {k % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{k}.png").write_bytes((photos / f"{k}.png").read_bytes())
+    (photos.parent / "names.txt").write_text("\n".join(f"class {k}" for k in range(4)))
+    assert main([*COMMAND]) == 0
+    weights = "--weights", "int8.safetensors", "--classes", "names.txt"
+    network, found = npresnet.load_quantized("int8.safetensors"), []
+    for backend in ((), ("--backend", "numpy")):
+        capsys.readouterr()
+        assert main(["classify", "photos/1.png", *weights, *backend, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["images"][0]["predictions"])
+        assert main(["evaluate", "--data", "classes", *weights, *backend, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[:2] == found[2:] and found[1]["total"] == 8
+    best = int(network(npresnet.preprocess("photos/1.png", network)).argmax())
+    assert found[0][0]["class"] == best and found[0][0]["name"] == f"class {best}"
+
+
+def test_what_takes_models_says_what_a_quantized_network_is(photos, capsys):
+    assert main([*COMMAND]) == 0
+    capsys.readouterr()
+    assert main(["summary", "--weights", "int8.safetensors"]) == 2
+    assert "int8.safetensors: a quantized network: npresnet.load_quantized() reads it" in capsys.readouterr().err
+    assert main(["classify", "photos", "--weights", "int8.safetensors", "--backend", "cupy"]) == 2

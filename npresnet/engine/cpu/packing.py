@@ -5,6 +5,7 @@ import numpy as np
 from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.pack import element_panels, merged_groups, pack, round_up
 from ...kernels.cpu.quantized.pack import elements
+from ...ops.integer_winograd import integer_transforms
 from ...ops.winograd import F
 
 
@@ -40,6 +41,19 @@ def direct(weight, groups, channels):
 def in_lanes(weight):
     """(F, G, 3, 3) -> for each vector of filters its lanes, by kernel row, channel and kernel column."""
     return np.ascontiguousarray(weight.reshape(-1, LANES, *weight.shape[1:]).transpose(0, 3, 2, 4, 1), np.float32)
+
+
+def transformed_words(weight, m, channels):
+    """U = (D G) g (D G)' of every filter as panels of pairs of 16 bits: ((m+2)^2, C/2, F), two channels an element."""
+    f, c = weight.shape[:2]
+    g = integer_transforms(m).g
+    u = np.zeros(((m + 2) ** 2, channels, round_up(f)), np.int16)
+    u[:, :c, :f] = (g @ weight.astype(np.int32) @ g.T).reshape(f, c, -1).transpose(2, 1, 0)
+    pairs = np.ascontiguousarray(u.reshape(len(u), channels // 2, 2, -1).swapaxes(2, 3)).view(np.int32)[..., 0]
+    packed, parts = element_panels(len(u), channels // 2, round_up(f))
+    for first, part in parts:
+        part.view(np.int32)[...] = pairs[:, :, first : first + part.shape[2]]
+    return packed
 
 
 def transformed(weight, m, channels):

@@ -35,8 +35,7 @@ class Plan:
         self.threads = threads
         self.program: Program | None = None
         self.segments: Segments = [
-            (k, [bind(node, self.images, k) for node in part])
-            for k, part in segments(nodes, self.images, n)
+            (k, [bind(node, self.images, k) for node in part]) for k, part in segments(nodes, self.images, n)
         ]
         ranges, self.whole_batch = live_ranges(nodes, self.images, self.segments, n)
         self.offsets, self.arena_bytes = assign(ranges)

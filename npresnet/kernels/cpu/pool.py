@@ -1,8 +1,5 @@
 """Pooling, channels last: max_pool2d with its pullback for training; a max-pool's rows and a mean for the engine."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -150,32 +147,24 @@ def _add_where_won(context, dy, winner, tap, out):
     return types.void(types.int64, types.int64, types.uint8, types.int64), codegen
 
 
-def make_pool_rows(numbers: Callable[..., Any], nbytes: int, lowest: float) -> Callable[..., None]:
-    """:func:`pool_rows` of ``numbers`` of so many bytes, none of which is below ``lowest``."""
+@inlined
+def pool_rows(x, h, w, c, window, y, ow, first, last):
+    """The largest value of each window, for output rows [first, last) of one image at ``x``, written into one at ``y``.
 
-    @inlined
-    def pool_rows(x, h, w, c, window, y, ow, first, last):
-        kh, kw, sh, sw, dh, dw, top, left = window
-        for p in range(first, last):
-            for q in range(ow):
-                out = numbers(y + (p * ow + q) * c * nbytes, c)
-                out[:] = lowest
-                for i in range(kh):
-                    r = p * sh + i * dh - top
-                    if 0 <= r < h:
-                        for j in range(kw):
-                            s = q * sw + j * dw - left
-                            if 0 <= s < w:
-                                _take_larger(out, numbers(x + (r * w + s) * c * nbytes, c))
-
-    return pool_rows
-
-
-pool_rows = make_pool_rows(floats, 4, np.float32(-np.inf))
-"""The largest value of each window, for output rows [first, last) of one image at ``x``, written into one at ``y``.
-
-``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left); what lies outside the image never wins.
-"""
+    ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left); what lies outside the image never wins.
+    """
+    kh, kw, sh, sw, dh, dw, top, left = window
+    for p in range(first, last):
+        for q in range(ow):
+            out = floats(y + (p * ow + q) * c * 4, c)
+            out[:] = np.float32(-np.inf)
+            for i in range(kh):
+                r = p * sh + i * dh - top
+                if 0 <= r < h:
+                    for j in range(kw):
+                        s = q * sw + j * dw - left
+                        if 0 <= s < w:
+                            _take_larger(out, floats(x + (r * w + s) * c * 4, c))
 
 
 @entry_point

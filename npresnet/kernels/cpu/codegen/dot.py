@@ -1,8 +1,9 @@
-"""The sum of four products of bytes, acc + Σ_k x[k] · w[k], in every lane: by the instruction that the processor has.
+"""Sums of products of small integers, acc + Σ_k x[k] · w[k], in every lane of 32 bits: by the processor's instructions.
 
-x are levels of uint8, w of int8, four to a lane of 32 bits, and no road loses a bit: where four products have no
-instruction of their own, bytes are widened to 16 bits and multiplied in pairs, whose sums have 32.  (The shorter road
-by pairs of bytes, ``vpmaddubsw``, saturates at 16 bits: 2 · 255 · 127 does not fit.)
+Either four levels x of uint8 by weights w of int8, or two integers of 16 bits each.  No road loses a bit: where four
+products have no instruction of their own, bytes are widened to 16 bits and multiplied in pairs, whose sums have 32.
+(The shorter road by pairs of bytes, ``vpmaddubsw``, saturates at 16 bits: 2 · 255 · 127 does not fit.)  A sum of 32
+bits wraps around.
 """
 
 from collections.abc import Callable
@@ -17,28 +18,39 @@ I8, I16 = ir.IntType(8), ir.IntType(16)
 
 
 class Road(NamedTuple):
-    """One way to compute the sum: for so many lanes at a time, where the processor has all the ``features``.
+    """One way to compute the sums: for so many lanes at a time, where the processor has all the ``features``.
 
-    ``shift`` is taken from x before: the sum is Σ (x − shift) · w.
+    ``four`` sums bytes, ``two`` integers of 16 bits.  ``shift`` is taken from the bytes x before: Σ (x − shift) · w.
     """
 
     features: tuple[str, ...]
     lanes: int
-    sum: Callable[[Any, ir.Value, ir.Value, ir.Value], Any]
+    four: Callable[[Any, ir.Value, ir.Value, ir.Value], Any]
+    two: Callable[[Any, ir.Value, ir.Value, ir.Value], Any]
     shift: int = 0
 
 
-def _fused(lanes):
-    """vpdpbusd: one instruction."""
+def _fused(name, lanes):
+    """One instruction: vpdpbusd, vpdpwssd."""
 
     def total(builder, acc, x, w):
-        vector = ir.VectorType(I32, lanes)
-        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", vector, acc, x, w)
+        return _call(builder, f"llvm.x86.avx512.{name}.{32 * lanes}", ir.VectorType(I32, lanes), acc, x, w)
 
     return total
 
 
-def _pairs(name, lanes):
+def _words(name, lanes):
+    """vpmaddwd, and a sum."""
+
+    def total(builder, acc, x, w):
+        words = ir.VectorType(I16, 2 * lanes)
+        products = builder.bitcast(x, words), builder.bitcast(w, words)
+        return builder.add(acc, _call(builder, name, ir.VectorType(I32, lanes), *products))
+
+    return total
+
+
+def _octets(name, lanes):
     """vpmaddwd of the even bytes and of the odd ones, both widened to 16 bits."""
 
     def total(builder, acc, x, w):
@@ -63,29 +75,36 @@ def _signed(name, lanes):
     return total
 
 
-def _plain(lanes):
-    """Four multiplications of 32 bits."""
+def _plain(count, lanes):
+    """So many multiplications of 32 bits."""
+    bits = 32 // count
 
     def total(builder, acc, x, w):
         vector = ir.VectorType(I32, lanes)
-        for k in range(4):
-            left = ir.Constant(vector, [24 - 8 * k] * lanes)        # the byte at the top, then at the bottom
-            right = ir.Constant(vector, [24] * lanes)
-            level, weight = builder.shl(x, left), builder.shl(w, left)
-            acc = builder.add(acc, builder.mul(builder.lshr(level, right), builder.ashr(weight, right)))
+        extend = builder.lshr if count == 4 else builder.ashr           # bytes x have no sign
+        for k in range(count):
+            left = ir.Constant(vector, [32 - bits * (k + 1)] * lanes)   # to the top, then to the bottom
+            right = ir.Constant(vector, [32 - bits] * lanes)
+            value, weight = builder.shl(x, left), builder.shl(w, left)
+            acc = builder.add(acc, builder.mul(extend(value, right), builder.ashr(weight, right)))
         return acc
 
     return total
 
 
-ROADS = {                                                           # the fastest first
-    "avx512_vnni": Road(("avx512vnni",), 16, _fused(16)),
-    "avx_vnni": Road(("avxvnni",), 8, _fused(8)),
-    "avx512_vnni_vl": Road(("avx512vnni", "avx512vl"), 8, _fused(8)),
-    "avx512": Road(("avx512bw",), 16, _pairs("llvm.x86.avx512.pmaddw.d.512", 16)),
-    "avx2": Road(("avx2",), 8, _pairs("llvm.x86.avx2.pmadd.wd", 8)),
-    "neon_dot": Road(("dotprod",), 4, _signed("llvm.aarch64.neon.sdot.v4i32.v16i8", 4), shift=128),
-    "plain": Road((), 4, _plain(4)),
+def _wide_products(name, lanes):
+    return _octets(name, lanes), _words(name, lanes)
+
+
+FUSED = {lanes: (_fused("vpdpbusd", lanes), _fused("vpdpwssd", lanes)) for lanes in (8, 16)}
+ROADS = {                                                               # the fastest first
+    "avx512_vnni": Road(("avx512vnni",), 16, *FUSED[16]),
+    "avx_vnni": Road(("avxvnni",), 8, *FUSED[8]),
+    "avx512_vnni_vl": Road(("avx512vnni", "avx512vl"), 8, *FUSED[8]),
+    "avx512": Road(("avx512bw",), 16, *_wide_products("llvm.x86.avx512.pmaddw.d.512", 16)),
+    "avx2": Road(("avx2",), 8, *_wide_products("llvm.x86.avx2.pmadd.wd", 8)),
+    "neon_dot": Road(("dotprod",), 4, _signed("llvm.aarch64.neon.sdot.v4i32.v16i8", 4), _plain(2, 4), shift=128),
+    "plain": Road((), 4, _plain(4, 4), _plain(2, 4)),
 }
 
 
@@ -95,13 +114,23 @@ def roads(features: Any = None) -> list[str]:
     return [name for name, road in ROADS.items() if road.lanes <= LANES and all(map(features.get, road.features))]
 
 
-def dot4(e: Emit, acc: ir.Value, x: ir.Value, w: ir.Value, road: Road) -> Any:
-    """acc + Σ (x − shift) · w over the four bytes of every lane; a register that is too wide is taken in parts."""
+def four(e: Emit, road: Road, x: ir.Value, w: ir.Value, acc: ir.Value) -> Any:
+    """acc + Σ (x − shift) · w over the four bytes of every lane."""
+    return _in_parts(e, road.four, road.lanes, acc, x, w)
+
+
+def two(e: Emit, road: Road, x: ir.Value, w: ir.Value, acc: ir.Value) -> Any:
+    """acc + Σ x · w over the two integers of 16 bits of every lane."""
+    return _in_parts(e, road.two, road.lanes, acc, x, w)
+
+
+def _in_parts(e, total, lanes, *vectors):
+    """What ``total`` makes of the vectors, of so many lanes at a time."""
     parts = []
-    for first in range(0, LANES, road.lanes):
-        places = ir.Constant(ir.VectorType(I32, road.lanes), list(range(first, first + road.lanes)))
-        some = [e.builder.shuffle_vector(v, v, places) if road.lanes < LANES else v for v in (acc, x, w)]
-        parts.append(road.sum(e.builder, *some))
+    for first in range(0, LANES, lanes):
+        places = ir.Constant(ir.VectorType(I32, lanes), list(range(first, first + lanes)))
+        some = [e.builder.shuffle_vector(v, v, places) if lanes < LANES else v for v in vectors]
+        parts.append(total(e.builder, *some))
     while len(parts) > 1:
         parts = [_joined(e.builder, a, b) for a, b in zip(parts[::2], parts[1::2])]
     return parts[0]

@@ -34,7 +34,7 @@ class Arithmetic(NamedTuple):
                     addresses ``out``, with what each filter adds, at ``each``, and ``last``, of its own type
     """
 
-    vector: ir.Type
+    vector: Any
     multiply_add: Callable[..., Any]
     finish: Callable[..., None]
     last: types.Type
@@ -123,12 +123,6 @@ multiply_strided = make_multiply(FLOATS)
 address of ``out``; ``residual`` is the distance from an output to what is added to it, or NONE.  k-th neighbours lie
 ``a_step`` bytes apart in a row and ``b_step`` in the panel.
 """
-
-
-@inlined
-def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, floor):
-    """:func:`multiply_strided` where neighbours lie side by side."""
-    multiply_strided(rows, n, taps, depth, 4, panel, width * 4, width, bias, out, column, residual, floor)
 
 
 @inlined

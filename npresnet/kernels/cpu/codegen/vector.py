@@ -46,7 +46,7 @@ class Emit:
         value.align = _element_bytes(kind)
         return value
 
-    def store(self, value: ir.Value, address: ir.Value, offset: int | ir.Value = 0) -> None:
+    def store(self, value: Any, address: ir.Value, offset: int | ir.Value = 0) -> None:
         """Write a vector, or a value, to an address, which need only fit its elements."""
         self.builder.store(value, self.at(self.add(address, offset), value.type)).align = _element_bytes(value.type)
 
@@ -54,7 +54,7 @@ class Emit:
         """The integer at an address."""
         return self.builder.load(self.at(self.add(address, offset), I64))
 
-    def splat(self, scalar: ir.Value) -> Any:
+    def splat(self, scalar: Any) -> Any:
         """The same number in every lane."""
         none, b = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), self.builder
         first = b.insert_element(none, scalar, I32(0))
@@ -71,6 +71,20 @@ class Emit:
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> Any:
         """a·b + c, rounded once."""
         return self.builder.call(self._fma, [a, b, c])
+
+    def plus(self, a: Any, b: Any) -> Any:
+        """a + b, of floats or of integers."""
+        return (self.builder.fadd if a.type == VECTOR else self.builder.add)(a, b)
+
+    def minus(self, a: Any, b: Any) -> Any:
+        """a − b, of floats or of integers."""
+        return (self.builder.fsub if a.type == VECTOR else self.builder.sub)(a, b)
+
+    def times(self, a: Any, number: float) -> Any:
+        """The product with a number, of floats or, with a whole one, of integers."""
+        if a.type == VECTOR:
+            return self.builder.fmul(a, self.constant(number))
+        return self.builder.mul(a, ir.Constant(a.type, [int(number)] * a.type.count))
 
     def prefetch(self, address: ir.Value) -> None:
         """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""

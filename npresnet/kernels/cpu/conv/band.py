@@ -73,7 +73,7 @@ def band_rows(count, window):
 
 @subroutine
 def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0, outside=0):
-    """Rows of one image, every byte ``outside`` of it the same, as a channels-last image whose first output row is ``p``.
+    """Rows of one image as a channels-last image whose first output row is ``p``; outside it every byte is ``outside``.
 
     With ``prologue`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x,
     which then is channels last.

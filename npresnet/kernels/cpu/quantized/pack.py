@@ -8,7 +8,7 @@ from ..codegen.vector import LANES
 
 
 def elements(matrix: Array) -> Array:
-    """Weights (K, F) int8, K a multiple of 4 → (K/4, F) int32, each of four neighbours of a column, the first lowest."""
+    """Weights (K, F) int8, 4 divides K → (K/4, F) int32, each of four neighbours of a column, the first lowest."""
     k, f = matrix.shape
     return np.ascontiguousarray(matrix.reshape(k // 4, 4, f).swapaxes(1, 2)).view(np.int32)[..., 0]
 

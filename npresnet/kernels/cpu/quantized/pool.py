@@ -1,14 +1,62 @@
 """Pooling levels of 8 bits: :mod:`npresnet.ops.quantized_pool`."""
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
-from ..codegen.jit import inlined
-from ..codegen.vector import octets
-from ..pool import make_pool_rows
-from ..program.entry_point import Address, Shape, Shared, Sides, entry_point
+from ..codegen.jit import inlined, intrinsic
+from ..codegen.vector import I8, I64, LANES, Emit, octets
+from ..program.entry_point import Address, Shape, Sides, entry_point
 from .rounding import clamped
 
-pool_rows = make_pool_rows(octets, 1, np.uint8(0))
+
+@intrinsic
+def _largest(context, first, rows, columns, row_step, column_step, n, out):
+    """The largest of each of n bytes over ``rows`` times ``columns`` pixels; n is a multiple of LANES."""
+    def codegen(context, builder, signature, args):
+        first, rows, columns, row_step, column_step, n, out = args
+        wide = builder.icmp_unsigned("==", builder.urem(n, I64(4 * LANES)), I64(0))
+        with builder.if_else(wide) as (in_whole_registers, in_parts):
+            for branch, count in ((in_whole_registers, 4 * LANES), (in_parts, LANES)):
+                with branch:
+                    _for_each(builder, ir.VectorType(I8, count), first, rows, columns, row_step, column_step, n, out)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), codegen
+
+
+def _for_each(builder, kind, first, rows, columns, row_step, column_step, n, out):
+    e, step = Emit(builder), I64(kind.count)
+    with cgutils.for_range(builder, builder.udiv(n, step)) as part:
+        offset = builder.mul(part.index, step)
+        best = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
+        with cgutils.for_range(builder, rows) as row:
+            line = builder.add(builder.add(first, offset), builder.mul(row.index, row_step))
+            with cgutils.for_range(builder, columns) as column:
+                value = e.load(builder.add(line, builder.mul(column.index, column_step)), 0, kind)
+                larger = builder.icmp_unsigned(">", value, builder.load(best))
+                builder.store(builder.select(larger, value, builder.load(best)), best)
+        e.store(builder.load(best), builder.add(out, offset))
+
+
+@inlined
+def pool_rows(x, h, w, c, window, y, ow, first, last):
+    """:func:`..pool.pool_rows` of levels, for output rows [first, last) of one image at ``x``, written to one at y."""
+    kh, kw, sh, sw, dh, dw, top, left = window
+    for p in range(first, last):
+        r, rows = _inside(p * sh - top, kh, dh, h)
+        for q in range(ow):
+            s, columns = _inside(q * sw - left, kw, dw, w)
+            _largest(x + (r * w + s) * c, rows, columns, dh * w * c, dw * c, c, y + (p * ow + q) * c)
+
+
+@inlined
+def _inside(first, taps, step, size):
+    """The first pixel of a window that lies inside the image, and how many do."""
+    before = (max(0, -first) + step - 1) // step
+    behind = (size - 1 - first) // step + 1
+    return first + before * step, max(0, min(taps, behind) - before)
 
 
 @entry_point

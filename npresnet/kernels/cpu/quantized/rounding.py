@@ -20,24 +20,35 @@ def clamped(level, low, high):
 def levels_of_image(row, work, x: Address, shape: Shape, inverse: Shared, zero: int, y: Address, stored: int):
     """A row of :func:`npresnet.ops.quantize` of images (N, C, H, W) in float32, channels last, four to an element.
 
-    ``inverse`` leads to 1/s; what ``stored`` channels have beyond C is 0.
+    ``inverse`` leads to 1/s; what ``stored`` channels have beyond C repeats the last, and has weight zero.
     """
-    (_, c, h, w), scale = shape, np.float64(floats(inverse, 1)[0])
+    (_, _, h, w), scale, each = shape, np.float64(floats(inverse, 1)[0]), stored // 4
     image, p = row // h, row % h
-    for first in range(0, stored, 4):
-        for q in range(w):
-            integers32(y + (row * w + q) * stored + first, 1)[0] = 0
-        for k in range(first, min(c, first + 4)):
-            plane = floats(x + ((image * c + k) * h + p) * w * 4, w)
-            _place(plane, scale, zero, 8 * (k - first), y + row * w * stored + first, stored)
+    out = integers32(y + row * w * stored, w * each)
+    for k in range(each):
+        first, second = _plane(x, shape, image, p, 4 * k), _plane(x, shape, image, p, 4 * k + 1)
+        third, last = _plane(x, shape, image, p, 4 * k + 2), _plane(x, shape, image, p, 4 * k + 3)
+        _place(first, second, third, last, scale, zero, k, each, out)
 
 
 @inlined
-def _place(values, scale, zero, left, to, step):
-    for q in range(len(values)):
-        level = np.rint(np.float32(np.float64(values[q]) * scale + zero))
-        element = integers32(to + q * step, 1)
-        element[0] |= np.int32(clamped(level, np.float32(0), np.float32(255))) << left
+def _plane(x, shape, image, p, channel):
+    """The row of one channel."""
+    (_, c, h, w), channel = shape, min(channel, shape[1] - 1)
+    return floats(x + ((image * c + channel) * h + p) * w * 4, w)
+
+
+@inlined
+def _place(a, b, c, d, scale, zero, first, step, out):
+    for q in range(len(a)):
+        low = _level(a[q], scale, zero) | _level(b[q], scale, zero) << 8
+        out[first + q * step] = low | _level(c[q], scale, zero) << 16 | _level(d[q], scale, zero) << 24
+
+
+@inlined
+def _level(value, scale, zero):
+    level = np.rint(np.float32(np.float64(value) * scale + zero))
+    return np.int32(clamped(level, np.float32(0), np.float32(255)))
 
 
 @entry_point
