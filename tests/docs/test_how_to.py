@@ -23,7 +23,7 @@ LEAVES = {  # files that a page's commands write
     "grad-cam": ["query-cam.png", "maps"],
     "explore": ["explore.html", "resnet18.html", "cat-and-ship.html"],
     "export-onnx": ["resnet18.onnx"],
-    "quantize": ["resnet18-int8.safetensors"],
+    "quantize": ["resnet18-int8.safetensors", "resnet18-int8.onnx", "runs/int8/best-int8.safetensors"],
     "write-your-own-layer": ["runs/scaled/final.safetensors", "scaled.safetensors"],
 }
 
