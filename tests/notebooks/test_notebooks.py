@@ -14,7 +14,6 @@ nbclient = pytest.importorskip("nbclient", reason="the notebooks extra is not in
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"), key=lambda path: int(path.name.split("-")[0]))
-COMING = {"11-quantized.ipynb"}  # lessons that others link to already
 MACHINE = re.compile(r"(?<![\w.])/(?:home|root|tmp|usr|work|Users|opt|var)/|[A-Z]:\\\\Users")
 HEAD = re.compile(
     r"\*\*Needs:\*\* .+\n\*\*Afterwards you can\*\* .+\n\*\*Time:\*\* [^\n]*to run, [^\n]*exercises", re.S
@@ -49,7 +48,7 @@ def with_solutions(notebook):
 
 
 def test_they_are_numbered_without_a_gap():
-    numbers = {int(path.name.split("-")[0]) for path in NOTEBOOKS} | {int(name.split("-")[0]) for name in COMING}
+    numbers = {int(path.name.split("-")[0]) for path in NOTEBOOKS}
     assert sorted(numbers) == list(range(1, 14))
 
 
@@ -149,4 +148,4 @@ def test_every_exercise_has_a_stub_a_check_and_a_solution(path):
 def test_links_between_notebooks_lead_somewhere():
     for path in [*NOTEBOOKS, ROOT / "notebooks/README.md"]:
         for target in re.findall(r"\]\(([\w./-]+\.(?:ipynb|md|png|svg))\)", path.read_text(encoding="utf-8")):
-            assert target in COMING or (path.parent / target).exists(), f"{path.name} links to {target}"
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
