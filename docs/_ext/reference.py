@@ -1,0 +1,135 @@
+"""The reference: a page for each public package, from the names in its `__all__`, under the modules that define them."""
+
+import ast
+import inspect
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import docstrings
+import lessons
+
+PACKAGES = {
+    "npresnet": "the public face",
+    "npresnet.ops": "the math, each op beside its equation",
+    "npresnet.nn": "layers with arrays, and how they compose",
+    "npresnet.models": "the family and its dialects",
+    "npresnet.weights": "reading, recognising and writing weights",
+    "npresnet.data": "images, preprocessing, class names",
+    "npresnet.training": "trainer, optimisers, schedules, recipes",
+    "npresnet.engine": "a finished model as a plan of fused steps",
+    "npresnet.quantized": "networks on integers of 8 bits",
+    "npresnet.distributed": "processes that train together",
+    "npresnet.backend": "which code runs, and where arrays are",
+    "npresnet.verify": "gradients compared with finite differences",
+    "npresnet.analysis": "costs, features, class activation maps, differences",
+    "npresnet.teaching": "what the lessons share",
+}
+MODULES = {  # of packages without __all__: the modules whose every name is public
+    "npresnet.verify": ("gradcheck", "derivative", "golden"),
+    "npresnet.analysis": ("summary", "features", "cam", "overlay", "diff"),
+    "npresnet.teaching": ("exercises", "plots", "depth"),
+}
+
+
+def entries(package):
+    """(module that defines it, public path, object) of every public name, by module, in the order of the source."""
+    names = getattr(import_module(package), "__all__", None)
+    if names is not None:
+        found = [(home(package, name), f"{package}.{name}") for name in names]
+    else:
+        modules = [import_module(f"{package}.{name}") for name in MODULES[package]]
+        found = [(m, f"{m.__name__}.{name}") for m in modules for name in own_names(m)]
+    found = [
+        (module, path, getattr(import_module(path.rpartition(".")[0]), path.rpartition(".")[2]))
+        for module, path in found
+    ]
+    return sorted(found, key=lambda entry: (entry[0].__name__, line_of(entry[0], entry[1].rpartition(".")[2])))
+
+
+def own_names(module):
+    """The functions and classes that a module defines, without an underscore in front."""
+    tree = ast.parse(inspect.getsource(module))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return dict.fromkeys(node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_"))
+
+
+def home(package, name):
+    """The module in which a name of a package is defined."""
+    module = import_module(package)
+    value = getattr(module, name)
+    if isinstance(getattr(value, "__module__", None), str) and value.__module__.startswith("npresnet"):
+        return import_module(value.__module__)
+    for other in ast.parse(inspect.getsource(module)).body:  # a constant: follow the import
+        if isinstance(other, ast.ImportFrom) and name in [alias.name for alias in other.names]:
+            return home(f"{package}.{other.module}", name)
+    return module
+
+
+def definition(module, name):
+    """The statement of a module that defines a name, or None."""
+    for node in ast.parse(inspect.getsource(module)).body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        if getattr(node, "name", None) == name or name in [getattr(target, "id", None) for target in targets]:
+            return node
+    return None
+
+
+def line_of(module, name):
+    node = definition(module, name)
+    return node.lineno if node else 0
+
+
+def comment(module, name):
+    """What stands behind a constant's definition, or in the line before it, as a comment."""
+    node, lines = definition(module, name), inspect.getsource(module).split("\n")
+    if node is None:
+        return ""
+    for line in (lines[node.lineno - 1], lines[node.lineno - 2]):
+        if "# " in line and "pyright" not in line and "type:" not in line:
+            return line.partition("# ")[2].strip()
+    return ""
+
+
+def entry(module, path, value):
+    """The directive that documents one name."""
+    if inspect.isclass(value):
+        return f".. autoclass:: {path}\n   :members:\n"
+    if callable(value) and not isinstance(value, type(list[int])) and hasattr(value, "__name__"):
+        return f".. autofunction:: {path}\n"
+    text = docstrings.inline(comment(module, path.rpartition(".")[2]))
+    return f".. py:data:: {path}\n\n   {text}\n"
+
+
+def page(package, what):
+    """The text of a package's page."""
+    parts = [f"{package}\n{'=' * len(package)}\n", docstrings.rest(inspect.getdoc(import_module(package)) or what)]
+    last: ModuleType | None = None
+    for module, path, value in entries(package):
+        if module is not last:
+            last = module
+            parts += [heading(module)]
+        parts.append(entry(module, path, value))
+    return "\n".join(parts)
+
+
+def heading(module):
+    """A module's name and docstring: what its ops have in common, and the list of its sources."""
+    title = f":py:mod:`{module.__name__}`"
+    title = module.__name__.removeprefix("npresnet.")
+    return f"\n{title}\n{'-' * len(title)}\n\n.. py:currentmodule:: {module.__name__}\n\n{docstrings.rest(inspect.getdoc(module) or '')}"
+
+
+def write(app, config):
+    """Write the pages, those that changed, before Sphinx looks for its sources."""
+    folder = Path(app.srcdir) / "docs/api"
+    folder.mkdir(exist_ok=True)
+    for package, what in PACKAGES.items():
+        path, text = folder / f"{package}.rst", page(package, what)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app):
+    app.connect("config-inited", write)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,61 @@
+// Python in a thread of its own: Pyodide with NumPy, Matplotlib and npresnet.  The page asks, this answers:
+//   {start: {pyodide, packages, wheel, kernel, files, photos}}   →  {progress: 0…1, text} …, then {ready: true} or {failed: text}
+//   {run: id, code}   →  {run: id, stream: text}, {run: id, data: {mime type: text}}, {run: id, error: text} …, then {run: id, done: true}
+
+let pyodide, kernel;
+let running = null; // the id of the cell whose outputs come
+
+const tell = (progress, text) => postMessage({ progress, text });
+
+async function start({ pyodide: base, packages, wheel, kernel: source, files, photos }) {
+  tell(0.02, "Loading Python");
+  importScripts(base + "pyodide.js");
+  pyodide = await loadPyodide({ indexURL: base, env: { HOME: "/home/pyodide", MPLBACKEND: "agg" } });
+
+  tell(0.3, "Loading NumPy and Matplotlib");
+  let loaded = 0;
+  const count = (text) => {
+    const found = text.match(/^Loading (.*)/);
+    if (found) tell(0.35, text);
+  };
+  const [archive, code] = await Promise.all([
+    fetch(files).then((answer) => answer.arrayBuffer()),
+    fetch(source).then((answer) => answer.text()),
+    pyodide.loadPackage(packages, { messageCallback: count }),
+  ]);
+
+  tell(0.6, "Loading npresnet");
+  await pyodide.loadPackage(wheel, { messageCallback: () => {} });
+  pyodide.unpackArchive(archive, "zip", { extractDir: "/home/pyodide" });
+
+  tell(0.7, "Starting Python");
+  pyodide.globals.set("PHOTOS_URL", photos);
+  pyodide.FS.writeFile("/home/pyodide/kernel.py", code);
+  kernel = pyodide.pyimport("kernel");
+  kernel.start(photos, (kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
+}
+
+async function run(id, code) {
+  running = id;
+  const missing = kernel.missing(code); // packages of Pyodide's that are not loaded yet
+  if (missing) await pyodide.loadPackagesFromImports(missing, { messageCallback: () => {} });
+  kernel.run(code, id);
+}
+
+onmessage = async ({ data }) => {
+  if (data.start) {
+    try {
+      await start(data.start);
+      postMessage({ ready: true });
+    } catch (error) {
+      postMessage({ failed: String(error.message || error) });
+    }
+    return;
+  }
+  try {
+    await run(data.run, data.code);
+  } catch (error) {
+    postMessage({ run: data.run, error: String(error.message || error) });
+  }
+  postMessage({ run: data.run, done: true });
+};
