@@ -9,7 +9,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
-import npresnet
+import npresnet  # noqa: E402
 
 project = "npresnet"
 author = copyright = "The npresnet authors"
@@ -24,12 +24,22 @@ extensions = [
     "docstrings",  # docstrings as reST
     "reference",  # a page for each package
     "contents",  # which page comes under which
+    "links",  # to sources, to the reference, to lessons
     "live",  # what "Run here" needs
 ]
 
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb", "notebooks/README.md"]
-exclude_patterns = [".*", "build", "dist", "runs", "tests", "npresnet", "weights", "docs/_*"]
+include_patterns = [
+    "docs/*.md",
+    "docs/api/*.rst",
+    "notebooks/*.ipynb",
+    "notebooks/README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "weights/README.md",
+]
+exclude_patterns = [".*", "build", "dist", "runs", "tests", "npresnet", "docs/_*"]
 
 nb_execution_mode = "off"  # the lessons show the outputs that are stored in them
 nb_merge_streams = True

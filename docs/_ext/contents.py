@@ -3,33 +3,27 @@
 The pages themselves stay plain Markdown, so their tables of contents are added when Sphinx reads them.
 """
 
+import lessons
 import reference
 
-HOW_TO = [
-    "classify-a-folder", "load-my-checkpoint", "fine-tune", "nearest-neighbours", "grad-cam", "explore", "check-a-gradient",
-    "write-your-own-layer", "quantize", "export-onnx", "service", "many-machines", "data", "commands", "layouts",
-]  # fmt: skip
+HOW_TO = """
+    classify-a-folder load-my-checkpoint nearest-neighbours grad-cam explore fine-tune data many-machines
+    check-a-gradient write-your-own-layer export-onnx quantize service commands layouts
+""".split()
+TOPS = ("docs/index", "docs/how-to", "docs/architecture", "docs/reference")
+ABOUT = ["/CONTRIBUTING", "/CHANGELOG", "/SECURITY", "/weights/README"]
 
 
 def contents(app):
-    """page → the pages under it; of the how-to pages those that there are, and all others behind them."""
-    pages = sorted(
-        page.removeprefix("docs/") for page in app.env.found_docs if page.startswith("docs/") and "/" not in page[5:]
-    )
-    own = ("index", "how-to", "architecture", "reference")
-    how_to = [page for page in [*HOW_TO, *pages] if page in pages and page not in own]
+    """Page → the pages under it; a how-to page that is not named above comes last."""
+    pages = sorted(page for page in app.env.found_docs if page.startswith("docs/") and page not in TOPS)
+    how_to = [f"docs/{name}" for name in HOW_TO]
     return {
-        "docs/index": ["/notebooks/README", "how-to", "architecture", "reference"],
-        "docs/how-to": list(dict.fromkeys(how_to)),
+        "docs/index": ["/notebooks/README", "how-to", "reference", "architecture"],
+        "docs/how-to": dict.fromkeys(f"/{page}" for page in [*how_to, *pages] if page in pages and "/api/" not in page),
         "docs/reference": [f"api/{package}" for package in reference.PACKAGES],
-        "notebooks/README": sorted(
-            (
-                page.removeprefix("notebooks/")
-                for page in app.env.found_docs
-                if page.startswith("notebooks/") and page[10].isdigit()
-            ),
-            key=lambda page: int(page.split("-")[0]),
-        ),
+        "docs/architecture": ABOUT,
+        "notebooks/README": [path.stem for path in lessons.paths()],
     }
 
 

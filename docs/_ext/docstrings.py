@@ -1,7 +1,8 @@
 """Docstrings as reST.
 
-Ours are plain text, to be read in an editor beside the code: an indented block is an equation; `Shapes:`, `Saves:` and `Raises:`
-begin a line; a name, two spaces and a text are a row of a table; the rest is prose, in which only ``code`` and :func:`roles` are markup.
+Ours are plain text, to be read in an editor beside the code: an indented block is an equation; `Shapes:`, `Saves:` and
+`Raises:` begin a line; a name, two spaces and a text are a row of a table; the rest is prose, in which ``code`` and
+:func:`roles` alone are markup.
 """
 
 import re
@@ -113,6 +114,21 @@ def process(app, what, name, obj, options, lines):
         lines[:] = rest("\n".join(lines)).split("\n")
 
 
+TYPES = {
+    r"~?numpy\.ndarray\[tuple\[(?:typing\.)?Any, \.\.\.\], (?:numpy\.)?dtype\[(?:typing\.)?Any\]\]": "Array",
+    r"(?:collections\.abc\.)?Callable\[\.\.\., (?:typing\.)?Any\]": "Callable",
+    r"\b(?:collections\.abc|typing|npresnet(?:\.\w+)*)\.(?=[A-Z])": "",
+}
+
+
+def shorten(app, what, name, obj, options, signature, returned):
+    """autodoc's hook: types as the code writes them."""
+    for long, short in TYPES.items():
+        signature, returned = (text and re.sub(long, short, text) for text in (signature, returned))
+    return signature, returned
+
+
 def setup(app):
+    app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

@@ -7,23 +7,16 @@ SUPER = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ᵀᵗˣⁿᵏ", "0123456789-
 SUB = dict(zip("₀₁₂₃₄₅₆₇₈₉ₖₙₗ", "0123456789knl"))
 ACCENT = {"\u0302": r"\hat", "\u0303": r"\tilde", "\u0304": r"\bar"}
 SIGN = {
-    "Σ": r"\sum ", "Π": r"\prod ", "·": r"\cdot ", "−": "-", "×": r"\times ", "∘": r"\circ ", "⊙": r"\odot ", "±": r"\pm ",
+    "Σ": r"\sum ", "Π": r"\prod ", "·": r"\cdot ", "−": "-", "×": r"\times ", "∘": r"\circ ", "⊙": r"\odot ",
+    "±": r"\pm ",
     "←": r"\leftarrow ", "→": r"\to ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "~": r"\sim ",
     "∞": r"\infty ", "⋯": r"\cdots ", "…": r"\ldots ", "′": "'", "∂": r"\partial ", "∇": r"\nabla ", "∈": r"\in ",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "‖": r"\Vert ", "{": r"\{", "}": r"\}",
     "%": r"\%", "&": r"\&", "#": r"\#", "<": "<", ">": ">", "_": r"\_",
 }  # fmt: skip
-GREEK = {c: "\\" + unicodedata.name(c).split()[-1].lower() + " " for c in "αβγδεζηθικλμνξπρστφχψωΓΔΘΛΞΦΨΩ"}
-GREEK |= {
-    "Φ": r"\Phi ",
-    "Γ": r"\Gamma ",
-    "Δ": r"\Delta ",
-    "Θ": r"\Theta ",
-    "Λ": r"\Lambda ",
-    "Ω": r"\Omega ",
-    "Ψ": r"\Psi ",
-}
-GREEK |= {"ε": r"\varepsilon ", "λ": r"\lambda ", "φ": r"\varphi "}
+GREEK = {letter: f"\\{unicodedata.name(letter).split()[-1].lower()} " for letter in "αβγδεζηθικμνξπρστχψω"}
+GREEK |= {letter: f"\\{unicodedata.name(letter).split()[-1].capitalize()} " for letter in "ΓΔΘΞΦΨΩ"}
+GREEK |= {"ε": r"\varepsilon ", "λ": r"\lambda ", "φ": r"\varphi ", "Λ": r"\Lambda "}
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 TOKEN = re.compile(
     r"(?P<code>``.+?``|:\w+:`.+?`)"
@@ -75,9 +68,10 @@ def group(text):
 def written(kind, token):
     """The LaTeX of one token."""
     if kind == "code":
-        return r"\texttt{%s}" % token.strip("`").split("`")[-1].split(".")[-1]
+        name = token.strip("`").split("`")[-1].split(".")[-1]
+        return rf"\texttt{{{name}}}"
     if kind == "source" or kind == "word":
-        return token if token[0].isdigit() else r"\text{%s}" % token
+        return token if token[0].isdigit() else rf"\text{{{token}}}"
     if kind == "over":
         return f"{ACCENT[token[1]]}{{{token[0]}}}"
     if kind in ("super", "sub"):

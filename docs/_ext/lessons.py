@@ -34,7 +34,8 @@ def used(path):
     alias, found = {}, []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            alias |= {n.asname or n.name.split(".")[0]: n.asname and n.name or n.name.split(".")[0] for n in node.names}
+            alias |= {n.asname: n.name for n in node.names if n.asname}
+            alias |= {n.name.split(".")[0]: n.name.split(".")[0] for n in node.names if not n.asname}
         elif isinstance(node, ast.ImportFrom) and node.module:
             alias |= {n.asname or n.name: f"{node.module}.{n.name}" for n in node.names}
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""What "Run here" needs on a lesson's page: npresnet's wheel, the lessons' files and photos, and the script that asks for them."""
+"""What "Run here" needs on a lesson's page: npresnet's wheel, the lessons' files and photos, and the page's script."""
 
 import subprocess
 import sys

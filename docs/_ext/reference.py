@@ -1,7 +1,8 @@
-"""The reference: a page for each public package, from the names in its `__all__`, under the modules that define them."""
+"""The reference: a page for each public package, of the names in its `__all__`, under the modules that define them."""
 
 import ast
 import inspect
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -92,9 +93,10 @@ def comment(module, name):
 
 
 def entry(module, path, value):
-    """The directive that documents one name."""
+    """The directive that documents one name; a class of two names is indexed by its first."""
     if inspect.isclass(value):
-        return f".. autoclass:: {path}\n   :members:\n"
+        second = path not in [first for _, first in public_names()]
+        return f".. autoclass:: {path}\n   :members:\n" + "   :no-index:\n" * second
     if callable(value) and not isinstance(value, type(list[int])) and hasattr(value, "__name__"):
         return f".. autofunction:: {path}\n"
     text = docstrings.inline(comment(module, path.rpartition(".")[2]))
@@ -114,10 +116,16 @@ def page(package, what):
 
 
 def heading(module):
-    """A module's name and docstring: what its ops have in common, and the list of its sources."""
-    title = f":py:mod:`{module.__name__}`"
-    title = module.__name__.removeprefix("npresnet.")
-    return f"\n{title}\n{'-' * len(title)}\n\n.. py:currentmodule:: {module.__name__}\n\n{docstrings.rest(inspect.getdoc(module) or '')}"
+    """A module's name and docstring: what its names have in common, and the list of its sources."""
+    title, text = module.__name__.removeprefix("npresnet."), docstrings.rest(inspect.getdoc(module) or "")
+    return f"\n{title}\n{'-' * len(title)}\n\n.. py:currentmodule:: {module.__name__}\n\n{text}"
+
+
+@cache
+def public_names():
+    """(object, path) of all names in the reference; an object that has two is listed by its first."""
+    found = [(value, path) for package in PACKAGES for _, path, value in entries(package)]
+    return [(value, path) for k, (value, path) in enumerate(found) if not any(value is other for other, _ in found[:k])]
 
 
 def write(app, config):

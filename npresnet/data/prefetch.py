@@ -1,5 +1,6 @@
 """Work done in threads ahead of its use."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,13 @@ Result = TypeVar("Result")
 def prefetch(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, depth: int | None = None
 ) -> Iterator[Result]:
-    """Yield function(item) for each item in order; ``workers`` threads compute up to ``depth`` results in advance."""
+    """Yield function(item) for each item in order; ``workers`` threads compute up to ``depth`` results in advance.
+
+    In a browser there are no threads, and nothing is computed in advance.
+    """
+    if sys.platform == "emscripten":
+        yield from map(function, items)
+        return
     waiting: deque[Future[Result]] = deque()
     depth = depth or workers + 1
     pool = ThreadPoolExecutor(workers)

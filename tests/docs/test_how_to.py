@@ -17,6 +17,8 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.S | re.M)
 NEEDS = {"nearest-neighbours": "sklearn", "export-onnx": "onnxruntime"}
 LEAVES = {  # files that a page's commands write
     "classify-a-folder": ["classes.jsonl"],
+    "check-a-gradient": [],
+    "load-my-checkpoint": ["named.safetensors"],
     "nearest-neighbours": ["photos.npz"],
     "fine-tune": ["runs/photos/best.safetensors", "runs/photos/metrics.csv"],
     "grad-cam": ["query-cam.png", "maps"],

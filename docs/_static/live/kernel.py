@@ -1,4 +1,4 @@
-"""What runs a lesson's cells in the browser, in the place of IPython: values, figures and errors are sent to the page."""
+"""What runs a lesson's cells in the browser, in IPython's place: values, figures and errors are sent to the page."""
 
 import ast
 import base64
