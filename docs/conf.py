@@ -68,8 +68,6 @@ html_theme_options = {
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "pygments_light_style": "friendly",
-    "pygments_dark_style": "github-dark-high-contrast",
     "secondary_sidebar_items": ["page-toc"],
     "back_to_top_button": False,
 }

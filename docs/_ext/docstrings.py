@@ -114,18 +114,14 @@ def process(app, what, name, obj, options, lines):
         lines[:] = rest("\n".join(lines)).split("\n")
 
 
-TYPES = {
-    r"~?numpy\.ndarray\[tuple\[(?:typing\.)?Any, \.\.\.\], (?:numpy\.)?dtype\[(?:typing\.)?Any\]\]": "Array",
-    r"(?:collections\.abc\.)?Callable\[\.\.\., (?:typing\.)?Any\]": "Callable",
-    r"\b(?:collections\.abc|typing|npresnet(?:\.\w+)*)\.(?=[A-Z])": "",
-}
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[~?typing\.Any\]\]")
+PULLBACK = re.compile(r"~?collections\.abc\.Callable\[\[?\.\.\.\]?, ~?typing\.Any\]")
 
 
 def shorten(app, what, name, obj, options, signature, returned):
-    """autodoc's hook: types as the code writes them."""
-    for long, short in TYPES.items():
-        signature, returned = (text and re.sub(long, short, text) for text in (signature, returned))
-    return signature, returned
+    """autodoc's hook: the types of arrays and pullbacks as the code writes them."""
+    signature = signature and ARRAY.sub("Array", signature)
+    return signature, returned and PULLBACK.sub("Pullback", ARRAY.sub("Array", returned))
 
 
 def setup(app):

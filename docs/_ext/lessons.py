@@ -4,6 +4,7 @@ import ast
 import json
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -55,17 +56,15 @@ def dotted(node):
 
 @cache
 def value(name):
-    """The object of a dotted name, or None."""
-    parts = name.split(".")
-    for k in range(len(parts), 0, -1):
-        try:
-            found = import_module(".".join(parts[:k]))
-        except ImportError:
-            continue
-        for part in parts[k:]:
-            found = getattr(found, part, None)
-        return found
-    return None
+    """The object of a dotted name, or None; where a function and its module share a name, the function."""
+    path, *parts = name.split(".")
+    found = import_module(path)
+    for part in parts:
+        path = f"{path}.{part}"
+        if not hasattr(found, part) and hasattr(found, "__path__") and find_spec(path):
+            import_module(path)
+        found = getattr(found, part, None)
+    return found
 
 
 def that_use(thing):

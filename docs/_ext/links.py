@@ -1,7 +1,7 @@
 """Links between what the pages name and where it is shown.
 
-A page links to a file of the package, as on a code host: here the link leads to the site's page of its source.  A lesson
-gets links to the reference of the names that it uses; in a name's docstring stand the lessons that use it.
+A page links to a file of the package, as on a code host: here the link leads to the site's page of its source.  A
+lesson gets links to the reference of the names that it uses; in a name's docstring stand the lessons that use it.
 """
 
 import json

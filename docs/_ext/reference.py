@@ -41,10 +41,7 @@ def entries(package):
     else:
         modules = [import_module(f"{package}.{name}") for name in MODULES[package]]
         found = [(m, f"{m.__name__}.{name}") for m in modules for name in own_names(m)]
-    found = [
-        (module, path, getattr(import_module(path.rpartition(".")[0]), path.rpartition(".")[2]))
-        for module, path in found
-    ]
+    found = [(module, path, lessons.value(path)) for module, path in found]
     return sorted(found, key=lambda entry: (entry[0].__name__, line_of(entry[0], entry[1].rpartition(".")[2])))
 
 
@@ -99,8 +96,8 @@ def entry(module, path, value):
         return f".. autoclass:: {path}\n   :members:\n" + "   :no-index:\n" * second
     if callable(value) and not isinstance(value, type(list[int])) and hasattr(value, "__name__"):
         return f".. autofunction:: {path}\n"
-    text = docstrings.inline(comment(module, path.rpartition(".")[2]))
-    return f".. py:data:: {path}\n\n   {text}\n"
+    package, _, name = path.rpartition(".")
+    return f".. py:data:: {name}\n   :module: {package}\n\n   {docstrings.inline(comment(module, name))}\n"
 
 
 def page(package, what):
