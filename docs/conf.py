@@ -58,6 +58,7 @@ viewcode_line_numbers = True
 html_theme = "pydata_sphinx_theme"
 html_title = "npresnet"
 html_static_path = ["_static"]
+html_extra_path = ["_root"]  # leads from the empty address to the start
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False

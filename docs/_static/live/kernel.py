@@ -6,6 +6,7 @@ import builtins
 import io
 import json
 import linecache
+import logging
 import os
 import sys
 import traceback
@@ -30,6 +31,7 @@ def start(photos, post):
     send = post
     sys.stdout = sys.stderr = Stream()
     builtins.display = display
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no word of its cache of fonts
     os.chdir("/home/pyodide/notebooks")
     sys.modules["skimage"] = package = ModuleType("skimage")
     sys.modules["skimage.data"] = package.data = Photos(photos)

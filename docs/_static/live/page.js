@@ -164,7 +164,7 @@
     restart() {
       this.worker.terminate();
       for (const cell of this.cells) cell.state("");
-      Object.assign(this, { queue: [], current: null });
+      Object.assign(this, { queue: [], current: null, stopped: null });
       this.start();
     }
 
@@ -183,7 +183,7 @@
     next() {
       if (!this.ready || this.current) return;
       this.current = this.queue.shift() || null;
-      if (!this.current) return this.bar.idle();
+      if (!this.current) return this.bar.idle(this.stopped);
       this.bar.running(this.current, this.queue.length);
       this.current.begin();
       this.worker.postMessage({ run: this.current.number, code: this.current.area.value });
@@ -192,19 +192,21 @@
     answer(data) {
       if (data.ready) {
         this.ready = true;
+        if (!this.queue.length) this.bar.idle();
         return this.next();
       }
       if (data.failed) return this.bar.failed(data.failed);
       if (data.progress) return this.bar.progress(data.progress, data.text);
       const cell = this.current;
       for (const kind of ["stream", "data", "error"]) if (kind in data) cell[kind](data[kind]);
-      if (data.done) this.end(cell);
       this.bar.first();
+      if (data.done) this.end(cell);
     }
 
     end(cell) {
       cell.state(cell.failed ? "failed" : "done");
-      if (cell.failed && !cell.mayFail) {
+      this.stopped = cell.failed && !cell.mayFail ? cell : null;
+      if (this.stopped) {
         for (const waiting of this.queue.splice(0)) waiting.state("");
       }
       this.current = null;
@@ -239,9 +241,11 @@
       this.meter.hidden = true;
     }
 
-    idle() {
+    idle(stopped) {
       this.first();
-      this.text.textContent = "Change a cell and run it again: Shift+Enter.";
+      this.text.textContent = stopped
+        ? `Cell ${stopped.number} ended with an error. Change it and run it again: Shift+Enter.`
+        : "Ready. Change a cell and run it: Shift+Enter.";
     }
 
     failed(text) {

@@ -1,10 +1,11 @@
 // Python in a thread of its own: Pyodide with NumPy, Matplotlib and npresnet.  The page asks, this answers:
-//   {start: {pyodide, packages, wheel, kernel, files, photos}}   →  {progress: 0…1, text} …, then {ready: true} or {failed: text}
-//   {run: id, code}   →  {run: id, stream: text}, {run: id, data: {mime type: text}}, {run: id, error: text} …, then {run: id, done: true}
+//   {start: {pyodide, packages, wheel, kernel, files, photos}}   →   {progress: 0 to 1, text} …, {ready: true} or {failed: text}
+//   {run: id, code}   →   {run: id, stream: text}, {run: id, data: {type: text}}, {run: id, error: text} …, {run: id, done: true}
 
 let pyodide, kernel;
 let running = null; // the id of the cell whose outputs come
 
+const QUIET = { messageCallback() {} };
 const tell = (progress, text) => postMessage({ progress, text });
 
 async function start({ pyodide: base, packages, wheel, kernel: source, files, photos }) {
@@ -13,23 +14,17 @@ async function start({ pyodide: base, packages, wheel, kernel: source, files, ph
   pyodide = await loadPyodide({ indexURL: base, env: { HOME: "/home/pyodide", MPLBACKEND: "agg" } });
 
   tell(0.3, "Loading NumPy and Matplotlib");
-  let loaded = 0;
-  const count = (text) => {
-    const found = text.match(/^Loading (.*)/);
-    if (found) tell(0.35, text);
-  };
   const [archive, code] = await Promise.all([
     fetch(files).then((answer) => answer.arrayBuffer()),
     fetch(source).then((answer) => answer.text()),
-    pyodide.loadPackage(packages, { messageCallback: count }),
+    pyodide.loadPackage(packages, QUIET),
   ]);
 
   tell(0.6, "Loading npresnet");
-  await pyodide.loadPackage(wheel, { messageCallback: () => {} });
+  await pyodide.loadPackage(wheel, QUIET);
   pyodide.unpackArchive(archive, "zip", { extractDir: "/home/pyodide" });
 
   tell(0.7, "Starting Python");
-  pyodide.globals.set("PHOTOS_URL", photos);
   pyodide.FS.writeFile("/home/pyodide/kernel.py", code);
   kernel = pyodide.pyimport("kernel");
   kernel.start(photos, (kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
@@ -38,7 +33,7 @@ async function start({ pyodide: base, packages, wheel, kernel: source, files, ph
 async function run(id, code) {
   running = id;
   const missing = kernel.missing(code); // packages of Pyodide's that are not loaded yet
-  if (missing) await pyodide.loadPackagesFromImports(missing, { messageCallback: () => {} });
+  if (missing) await pyodide.loadPackagesFromImports(missing, QUIET);
   kernel.run(code, id);
 }
 
