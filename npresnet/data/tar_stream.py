@@ -44,7 +44,7 @@ def unpacker(module: str, path: StrPath) -> Any:
     try:
         return import_module(module).open
     except ImportError:
-        raise ImageError(f"{path}: this Python has no module {module}; unpack the archive and give the folder") from None
+        raise ImageError(f"{path}: this Python has no module {module}; unpack the archive elsewhere") from None
 
 
 class TarBudget(Budget):

