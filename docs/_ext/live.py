@@ -1,4 +1,4 @@
-"""What "Run here" needs on a lesson's page: npresnet's wheel, the lessons' files and photos, and the page's script."""
+"""What "Run here" needs on a lesson's page: npresnet's wheel, the lessons' files and the page's script."""
 
 import subprocess
 import sys
@@ -6,10 +6,6 @@ import zipfile
 from pathlib import Path
 
 import lessons
-from PIL import Image
-from skimage import data
-
-from npresnet.teaching.exercises import PHOTOS
 
 PYODIDE = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/"
 PROMISE = "Python starts in your browser: some 20 MB the first time. Nothing to install; nothing leaves this page."
@@ -31,20 +27,12 @@ def pack_files(path):
                 archive.write(file, file.relative_to(ROOT))
 
 
-def save_photos(folder):
-    """Those of scikit-image's photos that come with it."""
-    folder.mkdir(exist_ok=True)
-    for name in PHOTOS:
-        Image.fromarray(getattr(data, name)()).save(folder / f"{name}.png")
-
-
 def write(app, error):
     """Fill the site's folder _static/live."""
     if error is None and app.builder.format == "html":
         folder = Path(app.outdir) / "_static/live"
         build_wheel(folder)
         pack_files(folder / "files.zip")
-        save_photos(folder / "photos")
 
 
 def add_script(app, page, template, context, doctree):

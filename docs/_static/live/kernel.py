@@ -25,43 +25,39 @@ class Stream(io.TextIOBase):
         return len(text)
 
 
-def start(photos, post):
-    """Send outputs by ``post(kind, text)``; photos come from the address ``photos``."""
+def start(post):
+    """Send outputs by ``post(kind, text)``, and show values where IPython would."""
     global send
     send = post
     sys.stdout = sys.stderr = Stream()
     builtins.display = display
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no word of its cache of fonts
     os.chdir("/home/pyodide/notebooks")
-    sys.modules["skimage"] = package = ModuleType("skimage")
-    sys.modules["skimage.data"] = package.data = Photos(photos)
-    package.__path__ = []
+    sys.modules["IPython"], sys.modules["IPython.display"] = ModuleType("IPython"), ModuleType("IPython.display")
+    vars(sys.modules["IPython.display"]).update(display=display, HTML=HTML)
 
 
-class Photos(ModuleType):
-    """scikit-image's photos, each fetched when it is first asked for."""
+class HTML:
+    """IPython.display.HTML: a text that is shown as HTML."""
 
-    def __init__(self, address):
-        super().__init__("skimage.data")
-        self.address, self.fetched = address, {}
+    def __init__(self, data):
+        self.data = data
 
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda: self.fetched.setdefault(name, self.fetch(name)).copy()
+    def _repr_html_(self):
+        return self.data
 
-    def fetch(self, name):
-        import numpy
-        from js import XMLHttpRequest
-        from PIL import Image
 
-        request = XMLHttpRequest.new()
-        request.open("GET", f"{self.address}{name}.png", False)
-        request.responseType = "arraybuffer"
-        request.send()
-        if request.status != 200:
-            raise AttributeError(f"this page has no photo {name}")
-        return numpy.asarray(Image.open(io.BytesIO(request.response.to_bytes())))
+class Shown:
+    """What display() returns where it is asked for an id: the output, which ``update`` replaces."""
+
+    last = 0
+
+    def __init__(self):
+        Shown.last += 1
+        self.place = Shown.last
+
+    def update(self, value):
+        send("data", json.dumps(represented(value) | {"place": self.place}))
 
 
 def missing(code):
@@ -95,15 +91,24 @@ def run(code, number):
         send("error", described(error))
 
 
-def display(*values):
+def display(*values, display_id=None):
     """Show values as IPython does: as HTML or an image where they have one, else as text."""
+    if display_id:
+        shown = Shown()
+        shown.update(values[0])
+        return shown
     for value in values:
-        data = {"text/plain": repr(value)}
-        for kind, method in REPRESENTATIONS.items():
-            found = getattr(value, method)() if hasattr(value, method) and not isinstance(value, type) else None
-            if found is not None:
-                data[kind] = base64.b64encode(found).decode() if isinstance(found, bytes) else found
-        send("data", json.dumps(data))
+        send("data", json.dumps(represented(value)))
+
+
+def represented(value):
+    """Type → text of what a value says of itself."""
+    data = {"text/plain": repr(value)}
+    for kind, method in REPRESENTATIONS.items():
+        found = getattr(value, method)() if hasattr(value, method) and not isinstance(value, type) else None
+        if found is not None:
+            data[kind] = base64.b64encode(found).decode() if isinstance(found, bytes) else found
+    return data
 
 
 def show_figures():

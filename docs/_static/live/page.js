@@ -3,7 +3,7 @@
 (() => {
   const settings = document.currentScript.dataset; // of live.py: the addresses of Pyodide and of npresnet's wheel
   const here = new URL(".", document.currentScript.src);
-  const PACKAGES = ["numpy", "pillow", "matplotlib"];
+  const PACKAGES = ["numpy", "pillow", "matplotlib", "pygments"];
 
   const make = (tag, className, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), { className, ...properties });
@@ -115,11 +115,14 @@
 
     data(values) {
       const block = make("div", "output text_html");
+      if (values.place) block.dataset.place = values.place;
       if (values["text/html"]) block.append(...withScripts(values["text/html"]));
       else if (values["image/svg+xml"]) block.innerHTML = values["image/svg+xml"];
       else if (values["image/png"]) block.append(make("img", "", { src: "data:image/png;base64," + values["image/png"], alt: "The figure that this cell draws" }));
       else block.append(make("div", "highlight", {}, make("pre", "", { textContent: values["text/plain"] })));
-      this.output.append(block);
+      const earlier = values.place && this.output.querySelector(`[data-place="${values.place}"]`);
+      if (earlier) earlier.replaceWith(block);
+      else this.output.append(block);
     }
 
     error(text) {
@@ -156,7 +159,6 @@
           wheel: new URL(settings.wheel, here).href,
           kernel: new URL("kernel.py", here).href,
           files: new URL("files.zip", here).href,
-          photos: new URL("photos/", here).href,
         },
       });
     }

@@ -8,7 +8,7 @@ let running = null; // the id of the cell whose outputs come
 const QUIET = { messageCallback() {} };
 const tell = (progress, text) => postMessage({ progress, text });
 
-async function start({ pyodide: base, packages, wheel, kernel: source, files, photos }) {
+async function start({ pyodide: base, packages, wheel, kernel: source, files }) {
   tell(0.02, "Loading Python");
   importScripts(base + "pyodide.js");
   pyodide = await loadPyodide({ indexURL: base, env: { HOME: "/home/pyodide", MPLBACKEND: "agg" } });
@@ -27,7 +27,7 @@ async function start({ pyodide: base, packages, wheel, kernel: source, files, ph
   tell(0.7, "Starting Python");
   pyodide.FS.writeFile("/home/pyodide/kernel.py", code);
   kernel = pyodide.pyimport("kernel");
-  kernel.start(photos, (kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
+  kernel.start((kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
 }
 
 async function run(id, code) {
