@@ -13,6 +13,7 @@ from equations import latex
 FIELD = re.compile(r"(Shapes|Saves|Raises): +")
 RAISES = re.compile(r"(Raises) (?=[A-Z])")
 ROW = re.compile(r"(?P<names>[\w\"'./*-]+(?:, [\w.]+)*(?: = \S+)?)(?:  +)(?P<text>\S.*)$")
+ITEM = re.compile(r"-  ?|\d\. ")
 EQUATION = re.compile(r"\(?[^\W\d_][\w\u0302\u0303]*(?:\[[\w,]+\])?(?:, \w\))? [=←~] ")
 MARKUP = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`)")
 SOURCE = re.compile(r" {3,}(\[[A-Z][\w-]*\].*|the (?:chain|sum) rule.*)$")
@@ -73,8 +74,8 @@ def paragraph(text):
         return "\n\n".join(map(indented, dedent(text).split("\n")))
     if ROW.match(first):
         return table(text)
-    if first.startswith("- "):
-        return "\n".join("  " * (not line.startswith("- ")) + inline(line).strip() for line in text.split("\n"))
+    if ITEM.match(first):
+        return "\n".join(line if ITEM.match(line) else f"  {line.strip()}" for line in map(inline, text.split("\n")))
     return prose(text)
 
 
