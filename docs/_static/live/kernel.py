@@ -33,8 +33,10 @@ def start(post):
     builtins.display = display
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no word of its cache of fonts
     os.chdir("/home/pyodide/notebooks")
-    sys.modules["IPython"], sys.modules["IPython.display"] = ModuleType("IPython"), ModuleType("IPython.display")
-    vars(sys.modules["IPython.display"]).update(display=display, HTML=HTML)
+    ipython, shown = ModuleType("IPython"), ModuleType("IPython.display")
+    ipython.get_ipython = lambda: None
+    vars(shown).update(display=display, HTML=HTML)
+    sys.modules |= {"IPython": ipython, "IPython.display": shown}
 
 
 class HTML:
