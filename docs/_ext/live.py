@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import lessons
+from sphinx.errors import ExtensionError
 
 PYODIDE = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/"
 PROMISE = "Python starts in your browser: some 20 MB the first time. Nothing to install; nothing leaves this page."
@@ -15,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 def build_wheel(folder):
     """Build npresnet's wheel."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        raise ExtensionError(f"npresnet's wheel could not be built: {run.stderr}")
 
 
 def pack_files(path):

@@ -149,6 +149,7 @@
 
     start() {
       this.ready = false;
+      this.bar.run.disabled = true; // until Python is there
       this.worker = new Worker(new URL("worker.js", here));
       this.worker.onmessage = ({ data }) => this.answer(data);
       this.worker.onerror = (event) => this.bar.failed(event.message || "the browser could not start Python");
@@ -194,6 +195,7 @@
     answer(data) {
       if (data.ready) {
         this.ready = true;
+        this.bar.run.disabled = false;
         if (!this.queue.length) this.bar.idle();
         return this.next();
       }
