@@ -13,7 +13,7 @@ from equations import latex
 FIELD = re.compile(r"(Shapes|Saves|Raises): +")
 RAISES = re.compile(r"(Raises) (?=[A-Z])")
 ROW = re.compile(r"(?P<names>[\w\"'./*-]+(?:, [\w.]+)*(?: = \S+)?)(?:  +)(?P<text>\S.*)$")
-ITEM = re.compile(r"-  ?|\d\. ")
+ITEM = re.compile(r"- |\d\. ")
 EQUATION = re.compile(r"\(?[^\W\d_][\w\u0302\u0303]*(?:\[[\w,]+\])?(?:, \w\))? [=←~] ")
 MARKUP = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`)")
 SOURCE = re.compile(r" {3,}(\[[A-Z][\w-]*\].*|the (?:chain|sum) rule.*)$")
@@ -74,8 +74,9 @@ def paragraph(text):
         return "\n\n".join(map(indented, dedent(text).split("\n")))
     if ROW.match(first):
         return table(text)
-    if ITEM.match(first):
-        return "\n".join(line if ITEM.match(line) else f"  {line.strip()}" for line in map(inline, text.split("\n")))
+    if item := ITEM.match(first):
+        lines = map(inline, text.split("\n"))
+        return "\n".join(line if ITEM.match(line) else " " * len(item[0]) + line.strip() for line in lines)
     return prose(text)
 
 

@@ -60,6 +60,10 @@ def test_a_docstring_becomes_formulas_fields_and_prose():
         "       and width\n"
         "depth  how deep\n"
         "\n"
+        "1. one\n"
+        "   more\n"
+        "2. two\n"
+        "\n"
         ">>> f(1) * 2\n"
         "2\n"
     )
@@ -71,6 +75,7 @@ def test_a_docstring_becomes_formulas_fields_and_prose():
         ":Saves: x.",
         "``size``\n    the height\n    and width",
         "``depth``\n    how deep",
+        "1. one\n   more\n2. two",
         ">>> f(1) * 2\n2\n",
     ]
 
