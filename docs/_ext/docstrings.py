@@ -48,7 +48,7 @@ def summary_of(text):
     return prose(text)
 
 
-def math(text, separator=r" {4,}"):
+def math(text, separator=r" {3,}"):
     """Equations, each in a line of its own where they are many; what their source is at the end."""
     named = SOURCE.search(text)
     text = text[: named.start()] if named else text
@@ -60,7 +60,7 @@ def math(text, separator=r" {4,}"):
 
 def short(text):
     """Whether equations fit into one line of a phone's or a page's width."""
-    return len(re.sub(r"\s+", " ", text)) < 72
+    return len(re.sub(r"\s+", " ", text)) < 88
 
 
 def paragraph(text):
@@ -126,7 +126,13 @@ def shorten(app, what, name, obj, options, signature, returned):
     return signature, returned and PULLBACK.sub("Pullback", ARRAY.sub("Array", returned))
 
 
+def skip(app, what, name, obj, skipped, options):
+    """autodoc's hook: the fields of a named tuple, which its docstring describes."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

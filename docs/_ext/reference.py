@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -100,7 +101,15 @@ def entry(module, path, value):
     if callable(value) and not isinstance(value, type(list[int])) and hasattr(value, "__name__"):
         return f".. autofunction:: {path}\n"
     package, _, name = path.rpartition(".")
-    return f".. py:data:: {name}\n   :module: {package}\n\n   {docstrings.inline(comment(module, name))}\n"
+    text = docstrings.inline(comment(module, name)) or contents(value)
+    return f".. py:data:: {name}\n   :module: {package}\n\n   {text}\n"
+
+
+def contents(value):
+    """What a constant holds, in a line."""
+    if isinstance(value, Mapping):
+        return "A dictionary with the keys " + ", ".join(f"``{key}``" for key in value) + "."
+    return f"A {type(value).__name__} of {len(value)}." if isinstance(value, tuple) else ""
 
 
 def page(package, what):
