@@ -7,7 +7,7 @@ compared.
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter, sleep
 
@@ -49,6 +49,15 @@ def bench(
     others, left_out = other_runs(model, x, labels, mode, against, threads)
     runs = {"npresnet": ours, **others}
     check(runs)
+    entries = take_turns(runs, rounds, calls, show)
+    roof = roofline(model, x.shape, mode, threads)
+    return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out, roof)
+
+
+def take_turns(
+    runs: Mapping[str, Run], rounds: int, calls: int, show: Callable[[int, int], None] | None = None
+) -> list[Entry]:
+    """The times of each run in so many turns, each after a rest."""
     entries = [Entry(name) for name in runs]
     for turn in range(rounds * len(entries)):
         entry = entries[turn % len(entries)]
@@ -56,8 +65,7 @@ def bench(
         entry.times += timed(runs[entry.name], calls)
         if show:
             show(turn + 1, rounds * len(entries))
-    roof = roofline(model, x.shape, mode, threads)
-    return Report(model.spec.name, batch, mode, threads, machine(), entries, left_out, roof)
+    return entries
 
 
 def check_names(against: Sequence[str], mode: str) -> None:
@@ -126,18 +134,10 @@ def other_runs(
     }
     for last, layout in ((False, "contiguous"), (True, "channels last")):
         makers[f"torch, {layout}"] = "torch", partial(in_torch, model, x, labels, mode, threads, last)
-    runs, left_out = {}, {}
-    for name, (library, make) in makers.items():
-        if library not in against:
-            continue
-        if mode == "train" and library != "torch":
-            left_out[name] = "it does not train"
-            continue
-        try:
-            runs[name] = make()
-        except ImportError as error:
-            left_out[name] = f"not available: {error}"
-    return runs, left_out
+    wanted = {name: (library, make) for name, (library, make) in makers.items() if library in against}
+    trains = {name: make for name, (library, make) in wanted.items() if mode == "infer" or library == "torch"}
+    runs, left_out = libraries.import_or_leave_out(trains)
+    return runs, {**{name: "it does not train" for name in wanted if name not in trains}, **left_out}
 
 
 def in_torch(model: Module, x: Array, labels: Array, mode: str, threads: int, channels_last: bool) -> Run:

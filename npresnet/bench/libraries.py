@@ -7,7 +7,7 @@ use, and returns a call that runs it.  It raises ImportError where the library i
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,17 @@ from .. import nn
 from ..backend import Array
 from ..nn.visit import Visitor
 from .report import Run
+
+
+def import_or_leave_out(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict[str, str]]:
+    """name -> what each maker makes, and name -> why, where its library is missing."""
+    runs, left_out = {}, {}
+    for name, make in makers.items():
+        try:
+            runs[name] = make()
+        except ImportError as error:
+            left_out[name] = f"not available: {error}"
+    return runs, left_out
 
 
 def to_torch(model: nn.Module) -> Any:
@@ -141,16 +152,20 @@ def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: boo
 
 def onnxruntime_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
     """ONNX Runtime with all its optimisations; ``file`` is the model in ONNX, if it has been written already."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = onnxruntime_session(file or onnx_file(model, x, folder), threads)
+    return lambda: np.asarray(session.run(None, {"x": x})[0])
+
+
+def onnxruntime_session(file: str, threads: int) -> Any:
+    """The network in a file, as ONNX Runtime runs it on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        path = file or onnx_file(model, x, folder)
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    return lambda: np.asarray(session.run(None, {"x": x})[0])
+    return onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
 
 
 def openvino_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:

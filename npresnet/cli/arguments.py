@@ -140,7 +140,6 @@ def open_model(
 
     What is known is {"model", "weights", "notes"}; the same goes to standard error, so that every guess is seen.
     """
-    from ..data.labels import read_class_names
     from ..zoo import SHIPPED, create_model, load_model, shipped
 
     if weights is None and name not in (None, SHIPPED):
@@ -152,11 +151,38 @@ def open_model(
             "it knows CIFAR-10's ten classes; for ImageNet's thousand: npresnet download resnet50, then --weights FILE"
         )
     model = create_model(name, weights=file, select=select) if name else load_model(file, select=select)
-    if classes is not None:
-        model.classes = read_class_names(classes, model.spec.num_classes)
+    model.classes = given_classes(model, classes)
     spec, notes = model.spec, notes + list(model.notes)
     note(f"{spec.name} with {spec.num_classes} classes, {origin}", *(f"  {text}" for text in notes))
     return model, {"model": spec.name, "weights": str(file), "notes": notes}
+
+
+def given_classes(model: Any, file: str | None) -> Any:
+    """The names of the classes in a file, or the model's own."""
+    from ..data.labels import read_class_names
+
+    return model.classes if file is None else read_class_names(file, model.spec.num_classes)
+
+
+def open_network(
+    name: str | None, weights: str | None, select: str | None = None, classes: str | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """:func:`open_model`, or the quantized network in the file ``weights``, as it is."""
+    from ..formats.errors import WeightsError
+
+    try:
+        return open_model(name, weights, select, classes)
+    except WeightsError:
+        from ..quantized import holds_quantized, load_quantized
+
+        if weights is None or name is not None or not holds_quantized(weights):
+            raise
+        network: Any = load_quantized(weights)
+    if network.spec is None:
+        raise ValueError(f"{weights}: this quantized network does not say what it is; write it with npresnet quantize")
+    network.classes = given_classes(network, classes)
+    note(f"{network.spec.name} in 8 bits with {network.spec.num_classes} classes, weights from {weights}")
+    return network, {"model": network.spec.name, "weights": str(weights), "notes": []}
 
 
 def published(name: str) -> str:

@@ -20,7 +20,7 @@ from .arguments import (
     add_model_arguments,
     assume_classes,
     backend_context,
-    open_model,
+    open_network,
     positive,
 )
 from .inference import Network, check_classifier, probabilities
@@ -59,7 +59,7 @@ def classify(args: argparse.Namespace, ranks: Any) -> int:
     """Classify, each rank its share of the images."""
     stream = Stream(args, ranks=ranks)
     check_results(args, *stream.inputs())
-    model, about = open_model(args.model, args.weights, args.select, args.classes)
+    model, about = open_network(args.model, args.weights, args.select, args.classes)
     assume_classes(model)
     check_classifier(model)
     set_size(model, args.size)

@@ -8,6 +8,8 @@ an unknown architecture are written as they are.
 --to DIALECT writes the names and layout of another library instead: torchvision, timm, huggingface, pytorch-tutorial,
 or keras (OUT.h5, for model.load_weights).  It is refused where that library would compute other numbers.
 
+A quantized IN, such as npresnet quantize writes, stays so, as .safetensors, .npz, .pth or, in the form QDQ, .onnx.
+
 OUT.onnx holds the whole network, which ONNX Runtime, OpenVINO, TensorRT and others run: images (N, channels, height,
 width) in, scores out, N free; height and width are free, too, unless --size fixes them.
 """
@@ -23,7 +25,8 @@ EXAMPLES = """examples:
   npresnet convert resnet20-12fca82f.th resnet20.safetensors
   npresnet convert old.pth.tar new.pth --model resnet50
   npresnet convert resnet50-0676ba61.pth model.safetensors --to huggingface
-  npresnet convert resnet50-0676ba61.pth resnet50.onnx --fold"""
+  npresnet convert resnet50-0676ba61.pth resnet50.onnx --fold
+  npresnet convert resnet50-int8.safetensors resnet50-int8.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..formats.containers import WRITERS
+    from ..quantized.file import holds_quantized
     from ..weights import WeightsError, export_weights, read_weights, save_weights
 
     check_output(args.output, args.input, force=args.force)
+    if os.path.isfile(args.input) and holds_quantized(args.input):
+        return convert_quantized(args)
     if args.output.lower().endswith(".onnx"):
         return write_onnx(args)
     if args.fold or args.size or args.opset:
@@ -79,4 +85,19 @@ def write_onnx(args: argparse.Namespace) -> int:
     model, _ = open_model(args.model, args.input, args.select, args.classes)
     save_onnx(model, args.output, fold=args.fold, size=args.size, opset=args.opset or OPSET)
     say(f"{args.output}: {model.spec.name} as ONNX")
+    return 0
+
+
+def convert_quantized(args: argparse.Namespace) -> int:
+    """Write a quantized network in another format."""
+    from ..quantized import load_quantized, save_quantized
+
+    for option in ("to", "classes", "model", "select", "fold"):
+        if getattr(args, option):
+            raise ValueError(f"{args.input} is quantized; --{option} is for float networks")
+    if (args.size or args.opset) and not args.output.lower().endswith(".onnx"):
+        raise ValueError("--size and --opset are for an OUT that ends in .onnx")
+    network = load_quantized(args.input)
+    save_quantized(network, args.output, size=args.size, opset=args.opset)
+    say(f"{args.output}: {network!r}")
     return 0

@@ -22,7 +22,7 @@ from .arguments import (
     add_size_argument,
     assume_classes,
     backend_context,
-    open_model,
+    open_network,
     positive,
     usual_size,
 )
@@ -70,7 +70,7 @@ def evaluate(args: argparse.Namespace, ranks: Any) -> int:
 
     data = open_for_evaluation(args.data)
     check_predictions(args, data)
-    model, about = open_model(args.model, args.weights, args.select, args.classes)
+    model, about = open_network(args.model, args.weights, args.select, args.classes)
     check_choice(model)
     set_size(model, args.size)
     labels, how = matched(data.classes, model)

@@ -30,6 +30,8 @@ def logits(network: Any, x: Any) -> Any:
 class Network:
     """``ask(model, x)``, by the model itself or its engine, whichever costs less for the images that are left.
 
+    A quantized network always runs in the engine: by itself it takes ten times as long as a model.
+
     images   how many there are; None where that is not known: as many are expected as have come
     backend  what computes, where a person has chosen it
 
@@ -37,12 +39,18 @@ class Network:
     """
 
     def __init__(self, model: Any, ask: Ask = logits, images: int | None = None, backend: str | None = None):
+        from ..quantized import QuantizedNetwork
+
         self.model, self.ask, self.images, self.backend, self.done = model, ask, images, backend, 0
         self.fast: Callable[[Any], Any] | None = None
-        self.start = float("inf") if backend == "numpy" else None  # seconds until the engine runs, found out late
+        self.start: float | None = None  # seconds until the engine runs, found out late
         self.made: Any = None  # the engine
         self.saved: dict[tuple[int, ...], float] = {}
-        if backend and backend != "numpy":
+        quantized = isinstance(model, QuantizedNetwork)
+        if quantized and backend == "cupy":
+            raise ValueError("a quantized network runs on the CPU; leave out --backend cupy")
+        if backend != "numpy" and (backend or quantized):
+            backend = backend or "numba"
             self.fast = partial(ask_engine, engine(model, backend), ask, backend)
 
     def batch(self, x: Any, wanted: int | None = None) -> int:
@@ -74,6 +82,8 @@ class Network:
 
     def pays(self, x: Any) -> bool:
         """Whether the engine is the cheaper way for the images that are left, the next one being x (C, H, W)."""
+        if self.backend == "numpy":
+            return False
         if x.shape not in self.saved:
             self.saved[x.shape] = saved_seconds(self.model, x.shape)
         saved = self.saved[x.shape] * (self.done if self.images is None else self.images - self.done)

@@ -65,7 +65,9 @@ def run_options(args: argparse.Namespace, checkpoint: Any) -> dict[str, Any]:
     options["recipe"] = options["recipe"] or choose_recipe(options)[0]
     changes = {name: options[name] for name in details if name in options}
     options |= vars(recipe(options["recipe"], **changes))
-    if options["precision"] != "float32" and options["backend"] != "cupy":
+    if options["precision"] == "int8" and (options["backend"] == "cupy" or not options["weights"]):
+        raise ValueError("--precision int8 is for a network with weights, on a CPU: give --weights FILE")
+    if options["precision"] not in ("float32", "int8") and options["backend"] != "cupy":
         raise ValueError(
             f"--precision {options['precision']} is for a GPU (--backend cupy): on a CPU it is slower than float32, "
             "or the same"

@@ -61,6 +61,8 @@ def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test
 
     model, best = trainer.inference_model(), os.path.join(args.out, BEST)
     load_weights(model, ranks.broadcast(lambda: read_weights(best)))
+    if trainer.recipe.precision == "int8":
+        model, best = fast_integers(best)
     part, images = ("test", test) if test else ("held-out training", trainer.validation or trainer.train)
     with progress(f"evaluating the best weights on the {part} images") as show:
         result = evaluate(model, images, show, ranks)
@@ -75,3 +77,19 @@ def finish(args: argparse.Namespace, options: dict[str, Any], trainer: Any, test
         say(f"{best} on {part} images: {first}", *rest)
         say(f"{', '.join(written)} written into {args.out}")
     return 0
+
+
+def fast_integers(best: str) -> tuple[Any, str]:
+    """(the integer network beside the weights at ``best``, on the engine; its file)."""
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from ..engine import optimize
+    from ..quantized import load_quantized
+    from ..training.quantized import quantized_name
+
+    path = str(quantized_name(best))
+    network = load_quantized(path)
+    about = {"namespace": np, "dtype": np.dtype(np.float32), "preprocessing": network.preprocessing}
+    return SimpleNamespace(**about, logits=optimize(network).logits), path

@@ -172,7 +172,8 @@ def make_trainer(
     data, seed, how = options["data"], options["seed"], {"in_memory": recipe.augment not in OF_PHOTOS}
     model = build_model(checkpoint) if checkpoint else model_to_train(options["model"], options["weights"], seed)
     images = read_images(data, "train", model, options, args.workers, limit=options["limit"], **how)
-    if checkpoint is None:
+    same = options["weights"] and recipe.precision == "int8" and tuple(model.classes or ()) == tuple(images.classes)
+    if checkpoint is None and not same:  # which learns to be quantized, and knows its classes
         model = with_new_head(model, images.classes, seed)
     training, validation = split(images, recipe.held_out, seed)
     tested = test and read_images(test, "test", model, options, args.workers, classes=model.classes, **how)

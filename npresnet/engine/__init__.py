@@ -1,18 +1,33 @@
 """Fast inference with a finished model: fold, fuse, choose an algorithm for each layer, run."""
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 
-from ..backend import array_namespace, without_numba
+from ..backend import Array, array_namespace, without_numba
 from ..nn import BatchNorm2d, Module
+from ..quantized import QuantizedNetwork, quantize
 from .base import Engine
 
 __all__ = ["Engine", "compiled", "optimize"]
 
+PRECISIONS = ("float32", "int8")
 
-def optimize(model: Module, *, threads: int | None = None, profile: bool = False) -> Engine | Module:
+
+def optimize(
+    model: Module | QuantizedNetwork,
+    *,
+    threads: int | None = None,
+    profile: bool = False,
+    precision: str | None = None,
+    images: Array | Iterable[Array] | None = None,
+    observer: str = "minmax",
+) -> Engine | Module | QuantizedNetwork:
     """A fast equivalent of a finished ``model``: takes and returns arrays as ``model(x)`` does; on the CPU in float32.
+
+    ``precision="int8"`` quantizes the model first, by ``images`` and ``observer`` as :func:`npresnet.quantize` does; a
+    network that is quantized already runs so, and gives the bits that it gives by itself.
 
     The weights are copied: training ``model`` afterwards does not change the engine.  ``profile=True`` times each step
     (see ``print(engine.plan)``), run by itself, so that short ones carry the time to wake the threads.  Without Numba
@@ -27,10 +42,20 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     >>> engine(np.zeros((2, 3, 32, 32), np.float32)).shape
     (2, 10)
     """
-    if not isinstance(model, Module):
+    if not isinstance(model, Module | QuantizedNetwork):
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
+    if precision not in (None, *PRECISIONS):
+        raise ValueError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
+    if isinstance(model, QuantizedNetwork):
+        if precision == "float32":
+            raise ValueError("this network is quantized: its float32 model is the one that it was made from")
+        return _integers(model, threads, profile)
+    if precision == "int8":
+        if images is None:
+            raise ValueError("precision='int8' needs images=: some hundred like those that the model will see")
+        return _integers(quantize(model, images, observer=observer), threads, profile)
     norms = [part for part in model.modules() if isinstance(part, BatchNorm2d)]
     if any(norm.running_mean is None for norm in norms):
         raise ValueError(
@@ -49,6 +74,15 @@ def optimize(model: Module, *, threads: int | None = None, profile: bool = False
     from .cpu.engine import CpuEngine
 
     return CpuEngine(model, threads, profile)
+
+
+def _integers(network, threads, profile):
+    if reason := without_numba():
+        warnings.warn(f"optimize() runs the network itself: {reason}", stacklevel=3)
+        return network
+    from .cpu.quantized import QuantizedEngine
+
+    return QuantizedEngine(network, threads, profile)
 
 
 def compiled() -> bool:

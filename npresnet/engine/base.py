@@ -31,11 +31,12 @@ class Engine(ABC):
     lock: AbstractContextManager[Any]
     runs_on: str  # the backend, and how it is used there
 
-    def __init__(self, model: Module, nodes: list[Node]):
+    def __init__(self, model: Any, nodes: list[Node]):
         self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
         self.nodes = nodes
         self.name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
-        self.layers = {name for name, _ in model.named_modules() if name}
+        named = [name for name, _ in model.named_modules()] if isinstance(model, Module) else []
+        self.layers = {name for name in named if name}
         self.preprocessing: Any = getattr(model, "preprocessing", None)
         self.has_classifier = getattr(getattr(model, "spec", None), "num_classes", None) != 0
         self.in_channels: int | None = getattr(getattr(model, "spec", None), "in_channels", None)

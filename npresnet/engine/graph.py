@@ -37,6 +37,13 @@ class Node:
     after: int = 0
     names: tuple[str, ...] = ()  # the modules whose output, in their last run, is this step's result
 
+    few = False  # quantize: it need not pad up to four channels, since only convolutions read them
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether this "conv" is of scores, a 1x1 one of a single pixel."""
+        return isinstance(self.module, nn.Linear)
+
 
 def lower(model: nn.Module) -> list[Node]:
     """The model's steps, each after those it reads."""
@@ -84,7 +91,7 @@ class Lowering(Visitor):
         return self.append(Node("add", [self.visit(module.branch, x, name), shortcut], "add"))
 
     def leaf(self, module: nn.Module, x: Node, name: str) -> Node:
-        return self.append(replace(_leaf(module), inputs=[x], name=self.names.get(id(module), type(module).__name__)))
+        return self.append(replace(leaf(module), inputs=[x], name=self.names.get(id(module), type(module).__name__)))
 
     def append(self, node: Node) -> Node:
         """node, which is now the last step."""
@@ -92,7 +99,8 @@ class Lowering(Visitor):
         return node
 
 
-def _leaf(module) -> Node:
+def leaf(module: Any) -> Node:
+    """The node of a layer, which reads nothing yet."""
     kind = type(module)
     if kind is nn.Conv2d:
         bias = np.zeros(len(module.weight.value)) if module.bias is None else module.bias.value

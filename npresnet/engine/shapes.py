@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nn import Linear
 from ..ops.window import Window
 from .graph import ACTIVATIONS, Node, stride_of
 
@@ -13,24 +12,35 @@ EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or score
 
 
 class Image(NamedTuple):
-    """The shape of a step's result for one image.  ``flat`` marks scores: (N, C), not (N, C, H, W), in the model."""
+    """The shape of a step's result for one image.
+
+    ``flat`` marks scores: (N, C), not (N, C, H, W), in the model; ``octets`` levels of 8 bits; a ``few`` of them, at
+    most four, need not be padded to whole registers.
+    """
 
     height: int
     width: int
     channels: int
     flat: bool = False
+    octets: bool = False
+    few: bool = False
 
     @property
     def stored(self) -> int:
         """Channels in a CPU's memory."""
         from ..kernels.cpu.conv.pack import round_up  # here, since a GPU needs no Numba
 
-        return round_up(self.channels)
+        return 4 if self.few else round_up(self.channels)
+
+    @property
+    def elements(self) -> int:
+        """The same in 32 bits each, as the kernels count them."""
+        return self.stored // 4 if self.octets else self.stored
 
     @property
     def nbytes(self) -> int:
         """Bytes in a CPU's memory."""
-        return self.height * self.width * self.stored * 4
+        return self.height * self.width * self.elements * 4
 
 
 def batch_limit(height: int, width: int) -> int:
@@ -55,26 +65,30 @@ def _image(node, x) -> Image:
         size = conv_window(node, x).output_size((x.height, x.width))
         if node.pool:
             size = pool_window(node.pool, *size).output_size(size)
-        return Image(*size, len(node.weight), x.flat)
+        return Image(*size, len(node.weight), x.flat, x.octets)
     if node.kind == "max_pool":
-        return Image(*pool_window(node.module, x.height, x.width).output_size((x.height, x.width)), x.channels)
+        height, width = pool_window(node.module, x.height, x.width).output_size((x.height, x.width))
+        return x._replace(height=height, width=width)
     if node.kind == "mean":
-        return Image(1, 1, x.channels, flat=True)
+        return Image(1, 1, x.channels, flat=True, octets=x.octets)
     if node.kind == "subsample":
-        down, across = stride_of(node)
-        return Image(-(-x.height // down), -(-x.width // across), node.before + x.channels + node.after)
+        (down, across), channels = stride_of(node), node.before + x.channels + node.after
+        return x._replace(height=-(-x.height // down), width=-(-x.width // across), channels=channels)
+    if node.kind == "quantize":
+        return x._replace(octets=True, few=node.few and x.channels <= 4)
     if node.kind == "call":
-        y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), np.float32))
+        dtype = np.uint8 if x.octets else np.float32
+        y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), dtype))
         if len(y) != 1 or y.ndim not in (2, 4):
             raise ValueError(f"{node.name} makes {y.shape} of one image: neither images (N, C, H, W) nor scores (N, C)")
         _, channels, height, width = y.shape if y.ndim == 4 else (*y.shape, 1, 1)
-        return Image(height, width, channels, flat=y.ndim == 2)
+        return Image(height, width, channels, flat=y.ndim == 2, octets=x.octets)
     return x
 
 
 def _check(node, x, found):
     """Raise ValueError where the layer itself would: a kernel would read past the end of its images."""
-    scores = node.kind == "conv" and isinstance(node.module, Linear)
+    scores = node.kind == "conv" and node.is_linear
     if x.flat != scores and node.kind not in EITHER:
         raise ValueError(f"{node.name} takes {_shape(scores)}; its input is {_shape(x.flat)}")
     if node.weight is not None:

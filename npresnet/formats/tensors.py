@@ -48,6 +48,7 @@ OTHER_SIZES = {  # of elements that are not read: quantised ones, and float8
 HALVES = ("float16", "bfloat16")
 MAX_DIMENSIONS = 32  # that the readers take
 KEY = "npresnet"  # under which a file of ours holds a text beside its arrays
+QUANTIZED = "npresnet-int8"  # and one of a quantized network
 
 
 def itemsize(dtype: str) -> int:

@@ -57,7 +57,7 @@ def fake_quantize(x: Array, scale: Any, zero_point: int = 0, *, levels: tuple[in
     """y = dequantize(quantize(x)), what the integers can say of x;   dx = dy · [first ≤ round(x/s + z) ≤ last].
 
     Rounding is a staircase, whose derivative is 0 nearly everywhere and teaches nothing.  The pullback is that of the
-    line that the stairs follow, y = x: the straight-through estimator [B] §4.  Where x saturates, y does not follow it
+    line that the stairs follow, y = x: the straight-through estimator [B].  Where x saturates, y does not follow it
     and dx is 0.  A network trained through this op learns weights that survive the rounding.              [J] §3
 
     Shapes: x any; scale as in :func:`quantize` → y, of x's shape and dtype.

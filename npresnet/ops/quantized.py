@@ -31,7 +31,7 @@ def integer_conv2d(x: Array, w: Array, *, zero_point: int = 0, stride: IntOrPair
     Shapes: x (N, C, H, W) uint8, w (F, C/G, kh, kw) int8 → a (N, F, oh, ow) int32.
     Raises: ValueError where shapes do not fit, or a sum might need more than 32 bits; TypeError for other dtypes.
     """
-    _check(x, w, zero_point)
+    check_integers(x, w, zero_point)
     static = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return conv2d(x.astype("float64") - zero_point, w.astype("float64"), **static)[0].astype("int32")
 
@@ -42,7 +42,7 @@ def integer_linear(x: Array, w: Array, *, zero_point: int = 0) -> Array:
     Shapes: x (N, D) uint8, w (M, D) int8 → a (N, M) int32.
     Raises: as integer_conv2d.
     """
-    _check(x, w, zero_point)
+    check_integers(x, w, zero_point)
     return linear(x.astype("float64") - zero_point, w.astype("float64"))[0].astype("int32")
 
 
@@ -85,7 +85,7 @@ def _float32(value):
     return dtype("float32").type(value)
 
 
-def _check(x, w, zero_point):
+def check_integers(x: Array, w: Array, zero_point: int) -> None:
     """Raise unless the dtypes are right and int32 holds every sum."""
     if x.dtype != "uint8" or w.dtype != "int8":
         raise TypeError(f"uint8 images and int8 weights are needed, not {x.dtype} and {w.dtype}; use quantize()")

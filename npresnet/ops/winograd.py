@@ -79,7 +79,7 @@ def winograd_conv2d(x: Array, w: Array, b: Array | None = None, *, padding: Padd
     padded = (top, th * tile + 2 - top - shape[2]), (left, tw * tile + 2 - left - shape[3])
 
     def transformed():
-        d = _tiles(frame(x, padded), th, tw, tile)                       # d  (N, C, th, tw, m+2, m+2)
+        d = tiles(frame(x, padded), th, tw, tile)                       # d  (N, C, th, tw, m+2, m+2)
         return g @ w @ g.T, bt @ d @ bt.T                                # U = G g Gᵀ,  V = Bᵀ d B
 
     u, v = transformed()
@@ -108,16 +108,16 @@ def winograd_conv2d(x: Array, w: Array, b: Array | None = None, *, padding: Padd
     return y, pullback
 
 
-def _tiles(x, th, tw, m):
+def tiles(x: Array, th: int, tw: int, m: int) -> Array:
     """The (m+2)×(m+2) tiles, m apart.  (N, C, H, W) → (N, C, th, tw, m+2, m+2)"""
-    tiles = array_namespace(x).empty((*x.shape[:2], th, tw, m + 2, m + 2), x.dtype)
+    found = array_namespace(x).empty((*x.shape[:2], th, tw, m + 2, m + 2), x.dtype)
     for i, j in np.ndindex(m + 2, m + 2):
-        tiles[..., i, j] = x[:, :, i:i + th * m:m, j:j + tw * m:m]
-    return tiles
+        found[..., i, j] = x[:, :, i:i + th * m:m, j:j + tw * m:m]
+    return found
 
 
 def _overlap_add(tiles, m):
-    """Add every tile to its place in the image: the transpose of :func:`_tiles`."""
+    """Add every tile to its place in the image: the transpose of :func:`tiles`."""
     n, c, th, tw = tiles.shape[:4]
     x = array_namespace(tiles).zeros((n, c, th * m + 2, tw * m + 2), tiles.dtype)
     for i, j in np.ndindex(m + 2, m + 2):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import nn, ops
 from ..backend import Array, as_array
 from ..formats.errors import WeightsError, quoted
 from ..formats.tensors import KEY
@@ -78,9 +78,25 @@ class QuantizedNetwork:
 def description(model: Any) -> str:
     """The text that says how a model was built; "" where none can."""
     try:
-        return model_metadata(model).get(KEY, "")
+        return model_metadata(thawed(model)).get(KEY, "")
     except WeightsError:
         return ""
+
+
+def thawed(model: Any) -> Any:
+    """The model; where some of it is frozen, which matters to training alone, a copy of which nothing is."""
+    if not isinstance(model, nn.Module):
+        return model
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    if all(parameter.trainable for parameter in model.parameters()) and not any(norm.frozen for norm in norms):
+        return model
+    copy = model.copy()
+    for parameter in copy.parameters():
+        parameter.trainable = True
+    for norm in copy.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.frozen = False
+    return copy
 
 
 def assemble(steps: Sequence[FloatStep], arrays: Mapping[str, Array], like: Any = None) -> QuantizedNetwork:

@@ -2,7 +2,7 @@
 
 [J] Jacob et al. 2018, arXiv:1712.05877, §3.1
 [M] Migacz 2017, 8-bit inference with TensorRT, GPU technology conference
-[B] Banner et al. 2019, Post-training 4-bit quantization of convolution networks, arXiv:1810.05723, §3
+[B] Banner et al. 2019, Post-training 4-bit quantization of convolution networks for rapid-deployment, arXiv:1810.05723
 """
 
 from collections.abc import Callable

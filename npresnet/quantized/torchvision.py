@@ -5,6 +5,9 @@ conv1.weight                                    integers, a scale for each filte
 conv1.bias, conv1.scale, conv1.zero_point       real numbers; of the result
 layer1.0.add_relu.scale, …                      of a sum; skip_add_relu in a bottleneck
 fc._packed_params._packed_params                (the integers, the bias)
+
+FX graph mode calls the first conv1_input_scale_0, …, a sum's layer1_0_relu_scale_0, and layer1_0_relu_2_scale_0 in a
+bottleneck; the others alike.
 """
 
 import re
@@ -18,6 +21,7 @@ from ..formats.errors import WeightsError, error_context, quoted
 from ..formats.stream import Budget
 from ..formats.tensors import Tensor
 from ..formats.torch.quantized import QuantizedTensor
+from ..formats.unpickle.record import Placeholder
 from ..models import build
 from ..models.classifier import Classifier
 from ..nn import placeholders
@@ -25,20 +29,18 @@ from ..weights.from_shapes import from_shapes
 from .float_step import INPUT
 
 PACKED = "._packed_params._packed_params"
-NAMES = ((r"^quant\.", f"{INPUT}."), (r"\.(skip_)?add_relu\.", ".add."))
+NAMES = (  # a pattern of theirs → ours
+    (r"^quant\.", f"{INPUT}."),
+    (r"\.(skip_)?add_relu\.", ".add."),
+    (r"^conv1_input_(scale|zero_point)_0$", rf"{INPUT}.\1"),
+    (r"^(layer\d+)_(\d+)_relu(?:_\d+)?_(scale|zero_point)_0$", r"\1.\2.add.\3"),
+)
 
 
-def is_torchvision(tree: Any) -> bool:
-    """Whether a file's tree is such a state dict."""
-    return isinstance(tree, Mapping) and isinstance(tree.get("conv1.weight"), QuantizedTensor) and "quant.scale" in tree
-
-
-def torchvision_arrays(tree: Mapping[Any, Any], budget: Budget) -> dict[str, Array]:
+def torchvision_arrays(entries: Mapping[str, Any], budget: Budget) -> dict[str, Array]:
     """The arrays under the names of :meth:`.QuantizedNetwork.arrays`."""
     found: dict[str, Array] = {}
-    for key, value in tree.items():
-        if type(key) is not str:
-            raise WeightsError(f"an array is named by {quoted(key)}, not by a string")
+    for key, value in entries.items():
         with error_context(quoted(key)):
             for name, array in named(key, value, budget):
                 for pattern, ours in NAMES:
@@ -61,6 +63,8 @@ def named(key: str, value: Any, budget: Budget) -> Iterator[tuple[str, Array]]:
         weight, scale = weights(value, budget)
         yield key, weight
         yield f"{key}_scale", scale
+    elif isinstance(value, Placeholder):
+        raise WeightsError("a tensor, but none of real numbers, nor of integers of 8 bits with their scales")
     elif isinstance(value, Tensor):
         yield key, value.array(budget)
 

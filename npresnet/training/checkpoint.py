@@ -22,6 +22,7 @@ from ..models.classifier import Classifier
 from ..weights import WeightsError, read_weights, save_weights
 from ..weights.metadata import model_metadata, parse_metadata
 from ..weights.portable import portable
+from .quantized import quantized_name
 from .recipes import ADDED_LATER
 from .run import Run, Totals
 from .state import DIGEST, TRAINING, Checkpoint, Groups, State, contradictions, digest, misfits, parse_state
@@ -29,7 +30,17 @@ from .state import DIGEST, TRAINING, Checkpoint, Groups, State, contradictions, 
 FILE, BEST, FINAL = "checkpoint.safetensors", "best.safetensors", "final.safetensors"
 METRICS, METRICS_CSV = "metrics.jsonl", "metrics.csv"
 REPORT, CURVES, CONFUSION = "report.json", "curves.png", "confusion.png"
-WRITTEN = (FILE, BEST, FINAL, METRICS, METRICS_CSV, REPORT, CURVES, CONFUSION)
+WRITTEN = (
+    FILE,
+    BEST,
+    FINAL,
+    *map(str, map(quantized_name, (BEST, FINAL))),
+    METRICS,
+    METRICS_CSV,
+    REPORT,
+    CURVES,
+    CONFUSION,
+)
 Folder = str | os.PathLike[str]
 
 

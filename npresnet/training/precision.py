@@ -10,17 +10,20 @@ the weights' gradients down after it; both are linear in it, and nothing else ch
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array, Pullback, array_namespace, tf32
 from ..distributed import Communicator
+from ..models.classifier import Classifier
 from ..nn import BatchNorm2d, Buffer, GroupNorm, Module, Parameter
 from ..ops import cast
+from .quantized import QuantizedPrecision
 from .recorded import RecordedModel
 
-PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
 
 
 def half_dtype(name: str, on_gpu: bool) -> np.dtype:
@@ -48,6 +51,13 @@ class FullPrecision:
         """Scores and their pullback, which fills the parameters' gradients."""
         with tf32(self.allow_tf32):
             return self.recorded.logits_vjp(x)
+
+    def evaluated(self, model: Any) -> Any:
+        """What is to be validated: the model itself."""
+        return model
+
+    def save(self, model: Any, path: Path) -> None:
+        """Write nothing beside the model at ``path``."""
 
     def update_scale(self, finite: Any) -> Any:
         """Whether the step is to be made: always; an infinite gradient is an error that the caller reports."""
@@ -112,6 +122,13 @@ class MixedPrecision:
 
         return scores, mixed_pullback
 
+    def evaluated(self, model: Any) -> Any:
+        """What is to be validated: the model itself."""
+        return model
+
+    def save(self, model: Any, path: Path) -> None:
+        """Write nothing beside the model at ``path``."""
+
     def update_scale(self, finite: Any) -> Any:
         """Set the scale of the next step; whether this one is to be made.                         [MP] §3.2
 
@@ -142,11 +159,15 @@ class MixedPrecision:
         self.scale, self.good_steps = xp.asarray(float(self.scale), "float32"), xp.asarray(int(self.good_steps))
 
 
-Precision = FullPrecision | MixedPrecision
+Precision = FullPrecision | MixedPrecision | QuantizedPrecision
 
 
-def make_precision(name: str, model: Module, ranks: Communicator | None = None) -> Precision:
+def make_precision(
+    name: str, model: Classifier, ranks: Communicator | None = None, *, weight_bits: int = 8
+) -> Precision:
     """How ``model`` is trained in the precision ``name``, one of :data:`PRECISIONS`, by ``ranks`` together."""
+    if name == "int8":
+        return QuantizedPrecision(model, weight_bits, ranks)
     if name in ("float32", "tf32"):
         return FullPrecision(model, name == "tf32", ranks)
     return MixedPrecision(model, half_dtype(name, model.namespace is not np))

@@ -59,7 +59,11 @@ TOPICS: dict[str, dict[str, Phrase]] = {  # topic: {field: its words}
         "held_out": lambda part: f"{100 * part:g} % of the images" if 0 < part < 1 else number("{:g} images")(part)
     },
     "trained": {"freeze": FROZEN.__getitem__},
-    "precision": {"precision": str, "half_sums": lambda half: "gradients sent in 16 bits" if half else ""},
+    "precision": {
+        "precision": str,
+        "weight_bits": lambda bits: f"weights of {bits} bits" if bits < 8 else "",
+        "half_sums": lambda half: "gradients sent in 16 bits" if half else "",
+    },
 }
 FOR_SGD = {"momentum", "nesterov"}  # fields that nothing but sgd reads
 SHOWN = ("epochs", "batch", "rate", "optimiser", "augmentation", "held out")  # topics that the help always shows

@@ -119,7 +119,12 @@ class Recipe:
         "how images are prepared for validation and prediction, such as imagenet-v2; empty: as the network says",
         among=("", *PRESETS),
     )
-    precision: str = choice("float32", "float32; on a GPU also tf32, float16 or bfloat16", among=PRECISIONS)
+    precision: str = choice(
+        "float32",
+        "float32; on a GPU also tf32, float16 or bfloat16; on a CPU int8: the network learns to be quantized",
+        among=PRECISIONS,
+    )
+    weight_bits: int = choice(8, "of quantized weights, with precision int8: 2 to 8", least=2, below=9)
     freeze: str = choice(
         "nothing",
         "what is not trained: nothing, norm (batch norms), trunk (all but the last layer)",
@@ -169,6 +174,7 @@ ADDED_LATER = {  # fields that older checkpoints lack, and what their runs did
     "precision": "float32",
     "sync_batch_norm": True,
     "half_sums": False,
+    "weight_bits": 8,
     **dict.fromkeys(("cutmix", "erase"), 0.0),
     **{"loss": "cross-entropy", "train_side": 0, "policy": "none", "warmup_start": 0.1, "preprocessing": ""},
 }

@@ -77,7 +77,8 @@ class Trainer:
         freeze(model, recipe.freeze)
         check_start(model, recipe, train, self.batches.preprocessing.crop, ranks.size)
         synchronize_batch_norm(model, ranks if recipe.sync_batch_norm else None)
-        self.precision = make_precision(recipe.precision, model, ranks if ranks.size > 1 else None)
+        several = ranks if ranks.size > 1 else None
+        self.precision = make_precision(recipe.precision, model, several, weight_bits=recipe.weight_bits)
         self.optimizer = recipe.make_optimizer(model)
         self.ema = EMA(model, recipe.average) if recipe.average else None
         self.epoch, self.step, self.meter = 0, 0, Meter()
@@ -142,13 +143,19 @@ class Trainer:
             while self.epoch < self.recipe.epochs:
                 self.run_epoch(out, callback)
         if out:
-            save_weights(self.inference_model(), Path(out) / FINAL)
+            self.save_model(Path(out) / FINAL)
         return self.history
 
     def save(self, out: Folder) -> None:
         """Write a checkpoint into the folder."""
         save_checkpoint(self, out)
         self.saved = time.monotonic()
+
+    def save_model(self, path: Path) -> None:
+        """Write the weights, and of a run in int8 the integer network beside them."""
+        model = self.inference_model()
+        save_weights(model, path)
+        self.precision.save(model, path)
 
     def run_epoch(self, out: Folder | None, callback: Callback) -> None:
         """Train to the end of the epoch under way."""
@@ -181,7 +188,8 @@ class Trainer:
         }
         if self.validation and self.validation_batches:
             show = partial(callback.validation, self)
-            loss, predicted = evaluate_batches(self.inference_model(), self.validation_batches, show, self.communicator)
+            model = self.precision.evaluated(self.inference_model())
+            loss, predicted = evaluate_batches(model, self.validation_batches, show, self.communicator)
             accuracy = float((predicted == self.validation.labels).mean())
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
         if self.probe:
@@ -191,7 +199,7 @@ class Trainer:
         self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
         if out:
             if row.get("validation_accuracy", 0) > best:  # without validation the last is the best
-                save_weights(self.inference_model(), Path(out) / BEST)
+                self.save_model(Path(out) / BEST)
             self.save(out)
             write_metrics(self.history, out)
         callback.epoch(self, row)

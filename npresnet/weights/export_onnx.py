@@ -91,7 +91,12 @@ def channels_of(model: nn.Module) -> int:
 
 def texts_of(model: Any) -> dict[str, str]:
     """The file's metadata; the classes and the preprocessing also in plain JSON for other programs."""
-    texts, classes = model_metadata(model), getattr(model, "classes", None)
+    return model_metadata(model) | plain_texts(model)
+
+
+def plain_texts(model: Any) -> dict[str, str]:
+    """The classes and the preprocessing of a model, as far as it has them, each as JSON."""
+    texts, classes = dict[str, str](), getattr(model, "classes", None)
     if classes is not None:
         texts["classes"] = json.dumps(list(classes), ensure_ascii=False)
     if getattr(model, "preprocessing", None) is not None:

@@ -38,9 +38,9 @@ def recognise(checkpoint: Mapping[str, Any]) -> Recognition:
 
 def recognise_unguarded(checkpoint: Mapping[str, Any]) -> Recognition:
     """recognise() without its guard: a hostile checkpoint may raise any exception."""
+    metadata = getattr(checkpoint, "metadata", {})
     named = named_arrays(checkpoint)
     shapes = {key: np.shape(array) for key, array in named.arrays.items()}
-    metadata = getattr(checkpoint, "metadata", {})
     text = metadata.get(KEY)
     if text is not None:
         return from_metadata(parse_metadata(text), shapes)

@@ -10,6 +10,7 @@ import pytest
 from npresnet import create_model
 from npresnet.bench import cpu, memory
 from npresnet.bench.cpu import bench
+from npresnet.bench.int8 import check_alike
 from npresnet.bench.report import Entry, Report, check
 from npresnet.cli import main
 
@@ -114,3 +115,25 @@ def test_a_training_step_has_a_peak_too():
         else None
     )
     assert measured is None or (measured["weights"] == 0 and measured["peak"] >= 0)
+
+
+def test_8_bits_are_timed_beside_other_libraries_and_our_floats(capsys):
+    pytest.importorskip("onnxruntime")
+    argv = ["bench", "--model", "resnet20", "--batch", "2", "--rounds", "1", "--precision", "int8", "--json"]
+    assert main([*argv, "--against", "onnxruntime,torch"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in report["entries"]] == ["npresnet", "npresnet float32", "onnxruntime"]
+    assert report["left_out"] == {"torch": "not compared in 8 bits"} and report["mode"] == "infer in int8"
+
+
+def test_networks_whose_scores_do_not_follow_ours_are_not_timed():
+    scores = np.random.default_rng(0).standard_normal(100)
+    check_alike({"npresnet float32": lambda: scores, "npresnet": lambda: scores + 0.01 * scores[::-1]})
+    with pytest.raises(ValueError, match=r"other gives other outputs \(a correlation of"):
+        check_alike({"npresnet float32": lambda: scores, "other": lambda: scores[::-1]})
+
+
+@pytest.mark.parametrize("more", [["--mode", "train"], ["--memory"], ["--backend", "cupy"]], ids=lambda more: more[0])
+def test_8_bits_are_inference_on_a_cpu(more, capsys):
+    assert main(["bench", "--model", "resnet20", "--precision", "int8", *more]) == 2
+    assert "times inference on a CPU" in capsys.readouterr().err

@@ -15,11 +15,14 @@ import warnings
 
 import atheris
 
-with atheris.instrument_imports(include=["npresnet.formats", "npresnet.weights", "npresnet.data", "PIL", "tarfile"]):
+with atheris.instrument_imports(
+    include=["npresnet.formats", "npresnet.weights", "npresnet.quantized", "npresnet.data", "PIL", "tarfile"]
+):
     from PIL import ImageCms  # noqa: F401
 
     from npresnet import weights  # noqa: F401
     from npresnet.data import cifar  # noqa: F401
+    from npresnet.quantized import file  # noqa: F401
 
 from .mutate import mutate
 from .seeds import CORPUS

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.support import containers, onnx_graphs, pickles
 
-from . import networks
+from . import networks, quantized_networks
 
 CORPUS = Path(__file__).parent / "corpus"
 STATE = {
@@ -205,6 +205,16 @@ def network_files():
     yield "network-names", safetensors(renamed, {})
 
 
+def quantized_files():
+    """Networks on integers: torchvision's, as a state dict and whole; our own; ONNX."""
+    yield "quantized-state-dict", quantized_networks.state_dict()
+    yield "quantized-module", quantized_networks.whole()
+    yield "quantized-safetensors", quantized_networks.own(".safetensors")
+    yield "quantized-npz", quantized_networks.own(".npz")
+    yield "quantized-onnx", quantized_networks.onnx()
+    yield "quantized-onnx-graph", quantized_networks.onnx_of_others()
+
+
 def folder_files():
     """What lies in a folder, as the members of a zip: weights, and the configurations beside them."""
     sizes = {"depths": [1] * 4, "hidden_sizes": [1, 2, 4, 8], "embedding_size": 1, "layer_type": "basic"}
@@ -383,6 +393,7 @@ def main():
         export_files,
         array_files,
         network_files,
+        quantized_files,
         folder_files,
         other_files,
         keras_files,

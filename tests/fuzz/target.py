@@ -14,11 +14,13 @@ import zlib
 
 import numpy as np
 
+import npresnet.data.preprocessing  # noqa: F401    # what recognising imports when an input first asks for it
 from npresnet.data import ImageError, cifar, images
 from npresnet.formats.errors import error_context
 from npresnet.formats.limits import IMAGE_FLOOR
 from npresnet.formats.stream import Budget, parse_json
 from npresnet.formats.zip_archive import ZipArchive
+from npresnet.quantized import file as quantized
 from npresnet.weights import WeightsError, folder, recognise
 from npresnet.weights.read import read_memory
 
@@ -115,6 +117,16 @@ def read_folder(data):
     return recognised(found)
 
 
+def read_quantized(data):
+    """What load_quantized does with a file's bytes: the network or None."""
+    try:
+        with error_context("input"):
+            return quantized.network_in(memoryview(data))
+    except WeightsError as error:
+        check_error(error)
+        return None
+
+
 def read_images(data):
     """What read_image does with a file's bytes: the image or None."""
     try:
@@ -149,6 +161,7 @@ READERS = {  # name: which seeds, and what reads them
     "onnx": ("onnx-*", read),
     "network": ("network-*", read),
     "folder": ("folder-*", read_folder),
+    "quantized": ("quantized-*", read_quantized),
     "weights": ("[!cfi]*", read),
     "cifar": ("cifar-*", read_cifar),
     "images": ("image-*", read_images),

@@ -230,6 +230,13 @@ def test_a_changed_network_is_quantized_and_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_was_frozen_for_training_is_written(model, network, tmp_path):
+    frozen = nn.freeze_batch_norm(model.copy())
+    path = npresnet.save_quantized(npresnet.quantize(frozen, images(32)), tmp_path / "a.npz")
+    np.testing.assert_array_equal(npresnet.load_quantized(path)(images()), network(images()))
+    assert any(norm.frozen for norm in frozen.modules() if isinstance(norm, nn.BatchNorm2d))
+
+
 def test_features_without_a_classifier_are_quantized_too():
     model = lively(npresnet.create_model("resnet20", num_classes=0))
     network = npresnet.quantize(model, images())

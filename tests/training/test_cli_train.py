@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npresnet import WeightsError, create_model, load_model, save_weights
+from npresnet import WeightsError, create_model, load_model, load_quantized, preprocess, save_weights
 from npresnet.cli import main, parser
 from npresnet.cli.run_options import DEFAULTS, checked, choose_recipe
 from npresnet.cli.train import SHORTER, check_apart
@@ -173,6 +173,25 @@ def test_half_precision_on_a_cpu_is_refused_before_anything_is_read(precision, t
     line = complaint(train("--data", tmp_path, "--model", "resnet20", "--precision", precision))
     assert f"--precision {precision} is for a GPU (--backend cupy)" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_learns_to_be_quantized(data, train, tmp_path):
+    """The head stays where the classes are the same, and the report is of the integer network."""
+    assert train("--data", data, "--model", "resnet20", *QUICK, out=tmp_path / "float")[0] == 0
+    words = "--data", data, "--weights", tmp_path / "float/final.safetensors", "--precision", "int8", *QUICK
+    status, out, _ = train(*words, "--lr", "0", "--json")
+    assert status == 0 and json.loads(out)["weights"].endswith("best-int8.safetensors")
+    network, model = (
+        load_quantized(tmp_path / "out/best-int8.safetensors"),
+        load_model(tmp_path / "float/final.safetensors"),
+    )
+    before, after = model.state_dict(), load_model(tmp_path / "out/final.safetensors").state_dict()
+    np.testing.assert_array_equal(after["fc.weight"], before["fc.weight"])
+    x = preprocess(data / "test/class0/00.png", network)
+    assert np.linalg.norm(network(x) - model(x)) < 0.3 * np.linalg.norm(model(x))
+    assert train("--resume")[0] == 0
+    line = complaint(train("--data", data, "--model", "resnet20", "--precision", "int8", out=tmp_path / "none"))
+    assert "give --weights FILE" in line and not (tmp_path / "none").exists()
 
 
 def test_a_checkpoint_of_other_images(data, train):

@@ -32,7 +32,7 @@ def bind(node, images, n, threads, packed, zeros) -> Step:
         "max_pool": _max_pool,
         "mean": _mean,
         "subsample": _subsample,
-        "call": _call,
+        "call": call,
     }[node.kind]
     return make(node, x, y)
 
@@ -126,7 +126,7 @@ def _subsample(node, x, y) -> Step:
     return Step(node, node.kind, x, y, pointwise.subsample, arguments, lambda n: n * y.height)
 
 
-def _call(node, x, y) -> Step:
+def call(node, x, y) -> Step:
     """Whatever has no kernel: the module itself, between two changes of layout."""
     channels_first = node.inputs[0].kind == "input"
     return Step(

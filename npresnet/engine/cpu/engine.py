@@ -13,12 +13,13 @@ import numpy as np
 
 from ...backend import Array
 from ...kernels.cpu.threads import threads_now
-from ...nn import Module
 from ..base import Engine
 from ..graph import Node, fuse, lower
-from ..shapes import batch_limit
+from ..shapes import Image, batch_limit
+from .bind import bind
 from .buffers import Buffers
 from .plan import Plan
+from .step import Step
 
 
 class CpuEngine(Engine):
@@ -28,11 +29,8 @@ class CpuEngine(Engine):
     not: a thread of the pool may still be at work there.  The next call then finds none, and allocates.
     """
 
-    def __init__(self, model: Module, threads: int | None = None, profile: bool = False):
-        nodes = fuse(lower(model))
-        for node in nodes:  # folded in float64, kept in float32
-            if node.weight is not None and node.bias is not None:
-                node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
+    def __init__(self, model: Any, threads: int | None = None, profile: bool = False):
+        nodes = self.lowered(model)
         super().__init__(model, nodes)
         self.threads, self.profile = threads or threads_now(), profile
         self.runs_on = f"numba, {self.threads} thread{'s' if self.threads > 1 else ''}"
@@ -42,6 +40,18 @@ class CpuEngine(Engine):
         _engines.add(self)
         channels = [max(node.weight.shape[:2]) for node in nodes if node.kind == "conv" and node.weight is not None]
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
+
+    def lowered(self, model: Any) -> list[Node]:
+        """The model's steps, folded in float64, kept in float32."""
+        nodes = fuse(lower(model))
+        for node in nodes:
+            if node.weight is not None and node.bias is not None:
+                node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
+        return nodes
+
+    def bind(self, node: Node, images: dict[Node, Image], n: int) -> Step:
+        """The step of a node for n images at a time."""
+        return bind(node, images, n, self.threads, self._packed_weights, self._zeros)
 
     def run(self, x: Array, nodes: list[Node]) -> Array:
         limit = batch_limit(*x.shape[2:])
@@ -58,7 +68,7 @@ class CpuEngine(Engine):
         return y
 
     def make_plan(self, shape: tuple[int, ...], nodes: list[Node]) -> Plan:
-        return Plan(nodes, shape[0], shape[1:], self.threads, self._packed_weights, self._zeros)
+        return Plan(nodes, shape[0], shape[1:], self.threads, self.bind)
 
     def missing_kernels(self, shape: tuple[int, ...]) -> int:
         with self.lock:

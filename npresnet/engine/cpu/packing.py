@@ -4,6 +4,8 @@ import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
 from ...kernels.cpu.conv.pack import element_panels, merged_groups, pack, round_up
+from ...kernels.cpu.quantized.pack import elements
+from ...ops.integer_winograd import integer_transforms
 from ...ops.winograd import F
 
 
@@ -14,7 +16,8 @@ def padded_bias(bias) -> np.ndarray:
 
 
 def direct(weight, groups, channels):
-    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.
+    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.  Of int8, four
+    neighbours in C make an element.
 
     ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
     groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
@@ -25,18 +28,32 @@ def direct(weight, groups, channels):
     kh, kw = weight.shape[2:]
     parts = []
     for group in range(merged):
-        matrix = np.zeros((kh, kw, inputs, features), np.float32)
+        matrix = np.zeros((kh, kw, inputs, features), weight.dtype)
         for small in range(groups // merged):
             g, f, c = group * (groups // merged) + small, len(weight) // groups, weight.shape[1]
             block = weight[g * f : (g + 1) * f].transpose(2, 3, 1, 0)
             matrix[:, :, small * c : (small + 1) * c, small * f : (small + 1) * f] = block
-        parts.append(pack(matrix.reshape(-1, features)))
+        matrix = matrix.reshape(-1, features)
+        parts.append(pack(elements(matrix) if matrix.dtype == np.int8 else matrix))
     return np.concatenate(parts), merged
 
 
 def in_lanes(weight):
     """(F, G, 3, 3) -> for each vector of filters its lanes, by kernel row, channel and kernel column."""
     return np.ascontiguousarray(weight.reshape(-1, LANES, *weight.shape[1:]).transpose(0, 3, 2, 4, 1), np.float32)
+
+
+def transformed_words(weight, m, channels):
+    """U = (D G) g (D G)' of every filter as panels of pairs of 16 bits: ((m+2)^2, C/2, F), two channels an element."""
+    f, c = weight.shape[:2]
+    g = integer_transforms(m).g
+    u = np.zeros(((m + 2) ** 2, channels, round_up(f)), np.int16)
+    u[:, :c, :f] = (g @ weight.astype(np.int32) @ g.T).reshape(f, c, -1).transpose(2, 1, 0)
+    pairs = np.ascontiguousarray(u.reshape(len(u), channels // 2, 2, -1).swapaxes(2, 3)).view(np.int32)[..., 0]
+    packed, parts = element_panels(len(u), channels // 2, round_up(f))
+    for first, part in parts:
+        part.view(np.int32)[...] = pairs[:, :, first : first + part.shape[2]]
+    return packed
 
 
 def transformed(weight, m, channels):

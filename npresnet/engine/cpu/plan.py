@@ -1,16 +1,12 @@
 """The steps of a model for one size of input: algorithms, buffers, and how many images a segment takes at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from ...backend import Array
 from ...kernels.cpu.arrays import addresses
 from ..buffers import ALIGN, LiveRange, assign
 from ..graph import Node
 from ..shapes import Image, images
-from .bind import bind
 from .buffers import Buffers
 from .program import Program
 from .step import Step, read
@@ -24,7 +20,7 @@ CACHE = 8 * 2**20  # bytes of activations that stay in the last cache
 class Plan:
     """The steps for ``n`` images of ``image_shape`` (C, H, W), in segments.
 
-    ``packed(node, key, make)`` caches packed weights; ``zeros`` is read for pixels outside an image.
+    ``bind(node, images, n)`` is the step of a node for n images at a time.
     """
 
     def __init__(
@@ -33,15 +29,13 @@ class Plan:
         n: int,
         image_shape: tuple[int, ...],
         threads: int,
-        packed: Callable[..., Any],
-        zeros: np.ndarray,
+        bind: Callable[[Node, dict[Node, Image], int], Step],
     ):
         self.nodes, self.n, self.images = nodes, n, images(nodes, *image_shape)
         self.threads = threads
         self.program: Program | None = None
         self.segments: Segments = [
-            (k, [bind(node, self.images, k, threads, packed, zeros) for node in part])
-            for k, part in segments(nodes, self.images, n)
+            (k, [bind(node, self.images, k) for node in part]) for k, part in segments(nodes, self.images, n)
         ]
         ranges, self.whole_batch = live_ranges(nodes, self.images, self.segments, n)
         self.offsets, self.arena_bytes = assign(ranges)

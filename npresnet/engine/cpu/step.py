@@ -36,10 +36,10 @@ def stored(n, image) -> tuple:
 
 
 def read(where, n, image, channels_first=False) -> np.ndarray:
-    """The images at an address as a fresh (N, C, H, W) or (N, C) array."""
+    """The images at an address as a fresh (N, C, H, W) or (N, C) array, float32 or uint8."""
     channels, size = image.channels, (image.height, image.width)
     shape = (n, channels, *size) if channels_first else (n, *size, image.stored)
-    stored = _view(where, shape)
+    stored = _view(where, shape, image)
     if channels_first:
         return stored.copy()
     if image.flat:
@@ -49,15 +49,15 @@ def read(where, n, image, channels_first=False) -> np.ndarray:
 
 def write(array, where, image):
     """Store (N, C, H, W) or (N, C) channels last, the channels beyond C zero."""
-    stored = _view(where, (len(array), image.height, image.width, image.stored))
+    stored = _view(where, (len(array), image.height, image.width, image.stored), image)
     stored[...] = 0
     stored[..., : image.channels] = array.reshape(len(array), image.channels, image.height, image.width).transpose(
         0, 2, 3, 1
     )
 
 
-def _view(where, shape) -> np.ndarray:
+def _view(where, shape, image) -> np.ndarray:
     import ctypes
 
-    count = int(np.prod(shape))
-    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(where)).reshape(shape)
+    kind, count = ctypes.c_ubyte if image.octets else ctypes.c_float, int(np.prod(shape))
+    return np.ctypeslib.as_array((kind * count).from_address(where)).reshape(shape)

@@ -1,9 +1,11 @@
 """Reads an ONNX file: our own by the names of its arrays, any other by its graph."""
 
+from ..errors import WeightsError
 from ..stream import Budget
 from ..tensors import KEY, Tensor
 from .graph import Parser
 from .layers import state_of
+from .quantized import is_quantized
 from .tensor import Beside
 
 
@@ -17,6 +19,8 @@ def read_onnx(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(name → Tensor, metadata)"""
     graph = Parser(budget, beside).model(data)
+    if is_quantized(graph):
+        raise WeightsError("its weights are quantized: npresnet.load_quantized(path) reads them")
     if KEY in graph.texts:
         return graph.arrays, graph.texts
     return state_of(graph, budget), graph.texts

@@ -2,7 +2,7 @@
 
 The arrays are those of ``state_dict()``, in its order: of each module its parameters, its persistent buffers, then its
 children.  A module that stands in two places has its arrays under both names, as in torch.  DataParallel and what
-torch.compile returns are the network that they wrap.
+torch.compile returns are the network that they wrap.  Quantized modules are in quantized_modules.py.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from ..tensors import Tensor
 from ..unpickle.numpy_objects import NumpyArray
 from ..unpickle.record import Placeholder, Record
 from ..unpickle.stack_machine import Dict
+from .quantized_modules import convolution_arrays, convolution_fields, packed_arrays, scale_arrays
 
 PARTS = ("_parameters", "_buffers", "_modules")
 WRAPPED = ("module", "_orig_mod")  # the only child of DataParallel, and of torch.compile's module
@@ -75,7 +76,7 @@ def is_module(record: Record) -> bool:
     """Whether the state is that of a torch.nn.Module, or of an object of TorchScript."""
     state = record.state
     if not isinstance(state, dict):
-        return False
+        return convolution_fields(record) is not None
     return record.name.startswith(SCRIPT) or all(isinstance(state.get(part), dict) for part in PARTS)
 
 
@@ -112,6 +113,9 @@ def unwrapped(record: Record) -> Record:
 
 def parts_of(module: Record) -> tuple[list[tuple[str, Any]], list[tuple[str, Record]], dict[str, Any]]:
     """(arrays, children, options) of one module."""
+    fields = convolution_fields(module)
+    if fields is not None:
+        return convolution_arrays(fields), [], options_of(fields)
     state = module.state
     if all(isinstance(state.get(part), dict) for part in PARTS):
         parameters, buffers, children = (state[part] for part in PARTS)
@@ -121,6 +125,7 @@ def parts_of(module: Record) -> tuple[list[tuple[str, Any]], list[tuple[str, Rec
     else:  # TorchScript keeps them all as attributes
         arrays, children = list(state.items()), state
     arrays = [(name, value) for name, value in arrays if type(name) is str and isinstance(value, (Tensor, Placeholder))]
+    arrays += scale_arrays(state) + packed_arrays(state)
     below = [
         (name, child)
         for name, child in children.items()

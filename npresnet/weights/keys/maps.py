@@ -10,7 +10,7 @@ from ...formats.errors import WeightsError
 from ...formats.keras import CONFIG
 from ...formats.state import State
 from ...formats.stream import Budget
-from ...formats.tensors import KEY
+from ...formats.tensors import KEY, QUANTIZED
 from ...models.structure import BLOCK
 from ..checkpoint import Checkpoint
 from ..match.translate import norm_place
@@ -131,8 +131,13 @@ def named_arrays(arrays: Mapping[str, Any]) -> NamedArrays:
         if not is_torchvision(renamed) and key_map.name != "Keras":
             return by_structure(arrays)._replace(dialect=key_map.dialect(arrays))
         return NamedArrays(renamed, [f"translated the keys of {key_map.name}"], key_map.dialect(arrays))
-    if KEY in getattr(arrays, "metadata", {}):  # save_weights wrote these names
+    metadata = getattr(arrays, "metadata", {})
+    if KEY in metadata:  # save_weights wrote these names
         return NamedArrays(dict(arrays), [])
+    if QUANTIZED in metadata:
+        raise WeightsError(
+            "a quantized network: npresnet.load_quantized() reads it, npresnet classify and evaluate run it"
+        )
     return by_structure(arrays)
 
 

@@ -10,12 +10,14 @@ and no column matrix is ever built [ICA].  ``panel`` is packed in the order it i
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from .jit import inlined, intrinsic, subroutine
-from .vector import F32, I64, LANES, Emit, address, hold
+from .vector import I64, LANES, VECTOR, Emit, address, hold
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
 SHAPES = {WIDE: 6, 2: 12 if WIDE == 4 else 6, 1: 12}  # vectors a row: rows a tile
@@ -24,42 +26,57 @@ ROWS = 12                             # every tile's rows divide this
 NONE = -2**62                         # no residual
 
 
-def make_tile(width: int, rows: int) -> Callable[..., None]:
-    """An intrinsic for ``rows`` rows of ``width`` vectors; all but ``floor`` are addresses, distances or counts."""
+class Arithmetic(NamedTuple):
+    """What a tile computes with: the elements of 32 bits of a row and of a panel, and what becomes of a sum.
+
+    multiply_add    (e, a, b, acc) → acc + a·b in every lane; for several smaller numbers in an element, their sum
+    finish          (e, acc, each, out, residual, last): writes the sums acc, a list of vectors for each row, to the
+                    addresses ``out``, with what each filter adds, at ``each``, and ``last``, of its own type
+    """
+
+    vector: Any
+    multiply_add: Callable[..., Any]
+    finish: Callable[..., None]
+    last: types.Type
+
+
+def make_tile(width: int, rows: int, arithmetic: Arithmetic) -> Callable[..., None]:
+    """An intrinsic for ``rows`` rows of ``width`` vectors; all but the last are addresses, distances or counts."""
+    vector = arithmetic.vector
 
     @intrinsic
-    def tile(context, row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, floor):
+    def tile(context, row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, last):
         def codegen(context, builder, signature, args):
-            row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, floor = args
-            e = Emit(builder)
-            acc = [[cgutils.alloca_once_value(builder, e.constant(0)) for _ in range(width)] for _ in range(rows)]
+            row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, last = args
+            e, zero = Emit(builder), ir.Constant(vector, None)
+            acc = [[cgutils.alloca_once_value(builder, zero) for _ in range(width)] for _ in range(rows)]
             at = cgutils.alloca_once_value(builder, panel)
             a = [e.load_i64(row, 8 * r) for r in range(rows)]
             with cgutils.for_range(builder, ntaps) as tap:
                 start = e.load_i64(builder.add(taps, builder.mul(tap.index, I64(8))))
                 with cgutils.for_range(builder, depth) as k:
                     here, b = builder.add(start, builder.mul(k.index, a_step)), builder.load(at)
-                    bs = [e.load(b, 4 * LANES * v) for v in range(width)]
+                    bs = [e.load(b, 4 * LANES * v, vector) for v in range(width)]
                     for r in range(rows):
-                        splat = e.splat(builder.load(e.at(builder.add(a[r], here), F32)))
+                        splat = e.splat(e.load(builder.add(a[r], here), 0, vector.element))
                         for v in range(width):
-                            builder.store(e.fma(splat, bs[v], builder.load(acc[r][v])), acc[r][v])
+                            total = arithmetic.multiply_add(e, splat, bs[v], builder.load(acc[r][v]))
+                            builder.store(total, acc[r][v])
                     builder.store(builder.add(b, b_step), at)
-            _epilogue(e, acc, bias, [builder.add(e.load_i64(out, 8 * r), column) for r in range(rows)], residual, floor)
+            outs = [builder.add(e.load_i64(out, 8 * r), column) for r in range(rows)]
+            arithmetic.finish(e, [[builder.load(a) for a in line] for line in acc], bias, outs, residual, last)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 11, types.float32), codegen
+        return types.void(*[types.int64] * 11, arithmetic.last), codegen
 
     return tile
 
 
-def _epilogue(e, acc, bias, out, residual, floor):
+def _finish(e, acc, bias, out, residual, floor):
     """y = max(floor, acc + bias + residual) at the addresses ``out``; ``residual`` is relative to them, or NONE."""
     builder, floor = e.builder, e.splat(floor)
-    for v in range(len(acc[0])):
-        b = e.load(bias, 4 * LANES * v)
-        for line in acc:
-            builder.store(builder.fadd(builder.load(line[v]), b), line[v])
+    bs = [e.load(bias, 4 * LANES * v) for v in range(len(acc[0]))]
+    acc = [[cgutils.alloca_once_value(builder, builder.fadd(a, b)) for a, b in zip(line, bs)] for line in acc]
     with builder.if_then(builder.icmp_signed("!=", residual, I64(NONE))):
         for line, address in zip(acc, out):
             for v, a in enumerate(line):
@@ -70,36 +87,42 @@ def _epilogue(e, acc, bias, out, residual, floor):
             e.store(e.maximum(floor, builder.load(a)), address, 4 * LANES * v)
 
 
-_tiles = {width: make_tile(width, rows) for width, rows in SHAPES.items()}
-_wide, _half, _narrow = _tiles[WIDE], _tiles[2], _tiles[1]
+FLOATS = Arithmetic(VECTOR, Emit.fma, _finish, types.float32)
+
+
+def make_multiply(arithmetic: Arithmetic) -> Callable[..., None]:
+    """:func:`multiply_strided` in this arithmetic."""
+    tiles = {width: make_tile(width, rows, arithmetic) for width, rows in SHAPES.items()}
+    wide, half, narrow = tiles[WIDE], tiles[2], tiles[1]
+
+    @subroutine
+    def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, out, column, residual, last):
+        first, to, tap, ntaps = address(rows), address(out), address(taps), len(taps)
+        if width == _WIDE:
+            for m in range(0, n, _WIDE_ROWS):
+                wide(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, last)
+        elif width == _HALF:
+            for m in range(0, n, _HALF_ROWS):
+                half(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, last)
+        else:
+            for m in range(0, n, _NARROW_ROWS):
+                narrow(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual,
+                       last)
+        hold(rows, out, taps)
+
+    return multiply_strided
+
+
 _WIDE_ROWS, _HALF_ROWS, _NARROW_ROWS = SHAPES[WIDE], SHAPES[2], SHAPES[1]
 _WIDE, _HALF = WIDE * LANES, 2 * LANES
 
+multiply_strided = make_multiply(FLOATS)
+"""Multiply ``n`` rows by one packed panel of ``width`` columns.
 
-@inlined
-def multiply(rows, n, taps, depth, panel, width, bias, out, column, residual, floor):
-    """Multiply ``n`` rows by one packed panel of ``width`` columns.
-
-    ``rows`` and ``out`` hold addresses, and repeat the last one up to a multiple of ROWS.  ``column`` is added to every
-    address of ``out``; ``residual`` is the distance from an output to what is added to it, or NONE.
-    """
-    multiply_strided(rows, n, taps, depth, 4, panel, width * 4, width, bias, out, column, residual, floor)
-
-
-@subroutine
-def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, out, column, residual, floor):
-    """:func:`multiply` where k-th neighbours lie ``a_step`` bytes apart in a row and ``b_step`` in the panel."""
-    first, to, tap, ntaps = address(rows), address(out), address(taps), len(taps)
-    if width == _WIDE:
-        for m in range(0, n, _WIDE_ROWS):
-            _wide(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
-    elif width == _HALF:
-        for m in range(0, n, _HALF_ROWS):
-            _half(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
-    else:
-        for m in range(0, n, _NARROW_ROWS):
-            _narrow(first + 8 * m, tap, ntaps, depth, a_step, panel, b_step, bias, to + 8 * m, column, residual, floor)
-    hold(rows, out, taps)
+``rows`` and ``out`` hold addresses, and repeat the last one up to a multiple of ROWS.  ``column`` is added to every
+address of ``out``; ``residual`` is the distance from an output to what is added to it, or NONE.  k-th neighbours lie
+``a_step`` bytes apart in a row and ``b_step`` in the panel.
+"""
 
 
 @inlined

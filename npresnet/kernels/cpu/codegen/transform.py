@@ -10,7 +10,7 @@ from numba.core import cgutils
 
 from ....backend import Array
 from .jit import intrinsic
-from .vector import I64, Emit
+from .vector import I64, VECTOR, Emit
 
 
 def line(e: Emit, matrix: Array, x: list) -> list[Any]:
@@ -29,22 +29,23 @@ def line(e: Emit, matrix: Array, x: list) -> list[Any]:
         todo.remove(mirror)
         same = matrix[i] == matrix[mirror]
         even, odd = combine(e, np.where(same, matrix[i], 0), x), combine(e, np.where(same, 0, matrix[i]), x)
-        y[i], y[mirror] = e.builder.fadd(even, odd), e.builder.fsub(even, odd)
+        y[i], y[mirror] = e.plus(even, odd), e.minus(even, odd)
     return y
 
 
 def combine(e: Emit, row: Array, x: list) -> Any:
-    """Σ_j row[j] x[j], in fused multiply-adds."""
+    """Σ_j row[j] x[j], of floats in fused multiply-adds."""
     total = None
     for factor, vector in sorted(((f, v) for f, v in zip(row, x) if f), key=lambda term: term[0] != 1):
         if total is None:
-            total = vector if factor == 1 else e.builder.fmul(vector, e.constant(factor))
+            total = vector if factor == 1 else e.times(vector, factor)
         elif factor == 1:
-            total = e.builder.fadd(total, vector)
+            total = e.plus(total, vector)
         elif factor == -1:
-            total = e.builder.fsub(total, vector)
+            total = e.minus(total, vector)
         else:
-            total = e.fma(vector, e.constant(factor), total)
+            total = e.fma(vector, e.constant(factor), total) if vector.type == VECTOR \
+                else e.plus(total, e.times(vector, factor))
     return total
 
 
@@ -54,8 +55,11 @@ def sandwich(e: Emit, matrix: Array, x: list) -> list[Any]:
     return list(chain.from_iterable(line(e, matrix, list(row)) for row in zip(*columns)))     # (M X) M', by rows
 
 
-def make_gather(matrix: Array) -> Callable[..., None]:
-    """Read a tile from scattered addresses, transform it, write element e to ``to + e·step``."""
+def make_gather(matrix: Array, read: Callable[[Emit, Any], Any] = Emit.load) -> Callable[..., None]:
+    """Read a tile from scattered addresses, transform it, write element e to ``to + e·step``.
+
+    ``read`` makes what lies at an address a vector.
+    """
     n = matrix.shape[1]
 
     @intrinsic
@@ -63,7 +67,8 @@ def make_gather(matrix: Array) -> Callable[..., None]:
         def codegen(context, builder, signature, args):
             places, offset, to, step = args
             e = Emit(builder)
-            x = [[e.load(builder.add(e.load_i64(places, 8 * (n * i + j)), offset)) for j in range(n)] for i in range(n)]
+            x = [[read(e, builder.add(e.load_i64(places, 8 * (n * i + j)), offset)) for j in range(n)]
+                 for i in range(n)]
             for vector in sandwich(e, matrix, x):
                 e.store(vector, to)
                 to = builder.add(to, step)

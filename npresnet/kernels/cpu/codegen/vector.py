@@ -13,9 +13,9 @@ from numba.core import cgutils
 from numba.core.typing import templates
 from numba.np.arrayobj import populate_array
 
-from .jit import intrinsic
+from .jit import inlined, intrinsic
 
-I64, F32 = ir.IntType(64), ir.FloatType()
+I64, I32, I8, F32 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.FloatType()
 
 
 def host_lanes() -> int:
@@ -25,7 +25,7 @@ def host_lanes() -> int:
 
 
 LANES = host_lanes()
-VECTOR = ir.VectorType(F32, LANES)
+VECTOR, INTEGERS, OCTETS = (ir.VectorType(kind, LANES) for kind in (F32, I32, I8))
 
 
 class Emit:
@@ -40,25 +40,25 @@ class Emit:
         """An address as a pointer to a value of this kind."""
         return self.builder.inttoptr(address, kind.as_pointer())
 
-    def load(self, address: ir.Value, offset: int | ir.Value = 0) -> Any:
-        """The vector at an address, which need not be aligned."""
-        value = self.builder.load(self.at(self.add(address, offset)))
-        value.align = 4
+    def load(self, address: ir.Value, offset: int | ir.Value = 0, kind: ir.Type = VECTOR) -> Any:
+        """The vector, or the value of this kind, at an address, which need only fit its elements."""
+        value = self.builder.load(self.at(self.add(address, offset), kind))
+        value.align = _element_bytes(kind)
         return value
 
-    def store(self, value: ir.Value, address: ir.Value, offset: int | ir.Value = 0) -> None:
-        """Write a vector to an address, which need not be aligned."""
-        self.builder.store(value, self.at(self.add(address, offset))).align = 4
+    def store(self, value: Any, address: ir.Value, offset: int | ir.Value = 0) -> None:
+        """Write a vector, or a value, to an address, which need only fit its elements."""
+        self.builder.store(value, self.at(self.add(address, offset), value.type)).align = _element_bytes(value.type)
 
     def load_i64(self, address: ir.Value, offset: int | ir.Value = 0) -> Any:
         """The integer at an address."""
         return self.builder.load(self.at(self.add(address, offset), I64))
 
-    def splat(self, scalar: ir.Value) -> Any:
-        """The same float in every lane."""
-        none, b = ir.Constant(VECTOR, ir.Undefined), self.builder
-        first = b.insert_element(none, scalar, ir.Constant(ir.IntType(32), 0))
-        return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+    def splat(self, scalar: Any) -> Any:
+        """The same number in every lane."""
+        none, b = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), self.builder
+        first = b.insert_element(none, scalar, I32(0))
+        return b.shuffle_vector(first, none, ir.Constant(INTEGERS, [0] * LANES))
 
     def constant(self, number: float) -> ir.Constant:
         """The same number in every lane."""
@@ -72,16 +72,34 @@ class Emit:
         """a·b + c, rounded once."""
         return self.builder.call(self._fma, [a, b, c])
 
+    def plus(self, a: Any, b: Any) -> Any:
+        """a + b, of floats or of integers."""
+        return (self.builder.fadd if a.type == VECTOR else self.builder.add)(a, b)
+
+    def minus(self, a: Any, b: Any) -> Any:
+        """a − b, of floats or of integers."""
+        return (self.builder.fsub if a.type == VECTOR else self.builder.sub)(a, b)
+
+    def times(self, a: Any, number: float) -> Any:
+        """The product with a number, of floats or, with a whole one, of integers."""
+        if a.type == VECTOR:
+            return self.builder.fmul(a, self.constant(number))
+        return self.builder.mul(a, ir.Constant(a.type, [int(number)] * a.type.count))
+
     def prefetch(self, address: ir.Value) -> None:
         """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, I32, I32, I32])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        self.builder.call(prefetch, [self.at(address, ir.IntType(8)), i32(0), i32(2), i32(1)])
+        self.builder.call(prefetch, [self.at(address, I8), I32(0), I32(2), I32(1)])
 
     def maximum(self, floor: ir.Value, a: ir.Value) -> Any:
         """max(floor, a), where a NaN in a stays a NaN."""
         return self.builder.select(self.builder.fcmp_ordered(">", floor, a), floor, a)
+
+
+def _element_bytes(kind):
+    element = getattr(kind, "element", kind)
+    return 4 if element == F32 else element.width // 8
 
 
 @intrinsic
@@ -96,13 +114,23 @@ def copy(context, source, target, n):
 
 
 @intrinsic
-def clear(context, target, n):
-    """n zeros at an address."""
+def fill(context, target, n, octet):
+    """4·n bytes, all the same, at an address."""
     def codegen(context, builder, signature, args):
-        cgutils.memset(builder, builder.inttoptr(args[0], cgutils.voidptr_t), builder.mul(args[1], I64(4)), 0)
+        target, n, octet = args
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, I8, I64, ir.IntType(1)])
+        memset = cgutils.get_or_insert_function(builder.module, kind, "llvm.memset.p0i8.i64")
+        octet, size = builder.trunc(octet, I8), builder.mul(n, I64(4))
+        builder.call(memset, [builder.inttoptr(target, cgutils.voidptr_t), octet, size, cgutils.false_bit])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64), codegen
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@inlined
+def clear(target, n):
+    """n zeros, floats, at an address."""
+    fill(target, n, 0)
 
 
 @intrinsic
@@ -154,4 +182,4 @@ def _array_at(kind):
 
 
 floats, doubles = _array_at(types.float32), _array_at(types.float64)
-octets, integers = _array_at(types.uint8), _array_at(types.int64)
+octets, integers32, integers = (_array_at(kind) for kind in (types.uint8, types.int32, types.int64))

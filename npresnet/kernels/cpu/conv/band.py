@@ -8,13 +8,15 @@ each kernel row, or for each tap where dilation or groups break the row), so no 
 max-pooled while it is in the cache, as the stem of an ImageNet net is.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ....ops.window import Window
 from ..codegen.jit import floor_of, inlined, subroutine
 from ..codegen.lines import affine as _affine
-from ..codegen.tile import NONE, ROWS, multiply, panel_width
-from ..codegen.vector import clear, copy, floats
+from ..codegen.tile import NONE, ROWS, multiply_strided, panel_width
+from ..codegen.vector import copy, fill, floats
 from ..pool import pool_rows
 from ..program.entry_point import Address, Pair, Shape, Shared, Sides, Strides, entry_point
 
@@ -70,8 +72,8 @@ def band_rows(count, window):
 
 
 @subroutine
-def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
-    """Rows of one image, zero outside it, as a channels-last image whose first output row is ``p``.
+def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0, outside=0):
+    """Rows of one image as a channels-last image whose first output row is ``p``; outside it every byte is ``outside``.
 
     With ``prologue`` they are max(floor, scale·x + shift): the address of those three, each as long as a row of x,
     which then is channels last.
@@ -83,10 +85,10 @@ def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
     for r in range(band_rows(count, window)):
         row = scratch + r * width * 4
         if not 0 <= first + r < h:
-            clear(row, width)
+            fill(row, width, outside)
             continue
-        clear(row, left * c)
-        clear(row + (left + inside) * c * 4, width - (left + inside) * c)
+        fill(row, left * c, outside)
+        fill(row + (left + inside) * c * 4, width - (left + inside) * c, outside)
         source, pixels = x + (first + r) * line, row + left * c * 4
         if prologue != 0:
             _affine(inside * c, (source, prologue, prologue + w * c * 4, prologue + 2 * w * c * 4, pixels))
@@ -101,28 +103,39 @@ def copy_band(x, shape, strides, window, p, count, ow, scratch, prologue=0):
                 pixels[q * c + k] = values[q * pixel // 4]
 
 
-@inlined
-def _band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, floor, split, splits):
-    (kh, kw, sh, sw, dh, dw, _, _), c, width = window, shape[3], row_floats(ow, shape[3], window)
-    straight = groups == 1 and dw == 1                       # the taps of a kernel row lie side by side
-    depth = kw * c if straight else c // groups
-    taps, pixels = np.empty(kh if straight else kh * kw, np.int64), count * ow
-    rows, outs = np.empty(pixels + ROWS, np.int64), np.empty(pixels + ROWS, np.int64)
-    for r in range(pixels + ROWS):
-        m = min(r, pixels - 1)
-        rows[r] = scratch + (m // ow * sh * width + m % ow * sw * c) * 4
-        outs[r] = y + m * f * 4
-    column, index = 0, 0
-    while column < f:
-        group = column // (f // groups)
-        columns = panel_width((group + 1) * (f // groups) - column)
-        if index % splits == split:
-            for t in range(len(taps)):
-                i, j = (t, 0) if straight else (t // kw, t % kw)
-                taps[t] = (i * dh * width + j * dw * c + group * (c // groups)) * 4
-            multiply(rows, pixels, taps, depth, w + column * len(taps) * depth * 4, columns, bias + column * 4, outs,
-                     column * 4, delta, floor)
-        column, index = column + columns, index + 1
+def make_band(multiply: Callable[..., None], nbytes: int, each: int) -> Callable[..., None]:
+    """The product over a band that lies in scratch, by this :func:`~..codegen.tile.multiply`.
+
+    Its results have ``nbytes`` bytes each, and what a filter adds to its sums has ``each``.
+    """
+
+    @inlined
+    def band(scratch, shape, window, groups, w, bias, y, count, ow, f, delta, last, split, splits):
+        (kh, kw, sh, sw, dh, dw, _, _), c, width = window, shape[3], row_floats(ow, shape[3], window)
+        straight = groups == 1 and dw == 1                       # the taps of a kernel row lie side by side
+        depth = kw * c if straight else c // groups
+        taps, pixels = np.empty(kh if straight else kh * kw, np.int64), count * ow
+        rows, outs = np.empty(pixels + ROWS, np.int64), np.empty(pixels + ROWS, np.int64)
+        for r in range(pixels + ROWS):
+            m = min(r, pixels - 1)
+            rows[r] = scratch + (m // ow * sh * width + m % ow * sw * c) * 4
+            outs[r] = y + m * f * nbytes
+        column, index = 0, 0
+        while column < f:
+            group = column // (f // groups)
+            columns = panel_width((group + 1) * (f // groups) - column)
+            if index % splits == split:
+                for t in range(len(taps)):
+                    i, j = (t, 0) if straight else (t // kw, t % kw)
+                    taps[t] = (i * dh * width + j * dw * c + group * (c // groups)) * 4
+                multiply(rows, pixels, taps, depth, 4, w + column * len(taps) * depth * 4, columns * 4, columns,
+                         bias + column * each, outs, column * nbytes, delta, last)
+            column, index = column + columns, index + 1
+
+    return band
+
+
+_band = make_band(multiply_strided, 4, 4)
 
 
 def window_numbers(window: Window) -> tuple[int, int, int, int, int, int, int, int]:

@@ -5,38 +5,57 @@ through the input transform, one matrix product for each transformed element, an
 residual sum and ReLU, so that the block stays in the core's cache.
 """
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ....ops.winograd import F
 from ..codegen.jit import floor_of, inlined
-from ..codegen.tile import NONE, PANEL, ROWS, multiply, panel_width
+from ..codegen.tile import NONE, PANEL, ROWS, multiply_strided, panel_width
 from ..codegen.transform import make_gather, make_scatter
 from ..codegen.vector import LANES, address, hold
 from ..program.entry_point import Address, EntryPoint, Pair, Shape, Shared, entry_point
 from .pack import GAP
 
 
-def make_winograd(m: int) -> EntryPoint:
-    """The entry point of F(m x m, 3 x 3)."""
-    gather, scatter, t = make_gather(F[m].bt), make_scatter(F[m].at), m + 2
+class Numbers(NamedTuple):
+    """What a Winograd convolution computes with: its transforms, its product, and the bytes that things take.
 
-    def winograd(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
-                 out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
-                 zeros: Shared):
-        """A block of ``block`` tiles of m x m outputs, one share of the panels of ``splits``.
+    multiply   a :func:`~..codegen.tile.make_multiply`; ``nothing`` is its last argument where nothing follows the sums
+    gather     a :func:`~..codegen.transform.make_gather` of B', whose results are elements of 32 bits
+    scatter    a :func:`~..codegen.transform.make_scatter` of A'
+    read       bytes of x that make an element; ``nbytes`` of a result; ``each`` of what a filter adds
+    """
 
-        The tiles of all images are cut into ``groups``, those into blocks.
-        ``padding`` = (top, left); ``u`` = packed G g G'; ``zeros`` = at least max(c, PANEL) zeros.  A thread needs
-        :func:`winograd_bytes`.
-        """
+    multiply: Callable[..., None]
+    nothing: Any
+    gather: Callable[..., None]
+    scatter: Callable[..., None]
+    read: int
+    nbytes: int
+    each: int
+
+
+def make_items(m: int, numbers: Numbers) -> Callable[..., None]:
+    """An item of F(m x m, 3 x 3): a block of ``block`` tiles of m x m outputs, one share of the panels of ``splits``.
+
+    The tiles of all images are cut into ``groups``, those into blocks.  ``padding`` = (top, left); ``u`` = packed
+    G g G'; ``zeros`` = the address of max(c, PANEL) elements, for pixels outside; ``shape`` counts elements.  A thread
+    needs :func:`winograd_bytes`.
+    """
+    (multiply, nothing, gather, scatter, read, nbytes, each), t = numbers, m + 2
+
+    @inlined
+    def items(item, work, x, shape, padding, u, bias, y, out_shape, residual, last, block, splits, groups, zeros):
         th, tw = (out_shape[1] + m - 1) // m, (out_shape[2] + m - 1) // m
         tiles = out_shape[0] * th * tw // groups
         blocks = (tiles + block - 1) // block
         first = item // splits % blocks * block
         n, first = min(block, tiles - first), first + item // (splits * blocks) * tiles
         transform_input(x, shape, padding, first, n, th, tw, work, zeros)
-        multiply_panels(shape[3], u, bias, y, out_shape, residual, floor_of(relu), first, n, th, tw, work, zeros,
-                        item % splits, splits)
+        multiply_panels(shape[3], u, bias, y, out_shape, residual, last, first, n, th, tw, work, zeros, item % splits,
+                        splits)
 
     @inlined
     def transform_input(x, shape, padding, first, n, th, tw, scratch, zeros):
@@ -49,13 +68,13 @@ def make_winograd(m: int) -> EntryPoint:
             for e in range(t * t):
                 r, s = i * m - padding[0] + e // t, j * m - padding[1] + e % t
                 inside = 0 <= r < h and 0 <= s < w
-                places[e] = x + ((image * h + r) * w + s) * c * 4 if inside else zeros
-            for k in range(0, c * 4, LANES * 4):
-                gather(first_place, k, scratch + b * c * 4 + k, step)
+                places[e] = x + ((image * h + r) * w + s) * c * read if inside else zeros
+            for k in range(0, c, LANES):
+                gather(first_place, k * read, scratch + (b * c + k) * 4, step)
         hold(places)
 
     @inlined
-    def multiply_panels(c, u, bias, y, out_shape, residual, floor, first, n, th, tw, scratch, zeros, split, splits):
+    def multiply_panels(c, u, bias, y, out_shape, residual, last, first, n, th, tw, scratch, zeros, split, splits):
         """M = U V for one panel of filters at a time, then its ``transform_output``."""
         f, v_step, m_step = out_shape[3], n * c * 4 + 64, n * PANEL * 4 + 64
         products = scratch + t * t * v_step
@@ -70,14 +89,14 @@ def make_winograd(m: int) -> EntryPoint:
                 for e in range(t * t):
                     taps[0] = e * v_step
                     panel = u + ((column * t * t + e * width) * c + (index * t * t + e) * GAP) * 4
-                    multiply(rows, n, taps, c, panel, width, zeros, outs, e * m_step, NONE, np.float32(-np.inf))
-                transform_output(products, m_step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros,
+                    multiply(rows, n, taps, c, 4, panel, width * 4, width, zeros, outs, e * m_step, NONE, nothing)
+                transform_output(products, m_step, bias, y, out_shape, residual, last, first, n, th, tw, zeros,
                                  column, width)
             column, index = column + width, index + 1
 
     @inlined
-    def transform_output(products, step, bias, y, out_shape, residual, floor, first, n, th, tw, zeros, column, width):
-        """Y = max(floor, A' M A + bias + residual); what falls outside the image is written to a dump."""
+    def transform_output(products, step, bias, y, out_shape, residual, last, first, n, th, tw, zeros, column, width):
+        """Y = A' M A, with what is added to it; what falls outside the image is written to a dump."""
         oh, ow, f = out_shape[1], out_shape[2], out_shape[3]
         outs, residuals, dump = np.empty(m * m, np.int64), np.empty(m * m, np.int64), products + t * t * step
         to, adds = address(outs), address(residuals) if residual != 0 else 0
@@ -86,13 +105,28 @@ def make_winograd(m: int) -> EntryPoint:
             for e in range(m * m):
                 p, q = i * m + e // m, j * m + e % m
                 inside = p < oh and q < ow
-                offset = (((image * oh + p) * ow + q) * f + column) * 4
+                offset = (((image * oh + p) * ow + q) * f + column) * nbytes
                 outs[e] = y + offset if inside else dump
                 residuals[e] = residual + offset if inside else zeros
-            for k in range(0, width * 4, LANES * 4):
-                source, b_here = products + b * PANEL * 4 + k, bias + column * 4 + k
-                scatter(source, step, to, k, b_here, adds, floor)
+            for k in range(0, width, LANES):
+                source, b_here = products + (b * PANEL + k) * 4, bias + (column + k) * each
+                scatter(source, step, to, k * nbytes, b_here, adds, last)
         hold(outs, residuals)
+
+    return items
+
+
+def make_winograd(m: int) -> EntryPoint:
+    """The entry point of F(m x m, 3 x 3) on floats."""
+    numbers = Numbers(multiply_strided, np.float32(-np.inf), make_gather(F[m].bt), make_scatter(F[m].at), 4, 4, 4)
+    items = make_items(m, numbers)
+
+    def winograd(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, bias: Shared, y: Address,
+                 out_shape: Shape, residual: Address, relu: bool, block: int, splits: int, groups: int,
+                 zeros: Shared):
+        """As :func:`make_items`."""
+        items(item, work, x, shape, padding, u, bias, y, out_shape, residual, floor_of(relu), block, splits, groups,
+              zeros)
 
     winograd.__name__ = f"winograd{m}"
     return entry_point(winograd)

@@ -1,0 +1,1 @@
+"""Networks on integers of 8 bits, channels last, equal to :mod:`npresnet.ops.quantized` bit for bit."""
