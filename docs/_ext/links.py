@@ -5,12 +5,15 @@ lesson gets links to the reference of the names that it uses; in a name's docstr
 """
 
 import json
+import re
 from pathlib import Path
 
 import lessons
 import reference
 from docutils import nodes
 from sphinx.addnodes import download_reference
+
+BACK = re.compile(r'id="([\w.]+)">\n<a class="viewcode-back" href="[^"]*">')
 
 
 def to_sources(app, doctree, page):
@@ -24,6 +27,23 @@ def to_sources(app, doctree, page):
         if shown.get(module):
             target = app.builder.get_relative_uri(page, f"_modules/{module.replace('.', '/')}")
             node.replace_self(nodes.reference("", "", *node.children, internal=True, refuri=target))
+
+
+def back(app, page, template, context, doctree):
+    """Lead from a page of source code to the entries of its names; viewcode knows one package for each module."""
+    if page.startswith("_modules/npresnet") and "body" in context:
+        module = page.removeprefix("_modules/").replace("/", ".")
+
+        def corrected(match):
+            name, _, member = match[1].partition(".")
+            value = lessons.value(f"{module}.{name}")
+            path = next((path for other, path in reference.public_names() if other is value), None)
+            if path is None:
+                return f'id="{match[1]}">\n<a hidden>'
+            target = app.builder.get_relative_uri(page, f"docs/api/{reference.package_of(path)}")
+            return f'id="{match[1]}">\n<a class="viewcode-back" href="{target}#{path}{member and "." + member}">'
+
+        context["body"] = BACK.sub(corrected, context["body"])
 
 
 def to_reference(app, page, source):
@@ -47,6 +67,7 @@ def to_lessons(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.connect("html-page-context", back)
     app.connect("source-read", to_reference)
     app.connect("autodoc-process-docstring", to_lessons, priority=600)  # after docstrings.process
     app.connect("doctree-resolved", to_sources)

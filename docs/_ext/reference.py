@@ -12,29 +12,27 @@ from types import ModuleType
 import docstrings
 import lessons
 
+import npresnet
 from npresnet import teaching
 
-PACKAGES = {
-    "npresnet": "the public face",
-    "npresnet.ops": "the math, each op beside its equation",
-    "npresnet.nn": "layers with arrays, and how they compose",
-    "npresnet.models": "the family and its dialects",
-    "npresnet.weights": "reading, recognising and writing weights",
-    "npresnet.data": "images, preprocessing, class names",
-    "npresnet.training": "trainer, optimisers, schedules, recipes",
-    "npresnet.engine": "a finished model as a plan of fused steps",
-    "npresnet.quantized": "networks on integers of 8 bits",
-    "npresnet.distributed": "processes that train together",
-    "npresnet.backend": "which code runs, and where arrays are",
-    "npresnet.verify": "gradients compared with finite differences",
-    "npresnet.analysis": "costs, features, class activation maps, differences",
-    "npresnet.teaching": "what the lessons share",
-}
+FIRST = """
+    npresnet npresnet.ops npresnet.nn npresnet.models npresnet.weights npresnet.data npresnet.training npresnet.engine
+    npresnet.quantized npresnet.distributed npresnet.backend npresnet.verify npresnet.analysis npresnet.teaching
+""".split()
 MODULES = {  # of packages without __all__: the modules whose every name is public
     "npresnet.verify": ("gradcheck", "derivative", "golden"),
     "npresnet.analysis": ("summary", "features", "cam", "overlay", "diff"),
     "npresnet.teaching": tuple(module.name for module in iter_modules(teaching.__path__)),
 }
+
+
+def packages():
+    """Those named above in that order, and whatever else has an `__all__`."""
+    names = [f"npresnet.{module.name}" for module in iter_modules(npresnet.__path__) if module.ispkg]
+    return list(dict.fromkeys([*FIRST, *(name for name in names if hasattr(import_module(name), "__all__"))]))
+
+
+PACKAGES = packages()
 
 
 def entries(package):
@@ -112,9 +110,9 @@ def contents(value):
     return f"A {type(value).__name__} of {len(value)}." if isinstance(value, tuple) else ""
 
 
-def page(package, what):
+def page(package):
     """The text of a package's page."""
-    parts = [f"{package}\n{'=' * len(package)}\n", docstrings.rest(inspect.getdoc(import_module(package)) or what)]
+    parts = [f"{package}\n{'=' * len(package)}\n", docstrings.rest(inspect.getdoc(import_module(package)) or "")]
     last: ModuleType | None = None
     for module, path, value in entries(package):
         if module is not last:
@@ -130,6 +128,11 @@ def heading(module):
     return f"\n{title}\n{'-' * len(title)}\n\n.. py:currentmodule:: {module.__name__}\n\n{text}"
 
 
+def package_of(path):
+    """The package on whose page a public name stands."""
+    return max((package for package in PACKAGES if path.startswith(f"{package}.")), key=len)
+
+
 @cache
 def public_names():
     """(object, path) of all names in the reference; an object that has two is listed by its first."""
@@ -141,8 +144,8 @@ def write(app, config):
     """Write the pages, those that changed, before Sphinx looks for its sources."""
     folder = Path(app.srcdir) / "docs/api"
     folder.mkdir(exist_ok=True)
-    for package, what in PACKAGES.items():
-        path, text = folder / f"{package}.rst", page(package, what)
+    for package in PACKAGES:
+        path, text = folder / f"{package}.rst", page(package)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
