@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -32,6 +33,7 @@ def start(post):
     sys.stdout = sys.stderr = Stream()
     builtins.display = display
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no word of its cache of fonts
+    import_module("products")
     os.chdir("/home/pyodide/notebooks")
     ipython, shown = ModuleType("IPython"), ModuleType("IPython.display")
     ipython.get_ipython = lambda: None

@@ -158,7 +158,7 @@
           pyodide: settings.pyodide,
           packages: PACKAGES,
           wheel: new URL(settings.wheel, here).href,
-          kernel: new URL("kernel.py", here).href,
+          modules: ["kernel.py", "products.py"].map((name) => new URL(name, here).href),
           files: new URL("files.zip", here).href,
         },
       });
@@ -202,6 +202,7 @@
       if (data.failed) return this.bar.failed(data.failed);
       if (data.progress) return this.bar.progress(data.progress, data.text);
       const cell = this.current;
+      if (!cell) return console.warn("Python says, before any cell:", data);
       for (const kind of ["stream", "data", "error"]) if (kind in data) cell[kind](data[kind]);
       this.bar.first();
       if (data.done) this.end(cell);

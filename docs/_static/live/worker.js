@@ -1,5 +1,5 @@
 // Python in a thread of its own: Pyodide with NumPy, Matplotlib and npresnet.  The page asks, this answers:
-//   {start: {pyodide, packages, wheel, kernel, files, photos}}   →   {progress: 0 to 1, text} …, {ready: true} or {failed: text}
+//   {start: {pyodide, packages, wheel, modules, files}}   →   {progress: 0 to 1, text} …, {ready: true} or {failed: text}
 //   {run: id, code}   →   {run: id, stream: text}, {run: id, data: {type: text}}, {run: id, error: text} …, {run: id, done: true}
 
 let pyodide, kernel;
@@ -8,15 +8,15 @@ let running = null; // the id of the cell whose outputs come
 const QUIET = { messageCallback() {} };
 const tell = (progress, text) => postMessage({ progress, text });
 
-async function start({ pyodide: base, packages, wheel, kernel: source, files }) {
+async function start({ pyodide: base, packages, wheel, modules, files }) {
   tell(0.02, "Loading Python");
   importScripts(base + "pyodide.js");
   pyodide = await loadPyodide({ indexURL: base, env: { HOME: "/home/pyodide", MPLBACKEND: "agg" } });
 
   tell(0.3, "Loading NumPy and Matplotlib");
-  const [archive, code] = await Promise.all([
+  const [archive, ...sources] = await Promise.all([
     fetch(files).then((answer) => answer.arrayBuffer()),
-    fetch(source).then((answer) => answer.text()),
+    ...modules.map((address) => fetch(address).then((answer) => answer.text())),
     pyodide.loadPackage(packages, QUIET),
   ]);
 
@@ -25,7 +25,7 @@ async function start({ pyodide: base, packages, wheel, kernel: source, files }) 
   pyodide.unpackArchive(archive, "zip", { extractDir: "/home/pyodide" });
 
   tell(0.7, "Starting Python");
-  pyodide.FS.writeFile("/home/pyodide/kernel.py", code);
+  modules.forEach((address, k) => pyodide.FS.writeFile("/home/pyodide/" + address.split("/").pop(), sources[k]));
   kernel = pyodide.pyimport("kernel");
   kernel.start((kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
 }
