@@ -1,11 +1,9 @@
 """A tar, compressed or not, read within a budget: tarfile itself trusts the sizes in the headers."""
 
-import bz2
-import gzip
-import lzma
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import Any, BinaryIO
 
 from ..formats.limits import ARCHIVE_FLOOR, STEPS_PER_READ, Budget, size_of
@@ -14,7 +12,7 @@ from .images import StrPath
 
 MAX_BYTES = 1 << 28  # of one member: CIFAR's largest has 154 million
 MAX_HEADER = 1 << 20  # of anything else in a tar, such as a long name
-PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}  # the module that unpacks what begins so
 
 
 @contextmanager
@@ -37,8 +35,16 @@ def unpacked(file: BinaryIO, path: StrPath) -> "Iterator[TarStream]":
     """The decompressed bytes of a tar."""
     start, size = file.read(2), size_of(file)
     file.seek(0)
-    with PACKED[start](file) if start in PACKED else nullcontext(file) as plain:
+    with unpacker(PACKED[start], path)(file) if start in PACKED else nullcontext(file) as plain:
         yield TarStream(plain, TarBudget(size, floor=ARCHIVE_FLOOR), path)
+
+
+def unpacker(module: str, path: StrPath) -> Any:
+    """The ``open`` of a module of the standard library; not every build of Python has all of these."""
+    try:
+        return import_module(module).open
+    except ImportError:
+        raise ImageError(f"{path}: this Python has no module {module}; unpack the archive elsewhere") from None
 
 
 class TarBudget(Budget):

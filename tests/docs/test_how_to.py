@@ -18,6 +18,8 @@ NEEDS = {"nearest-neighbours": "sklearn", "export-onnx": "onnxruntime"}
 TRAIN = ("fine-tune", "write-your-own-layer")
 LEAVES = {  # files that a page's commands write
     "classify-a-folder": ["classes.jsonl"],
+    "check-a-gradient": [],
+    "load-my-checkpoint": ["named.safetensors"],
     "nearest-neighbours": ["photos.npz"],
     "fine-tune": ["runs/photos/best.safetensors", "runs/photos/metrics.csv"],
     "grad-cam": ["query-cam.png", "maps"],
