@@ -26,6 +26,7 @@ extensions = [
     "contents",  # which page comes under which
     "links",  # to sources, to the reference, to lessons
     "live",  # what "Run here" needs
+    "explorer",  # two pages to look inside a network
 ]
 
 root_doc = "docs/index"
