@@ -25,7 +25,7 @@ LAYERS = [
     {"weights"},
     {"zoo", "quantized"},
     {"engine", "training", "verify", "analysis"},
-    {"bench", "teaching", "scikit_learn"},
+    {"bench", "teaching", "explore", "scikit_learn"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -44,7 +44,7 @@ def test_on_an_index_links_lead_to_the_published_files(readme_for_index):
     shown = readme_for_index(text(ROOT / "README.md"), "https://a.example/b")
     assert len(links) > 10 and all(re.match("https?:", link) for link in re.findall(r"\]\(([^)\s]+)\)", shown))
     for image in re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", shown):
-        assert image.startswith("https://a.example/b/raw/main/notebooks/images/")
+        assert re.match("https://a.example/b/raw/main/(notebooks|docs)/images/", image)
     assert "(https://a.example/b/blob/main/docs/architecture.md)" in shown
 
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "classify",
     "features",
     "cam",
+    "explore",
     "evaluate",
     "train",
     "models",

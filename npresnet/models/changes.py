@@ -4,7 +4,7 @@
      {"path": "layer4.1.conv2", "class": "Conv2d", "options": {"stride": 1, "padding": 2, "dilation": 2, "groups": 1}}]
 
 A layer's sizes are those of its arrays and are not listed.  Only the classes and options in ``LAYERS`` are written and
-read, so that a list out of an untrusted file builds layers of this package and nothing else.
+read, so that a list out of an untrusted file builds layers of this package, and those that a program has registered.
 """
 
 import math
@@ -88,6 +88,7 @@ LAYERS: dict[type, dict[str, Any]] = {  # class → its options, and what each m
     nn.ZeroPadChannels: {"before": channels, "after": channels},
 }
 CLASSES = {kind.__name__: kind for kind in LAYERS}
+OURS = frozenset(CLASSES)
 
 
 # -- from a network to a list ----------------------------------------------------------------------------------------
@@ -128,8 +129,11 @@ def entry_of(part: nn.Module, path: str) -> dict[str, Any]:
     """The entry that describes a layer."""
     kind, where = type(part).__name__, path or "the network"
     if type(part) not in LAYERS:
-        raise ValueError(f"{where} is a {kind} that no option of create_model builds, and cannot be described")
-    if set(sizes_of(part)) - {"bias"} != set(arrays_of(type(part))) - {"bias"}:
+        raise ValueError(
+            f"{where} is a {kind} that no option of create_model builds, and cannot be described; "
+            "npresnet.models.register_layer makes a class of your own known"
+        )
+    if kind in OURS and set(sizes_of(part)) - {"bias"} != set(arrays_of(type(part))) - {"bias"}:
         raise ValueError(f"{where} has other arrays than a {kind} has: {', '.join(sizes_of(part)) or 'none'}")
     options = options_of(part)
     check_options(kind, options, where)

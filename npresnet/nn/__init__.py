@@ -26,7 +26,7 @@ from .layers import (
     freeze_batch_norm,
     synchronize_batch_norm,
 )
-from .module import Buffer, Module, Parameter
+from .module import Buffer, Module, Parameter, layer_pullback
 from .placeholders import placeholders
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "ZeroPadChannels",
     "freeze_batch_norm",
     "initialize",
+    "layer_pullback",
     "placeholders",
     "synchronize_batch_norm",
     "zero_last_gamma",

@@ -84,6 +84,7 @@ class Module:
     """
 
     training: bool = False
+    recorded: bool = False  # a class outside this package: its vjp computes by ops alone (see training/recorded.py)
     after_scores = False  # whether this layer, last in a model, turns scores into probabilities
 
     def __call__(self, x: Array) -> Array:

@@ -28,6 +28,7 @@ from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from .quantize import Quantized, dequantize, fake_quantize, quantize
 from .quantized import integer_conv2d, integer_linear, quantized_add, requantize
 from .quantized_pool import quantized_avg_pool2d, quantized_max_pool2d, quantized_mean, quantized_relu
+from .rules import op
 from .softmax import log_softmax, softmax
 from .sync_norm import sync_batch_norm_train
 from .update import momentum_step, moving_statistics
@@ -39,7 +40,7 @@ __all__ = [
     "batch_norm_train_cast", "blur_pool2d", "cast", "col2im", "constant_pad2d", "conv2d", "conv_channels",
     "dequantize", "fake_quantize", "gelu", "global_avg_pool2d", "group_norm", "group_norm_cast", "im2col",
     "integer_conv2d", "integer_linear", "leaky_relu", "linear", "log_softmax", "max_pool2d", "momentum_step",
-    "moving_statistics", "quantize", "quantized_add", "quantized_avg_pool2d", "quantized_max_pool2d",
+    "moving_statistics", "op", "quantize", "quantized_add", "quantized_avg_pool2d", "quantized_max_pool2d",
     "quantized_mean", "quantized_relu", "relu", "requantize", "same_padding", "scale_channels", "sigmoid", "silu",
     "softmax", "softmax_cross_entropy", "subsample", "sync_batch_norm_train", "zero_pad2d", "zero_pad_channels",
 ]

@@ -8,7 +8,7 @@ made.
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, Concatenate
 
 from ..backend import Array, Kernel
 from ..backend.dispatch import Arguments, Result
@@ -60,7 +60,14 @@ class Op(Kernel[Arguments, Result]):
         return run(*given, **{name: checked(name, value) for name, value in kwargs.items()})
 
 
-op = Op
+def op(function: Callable[Concatenate[Array, Arguments], Result]) -> Op[Arguments, Result]:
+    """Mark a function of arrays as an op, used as a decorator: of this package, or of one's own.
+
+    Its arguments are checked by their names (see :data:`RULES`), its pullback refuses a dy of another shape or dtype,
+    and takes ``skip``: a set of names of arguments whose gradients nobody wants, which it may leave out as None.
+    Kernels may be registered for it (:meth:`Kernel.register`); without one it is computed as it is written.
+    """
+    return Op(function)
 
 
 def checked(name: str, value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""What the notebooks use: plots, exercises that check themselves, the depth experiment, networks that fail."""
+"""What the notebooks use: plots, figures with controls, self-checking exercises, photos, the depth experiment."""

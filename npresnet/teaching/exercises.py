@@ -1,4 +1,4 @@
-"""What the notebooks share: source code, tables, exercises that check themselves, and a small dataset."""
+"""What the notebooks share: source code, tables, progress, and exercises that check themselves."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -57,6 +57,41 @@ class Table:
         return html_table(self.lines)
 
 
+class Progress:
+    """A line that a notebook shows while something long runs: at which of the ``steps`` it is.
+
+    Without IPython nothing is shown.
+    """
+
+    def __init__(self, steps: int):
+        self.steps, self.step = steps, 0
+        try:
+            from IPython.display import display
+        except ImportError:
+            self.line = None
+        else:
+            self.line = display(Line("…"), display_id=True)
+
+    def __call__(self, what: str) -> None:
+        """Step ``what`` begins."""
+        self.step += 1
+        self.show(f"{self.step} of {self.steps}: {what} …")
+
+    def done(self) -> None:
+        """All steps are done."""
+        self.show(f"{self.step} of {self.steps} done")
+
+    def show(self, text: str) -> None:
+        if self.line is not None:
+            self.line.update(Line(text))
+
+
+class Line(str):
+    """A text that a notebook shows without quotation marks."""
+
+    __repr__ = str.__str__
+
+
 class NotYet(AssertionError):
     """An exercise is not solved yet; a notebook shows one line that says what is missing, without a traceback."""
 
@@ -65,40 +100,59 @@ class NotYet(AssertionError):
 
 
 def check(what: str, yours: Any, expected: Any, *, rtol: float = 1e-9, atol: float = 1e-12) -> None:
-    """Compare an exercise's answer with the right one: print that it is right, or raise :class:`NotYet`."""
+    """Compare an exercise's answer with the right one: print that it is right, or raise :class:`NotYet`.
+
+    The message says in which way the answer is off, where that can be told from the numbers (see :func:`diagnosis`).
+    """
     if yours is None or yours is ...:
         raise NotYet(f"{what} is still to be written")
-    yours, expected = np.asarray(yours), np.asarray(expected)
+    try:
+        yours, expected = np.asarray(yours), np.asarray(expected)
+    except ValueError:
+        raise NotYet(f"{what} is no array: its rows differ in length") from None
+    if yours.dtype.kind not in "biufc":
+        raise NotYet(f"{what} should be numbers; yours is of type {yours.dtype}")
     if yours.shape != expected.shape:
-        raise NotYet(f"{what} has the shape {yours.shape}; it should be {expected.shape}")
+        transposed = " (transposed?)" if yours.ndim > 1 and yours.shape == expected.shape[::-1] else ""
+        raise NotYet(f"{what} has the shape {yours.shape}; it should be {expected.shape}{transposed}")
     if not np.allclose(yours, expected, rtol=rtol, atol=atol):
-        worst = float(np.abs(yours - expected).max())
-        raise NotYet(f"{what} is off by up to {worst:.2g}")
+        raise NotYet(f"{what} is {diagnosis(yours, expected, rtol, atol)}")
     say(f"Right: {what}.")
 
 
-PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "rocket", "retina", "moon", "hubble_deep_field")
+def diagnosis(yours: Array, expected: Array, rtol: float, atol: float) -> str:
+    """How an answer of the right shape is off: by a factor, a constant, transposed, not finite, or in which places."""
+
+    def same(answer: Any) -> bool:
+        return bool(np.allclose(answer, expected, rtol=max(rtol, 1e-6), atol=atol))
+
+    off = np.abs(yours.astype(np.float64) - expected)
+    if not np.isfinite(off).all():
+        return f"not finite in {(~np.isfinite(off)).sum()} of {off.size} places: off by up to nan"
+    size = f"off by up to {float(off.max()):.2g}"
+    if not yours.any():
+        return f"{size}: yours is 0 everywhere"
+    factor = float((yours * expected).sum() / (yours * yours).sum())
+    if same(factor * yours):
+        sign = abs(factor + 1) < 1e-6
+        return f"{size}: the sign is reversed" if sign else f"{size}: right up to a factor; times {factor:.6g} it fits"
+    if same(yours + (expected - yours).mean()):
+        return f"{size}: right up to a constant; {(expected - yours).mean():+.6g} is missing"
+    if yours.ndim > 1 and yours.shape == yours.shape[::-1] and same(yours.T):
+        return f"{size}: it is the transpose of what it should be"
+    wrong = ~np.isclose(yours, expected, rtol=rtol, atol=atol)
+    place = tuple(map(int, np.unravel_index(off.argmax(), off.shape)))
+    where = f" at {place}: {yours[place]:.6g}, not {expected[place]:.6g}" if off.ndim else ""
+    return f"{size}{where}; {wrong.sum()} of {off.size} numbers are wrong"
 
 
-def photo_patches(count: int, size: int = 16, seed: int = 0, held_out: bool = False) -> tuple[Array, Array]:
-    """A small dataset that needs no download: patches of ten photos, whose class is the photo.
-
-    The patches are squares of scikit-image's photos at half resolution: of the upper three quarters, or with
-    ``held_out`` of the lower quarter, so that the two share no pixel.  The classes are :data:`PHOTOS`, in turn.
-
-    Shapes: → pixels (count, size, size, 3) uint8, labels (count,) int64.
-    """
-    from skimage import data
-
-    rng = np.random.default_rng((seed, held_out))
-    labels = np.arange(count) % len(PHOTOS)
-    photos = [getattr(data, name)()[::2, ::2] for name in PHOTOS]
-    photos = [np.repeat(photo[..., None], 3, 2) if photo.ndim == 2 else photo for photo in photos]
-    pixels = np.empty((count, size, size, 3), np.uint8)
-    for patch, label in zip(pixels, labels):
-        photo = photos[label]
-        border = len(photo) * 3 // 4
-        photo = photo[border:] if held_out else photo[:border]
-        top, left = (rng.integers(0, length - size + 1) for length in photo.shape[:2])
-        patch[:] = photo[top : top + size, left : left + size]
-    return pixels, labels
+def verdicts(what: str, yours: Any, expected: Sequence[bool], cases: Sequence[str]) -> None:
+    """Check answers of yes or no, one for each of ``cases``; the first wrong one is named."""
+    if yours is None or yours is ...:
+        raise NotYet(f"{what} is still to be written")
+    if len(yours) != len(expected):
+        raise NotYet(f"{what}: {len(yours)} answers for {len(expected)} cases")
+    for answer, right, case in zip(yours, expected, cases):
+        if bool(answer) != right:
+            raise NotYet(f"{what}: {case} should be {'accepted' if right else 'refused'}")
+    say(f"Right: {what}.")

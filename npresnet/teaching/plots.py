@@ -1,8 +1,12 @@
 """The plots of the notebooks, with matplotlib, which is imported when first used.
 
 Each function draws into the axes it is given, or makes its own, and returns them; axes are always labelled.
+
+One code of colours: a plain network is red, a residual one blue, and nothing else is either; the more layers, the more
+solid its line (:func:`look`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -12,8 +16,8 @@ import numpy as np
 from ..backend import Array
 
 STYLE: Any = {
-    "figure.dpi": 90,
-    "savefig.dpi": 90,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "font.size": 10,
@@ -25,7 +29,11 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "legend.frameon": False,
 }
-BLUE, RED, GREEN, GREY = "#2166ac", "#b2182b", "#1b7837", "#888888"
+RED, BLUE, LIGHT_BLUE = "#b2182b", "#2166ac", "#67a9cf"  # plain, residual, residual with pre-activation
+GREEN, ORANGE, PURPLE, GREY, DARK = "#1b7837", "#d95f02", "#762a83", "#888888", "#333333"
+CYCLE = (GREEN, ORANGE, PURPLE, "#e6ab02", "#8c510a", GREY)
+FAMILIES = {"plain": RED, "resnet": BLUE, "preresnet": LIGHT_BLUE}
+STYLES = {18: ":", 20: ":", 32: "-.", 34: "-.", 44: "-.", 56: "--", 110: "-"}
 
 
 @cache
@@ -35,13 +43,26 @@ def pyplot() -> Any:
         import matplotlib.pyplot as plt
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'npresnet[notebooks]'") from None
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE | {"axes.prop_cycle": f"cycler(color={list(CYCLE)})"})
     return plt
+
+
+def look(name: str) -> dict[str, str]:
+    """The colour and line of a network by its name, such as plain20; {} for a name that is no network's."""
+    found = re.match(r"(plain|preresnet|resnet)(\d*)\b", name)
+    return {"color": FAMILIES[found[1]], "ls": STYLES.get(int(found[2] or 110), "-")} if found else {}
 
 
 def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.0, **options: Any) -> Any:
     """``rows × columns`` empty axes, (rows, columns) or single, on a figure of the given inches."""
     return pyplot().subplots(rows, columns, figsize=(width, height), **options)[1]
+
+
+def colors(*names: str) -> Any:
+    """A colour map of these colours, one for each of 0, 1, 2 …"""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(names)
 
 
 def matrix(
@@ -87,7 +108,7 @@ def curves(
     for name, values in lines.items():
         both = isinstance(values, tuple) and len(values) == 2 and np.ndim(values[0]) == 1
         along, values = values if both else (range(len(values)) if abscissa is None else abscissa, values)
-        ax.plot(along, values, marker=marker, label=name, markersize=4)
+        ax.plot(along, values, marker=marker, label=name, markersize=4, **look(name))
     ax.set(xlabel=x, ylabel=y, title=title, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
     if len(lines) > 1:
         ax.legend()
@@ -102,12 +123,23 @@ def bars(
     y: str = "",
     title: str = "",
     log: bool = False,
-    color: str = BLUE,
+    color: str = GREEN,
 ) -> Any:
-    """A horizontal bar for each name, the first on top."""
+    """A horizontal bar for each name, the first on top.
+
+    On a logarithmic axis, where no bar begins at zero, a dot stands at each value instead; a zero is written out.
+    """
     ax = ax or axes(height=0.32 * len(values) + 1)
-    names = list(values)
-    ax.barh(range(len(names)), list(values.values()), color=color, log=log)
+    names, numbers = list(values), list(values.values())
+    if log:
+        ax.plot(numbers, range(len(names)), "o", color=color)
+        ax.set(xscale="log", ylim=(-0.6, len(names) - 0.4))
+        ax.grid(axis="y", color=GREY, lw=0.4, ls=":")
+        for k, number in enumerate(numbers):
+            if number <= 0:
+                ax.text(0.01, k, "0", transform=ax.get_yaxis_transform(), va="center", color=color)
+    else:
+        ax.barh(range(len(names)), numbers, color=color)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel=x, ylabel=y, title=title)
     ax.invert_yaxis()
     return ax

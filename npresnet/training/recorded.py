@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, NotRecordable, Pullback, backend_of, load_kernels, recording, recordings
+from ..backend import Array, Kernel, NotRecordable, Pullback, backend_of, load_kernels, recording, recordings
 from ..distributed import Communicator
 from ..nn import BatchNorm2d, Buffer, Module, Parameter
 from ..nn.module import once
@@ -70,6 +70,8 @@ class RecordedModel:
         modules, parameters, arrays = list(self.model.modules()), self.model.parameters(), self._held()
         if any(isinstance(module, BatchNorm2d) and module.momentum is None for module in modules):
             return None  # their factor changes from batch to batch
+        if not all(map(computes_by_ops, modules)):
+            return None
         flags = [(id(module), module.training, getattr(module, "frozen", False)) for module in modules]
         if not all(held.value.flags.c_contiguous for held in arrays):
             return None
@@ -160,6 +162,20 @@ class RecordedModel:
     def _check(self, turn) -> None:
         if turn != self.turn:
             raise RuntimeError("this batch's pullback comes after the next batch, which lies in the same memory")
+
+
+def computes_by_ops(module: Module) -> bool:
+    """Whether all that the module computes is computed by ops, each of which is recorded or refuses to be.
+
+    That holds for the layers of this package and for chains of others.  A class from elsewhere may compute with NumPy,
+    which no recording would see: unless it says ``recorded = True``, a network that holds one is not recorded.
+    """
+    kind = type(module)
+    if "vjp" in vars(module) or "op" in vars(module):
+        return False
+    owner = next(base for base in kind.__mro__ if "vjp" in vars(base))
+    ours = owner.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return (ours and isinstance(getattr(kind, "op", None), Kernel | None)) or kind.recorded
 
 
 def _restore(buffers, values) -> None:

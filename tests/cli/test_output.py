@@ -11,6 +11,7 @@ COMMANDS = {  # what each command reads, and its line
     "convert": ("net.npz", ["convert", "net.npz", "OUT"]),
     "convert --to": ("net.npz", ["convert", "net.npz", "OUT", "--to", "torchvision"]),
     "cam IMAGE": ("photo.png", ["cam", "photo.png", "--weights", "net.npz", "--out", "OUT"]),
+    "explore": ("photo.png", ["explore", "photo.png", "--weights", "net.npz", "--out", "OUT"]),
     "cam --weights": ("net.png", ["cam", "photo.png", "--weights", "net.png", "--out", "OUT"]),
 }
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from npresnet.formats.containers import WRITERS
+from npresnet.formats.tensors import QUANTIZED
 from npresnet.models import build
 from npresnet.quantized import quantize, save_quantized
-from npresnet.quantized.network import QUANTIZED
 from tests.support import pickles
 
 from .networks import CLASSES, LARGEST, layers, view

@@ -9,7 +9,8 @@ import pytest
 import npresnet
 from npresnet import WeightsError, create_model, load_model, nn, read_weights, save_weights
 from npresnet.models import build
-from npresnet.models.changes import LAYERS, apply, changes
+from npresnet.models.changes import CLASSES, LAYERS, OURS, apply, changes
+from npresnet.models.register import register_layer
 from npresnet.weights.export_onnx import save_onnx
 
 RNG = np.random.default_rng(0)
@@ -328,7 +329,9 @@ def test_sizes_are_those_of_the_arrays_and_never_allocated_beyond_them(tmp_path)
 
 
 def test_only_layers_of_nn_are_known():
-    assert all(issubclass(kind, nn.Module) and getattr(nn, kind.__name__) is kind for kind in LAYERS)
+    assert all(
+        issubclass(kind, nn.Module) and getattr(nn, kind.__name__) is kind for kind in LAYERS if kind.__name__ in OURS
+    )
     with pytest.raises(ValueError, match="no class that is known"):
         apply(small(), [{"path": "fc", "class": "Parameter", "options": {}}], {})
 
@@ -366,3 +369,74 @@ def test_an_export_with_changed_layers_is_refused(tmp_path):
     model.bn1.momentum = 0.5  # what no score depends on is carried along
     same_scores = load_model(export_weights(model, tmp_path / "net.pth", "huggingface"))
     np.testing.assert_array_equal(same_scores(X), model(X))
+
+
+# -- layers from outside the package ---------------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    """y = s x + shift, with a learned s for each channel."""
+
+    def __init__(self, channels, shift=0.0, on=True):
+        self.channels, self.shift, self.on = channels, shift, on
+        self.weight = nn.Parameter(np.full(channels, 0.5, np.float32))
+
+    def vjp(self, x, input_grad=True):
+        scale = self.weight.value[:, None, None] if self.on else 1
+        return x * scale + x.dtype.type(self.shift), lambda dy: dy * scale
+
+
+@pytest.fixture
+def registered():
+    """Scaled, known to files during a test."""
+    yield register_layer(Scaled, channels=int, shift=float, on=bool)
+    LAYERS.pop(CLASSES.pop("Scaled", None), None)
+
+
+def with_scaled():
+    model = small()
+    model.layer1.children()["0"].bn2 = nn.Sequential(model.layer1.children()["0"].bn2, Scaled(16, 0.25))
+    return model
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_registered_layer_is_saved_and_read_again(suffix, registered, tmp_path):
+    model = with_scaled()
+    save_weights(model, tmp_path / f"scaled{suffix}")
+    found = load_model(tmp_path / f"scaled{suffix}")
+    layer = found.layer1.children()["0"].bn2.children()["1"]
+    assert type(layer) is Scaled and (layer.channels, layer.shift, layer.on) == (16, 0.25, True)
+    np.testing.assert_array_equal(found(X), model(X))
+
+
+def test_without_its_class_the_file_is_refused_and_its_arrays_are_read(registered, tmp_path):
+    model, path = with_scaled(), tmp_path / "scaled.safetensors"
+    save_weights(model, path)
+    LAYERS.pop(CLASSES.pop("Scaled"))
+    with pytest.raises(WeightsError, match="no class that is known here: 'Scaled'"):
+        load_model(path)
+    again = with_scaled()
+    again.load_state_dict(read_weights(path))
+    np.testing.assert_array_equal(again(X), model(X))
+    with pytest.raises(WeightsError, match="register_layer"):
+        save_weights(model, tmp_path / "again.safetensors")
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+@pytest.mark.parametrize("options", [{"channels": "16"}, {"channels": 10**9}, {"shift": None}, {"on": 1}, {"more": 1}])
+def test_a_file_gives_a_registered_layer_only_options_of_its_kinds(options, registered):
+    whole = {"channels": 16, "shift": 0.0, "on": True} | options
+    entry = {"path": "layer1.0.bn1", "class": "Scaled", "options": whole}
+    with pytest.raises(ValueError, match=r"Scaled"):
+        apply(build("resnet20"), [entry], {"layer1.0.bn1.weight": (16,)})
+
+
+def test_what_can_be_registered(registered):
+    with pytest.raises(TypeError, match="a class of Modules"):
+        register_layer(Scaled(3), channels=int)
+    with pytest.raises(ValueError, match="ReLU is a layer of this package"):
+        register_layer(type("ReLU", (nn.Module,), {}))
+    with pytest.raises(TypeError, match="not names"):
+        register_layer(Scaled, names=list)
+    later = type("Scaled", (Scaled,), {})
+    assert register_layer(later, channels=int) is later and CLASSES["Scaled"] is later and Scaled not in LAYERS

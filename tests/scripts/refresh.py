@@ -3,11 +3,14 @@
 Cell ids, the kernel's name and execution counts are made the same whoever runs this; times are left out.
 """
 
+import base64
+import io
 import os
 import sys
 
 import nbclient
 import nbformat
+from PIL import Image
 
 from ..notebooks.test_notebooks import NOTEBOOKS, ROOT, read
 
@@ -15,6 +18,13 @@ KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
 }
+
+
+def smaller(png):
+    """The base64 text of the same picture in 256 colours, a third of the size; or as it is, if that is smaller."""
+    picture, file = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
+    picture.quantize(256).save(file, "PNG", optimize=True)
+    return min(png, base64.b64encode(file.getvalue()).decode() + "\n", key=len)
 
 
 def refresh(path):
@@ -30,6 +40,9 @@ def refresh(path):
     for number, cell in enumerate(notebook.cells, 1):
         cell["id"] = f"cell-{number}"
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = smaller(output.data["image/png"])
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 

@@ -63,6 +63,23 @@ def test_bars_stand_in_the_order_given():
     assert [bar.get_width() for bar in ax.patches] == [2.0, 1.0]
 
 
+def test_a_logarithmic_axis_has_dots_where_bars_would_begin_nowhere():
+    ax = plots.bars({"large": 2.0, "none": 0.0, "small": 1e-7}, log=True, x="change")
+    assert ax.get_xscale() == "log" and not ax.patches
+    assert ax.lines[0].get_xydata().tolist() == [[2.0, 0], [0.0, 1], [1e-7, 2]]
+    assert texts(ax) == ["0"] and ax.texts[0].get_position()[1] == 1
+
+
+def test_a_network_looks_the_same_in_every_figure():
+    ax = plots.curves({name: [1, 2] for name in ("plain20", "resnet20", "resnet56", "preresnet110", "loss")})
+    red, blue, deeper, light, other = ax.lines
+    assert (red.get_color(), red.get_linestyle()) == (plots.RED, ":")
+    assert blue.get_color() == deeper.get_color() == plots.BLUE and light.get_color() == plots.LIGHT_BLUE
+    assert [line.get_linestyle() for line in (blue, deeper, light)] == [":", "--", "-"]
+    assert other.get_color() == plots.CYCLE[0] and not {plots.RED, plots.BLUE} & set(plots.CYCLE)
+    assert plots.look("resnetish") == plots.look("a plain20") == {}
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (3, 5, 7)])
 def test_images_of_every_layout_are_shown_whole(shape):
     array = np.random.default_rng(0).standard_normal(shape)

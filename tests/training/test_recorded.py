@@ -157,6 +157,8 @@ def test_a_factor_that_changes_is_not_recorded():
 @pytest.mark.parametrize("at", ["forward", "pullback"])
 def test_what_has_no_kernel_runs_as_ever(at):
     class Odd(nn.Module):
+        recorded = True
+
         def vjp(self, x, input_grad=True):
             y, pullback = ops.leaky_relu.reference(x) if at == "forward" else ops.relu(x)
             if at == "forward":
@@ -189,3 +191,66 @@ def test_bits_are_the_same_for_any_number_of_threads(threads):
         found, ours, _ = train(model, batches, True)
     assert found == wanted
     same(arrays(ours), arrays(plain))
+
+
+class ByNumPy(nn.Module):
+    """A layer from outside the package, whose scale a recording would not see."""
+
+    def __init__(self):
+        self.weight = nn.Parameter(np.full(16, 0.5, np.float32))
+
+    def vjp(self, x, input_grad=True):
+        scale = self.weight.value[:, None, None]
+
+        def pullback(dy):
+            self.weight.accumulate((dy * x).sum(axis=(0, 2, 3)))
+            return dy * scale
+
+        return x * scale, pullback
+
+
+class ByOps(nn.Module):
+    """A layer from outside that calls ops alone."""
+
+    recorded = True
+
+    def vjp(self, x, input_grad=True):
+        return ops.relu(x)
+
+
+@ops.op
+def doubled(x):
+    return 2 * x, lambda dy, skip=frozenset(): None if "x" in skip else 2 * dy
+
+
+class ByOwnOp(ByOps):
+    def vjp(self, x, input_grad=True):
+        return doubled(x)
+
+
+class Composed(nn.Chain):
+    """A chain of the package's layers, which has no vjp of its own."""
+
+    def __init__(self):
+        self.conv, self.relu = nn.initialize(nn.Conv2d(16, 16, 1)), nn.ReLU()
+
+
+@pytest.mark.parametrize(
+    "layer, recorded", [(ByNumPy, False), (ByOps, True), (ByOwnOp, False), (Composed, True)], ids=lambda p: str(p)
+)
+def test_a_layer_from_outside_is_recorded_only_where_that_is_exact(layer, recorded):
+    model = npresnet.create_model("resnet20", depths=(1, 1, 1))
+    model.bn1 = nn.Sequential(model.bn1, layer())
+    batches = [batch() for _ in range(5)]
+    losses, found, steps = train(model, batches, recorded=True)
+    wanted_losses, wanted, _ = train(model, batches, recorded=False)
+    assert losses == wanted_losses
+    same(arrays(found), arrays(wanted))
+    assert (steps.step is not None) == recorded
+
+
+def test_an_instance_with_a_vjp_of_its_own_is_not_recorded():
+    model = npresnet.create_model("resnet20", depths=(1, 1, 1))
+    model.relu.vjp = lambda x, input_grad=True: (np.abs(x), lambda dy: dy * np.sign(x))
+    _, _, steps = train(model, [batch() for _ in range(4)], recorded=True)
+    assert steps.step is None

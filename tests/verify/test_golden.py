@@ -24,6 +24,7 @@ NOT_IN_PACKS = {
     "im2col",
     "col2im",
     "same_padding",
+    "op",
     "winograd_conv2d",  # parts, another algorithm,
     "batch_norm_relu",
     "batch_norm_relu_conv2d",

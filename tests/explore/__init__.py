@@ -1,0 +1,1 @@
+"""The page to look inside a network."""
