@@ -94,7 +94,11 @@ def start(page, address, path):
     page.wait_for_selector("progress:not([hidden])", timeout=5000)
     page.wait_for_selector("[data-live=done], .live-failed", timeout=120_000)
     assert not page.query_selector(".live-failed"), page.inner_text(".live-bar")
-    return time.monotonic() - begin
+    taken = time.monotonic() - begin
+    page.evaluate("window.scrollTo(0, 1500)")  # the bar stays in sight, and live cells are no wider than the page
+    assert 0 <= page.locator(".live-bar").bounding_box()["y"] < 200
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    return taken
 
 
 def wait(page):
