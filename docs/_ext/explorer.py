@@ -25,7 +25,9 @@ def add_links(app, page, template, context, doctree):
     """Lead from the how-to page, which a code host shows without the site, to the pages that the site has."""
     if page == HOME:
         links = " or ".join(f'<a href="../_static/explore/{name}.html">a {name}</a>' for name in IMAGES)
-        context["body"] = context["body"].replace("</h1>", f"</h1>\n<p>Open one now: the network looks at {links}.</p>", 1)
+        context["body"] = context["body"].replace(
+            "</h1>", f"</h1>\n<p>Open one now: the network looks at {links}.</p>", 1
+        )
 
 
 def setup(app):
