@@ -57,12 +57,12 @@ class QuantizedNetwork:
 
     def arrays(self) -> dict[str, Array]:
         """name → array: all that the steps store, under the names of the model's layers."""
-        found = {f"{INPUT}.scale": np.asarray(self.scale, "f4"), f"{INPUT}.zero_point": np.asarray(self.zero_point)}
+        kinds = {"scale": "f4", "zero_point": "i8"}
+        found = {f"{INPUT}.{name}": np.asarray(getattr(self, name), kind) for name, kind in kinds.items()}
         for step in self.steps:
             names = WEIGHTS * isinstance(step, Weighted) + SCALE * isinstance(step, Scaled)
             for name in names:
-                value = np.asarray(getattr(step, name))
-                found[f"{step.name}.{name}"] = value.astype("f4") if name == "scale" else value
+                found[f"{step.name}.{name}"] = np.asarray(getattr(step, name), kinds.get(name))
         return found
 
     @property

@@ -138,6 +138,7 @@ def test_a_lesson_runs_and_prints_what_is_stored(page, address, path):
     shown = page.query_selector_all("div.cell")
     assert len(shown) == len(cells) > 3
     wrong, figures = [], 0
+    timed = "perf_counter" in "".join(cells[0]["source"])  # lesson 10: what depends on times is not compared
     for element, cell in zip(shown, cells):
         tags = cell["metadata"].get("tags", [])
         if "not-in-browser" in tags:
@@ -147,7 +148,8 @@ def test_a_lesson_runs_and_prints_what_is_stored(page, address, path):
         state = element.get_attribute("data-live")
         assert state == ("failed" if "check" in tags else "done"), error or state
         assert not error or error.startswith("Not yet: ")
-        wrong += differences(found, printed(cell["outputs"]))
+        if not timed:
+            wrong += differences(found, printed(cell["outputs"]))
         images = [output for output in cell["outputs"] if "image/png" in output.get("data", {})]
         figures += len(images)
         assert len(element.query_selector_all(".cell_output img")) >= len(images)

@@ -83,9 +83,10 @@ def run(code, number):
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     try:
         tree = ast.parse(code, file)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        shows = tree.body and isinstance(tree.body[-1], ast.Expr) and not code.rstrip().endswith(";")
+        last = tree.body.pop() if shows else None
         exec(compile(tree, file, "exec"), names)
-        if last is not None and not code.rstrip().endswith(";"):
+        if last is not None:
             value = eval(compile(ast.Expression(last.value), file, "eval"), names)
             if value is not None:
                 display(value)
