@@ -203,7 +203,7 @@ def test_what_is_printed_appears_while_the_cell_runs(page, address):
     wait(page)
     code = "import time\nfor k in range(100):\n    print(k, end='\\r')\n    time.sleep(0.1)\nprint('done')"
     page.fill('textarea[aria-label="Code of cell 2"]', code)
-    page.get_by_role("button", name="Run cell 2").click()
+    page.get_by_role("button", name="Run cell 2", exact=True).click()
     page.wait_for_function(
         "/^\\d+$/.test(document.querySelectorAll('div.cell')[1].querySelector('.stream pre')?.textContent.trim())"
     )
