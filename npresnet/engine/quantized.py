@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 
-import numpy as np
-
 from .. import nn
 from ..ops import Quantized
 from ..ops.integer_winograd import supports_integer_winograd
@@ -122,8 +120,3 @@ def _name_results(found):
             last[".".join(parts[:k])] = node
     for name, node in last.items():
         node.names = (*node.names, name)
-
-
-def real(node: IntegerNode, q: np.ndarray) -> np.ndarray:
-    """The numbers, in float32, that the levels of a node's result stand for."""
-    return (q.astype(np.int32) - node.zero_point).astype(np.float32) * np.float32(node.scale)

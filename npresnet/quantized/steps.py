@@ -46,11 +46,15 @@ class Weighted(Scaled):
     window: dict[str, Any]  # of a convolution: stride, padding, dilation, groups
 
     def __call__(self, *x: Quantized) -> Quantized:
-        scale = np.float32(x[0].scale) * self.weight_scale
-        multiplier, bias = scale / np.float32(self.scale), self.bias / scale
-        a = self.sums(x[0])
-        q = ops.requantize(a, multiplier, bias, zero_point=self.zero_point, levels=self.levels)
+        q = ops.requantize(
+            self.sums(x[0]), *self.multiplier_and_bias(x[0].scale), zero_point=self.zero_point, levels=self.levels
+        )
         return Quantized(q, self.scale, self.zero_point)
+
+    def multiplier_and_bias(self, x_scale: float) -> tuple[Array, Array]:
+        """s / s_y and b / s with s = s_x s_w, of each filter, in float32."""
+        scale = np.float32(x_scale) * self.weight_scale
+        return scale / np.float32(self.scale), self.bias / scale
 
     def sums(self, x: Quantized) -> Array:
         """Σ w (x − z_x), in 32 bits."""

@@ -78,12 +78,11 @@ class Convolution:
 
     def _each_filter(self, shift):
         """c = (shift − z) Σ w, and b, m as :class:`npresnet.quantized.steps.Weighted` has them."""
-        step, zero_point = self.node.step, self.node.inputs[0].zero_point
-        scale = np.float32(self.node.inputs[0].scale) * step.weight_scale
-        sums = self.node.weight.reshape(len(step.bias), -1).sum(1, dtype=np.int64)
-        arrays = (shift - zero_point) * sums, step.bias / scale, scale / np.float32(step.scale)
-        missing = round_up(len(step.bias)) - len(step.bias)
-        return each_filter(*(np.pad(array, (0, missing)) for array in arrays))
+        x, weight = self.node.inputs[0], self.node.weight
+        correction = (shift - x.zero_point) * weight.sum((1, 2, 3), dtype=np.int64)
+        multiplier, bias = self.node.step.multiplier_and_bias(x.scale)
+        missing = round_up(len(weight)) - len(weight)
+        return each_filter(*(np.pad(array, (0, missing)) for array in (correction, bias, multiplier)))
 
     def _product(self) -> Step:
         x, y, kernel = self.x, self.y, self.kernels.product
@@ -166,7 +165,8 @@ class Convolution:
 def _rounding(node):
     """From the sums to levels; with a residual sum, on to its levels."""
     step, total = node.step, node.sum
-    numbers = dict(zip(("low", "high"), (level - step.zero_point for level in step.levels)), zero=step.zero_point)
+    low, high = (level - step.zero_point for level in step.levels)
+    numbers = {"low": low, "high": high, "zero": step.zero_point}
     if total:
         other = node.inputs[1]
         low, high = (level - total.zero_point for level in total.levels)

@@ -4,9 +4,10 @@ from typing import Any
 
 from ...backend import Array
 from ...kernels.cpu.codegen.dot import roads
+from ...ops import dequantize
 from ...quantized import QuantizedNetwork
 from ..graph import Node
-from ..quantized import lower, real
+from ..quantized import lower
 from ..shapes import Image
 from . import bind, integers
 from .engine import CpuEngine
@@ -40,4 +41,4 @@ class QuantizedEngine(CpuEngine):
 
     def run(self, x: Array, nodes: list[Node]) -> Array:
         last: Any = nodes[-1]
-        return real(last, super().run(x, nodes))
+        return dequantize(super().run(x, nodes), last.scale, last.zero_point)
