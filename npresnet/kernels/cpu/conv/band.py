@@ -29,13 +29,8 @@ def convolution(item, work, x: Address, shape: Shape, strides: Strides, window: 
     ``shape`` = (n, h, w, c) with byte ``strides``; ``window`` = (kh, kw, stride h, w, dilation h, w, pad top, left).
     A thread needs :func:`band_bytes`.
     """
-    _, oh, ow, f = out_shape
-    bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
-    image, p = item // (bands * splits), item // splits % bands * rows
-    count = min(rows, oh - p)
-    copy_band(x + image * strides[0], shape, strides, window, p, count, ow, work)
-    _band(work, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * 4, count, ow, f, delta,
-          floor_of(relu), item % splits, splits)
+    _share(item, work, x, shape, strides, window, groups, 0, w, bias, y, out_shape, residual, floor_of(relu), rows,
+           splits)
 
 
 @entry_point
@@ -46,15 +41,7 @@ def pooled_convolution(item, work, x: Address, shape: Shape, strides: Strides, w
     Each band of ``rows`` pooled rows computes the convolution rows it needs, a few of them twice.  A thread needs
     :func:`pooled_band_bytes`.
     """
-    (_, oh, ow, f), (h, wide), (kh, _, sh, _, dh, _, top, _) = out_shape, middle, pool
-    bands = (oh + rows - 1) // rows
-    image, p = item // bands, item % bands * rows
-    count, first = min(rows, oh - p), max(0, p * sh - top)
-    last = min(h, (p + count - 1) * sh - top + (kh - 1) * dh + 1)
-    half = work + band_rows(band_rows(rows, pool), window) * row_floats(wide, shape[3], window) * 4
-    copy_band(x + image * strides[0], shape, strides, window, first, last - first, wide, work)
-    _band(work, shape, window, 1, w, bias, half, last - first, wide, f, NONE, floor_of(relu), 0, 1)
-    pool_rows(half - first * wide * f * 4, h, wide, f, pool, y + image * oh * ow * f * 4, ow, p, p + count)
+    _pooled(item, work, x, shape, strides, window, 0, w, bias, middle, floor_of(relu), pool, y, out_shape, rows)
 
 
 @inlined
@@ -135,7 +122,43 @@ def make_band(multiply: Callable[..., None], nbytes: int, each: int) -> Callable
     return band
 
 
+def make_share(band: Callable[..., None], nbytes: int) -> Callable[..., None]:
+    """The body of :data:`convolution`, by such a band, whose ``last`` it is; bytes outside an image are ``outside``."""
+
+    @inlined
+    def share(item, work, x, shape, strides, window, groups, outside, w, bias, y, out_shape, residual, last, rows,
+              splits):
+        _, oh, ow, f = out_shape
+        bands, delta = (oh + rows - 1) // rows, residual - y if residual != 0 else NONE
+        image, p = item // (bands * splits), item // splits % bands * rows
+        count = min(rows, oh - p)
+        copy_band(x + image * strides[0], shape, strides, window, p, count, ow, work, 0, outside)
+        band(work, shape, window, groups, w, bias, y + (image * oh + p) * ow * f * nbytes, count, ow, f, delta, last,
+             item % splits, splits)
+
+    return share
+
+
+def make_pooled(band: Callable[..., None], pool: Callable[..., None], nbytes: int) -> Callable[..., None]:
+    """The body of :data:`pooled_convolution`, by such a band and such a :func:`~..pool.pool_rows`."""
+
+    @inlined
+    def pooled(item, work, x, shape, strides, window, outside, w, bias, middle, last, pooling, y, out_shape, rows):
+        (_, oh, ow, f), (h, wide), (kh, _, sh, _, dh, _, top, _) = out_shape, middle, pooling
+        bands = (oh + rows - 1) // rows
+        image, p = item // bands, item % bands * rows
+        count, first = min(rows, oh - p), max(0, p * sh - top)
+        stop = min(h, (p + count - 1) * sh - top + (kh - 1) * dh + 1)
+        half = work + band_rows(band_rows(rows, pooling), window) * row_floats(wide, shape[3], window) * 4
+        copy_band(x + image * strides[0], shape, strides, window, first, stop - first, wide, work, 0, outside)
+        band(work, shape, window, 1, w, bias, half, stop - first, wide, f, NONE, last, 0, 1)
+        pool(half - first * wide * f * nbytes, h, wide, f, pooling, y + image * oh * ow * f * nbytes, ow, p, p + count)
+
+    return pooled
+
+
 _band = make_band(multiply_strided, 4, 4)
+_share, _pooled = make_share(_band, 4), make_pooled(_band, pool_rows, 4)
 
 
 def window_numbers(window: Window) -> tuple[int, int, int, int, int, int, int, int]:
