@@ -34,7 +34,7 @@ def start(post):
     builtins.display = display
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no word of its cache of fonts
     import_module("products")
-    os.chdir("/home/pyodide/notebooks")
+    os.chdir("notebooks")
     ipython, shown = ModuleType("IPython"), ModuleType("IPython.display")
     ipython.get_ipython = lambda: None
     vars(shown).update(display=display, HTML=HTML)

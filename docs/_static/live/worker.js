@@ -11,7 +11,7 @@ const tell = (progress, text) => postMessage({ progress, text });
 async function start({ pyodide: base, packages, wheel, modules, files }) {
   tell(0.02, "Loading Python");
   importScripts(base + "pyodide.js");
-  pyodide = await loadPyodide({ indexURL: base, env: { HOME: "/home/pyodide", MPLBACKEND: "agg" } });
+  pyodide = await loadPyodide({ indexURL: base, env: { MPLBACKEND: "agg" } });
 
   tell(0.3, "Loading NumPy and Matplotlib");
   const [archive, ...sources] = await Promise.all([
@@ -22,10 +22,10 @@ async function start({ pyodide: base, packages, wheel, modules, files }) {
 
   tell(0.6, "Loading npresnet");
   await pyodide.loadPackage(wheel, QUIET);
-  pyodide.unpackArchive(archive, "zip", { extractDir: "/home/pyodide" });
+  pyodide.unpackArchive(archive, "zip"); // into the home folder, where Python begins
 
   tell(0.7, "Starting Python");
-  modules.forEach((address, k) => pyodide.FS.writeFile("/home/pyodide/" + address.split("/").pop(), sources[k]));
+  modules.forEach((address, k) => pyodide.FS.writeFile(address.split("/").pop(), sources[k]));
   kernel = pyodide.pyimport("kernel");
   kernel.start((kind, text) => postMessage({ run: running, [kind]: kind === "data" ? JSON.parse(text) : text }));
 }
