@@ -1,5 +1,6 @@
 """The mutation run runs, finds what is there to find, and its list of equivalent mutants is not stale."""
 
+import ast
 import subprocess
 import sys
 
@@ -53,6 +54,24 @@ def test_the_tests_catch_nearly_every_mutant(arguments):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mutants killed" in done.stdout
+
+
+def lines(path):
+    return {line.strip() for part in ast.parse(path.read_text()).body for line in ast.unparse(part).splitlines()}
+
+
+def test_every_line_with_an_equivalent_mutant_exists():
+    """What a renamed variable makes stale; the whole of it is slow, and below."""
+    existing = {
+        (path.name, line)
+        for part in ("ops", "nn")
+        for path in (mutation.ROOT / "npresnet" / part).glob("*.py")
+        for line in lines(path)
+    }
+    stale = [
+        (file, change) for file, change in mutation.equivalents() if (file, change.split("  →  ")[0]) not in existing
+    ]
+    assert not stale, f"no longer lines: {stale}"
 
 
 @pytest.mark.slow
