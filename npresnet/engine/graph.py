@@ -35,9 +35,10 @@ class Node:
     pool: Any = None  # conv: the max-pool that follows, a layer
     before: int = 0  # subsample: zero channels in front
     after: int = 0
+    bits: int | None = None  # of its result's numbers, where not those of what it reads
     names: tuple[str, ...] = ()  # the modules whose output, in their last run, is this step's result
 
-    few = False  # quantize: it need not pad up to four channels, since only convolutions read them
+    few = False  # where ``bits`` are set: it need not pad up to four channels, since only convolutions read them
 
     @property
     def is_linear(self) -> bool:

@@ -46,7 +46,7 @@ class IntegerNode(Node):
 def lower(network: QuantizedNetwork) -> list[Node]:
     """The network's steps, each after those it reads; neighbours joined where one kernel computes both."""
     image = Node("input", name="input")
-    levels = IntegerNode("quantize", [image], "quantize", scale=network.scale, zero_point=network.zero_point)
+    levels = IntegerNode("quantize", [image], "quantize", bits=8, scale=network.scale, zero_point=network.zero_point)
     nodes: list[Node] = [image, levels]
     found: dict[str, IntegerNode] = {INPUT: levels}
     readers = [name for step in network.steps for name in step.inputs]

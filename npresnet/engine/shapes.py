@@ -14,15 +14,15 @@ EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or score
 class Image(NamedTuple):
     """The shape of a step's result for one image.
 
-    ``flat`` marks scores: (N, C), not (N, C, H, W), in the model; ``octets`` levels of 8 bits; a ``few`` of them, at
-    most four, need not be padded to whole registers.
+    ``flat`` marks scores: (N, C), not (N, C, H, W), in the model; ``bits`` is 32 for float32, 16 for bfloat16, 8 for
+    levels; a ``few`` channels of fewer bits, at most four, need not be padded to whole registers.
     """
 
     height: int
     width: int
     channels: int
     flat: bool = False
-    octets: bool = False
+    bits: int = 32
     few: bool = False
 
     @property
@@ -35,7 +35,7 @@ class Image(NamedTuple):
     @property
     def elements(self) -> int:
         """The same in 32 bits each, as the kernels count them."""
-        return self.stored // 4 if self.octets else self.stored
+        return self.stored * self.bits // 32
 
     @property
     def nbytes(self) -> int:
@@ -59,30 +59,33 @@ def images(nodes: list[Node], channels: int, height: int, width: int) -> dict[No
 
 
 def _image(node, x) -> Image:
+    image = _same_bits(node, x)
+    return image._replace(bits=node.bits, few=node.few and x.channels <= 4) if node.bits else image
+
+
+def _same_bits(node, x) -> Image:
     if node.kind == "input":
         return x
     if node.kind == "conv":
         size = conv_window(node, x).output_size((x.height, x.width))
         if node.pool:
             size = pool_window(node.pool, *size).output_size(size)
-        return Image(*size, len(node.weight), x.flat, x.octets)
+        return Image(*size, len(node.weight), x.flat, x.bits)
     if node.kind == "max_pool":
         height, width = pool_window(node.module, x.height, x.width).output_size((x.height, x.width))
         return x._replace(height=height, width=width)
     if node.kind == "mean":
-        return Image(1, 1, x.channels, flat=True, octets=x.octets)
+        return Image(1, 1, x.channels, flat=True, bits=x.bits)
     if node.kind == "subsample":
         (down, across), channels = stride_of(node), node.before + x.channels + node.after
         return x._replace(height=-(-x.height // down), width=-(-x.width // across), channels=channels)
-    if node.kind == "quantize":
-        return x._replace(octets=True, few=node.few and x.channels <= 4)
     if node.kind == "call":
-        dtype = np.uint8 if x.octets else np.float32
+        dtype = np.uint8 if x.bits == 8 else np.float32
         y = node.module(np.zeros((1, x.channels) if x.flat else (1, x.channels, x.height, x.width), dtype))
         if len(y) != 1 or y.ndim not in (2, 4):
             raise ValueError(f"{node.name} makes {y.shape} of one image: neither images (N, C, H, W) nor scores (N, C)")
         _, channels, height, width = y.shape if y.ndim == 4 else (*y.shape, 1, 1)
-        return Image(height, width, channels, flat=y.ndim == 2, octets=x.octets)
+        return Image(height, width, channels, flat=y.ndim == 2, bits=x.bits)
     return x
 
 

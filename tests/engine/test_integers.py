@@ -93,14 +93,14 @@ def compare(seeds, road):
     assert kinds >= {True}, "all results were of one level"
 
 
-@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # of scales beyond float32
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")  # of scales beyond float32
 @pytest.mark.parametrize("road", roads())
 def test_random_layers(road):
     compare(range(150), road)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # of scales beyond float32
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")  # of scales beyond float32
 @pytest.mark.parametrize("road", roads())
 def test_ten_thousand_random_layers(road):
     compare(range(1000, 11000), road)
@@ -237,7 +237,7 @@ def random_squares(rng):
 
 @pytest.mark.parametrize("road", roads())
 def test_winograd(road, monkeypatch):
-    monkeypatch.setattr(integers.Convolution, "_winograd_pays", integers.Convolution._winograd_is_exact)
+    monkeypatch.setattr(integers.IntegerConvolution, "_winograd_pays", integers.IntegerConvolution._winograd_is_exact)
     ran = 0
     for seed in range(60):
         network, x = random_squares(np.random.default_rng(seed))
@@ -249,7 +249,7 @@ def test_winograd(road, monkeypatch):
 
 def test_filters_whose_sums_winograd_cannot_give_are_convolved_directly(monkeypatch):
     """128 channels of weight 127: a sum may be 128·9·127·255 = 3.7e7, past 2²⁵."""
-    monkeypatch.setattr(integers.Convolution, "_winograd_pays", integers.Convolution._winograd_is_exact)
+    monkeypatch.setattr(integers.IntegerConvolution, "_winograd_pays", integers.IntegerConvolution._winograd_is_exact)
     for value, algorithm in ((127, "direct"), (100, "winograd F(4x4)")):
         weight, one = np.full((16, 128, 3, 3), value, np.int8), np.ones(16, np.float32)
         step = Weighted("a", (INPUT,), 1e6, 0, False, weight, one, 0 * one, {"padding": 1})

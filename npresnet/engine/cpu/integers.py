@@ -5,8 +5,8 @@ import numpy as np
 from ...kernels.cpu.codegen.dot import ROADS
 from ...kernels.cpu.codegen.tile import PANEL
 from ...kernels.cpu.codegen.vector import LANES
-from ...kernels.cpu.conv.band import band_bytes, pooled_band_bytes, top_left, window_numbers
-from ...kernels.cpu.conv.cost_model import band_partition, ceil_div, product_partition, winograd_partition
+from ...kernels.cpu.conv.band import top_left, window_numbers
+from ...kernels.cpu.conv.cost_model import ceil_div, winograd_partition
 from ...kernels.cpu.conv.pack import round_up
 from ...kernels.cpu.conv.winograd import winograd_bytes
 from ...kernels.cpu.quantized import pool, rounding
@@ -15,11 +15,11 @@ from ...kernels.cpu.quantized.pack import each_filter
 from ...kernels.cpu.quantized.pack import rounding as rounding_numbers
 from ...kernels.cpu.quantized.winograd import winograd
 from ..graph import stride_of
-from ..shapes import conv_window, pool_window
-from .packing import direct, transformed_words
+from ..shapes import pool_window
+from .elements import Convolution
+from .packing import transformed_words
 from .step import Step, stored
 
-POOLED_ROWS = 8  # rows a band of the fused stem pools
 TILE = 4  # of Winograd's convolution, and from how many channels and pixels it pays for its transforms
 WINOGRAD_CHANNELS, WINOGRAD_PIXELS = 64, 14 * 14
 SECOND_CACHE = 5 * 2**18  # bytes of weights that stay in a core's second cache while images go by
@@ -29,7 +29,7 @@ def bind(node, images, n, threads, packed, road) -> Step:
     """The step of ``node`` for ``n`` images at a time, by this road; ``packed(node, key, make)`` caches weights."""
     x, y = images[node.inputs[0]], images[node]
     if node.kind == "conv":
-        return Convolution(node, x, y, n, threads, packed, road).step()
+        return IntegerConvolution(node, x, y, n, threads, packed, road).step()
     make = {
         "quantize": _quantize,
         "add": _add,
@@ -41,40 +41,19 @@ def bind(node, images, n, threads, packed, road) -> Step:
     return make(node, x, y, packed)
 
 
-def elements(n, image) -> tuple:
-    """The shape of n images in memory, in elements."""
-    return n, image.height, image.width, image.elements
-
-
-class Convolution:
-    """A convolution or a classifier, and what follows it, by the cheapest of its kernels."""
+class IntegerConvolution(Convolution):
+    """A convolution or a classifier on levels; rounded to levels again, with a residual sum before or without."""
 
     def __init__(self, node, x, y, n, threads, packed, road):
-        self.node, self.x, self.y, self.n, self.threads, self.road = node, x, y, n, threads, road
-        self.packed = packed
-        self.window, self.kernels = conv_window(node, x), kernels(road)
-        self.rounding = packed(node, "rounding", lambda: _rounding(node))
+        super().__init__(node, x, y, n, threads, packed, road)
+        self.kernels, self.outside = kernels(road), node.inputs[0].zero_point
+        self.last = packed(node, "rounding", lambda: _rounding(node))
 
-    def step(self) -> Step:
-        window, y = self.window, self.y
-        if self.node.pool:
-            step = self._pooled()
-        elif window.kernel == (1, 1) and self.node.module.groups == 1 and not any(sum(window.padding, ())):
-            step = self._product()
-        elif self._winograd_pays():
-            step = self._winograd()
-        else:
-            step = self._direct()
-        size = window.output_size((self.x.height, self.x.width)) if self.node.pool else (y.height, y.width)
-        step.macs = self.node.weight.size * int(np.prod(size))
-        step.algorithm += f" {self.road}"
-        return step
+    def weight(self):
+        return self.node.weight
 
-    def _panels(self):
-        """(weights, what every filter adds, groups) of the direct algorithms."""
-        node, road = self.node, self.road
-        w, groups = self.packed(node, "direct", lambda: direct(node.weight, node.module.groups, self.x.stored))
-        return w, self.packed(node, f"each {road}", lambda: self._each_filter(ROADS[road].shift)), groups
+    def each_filter(self):
+        return self._each_filter(ROADS[self.road].shift)
 
     def _each_filter(self, shift):
         """c = (shift − z) Σ w, and b, m as :class:`npresnet.quantized.steps.Weighted` has them."""
@@ -84,36 +63,8 @@ class Convolution:
         missing = round_up(len(weight)) - len(weight)
         return each_filter(*(np.pad(array, (0, missing)) for array in (correction, bias, multiplier)))
 
-    def _product(self) -> Step:
-        x, y, kernel = self.x, self.y, self.kernels.product
-        part = product_partition(self.n * y.height * y.width, x.elements, y.stored, self.threads)
-        w, each, _ = self._panels()
-
-        def arguments(n, x_at, y_at, residual):
-            sizes = elements(n, x), self.window.stride, w, each
-            return kernel.flatten(x_at, *sizes, y_at, stored(n, y), residual, self.rounding, part.block, part.splits)
-
-        def items(n):
-            return ceil_div(n * y.height * y.width, part.block) * part.splits
-
-        return Step(self.node, f"product {part.block}", x, y, kernel, arguments, items)
-
-    def _direct(self) -> Step:
-        x, y, kernel, window = self.x, self.y, self.kernels.convolution, window_numbers(self.window)
-        w, each, groups = self._panels()
-        depth = window[0] * window[1] * x.elements // groups
-        part = band_partition(self.n, y.height, y.width, depth, y.stored, self.threads)
-        zero = self.node.inputs[0].zero_point
-
-        def arguments(n, x_at, y_at, residual):
-            image = x_at, elements(n, x), _strides(x), window, groups, zero, w, each
-            return kernel.flatten(*image, y_at, stored(n, y), residual, self.rounding, part.block, part.splits)
-
-        def items(n):
-            return n * ceil_div(y.height, part.block) * part.splits
-
-        size = band_bytes(part.block, y.width, x.elements, window)
-        return Step(self.node, f"direct {part.block}", x, y, kernel, arguments, items, work_bytes=size)
+    def unpooled(self) -> Step:
+        return self._winograd() if self._winograd_pays() else super().unpooled()
 
     def _winograd_pays(self) -> bool:
         """Whether there is enough to save, and the transformed filters stay in the second cache."""
@@ -125,7 +76,7 @@ class Convolution:
         """Whether F(4x4, 3x3) computes this convolution."""
         square = self.window.kernel == (3, 3) and self.window.stride == self.window.dilation == (1, 1)
         whole = self.x.stored % (2 * LANES) == 0
-        return square and whole and self.node.module.groups == 1 and self.node.suits_winograd
+        return square and whole and self.groups == 1 and self.node.suits_winograd
 
     def _winograd(self) -> Step:
         x, y, kernel = self.x, self.y, winograd(TILE, self.road)
@@ -133,33 +84,18 @@ class Convolution:
         part = winograd_partition(TILE, self.n * tiles, pairs, y.stored, self.threads)
         u = self.packed(self.node, "winograd", lambda: transformed_words(self.node.weight, TILE, x.stored))
         each = self.packed(self.node, "each", lambda: self._each_filter(0))
-        zero = self.node.inputs[0].zero_point
-        outside = self.packed(self.node, "outside", lambda: np.full(max(x.stored, PANEL * 4), zero, np.uint8))
+        size = max(x.stored, PANEL * 4)
+        outside = self.packed(self.node, "outside", lambda: np.full(size, self.outside, np.uint8))
 
         def arguments(n, x_at, y_at, residual):
             image = x_at, (n, x.height, x.width, pairs), top_left(self.window), u, each
-            return kernel.flatten(*image, y_at, stored(n, y), residual, self.rounding, part.block, part.splits, outside)
+            return kernel.flatten(*image, y_at, stored(n, y), residual, self.last, part.block, part.splits, outside)
 
         def items(n):
             return ceil_div(n * tiles, part.block) * part.splits
 
         size, name = winograd_bytes(TILE, part.block, pairs), f"winograd F({TILE}x{TILE}) {part.block}"
         return Step(self.node, name, x, y, kernel, arguments, items, work_bytes=size)
-
-    def _pooled(self) -> Step:
-        x, y, kernel, window = self.x, self.y, self.kernels.pooled_convolution, window_numbers(self.window)
-        middle, zero = self.window.output_size((x.height, x.width)), self.node.inputs[0].zero_point
-        pooling, (w, each, _) = window_numbers(pool_window(self.node.pool, *middle)), self._panels()
-
-        def arguments(n, x_at, y_at, residual):
-            image = x_at, elements(n, x), _strides(x), window, zero, w, each, middle, self.rounding
-            return kernel.flatten(*image, pooling, y_at, stored(n, y), POOLED_ROWS)
-
-        size = pooled_band_bytes(POOLED_ROWS, middle[1], x.elements, y.elements, window, pooling)
-        name = f"direct + pool {POOLED_ROWS}"
-        return Step(
-            self.node, name, x, y, kernel, arguments, lambda n: n * ceil_div(y.height, POOLED_ROWS), work_bytes=size
-        )
 
 
 def _rounding(node):
@@ -174,11 +110,6 @@ def _rounding(node):
         numbers |= {"inverse": 1 / np.float32(total.scale), "sum_low": low, "sum_high": high}
         numbers["sum_zero"] = total.zero_point
     return rounding_numbers(**numbers)
-
-
-def _strides(x):
-    """Bytes from image to image, element, row and pixel."""
-    return x.nbytes, 4, x.width * x.stored, x.stored
 
 
 def _quantize(node, x, y, packed) -> Step:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from ...kernels.cpu.codegen.vector import LANES
-from ...kernels.cpu.conv.pack import element_panels, merged_groups, pack, round_up
-from ...kernels.cpu.quantized.pack import elements
+from ...kernels.cpu.conv.pack import element_panels, elements, merged_groups, pack, round_up
 from ...ops.integer_winograd import integer_transforms
 from ...ops.winograd import F
 
@@ -16,8 +15,8 @@ def padded_bias(bias) -> np.ndarray:
 
 
 def direct(weight, groups, channels):
-    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.  Of int8, four
-    neighbours in C make an element.
+    """(F, C/G, kh, kw) -> panels for the product and band kernels, and the number of groups they see.  Of fewer than
+    32 bits, several neighbours in C make an element.
 
     ``channels`` is the number stored in the image: C padded to whole vectors, or C itself for the net's input.  Narrow
     groups are merged until a group fills whole vectors; what does not belong together gets weight zero.
@@ -34,7 +33,7 @@ def direct(weight, groups, channels):
             block = weight[g * f : (g + 1) * f].transpose(2, 3, 1, 0)
             matrix[:, :, small * c : (small + 1) * c, small * f : (small + 1) * f] = block
         matrix = matrix.reshape(-1, features)
-        parts.append(pack(elements(matrix) if matrix.dtype == np.int8 else matrix))
+        parts.append(pack(elements(matrix)))
     return np.concatenate(parts), merged
 
 
@@ -49,7 +48,7 @@ def transformed_words(weight, m, channels):
     g = integer_transforms(m).g
     u = np.zeros(((m + 2) ** 2, channels, round_up(f)), np.int16)
     u[:, :c, :f] = (g @ weight.astype(np.int32) @ g.T).reshape(f, c, -1).transpose(2, 1, 0)
-    pairs = np.ascontiguousarray(u.reshape(len(u), channels // 2, 2, -1).swapaxes(2, 3)).view(np.int32)[..., 0]
+    pairs = np.stack([elements(matrix) for matrix in u])
     packed, parts = element_panels(len(u), channels // 2, round_up(f))
     for first, part in parts:
         part.view(np.int32)[...] = pairs[:, :, first : first + part.shape[2]]

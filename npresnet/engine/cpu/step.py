@@ -36,7 +36,7 @@ def stored(n, image) -> tuple:
 
 
 def read(where, n, image, channels_first=False) -> np.ndarray:
-    """The images at an address as a fresh (N, C, H, W) or (N, C) array, float32 or uint8."""
+    """The images at an address as a fresh (N, C, H, W) or (N, C) array: float32, bits of bfloat16, or levels."""
     channels, size = image.channels, (image.height, image.width)
     shape = (n, channels, *size) if channels_first else (n, *size, image.stored)
     stored = _view(where, shape, image)
@@ -59,5 +59,5 @@ def write(array, where, image):
 def _view(where, shape, image) -> np.ndarray:
     import ctypes
 
-    kind, count = ctypes.c_ubyte if image.octets else ctypes.c_float, int(np.prod(shape))
+    kind, count = {8: ctypes.c_uint8, 16: ctypes.c_uint16, 32: ctypes.c_float}[image.bits], int(np.prod(shape))
     return np.ctypeslib.as_array((kind * count).from_address(where)).reshape(shape)

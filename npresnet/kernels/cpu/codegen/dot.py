@@ -6,7 +6,7 @@ products have no instruction of their own, bytes are widened to 16 bits and mult
 bits wraps around.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
@@ -34,7 +34,7 @@ def _fused(name, lanes):
     """One instruction: vpdpbusd, vpdpwssd."""
 
     def total(builder, acc, x, w):
-        return _call(builder, f"llvm.x86.avx512.{name}.{32 * lanes}", ir.VectorType(I32, lanes), acc, x, w)
+        return called(builder, f"llvm.x86.avx512.{name}.{32 * lanes}", ir.VectorType(I32, lanes), acc, x, w)
 
     return total
 
@@ -45,7 +45,7 @@ def _words(name, lanes):
     def total(builder, acc, x, w):
         words = ir.VectorType(I16, 2 * lanes)
         products = builder.bitcast(x, words), builder.bitcast(w, words)
-        return builder.add(acc, _call(builder, name, ir.VectorType(I32, lanes), *products))
+        return builder.add(acc, called(builder, name, ir.VectorType(I32, lanes), *products))
 
     return total
 
@@ -57,8 +57,8 @@ def _octets(name, lanes):
         words, vector = ir.VectorType(I16, 2 * lanes), ir.VectorType(I32, lanes)
         x, w, eight = builder.bitcast(x, words), builder.bitcast(w, words), ir.Constant(words, [8] * 2 * lanes)
         low = ir.Constant(words, [255] * 2 * lanes)
-        even = _call(builder, name, vector, builder.and_(x, low), builder.ashr(builder.shl(w, eight), eight))
-        odd = _call(builder, name, vector, builder.lshr(x, eight), builder.ashr(w, eight))
+        even = called(builder, name, vector, builder.and_(x, low), builder.ashr(builder.shl(w, eight), eight))
+        odd = called(builder, name, vector, builder.lshr(x, eight), builder.ashr(w, eight))
         return builder.add(acc, builder.add(even, odd))
 
     return total
@@ -70,7 +70,7 @@ def _signed(name, lanes):
     def total(builder, acc, x, w):
         octets, vector = ir.VectorType(I8, 4 * lanes), ir.VectorType(I32, lanes)
         x = builder.xor(builder.bitcast(x, octets), ir.Constant(octets, [128] * 4 * lanes))
-        return _call(builder, name, vector, acc, x, builder.bitcast(w, octets))
+        return called(builder, name, vector, acc, x, builder.bitcast(w, octets))
 
     return total
 
@@ -108,23 +108,23 @@ ROADS = {                                                               # the fa
 }
 
 
-def roads(features: Any = None) -> list[str]:
-    """The roads that a processor with these features (this one) can take, the fastest first."""
+def roads(features: Any = None, known: Mapping[str, Any] = ROADS) -> list[str]:
+    """The ``known`` roads that a processor with these features (this one) can take, the fastest first."""
     features = binding.get_host_cpu_features() if features is None else features
-    return [name for name, road in ROADS.items() if road.lanes <= LANES and all(map(features.get, road.features))]
+    return [name for name, road in known.items() if road.lanes <= LANES and all(map(features.get, road.features))]
 
 
 def four(e: Emit, road: Road, x: ir.Value, w: ir.Value, acc: ir.Value) -> Any:
     """acc + Σ (x − shift) · w over the four bytes of every lane."""
-    return _in_parts(e, road.four, road.lanes, acc, x, w)
+    return in_parts(e, road.four, road.lanes, acc, x, w)
 
 
 def two(e: Emit, road: Road, x: ir.Value, w: ir.Value, acc: ir.Value) -> Any:
     """acc + Σ x · w over the two integers of 16 bits of every lane."""
-    return _in_parts(e, road.two, road.lanes, acc, x, w)
+    return in_parts(e, road.two, road.lanes, acc, x, w)
 
 
-def _in_parts(e, total, lanes, *vectors):
+def in_parts(e: Emit, total: Callable[..., Any], lanes: int, *vectors: ir.Value) -> Any:
     """What ``total`` makes of the vectors, of so many lanes at a time."""
     parts = []
     for first in range(0, LANES, lanes):
@@ -141,6 +141,7 @@ def _joined(builder, a, b):
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, count), list(range(count))))
 
 
-def _call(builder, name, result, *values):
+def called(builder: Any, name: str, result: ir.Type, *values: Any) -> Any:
+    """What LLVM's function of this name makes of the values."""
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [v.type for v in values]), name)
     return builder.call(function, values)

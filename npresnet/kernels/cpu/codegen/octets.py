@@ -34,12 +34,12 @@ MAGIC = 1.5 * 2**23         # v + MAGIC holds v, rounded half to even, in its la
 
 def octets(road: Road) -> Arithmetic:
     """The arithmetic by this road."""
-    return Arithmetic(INTEGERS, lambda e, x, w, acc: four(e, road, x, w, acc), _finish, types.int64)
+    return Arithmetic(INTEGERS, INTEGERS, lambda e, x, w, acc: four(e, road, x, w, acc), _finish, types.int64)
 
 
 def words(road: Road) -> Arithmetic:
     """The arithmetic of pairs of 16 bits by this road, whose sums of 32 bits are the result."""
-    return Arithmetic(INTEGERS, lambda e, x, w, acc: two(e, road, x, w, acc), _store, types.int64)
+    return Arithmetic(INTEGERS, INTEGERS, lambda e, x, w, acc: two(e, road, x, w, acc), _store, types.int64)
 
 
 def _store(e, acc, each, out, residual, last):

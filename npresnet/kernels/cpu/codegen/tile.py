@@ -29,12 +29,14 @@ NONE = -2**62                         # no residual
 class Arithmetic(NamedTuple):
     """What a tile computes with: the elements of 32 bits of a row and of a panel, and what becomes of a sum.
 
+    elements, sums  the types of a vector of those and of these
     multiply_add    (e, a, b, acc) → acc + a·b in every lane; for several smaller numbers in an element, their sum
     finish          (e, acc, each, out, residual, last): writes the sums acc, a list of vectors for each row, to the
                     addresses ``out``, with what each filter adds, at ``each``, and ``last``, of its own type
     """
 
-    vector: Any
+    elements: Any
+    sums: Any
     multiply_add: Callable[..., Any]
     finish: Callable[..., None]
     last: types.Type
@@ -42,13 +44,13 @@ class Arithmetic(NamedTuple):
 
 def make_tile(width: int, rows: int, arithmetic: Arithmetic) -> Callable[..., None]:
     """An intrinsic for ``rows`` rows of ``width`` vectors; all but the last are addresses, distances or counts."""
-    vector = arithmetic.vector
+    elements = arithmetic.elements
 
     @intrinsic
     def tile(context, row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, last):
         def codegen(context, builder, signature, args):
             row, taps, ntaps, depth, a_step, panel, b_step, bias, out, column, residual, last = args
-            e, zero = Emit(builder), ir.Constant(vector, None)
+            e, zero = Emit(builder), ir.Constant(arithmetic.sums, None)
             acc = [[cgutils.alloca_once_value(builder, zero) for _ in range(width)] for _ in range(rows)]
             at = cgutils.alloca_once_value(builder, panel)
             a = [e.load_i64(row, 8 * r) for r in range(rows)]
@@ -56,9 +58,9 @@ def make_tile(width: int, rows: int, arithmetic: Arithmetic) -> Callable[..., No
                 start = e.load_i64(builder.add(taps, builder.mul(tap.index, I64(8))))
                 with cgutils.for_range(builder, depth) as k:
                     here, b = builder.add(start, builder.mul(k.index, a_step)), builder.load(at)
-                    bs = [e.load(b, 4 * LANES * v, vector) for v in range(width)]
+                    bs = [e.load(b, 4 * LANES * v, elements) for v in range(width)]
                     for r in range(rows):
-                        splat = e.splat(e.load(builder.add(a[r], here), 0, vector.element))
+                        splat = e.splat(e.load(builder.add(a[r], here), 0, elements.element))
                         for v in range(width):
                             total = arithmetic.multiply_add(e, splat, bs[v], builder.load(acc[r][v]))
                             builder.store(total, acc[r][v])
@@ -72,22 +74,26 @@ def make_tile(width: int, rows: int, arithmetic: Arithmetic) -> Callable[..., No
     return tile
 
 
-def _finish(e, acc, bias, out, residual, floor):
-    """y = max(floor, acc + bias + residual) at the addresses ``out``; ``residual`` is relative to them, or NONE."""
+def finish(e: Emit, acc: list[list[Any]], bias: Any, out: list[Any], residual: Any, floor: Any, nbytes: int = 4,
+           load: Callable[..., Any] = Emit.load, store: Callable[..., None] = Emit.store) -> None:
+    """y = max(floor, acc + bias + residual) at the addresses ``out``; ``residual`` is relative to them, or NONE.
+
+    Results, and what is added, have ``nbytes`` each, and are vectors of floats once loaded.
+    """
     builder, floor = e.builder, e.splat(floor)
     bs = [e.load(bias, 4 * LANES * v) for v in range(len(acc[0]))]
     acc = [[cgutils.alloca_once_value(builder, builder.fadd(a, b)) for a, b in zip(line, bs)] for line in acc]
     with builder.if_then(builder.icmp_signed("!=", residual, I64(NONE))):
         for line, address in zip(acc, out):
             for v, a in enumerate(line):
-                r = e.load(builder.add(address, residual), 4 * LANES * v)
+                r = load(e, builder.add(address, residual), nbytes * LANES * v)
                 builder.store(builder.fadd(builder.load(a), r), a)
     for line, address in zip(acc, out):
         for v, a in enumerate(line):
-            e.store(e.maximum(floor, builder.load(a)), address, 4 * LANES * v)
+            store(e, e.maximum(floor, builder.load(a)), address, nbytes * LANES * v)
 
 
-FLOATS = Arithmetic(VECTOR, Emit.fma, _finish, types.float32)
+FLOATS = Arithmetic(VECTOR, VECTOR, Emit.fma, finish, types.float32)
 
 
 def make_multiply(arithmetic: Arithmetic) -> Callable[..., None]:

@@ -182,4 +182,5 @@ def _array_at(kind):
 
 
 floats, doubles = _array_at(types.float32), _array_at(types.float64)
-octets, integers32, integers = (_array_at(kind) for kind in (types.uint8, types.int32, types.int64))
+octets, words = _array_at(types.uint8), _array_at(types.uint16)
+integers32, integers = _array_at(types.int32), _array_at(types.int64)

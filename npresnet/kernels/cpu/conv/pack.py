@@ -27,6 +27,18 @@ def pack(matrix: Array) -> Array:
     return np.concatenate([matrix[:, a:a + width].ravel() for a, width in panels(matrix.shape[1])])
 
 
+def elements(matrix: Array) -> Array:
+    """Weights (K, F) of 8 or 16 bits → (K/n, F) int32, each of n neighbours of a column, the first lowest; n divides K.
+
+    Of 32 bits they are elements already.
+    """
+    n = 4 // matrix.itemsize
+    if n == 1:
+        return matrix
+    k, f = matrix.shape
+    return np.ascontiguousarray(matrix.reshape(k // n, n, f).swapaxes(1, 2)).view(np.int32)[..., 0]
+
+
 def element_panels(elements: int, rows: int, columns: int) -> tuple[Array, list[tuple[int, Array]]]:
     """A flat array of zeros with a place for (E, K, F), each panel's (E, K * width + GAP) after the other.
 

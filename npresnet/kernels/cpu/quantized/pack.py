@@ -1,16 +1,10 @@
-"""What the kernels here read beside levels: weights four to an element, and the numbers that round sums to 8 bits."""
+"""What the kernels here read beside levels and weights: the numbers that round sums to 8 bits."""
 
 import numpy as np
 
 from ....backend import Array
 from ..codegen.octets import FIELDS
 from ..codegen.vector import LANES
-
-
-def elements(matrix: Array) -> Array:
-    """Weights (K, F) int8, 4 divides K → (K/4, F) int32, each of four neighbours of a column, the first lowest."""
-    k, f = matrix.shape
-    return np.ascontiguousarray(matrix.reshape(k // 4, 4, f).swapaxes(1, 2)).view(np.int32)[..., 0]
 
 
 def each_filter(correction: Array, bias: Array, multiplier: Array) -> Array:

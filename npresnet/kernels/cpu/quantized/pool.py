@@ -1,5 +1,8 @@
 """Pooling levels of 8 bits: :mod:`npresnet.ops.quantized_pool`."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -11,44 +14,69 @@ from ..program.entry_point import Address, Shape, Sides, entry_point
 from .rounding import clamped
 
 
-@intrinsic
-def _largest(context, first, rows, columns, row_step, column_step, n, out):
-    """The largest of each of n bytes over ``rows`` times ``columns`` pixels; n is a multiple of LANES."""
-    def codegen(context, builder, signature, args):
-        first, rows, columns, row_step, column_step, n, out = args
-        wide = builder.icmp_unsigned("==", builder.urem(n, I64(4 * LANES)), I64(0))
-        with builder.if_else(wide) as (in_whole_registers, in_parts):
-            for branch, count in ((in_whole_registers, 4 * LANES), (in_parts, LANES)):
-                with branch:
-                    _for_each(builder, ir.VectorType(I8, count), first, rows, columns, row_step, column_step, n, out)
-        return context.get_dummy_value()
+class Order(NamedTuple):
+    """Numbers in memory as integers of LLVM's ``kind``, which compare as the numbers do.
 
-    return types.void(*[types.int64] * 7), codegen
+    ``least`` is none of them, or the first; ``integers(builder, vector)``, which undoes itself, are those of the bits.
+    """
+
+    kind: Any
+    least: int
+    has_sign: bool
+    integers: Callable[[Any, Any], Any]
 
 
-def _for_each(builder, kind, first, rows, columns, row_step, column_step, n, out):
-    e, step = Emit(builder), I64(kind.count)
-    with cgutils.for_range(builder, builder.udiv(n, step)) as part:
-        offset = builder.mul(part.index, step)
-        best = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
+def make_pool_rows(order: Order) -> Callable[..., None]:
+    """:func:`..pool.pool_rows` of such numbers."""
+    largest, nbytes = _make_largest(order), order.kind.width // 8
+
+    @inlined
+    def pool_rows(x, h, w, c, window, y, ow, first, last):
+        """Output rows [first, last) of one image at ``x``, written to one at y."""
+        kh, kw, sh, sw, dh, dw, top, left = window
+        for p in range(first, last):
+            r, rows = _inside(p * sh - top, kh, dh, h)
+            for q in range(ow):
+                s, columns = _inside(q * sw - left, kw, dw, w)
+                largest(x + (r * w + s) * c * nbytes, rows, columns, dh * w * c * nbytes, dw * c * nbytes, c,
+                        y + (p * ow + q) * c * nbytes)
+
+    return pool_rows
+
+
+def _make_largest(order):
+    @intrinsic
+    def largest(context, first, rows, columns, row_step, column_step, n, out):
+        """The largest of each of n numbers over ``rows`` times ``columns`` pixels; n is a multiple of LANES."""
+        def codegen(context, builder, signature, args):
+            first, rows, columns, row_step, column_step, n, out = args
+            many = 32 // order.kind.width * LANES
+            wide = builder.icmp_unsigned("==", builder.urem(n, I64(many)), I64(0))
+            with builder.if_else(wide) as (in_whole_registers, in_parts):
+                for branch, count in ((in_whole_registers, many), (in_parts, LANES)):
+                    with branch:
+                        _for_each(builder, order, count, first, rows, columns, row_step, column_step, n, out)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), codegen
+
+    return largest
+
+
+def _for_each(builder, order, count, first, rows, columns, row_step, column_step, n, out):
+    e, kind = Emit(builder), ir.VectorType(order.kind, count)
+    compare = builder.icmp_signed if order.has_sign else builder.icmp_unsigned
+    with cgutils.for_range(builder, builder.udiv(n, I64(count))) as part:
+        offset = builder.mul(part.index, I64(count * order.kind.width // 8))
+        best = cgutils.alloca_once_value(builder, ir.Constant(kind, [order.least] * count))
         with cgutils.for_range(builder, rows) as row:
             line = builder.add(builder.add(first, offset), builder.mul(row.index, row_step))
             with cgutils.for_range(builder, columns) as column:
                 value = e.load(builder.add(line, builder.mul(column.index, column_step)), 0, kind)
-                larger = builder.icmp_unsigned(">", value, builder.load(best))
+                value = order.integers(builder, value)
+                larger = compare(">", value, builder.load(best))
                 builder.store(builder.select(larger, value, builder.load(best)), best)
-        e.store(builder.load(best), builder.add(out, offset))
-
-
-@inlined
-def pool_rows(x, h, w, c, window, y, ow, first, last):
-    """:func:`..pool.pool_rows` of levels, for output rows [first, last) of one image at ``x``, written to one at y."""
-    kh, kw, sh, sw, dh, dw, top, left = window
-    for p in range(first, last):
-        r, rows = _inside(p * sh - top, kh, dh, h)
-        for q in range(ow):
-            s, columns = _inside(q * sw - left, kw, dw, w)
-            _largest(x + (r * w + s) * c, rows, columns, dh * w * c, dw * c, c, y + (p * ow + q) * c)
+        e.store(order.integers(builder, builder.load(best)), builder.add(out, offset))
 
 
 @inlined
@@ -57,6 +85,9 @@ def _inside(first, taps, step, size):
     before = (max(0, -first) + step - 1) // step
     behind = (size - 1 - first) // step + 1
     return first + before * step, max(0, min(taps, behind) - before)
+
+
+pool_rows = make_pool_rows(Order(I8, 0, False, lambda builder, levels: levels))
 
 
 @entry_point
