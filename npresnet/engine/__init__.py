@@ -12,7 +12,7 @@ from .base import Engine
 
 __all__ = ["Engine", "compiled", "optimize"]
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def optimize(
@@ -26,6 +26,8 @@ def optimize(
 ) -> Engine | Module | QuantizedNetwork:
     """A fast equivalent of a finished ``model``: takes and returns arrays as ``model(x)`` does; on the CPU in float32.
 
+    ``precision="bfloat16"`` keeps weights and the images between layers in 16 bits, and sums in float32: half the
+    memory, a precision of three digits, and fast where the processor multiplies them (AVX512-BF16, or NEON's BF16).
     ``precision="int8"`` quantizes the model first, by ``images`` and ``observer`` as :func:`npresnet.quantize` does; a
     network that is quantized already runs so, and gives the bits that it gives by itself.
 
@@ -47,10 +49,10 @@ def optimize(
     if threads is not None and threads < 1:
         raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
     if precision not in (None, *PRECISIONS):
-        raise ValueError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
+        raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, not {precision!r}")
     if isinstance(model, QuantizedNetwork):
-        if precision == "float32":
-            raise ValueError("this network is quantized: its float32 model is the one that it was made from")
+        if precision in ("float32", "bfloat16"):
+            raise ValueError("this network is quantized: take the float32 model that it was made from")
         return _integers(model, threads, profile)
     if precision == "int8":
         if images is None:
@@ -67,10 +69,16 @@ def optimize(
     if any(array_namespace(parameter.value) is not np for parameter in model.parameters()):
         from .gpu.engine import GpuEngine
 
+        if precision == "bfloat16":
+            raise ValueError("precision='bfloat16' is for CPUs; on a GPU, take model.astype(ml_dtypes.bfloat16)")
         return GpuEngine(model)
     if reason := without_numba():
         warnings.warn(f"optimize() runs the model itself: {reason}", stacklevel=2)
         return model
+    if precision == "bfloat16":
+        from .cpu.bfloat16 import Bfloat16Engine
+
+        return Bfloat16Engine(model, threads, profile)
     from .cpu.engine import CpuEngine
 
     return CpuEngine(model, threads, profile)
