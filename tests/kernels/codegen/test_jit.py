@@ -1,6 +1,7 @@
 """Machine code that is kept is that of the sources as they are."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,54 @@ def test_the_sources_are_all_that_kernels_are_made_of():
     }
     assert len(origins) > 30 and origins <= files
     assert Path(winograd.__file__).resolve() in files
+
+
+def test_a_subroutine_made_by_a_function_needs_a_name():
+    def add(number):
+        return lambda x: x + number
+
+    with pytest.raises(TypeError, match="needs a name that tells it from what else this function makes"):
+        jit.subroutine(add(1))
+    assert jit.subroutine(add(1), "add_one").__qualname__ == "add_one"
+
+
+COMPILE = """
+import sys
+from npresnet.kernels.cpu.quantized import convolution
+from npresnet.kernels.cpu.bfloat16 import convolution as bfloat16
+kernels = convolution.kernels("plain") if sys.argv[1] == "int8" else bfloat16.kernels("multiply_add", wide=True)
+kernels.product.address
+"""
+COMPUTE = """
+import numpy as np
+from npresnet import nn
+from npresnet.engine.cpu.bfloat16 import Bfloat16Engine
+from npresnet.engine.cpu.quantized import QuantizedEngine
+from npresnet.quantized import QuantizedNetwork
+from npresnet.quantized.float_step import INPUT
+from npresnet.quantized.steps import Weighted
+
+rng = np.random.default_rng(0)
+weight, ones = rng.integers(-9, 9, (20, 16), np.int8), np.ones(20, np.float32)
+step = Weighted("fc", (INPUT,), 40.0, 128, False, weight[..., None, None], ones, 0 * ones, {})
+network = QuantizedNetwork([step], 1.0, 0)
+x = rng.integers(0, 200, (2, 16, 1, 1)).astype(np.float32)
+model = nn.Sequential(nn.GlobalAvgPool2d(), nn.Linear(16, 20)).eval()
+model[1].weight.value = weight.astype(np.float32)
+engines = QuantizedEngine(network, 1, road="plain"), Bfloat16Engine(model, 1, road="multiply_add")
+print(*[np.array_equal(engine(x), one(x)) for engine, one in zip(engines, (network, model))])
+"""
+
+
+def test_kernels_that_two_processes_compiled_run_in_a_third(tmp_path):
+    """Each counts the functions it compiles, and calls the subroutine "multiply_strided" after its own number."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run(*command):
+        done = subprocess.run([sys.executable, "-c", *command], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    run(COMPILE, "int8")
+    run(COMPILE, "bfloat16")
+    assert run(COMPUTE) == ["True", "True"]

@@ -5,7 +5,7 @@
 
 from functools import cache
 
-from ..codegen.bfloat16 import FLOATS, HALVES, ROADS, halves
+from ..codegen.bfloat16 import FLOATS, HALVES, halves
 from ..conv.elements import Kernels, make_kernels
 from .pool import pool_rows
 
@@ -16,5 +16,5 @@ def kernels(road: str, wide: bool = False) -> Kernels:
 
     Results are bfloat16 or, where they are ``wide``, float32, which cannot be pooled.
     """
-    name, nbytes = (f"{road}_wide", FLOATS) if wide else (road, HALVES)
-    return make_kernels(name, halves(ROADS[road], nbytes), nbytes, 4, pool_rows)
+    nbytes = FLOATS if wide else HALVES
+    return make_kernels(halves(road, nbytes), nbytes, 4, pool_rows)

@@ -72,20 +72,20 @@ ROADS = {                                                               # the fa
 }
 
 
-def halves(road: Road, nbytes: int = HALVES) -> Arithmetic:
-    """The arithmetic by this road, whose results are bfloat16, or float32 where they have four bytes.
+def halves(road: str, nbytes: int = HALVES) -> Arithmetic:
+    """The arithmetic by this road, one of :data:`ROADS`; results are bfloat16, or float32 where they have four bytes.
 
     A sum is rounded once, behind bias, residual and ReLU; ``last`` is where the ReLU's floor lies.
     """
     ways = (_load, _store) if nbytes == HALVES else ()
 
     def multiply_add(e, x, w, acc):
-        return in_parts(e, road.sum, road.lanes, acc, x, w)
+        return in_parts(e, ROADS[road].sum, ROADS[road].lanes, acc, x, w)
 
     def from_sums(e, acc, bias, out, residual, last):
         finish(e, acc, bias, out, residual, e.load(last, 0, F32), nbytes, *ways)
 
-    return Arithmetic(INTEGERS, VECTOR, multiply_add, from_sums, types.int64)
+    return Arithmetic(f"halves_{road}_{nbytes}", INTEGERS, VECTOR, multiply_add, from_sums, types.int64)
 
 
 def _load(e, address, offset):

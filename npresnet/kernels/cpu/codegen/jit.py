@@ -29,8 +29,16 @@ inlined = njit(inline="always", error_model="numpy")     # into the caller, befo
 NOT_FROM_PYTHON: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}    # but from compiled code
 
 
-def subroutine(function: Callable[..., Any]) -> Any:
-    """What several kernels call, compiled by itself, once for all of them: a constant argument is a number as any."""
+def subroutine(function: Callable[..., Any], name: str | None = None) -> Any:
+    """What several kernels call, compiled by itself, once for all of them: a constant argument is a number as any.
+
+    A function made by another function needs a ``name`` of its own, which says what makes it differ from its like.  A
+    kernel's machine code on disk holds its subroutines'; of two with one name, from two processes, the linker takes
+    one for both.
+    """
+    function.__qualname__ = name or function.__qualname__
+    if "<locals>" in function.__qualname__:
+        raise TypeError(f"{function.__qualname__} needs a name that tells it from what else this function makes")
     compiled = njit(error_model="numpy", **NOT_FROM_PYTHON)(function)
     template = compiled.get_call_template
     compiled.get_call_template = lambda args, kws: template([types.unliteral(kind) for kind in args], kws)

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 
 from ....backend import Array
-from .dot import I16, Road, four, two
+from .dot import I16, ROADS, four, two
 from .jit import intrinsic
 from .tile import NONE, Arithmetic
 from .transform import sandwich
@@ -32,14 +32,22 @@ EACH = 12                   # bytes of what a filter adds: c, b and m, a vector 
 MAGIC = 1.5 * 2**23         # v + MAGIC holds v, rounded half to even, in its last bits, where |v| < 2^22
 
 
-def octets(road: Road) -> Arithmetic:
-    """The arithmetic by this road."""
-    return Arithmetic(INTEGERS, INTEGERS, lambda e, x, w, acc: four(e, road, x, w, acc), _finish, types.int64)
+def octets(road: str) -> Arithmetic:
+    """The arithmetic by this road, one of :data:`.dot.ROADS`."""
+
+    def multiply_add(e, x, w, acc):
+        return four(e, ROADS[road], x, w, acc)
+
+    return Arithmetic(f"octets_{road}", INTEGERS, INTEGERS, multiply_add, _finish, types.int64)
 
 
-def words(road: Road) -> Arithmetic:
+def words(road: str) -> Arithmetic:
     """The arithmetic of pairs of 16 bits by this road, whose sums of 32 bits are the result."""
-    return Arithmetic(INTEGERS, INTEGERS, lambda e, x, w, acc: two(e, road, x, w, acc), _store, types.int64)
+
+    def multiply_add(e, x, w, acc):
+        return two(e, ROADS[road], x, w, acc)
+
+    return Arithmetic(f"words_{road}", INTEGERS, INTEGERS, multiply_add, _store, types.int64)
 
 
 def _store(e, acc, each, out, residual, last):

@@ -29,12 +29,14 @@ NONE = -2**62                         # no residual
 class Arithmetic(NamedTuple):
     """What a tile computes with: the elements of 32 bits of a row and of a panel, and what becomes of a sum.
 
+    name            like no other's: machine code is kept under it
     elements, sums  the types of a vector of those and of these
     multiply_add    (e, a, b, acc) → acc + a·b in every lane; for several smaller numbers in an element, their sum
     finish          (e, acc, each, out, residual, last): writes the sums acc, a list of vectors for each row, to the
                     addresses ``out``, with what each filter adds, at ``each``, and ``last``, of its own type
     """
 
+    name: str
     elements: Any
     sums: Any
     multiply_add: Callable[..., Any]
@@ -93,7 +95,7 @@ def finish(e: Emit, acc: list[list[Any]], bias: Any, out: list[Any], residual: A
             store(e, e.maximum(floor, builder.load(a)), address, nbytes * LANES * v)
 
 
-FLOATS = Arithmetic(VECTOR, VECTOR, Emit.fma, finish, types.float32)
+FLOATS = Arithmetic("floats", VECTOR, VECTOR, Emit.fma, finish, types.float32)
 
 
 def make_multiply(arithmetic: Arithmetic) -> Callable[..., None]:
@@ -101,7 +103,6 @@ def make_multiply(arithmetic: Arithmetic) -> Callable[..., None]:
     tiles = {width: make_tile(width, rows, arithmetic) for width, rows in SHAPES.items()}
     wide, half, narrow = tiles[WIDE], tiles[2], tiles[1]
 
-    @subroutine
     def multiply_strided(rows, n, taps, depth, a_step, panel, b_step, width, bias, out, column, residual, last):
         first, to, tap, ntaps = address(rows), address(out), address(taps), len(taps)
         if width == _WIDE:
@@ -116,7 +117,7 @@ def make_multiply(arithmetic: Arithmetic) -> Callable[..., None]:
                        last)
         hold(rows, out, taps)
 
-    return multiply_strided
+    return subroutine(multiply_strided, f"multiply_strided_{arithmetic.name}")
 
 
 _WIDE_ROWS, _HALF_ROWS, _NARROW_ROWS = SHAPES[WIDE], SHAPES[2], SHAPES[1]

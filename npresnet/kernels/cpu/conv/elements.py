@@ -25,11 +25,10 @@ class Kernels(NamedTuple):
     pooled_convolution: EntryPoint
 
 
-def make_kernels(name: str, arithmetic: Arithmetic, nbytes: int, each_filter: int,
-                 pool_rows: Callable[..., None]) -> Kernels:
-    """The entry points, called after ``name``: results have ``nbytes``, what a filter adds to its sums ``each_filter``.
+def make_kernels(arithmetic: Arithmetic, nbytes: int, each_filter: int, pool_rows: Callable[..., None]) -> Kernels:
+    """The entry points, called after the arithmetic, since their machine code is kept under their names.
 
-    Machine code is kept under their names, which therefore differ.
+    Results have ``nbytes``, what a filter adds to its sums ``each_filter``.
     """
     multiply = make_multiply(arithmetic)
     block, band = make_product(multiply, nbytes, each_filter), make_band(multiply, nbytes, each_filter)
@@ -57,5 +56,5 @@ def make_kernels(name: str, arithmetic: Arithmetic, nbytes: int, each_filter: in
         pooled(item, work, x, shape, strides, window, outside, w, each, middle, last, pool, y, out_shape, rows)
 
     for function in (product, convolution, pooled_convolution):
-        function.__name__ = f"{function.__name__}_{name}"
+        function.__name__ = f"{function.__name__}_{arithmetic.name}"
     return Kernels(entry_point(product), entry_point(convolution), entry_point(pooled_convolution))

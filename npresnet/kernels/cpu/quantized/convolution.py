@@ -6,7 +6,6 @@
 
 from functools import cache
 
-from ..codegen.dot import ROADS
 from ..codegen.octets import EACH, octets
 from ..conv.elements import Kernels, make_kernels
 from .pool import pool_rows
@@ -15,4 +14,4 @@ from .pool import pool_rows
 @cache
 def kernels(road: str) -> Kernels:
     """The entry points of this road, one of :data:`~..codegen.dot.ROADS`."""
-    return make_kernels(road, octets(ROADS[road]), 1, EACH, pool_rows)
+    return make_kernels(octets(road), 1, EACH, pool_rows)

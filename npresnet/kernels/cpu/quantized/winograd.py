@@ -7,7 +7,6 @@ bytes, but 2.25 or 4 times fewer.
 from functools import cache
 
 from ....ops.integer_winograd import integer_transforms
-from ..codegen.dot import ROADS
 from ..codegen.octets import EACH, load_words, make_scatter, words
 from ..codegen.tile import make_multiply
 from ..codegen.transform import make_gather
@@ -20,7 +19,7 @@ def winograd(m: int, road: str) -> EntryPoint:
     """The entry point of F(m x m, 3 x 3) by this road, one of :data:`~..codegen.dot.ROADS`."""
     bt, _, at, inverse, shift = integer_transforms(m)
     gather, scatter = make_gather(bt, load_words), make_scatter(at, inverse, shift)
-    items = make_items(m, Numbers(make_multiply(words(ROADS[road])), 0, gather, scatter, 2, 1, EACH))
+    items = make_items(m, Numbers(make_multiply(words(road)), 0, gather, scatter, 2, 1, EACH))
 
     def function(item, work, x: Address, shape: Shape, padding: Pair, u: Shared, each: Shared, y: Address,
                  out_shape: Shape, residual: Address, rounding: Shared, block: int, splits: int, outside: Shared):
