@@ -135,17 +135,19 @@ def onnx_file(model: nn.Module, x: Array, folder: str) -> str:
     return path
 
 
-def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: bool) -> Run:
-    """PyTorch in evaluation mode, in one of its two layouts."""
+def torch_inference(model: nn.Module, x: Array, threads: int, channels_last: bool, dtype: str = "float32") -> Run:
+    """PyTorch in evaluation mode, in one of its two layouts; outputs in float32."""
     import torch
 
     torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    net, batch = to_torch(model).to(memory_format=layout), torch.from_numpy(x).contiguous(memory_format=layout)
+    kind = getattr(torch, dtype)
+    net = to_torch(model).to(kind, memory_format=layout)
+    batch = torch.from_numpy(x).contiguous(memory_format=layout)
 
     def run():
         with torch.inference_mode():
-            return net(batch).numpy()
+            return net(batch.to(kind)).float().numpy()
 
     return run
 
@@ -168,8 +170,10 @@ def onnxruntime_session(file: str, threads: int) -> Any:
     return onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
 
 
-def openvino_inference(model: nn.Module, x: Array, threads: int, file: str | None = None) -> Run:
-    """OpenVINO in float32, tuned for latency; ``file`` as for ONNX Runtime."""
+def openvino_inference(
+    model: nn.Module, x: Array, threads: int, file: str | None = None, precision: str = "f32"
+) -> Run:
+    """OpenVINO in this precision, tuned for latency; ``file`` as for ONNX Runtime."""
     import openvino  # pyright: ignore[reportMissingImports]    # measured only where it is installed, like ncnn
 
     core = openvino.Core()
@@ -177,7 +181,7 @@ def openvino_inference(model: nn.Module, x: Array, threads: int, file: str | Non
         net = core.compile_model(
             core.read_model(file or onnx_file(model, x, folder)),
             "CPU",
-            {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
+            {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"},
         )
     request = net.create_infer_request()
     return lambda: request.infer({0: x})[0].copy()

@@ -218,6 +218,16 @@ def add_backend_argument(parser: Any, default: str = "the fastest here, without 
     )
 
 
+def add_precision_argument(parser: Any) -> None:
+    """--precision, of a network's numbers on the CPU."""
+    parser.add_argument(
+        "--precision",
+        choices=("bfloat16",),
+        metavar="NAME",
+        help="bfloat16: weights and images in 16 bits (default: float32; 8 bits are a file's, see quantize)",
+    )
+
+
 def backend_context(backend: str | None) -> AbstractContextManager[Any]:
     """A context in which ``backend`` computes.  Raises ImportError or OSError where it cannot be used here."""
     from ..backend import gpu, use

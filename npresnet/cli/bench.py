@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   npresnet bench --model resnet18 --batch 1 --against onnxruntime,ncnn --json
   npresnet bench --model resnet20 --batch 128 --mode train --against torch
   npresnet bench --model resnet50 --batch 8 --precision int8 --against onnxruntime,openvino
+  npresnet bench --model resnet50 --batch 8 --precision bfloat16 --against torch,openvino
   npresnet bench --model resnet50 --batch 32 --memory
   mpiexec -n 2 npresnet bench --model resnet18 --batch 32 --mode train
   npresnet bench --model resnet50 --batch 64 --backend cupy --precision tf32"""
@@ -47,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_argument(parser, "the engine on the CPU")
     parser.add_argument(
         "--precision",
-        choices=("float32", "int8", "tf32", "float16"),
+        choices=("float32", "bfloat16", "int8", "tf32", "float16"),
         metavar="NAME",
         default="float32",
-        help="of every library: float32 (the default, without TF32); on a CPU also int8, on a GPU tf32 or float16",
+        help="of every library: float32 (the default), on a CPU bfloat16 or int8, on a GPU tf32 or float16",
     )
     parser.add_argument(
         "--memory",
@@ -85,18 +86,19 @@ def over(args: argparse.Namespace, ranks: Any) -> int:
 def compare(args: argparse.Namespace) -> int:
     """Time the network in several libraries."""
     from ..bench.cpu import bench, check_names, cores
-    from ..bench.int8 import bench_int8
+    from ..bench.fewer_bits import bench_fewer_bits
     from ..bench.memory import peaks
     from ..zoo import create_model
 
     if args.precision in ("tf32", "float16") and args.backend != "cupy":
         raise ValueError(
-            f"--precision {args.precision} needs --backend cupy: on a CPU all libraries are timed in float32 or int8, "
-            "since a CPU converts 16-bit numbers to 32 bits before it computes"
+            f"--precision {args.precision} needs --backend cupy: on a CPU all libraries are timed in float32, "
+            "bfloat16 or int8, since few CPUs compute in others"
         )
-    if args.precision == "int8" and (args.backend == "cupy" or args.mode == "train" or args.memory):
+    fewer = args.precision in ("bfloat16", "int8")
+    if fewer and (args.backend == "cupy" or args.mode == "train" or args.memory):
         raise ValueError(
-            "--precision int8 times inference on a CPU: leave --backend cupy, --mode train and --memory out"
+            f"--precision {args.precision} times inference on a CPU: leave out --backend, --mode and --memory"
         )
     model = create_model(args.model)
     against = tuple(name.strip() for name in args.against.split(",") if name.strip())
@@ -112,9 +114,10 @@ def compare(args: argparse.Namespace) -> int:
             check_names(against, args.mode)
             note("preparing each library: exporting, compiling, comparing their outputs")
             with progress("measuring", unit="turns") as show:
-                if args.precision == "int8":
-                    report = bench_int8(model, args.batch, against, size, args.threads, args.rounds, show=show)
+                common = against, size, args.threads, args.rounds
+                if fewer:
+                    report = bench_fewer_bits(model, args.precision, args.batch, *common, show=show)
                 else:
-                    report = bench(model, args.batch, args.mode, against, size, args.threads, args.rounds, show=show)
+                    report = bench(model, args.batch, args.mode, *common, show=show)
     say_report(report, args.json)
     return 0

@@ -18,6 +18,7 @@ from .arguments import (
     add_backend_argument,
     add_classes_argument,
     add_model_arguments,
+    add_precision_argument,
     assume_classes,
     backend_context,
     open_network,
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_classes_argument(parser)
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to show (default: 5)")
     add_backend_argument(parser)
+    add_precision_argument(parser)
     add_format_arguments(parser)
     add_out_argument(
         parser, "write to a file instead: .txt, .json, .jsonl or .csv; the lines of an interrupted run stay"
@@ -69,7 +71,7 @@ def classify(args: argparse.Namespace, ranks: Any) -> int:
     unnamed = "yes" if single else "class {}"
     how = (lambda result: as_lines(result, unnamed)), COLUMNS, as_rows, lambda kept: {**about, "images": kept}
     with backend_context(args.backend):
-        network = Network(model, images=stream.count, backend=args.backend)
+        network = Network(model, images=stream.count, backend=args.backend, precision=args.precision)
     with ordered(ranks, results(args, *how)) as written, shown(args, "classifying", stream.count) as show:
         for image, scores in stream.through(network, model):
             if found := predictions(model, scores, args.top):

@@ -19,6 +19,7 @@ from .arguments import (
     add_backend_argument,
     add_classes_argument,
     add_model_arguments,
+    add_precision_argument,
     add_size_argument,
     assume_classes,
     backend_context,
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size_argument(parser, "the side of the square that the network sees, such as 224")
     add_batch_argument(parser)
     add_backend_argument(parser)
+    add_precision_argument(parser)
     add_format_arguments(parser)
     add_out_argument(parser, "write what was predicted for each image: .jsonl or .csv")
 
@@ -129,7 +131,7 @@ def count(args: argparse.Namespace, data: Any, model: Any, labels: Any, found: F
     data = data.subset(chosen[portion(len(chosen), ranks.rank, ranks.size)])
     wanted = len(data)
     with backend_context(args.backend):
-        network = Network(model, images=wanted, backend=args.backend)
+        network = Network(model, images=wanted, backend=args.backend, precision=args.precision)
     size = args.batch or network.largest(*usual_size(model))
     parts, wanted_each = in_batches(len(data), size), args.out or args.jsonl or args.csv
     with ordered(ranks, predictions(args)) as written, progress("evaluating", wanted) as show:

@@ -34,11 +34,19 @@ class Network:
 
     images   how many there are; None where that is not known: as many are expected as have come
     backend  what computes, where a person has chosen it
+    precision  "bfloat16": by the engine, in 16 bits
 
     Where the kernels are to be compiled, the model answers the first batch, and a line says what is waited for.
     """
 
-    def __init__(self, model: Any, ask: Ask = logits, images: int | None = None, backend: str | None = None):
+    def __init__(
+        self,
+        model: Any,
+        ask: Ask = logits,
+        images: int | None = None,
+        backend: str | None = None,
+        precision: str | None = None,
+    ):
         from ..quantized import QuantizedNetwork
 
         self.model, self.ask, self.images, self.backend, self.done = model, ask, images, backend, 0
@@ -49,9 +57,11 @@ class Network:
         quantized = isinstance(model, QuantizedNetwork)
         if quantized and backend == "cupy":
             raise ValueError("a quantized network runs on the CPU; leave out --backend cupy")
-        if backend != "numpy" and (backend or quantized):
+        if precision and backend in ("numpy", "cupy"):
+            raise ValueError(f"--precision {precision} is for the engine on the CPU: leave out --backend {backend}")
+        if backend != "numpy" and (backend or quantized or precision):
             backend = backend or "numba"
-            self.fast = partial(ask_engine, engine(model, backend), ask, backend)
+            self.fast = partial(ask_engine, engine(model, backend, precision), ask, backend)
 
     def batch(self, x: Any, wanted: int | None = None) -> int:
         """How many images such as x (C, H, W) to compute together: one while the model itself does."""
@@ -114,12 +124,12 @@ def saved_seconds(model: Any, shape: tuple[int, ...]) -> float:
     return MODEL_IMAGE + (MODEL - ENGINE) * billions
 
 
-def engine(model: Any, backend: str) -> Any:
+def engine(model: Any, backend: str, precision: str | None = None) -> Any:
     """The engine on the CPU or on a GPU."""
     from ..engine import optimize
 
     (there,) = on_backend(backend, model)
-    return optimize(there)
+    return optimize(there, precision=precision)
 
 
 def ask_engine(network: Any, ask: Ask, backend: str, x: Any) -> Any:

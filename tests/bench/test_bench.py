@@ -10,9 +10,10 @@ import pytest
 from npresnet import create_model
 from npresnet.bench import cpu, memory
 from npresnet.bench.cpu import bench
-from npresnet.bench.int8 import check_alike
+from npresnet.bench.fewer_bits import check_alike
 from npresnet.bench.report import Entry, Report, check
 from npresnet.cli import main
+from tests.support import oracles
 
 pytest.importorskip("numba")
 
@@ -123,7 +124,17 @@ def test_8_bits_are_timed_beside_other_libraries_and_our_floats(capsys):
     assert main([*argv, "--against", "onnxruntime,torch"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in report["entries"]] == ["npresnet", "npresnet float32", "onnxruntime"]
-    assert report["left_out"] == {"torch": "not compared in 8 bits"} and report["mode"] == "infer in int8"
+    assert report["left_out"] == {"torch": "not compared in int8"} and report["mode"] == "infer in int8"
+
+
+def test_bfloat16_is_timed_beside_pytorch_and_our_floats(capsys):
+    oracles.torch()
+    argv = ["bench", "--model", "resnet20", "--batch", "2", "--rounds", "1", "--precision", "bfloat16", "--json"]
+    assert main([*argv, "--against", "onnxruntime,torch"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in report["entries"]] == ["npresnet", "npresnet float32", "torch"]
+    assert report["left_out"] == {"onnxruntime": "not compared in bfloat16"}
+    assert report["mode"] == "infer in bfloat16"
 
 
 def test_networks_whose_scores_do_not_follow_ours_are_not_timed():
@@ -133,7 +144,8 @@ def test_networks_whose_scores_do_not_follow_ours_are_not_timed():
         check_alike({"npresnet float32": lambda: scores, "other": lambda: scores[::-1]})
 
 
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
 @pytest.mark.parametrize("more", [["--mode", "train"], ["--memory"], ["--backend", "cupy"]], ids=lambda more: more[0])
-def test_8_bits_are_inference_on_a_cpu(more, capsys):
-    assert main(["bench", "--model", "resnet20", "--precision", "int8", *more]) == 2
+def test_fewer_bits_are_inference_on_a_cpu(more, precision, capsys):
+    assert main(["bench", "--model", "resnet20", "--precision", precision, *more]) == 2
     assert "times inference on a CPU" in capsys.readouterr().err

@@ -128,6 +128,15 @@ def test_what_train_reads_is_evaluated(run, data, network, weights, tmp_path):
     assert (found["right"], found["total"]) == ((ranks < 1).sum(), 30)
 
 
+def test_bfloat16(run, data, network, weights):
+    """The engine's own scores in 16 bits decide."""
+    path, ranks = data
+    found = json.loads(run("evaluate", "--data", path, "--weights", weights, "--precision", "bfloat16", "--json").out)
+    assert found["total"] == 30 and abs(found["right"] - (ranks < 1).sum()) <= 1
+    line = ["evaluate", "--data", path, "--weights", weights, "--precision", "bfloat16", "--backend", "numpy"]
+    assert "is for the engine on the CPU: leave out --backend numpy" in run(*line).complaint
+
+
 def test_what_was_predicted_for_each_image(run, data, network, weights, tmp_path):
     path, ranks = data
     line = ["evaluate", "--data", path, "--weights", weights, "--batch", 7]

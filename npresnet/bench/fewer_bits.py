@@ -1,4 +1,4 @@
-"""Our quantized network beside those of ONNX Runtime and OpenVINO: one float model, calibrated on the same images."""
+"""Our network in 8 or 16 bits beside those of other libraries: one float model, and in 8 bits the same calibration."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,18 +10,18 @@ import numpy as np
 
 from ..backend import Array
 from ..models.classifier import Classifier
-from ..quantized import quantize
 from ..weights.export_onnx import save_onnx
 from .cpu import check_names, cores, machine, take_turns
-from .libraries import import_or_leave_out, onnxruntime_session
+from .libraries import import_or_leave_out, onnxruntime_session, openvino_inference, torch_inference
 from .report import Report, Run, on_host
 
 CALIBRATION = 16  # images
-ALIKE = 0.98  # the correlation of a quantized network's scores with the float model's, below which nothing is timed
+ALIKE = 0.98  # the correlation of a network's scores with the float model's, below which nothing is timed
 
 
-def bench_int8(
+def bench_fewer_bits(
     model: Classifier,
+    precision: str,
     batch: int = 8,
     against: Sequence[str] = ("onnxruntime", "openvino"),
     size: tuple[int, int] = (224, 224),
@@ -30,30 +30,36 @@ def bench_int8(
     calls: int = 2,
     show: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Time ``model`` in 8 bits against the libraries named, and our engine in float32."""
+    """Time ``model`` in int8 or bfloat16 against the libraries named, and our engine in float32."""
     from ..engine import optimize
 
     check_names(against, "infer")
     threads, rng = threads or cores(), np.random.default_rng(0)
     images = rng.standard_normal((CALIBRATION + batch, model.spec.in_channels, *size)).astype(np.float32)
     calibration, x = images[:CALIBRATION], images[CALIBRATION:]
+    given = calibration if precision == "int8" else None
     engines: dict[str, Any] = {
-        "npresnet": optimize(quantize(model, calibration), threads=threads),
+        "npresnet": optimize(model, threads=threads, precision=precision, images=given),
         "npresnet float32": optimize(model, threads=threads),
     }
     runs: dict[str, Run] = {name: partial(engine, x) for name, engine in engines.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = save_onnx(model, Path(folder) / "model.onnx", fold=True)
-        makers = {
+        makers: dict[str, Callable[[], Run]] = {
             "onnxruntime": lambda: onnxruntime_int8(file, calibration, x, threads),
             "openvino": lambda: openvino_int8(file, calibration, x, threads),
         }
+        if precision == "bfloat16":
+            makers = {
+                "torch": lambda: torch_inference(model, x, threads, channels_last=True, dtype="bfloat16"),
+                "openvino": lambda: openvino_bfloat16(model, x, threads, file),
+            }
         others, left_out = import_or_leave_out({name: makers[name] for name in makers if name in against})
-    left_out |= {name: "not compared in 8 bits" for name in against if name not in makers}
+    left_out |= {name: f"not compared in {precision}" for name in against if name not in makers}
     runs |= others
     check_alike(runs)
     entries = take_turns(runs, rounds, calls, show)
-    return Report(model.spec.name, batch, "infer in int8", threads, machine(), entries, left_out)
+    return Report(model.spec.name, batch, f"infer in {precision}", threads, machine(), entries, left_out)
 
 
 def check_alike(runs: dict[str, Run]) -> None:
@@ -106,3 +112,12 @@ def openvino_int8(file: Path, calibration: Array, x: Array, threads: int) -> Run
     hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(quantized, "CPU", hints).create_infer_request()
     return lambda: request.infer({0: x})[0].copy()
+
+
+def openvino_bfloat16(model: Classifier, x: Array, threads: int, file: Path) -> Run:
+    """OpenVINO in bfloat16, where it computes so on this processor."""
+    import openvino  # pyright: ignore[reportMissingImports]
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ImportError("on this processor it does not compute in bfloat16")
+    return openvino_inference(model, x, threads, str(file), "bf16")
