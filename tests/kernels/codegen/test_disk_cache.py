@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 import warnings
 
 import pytest
@@ -136,3 +137,19 @@ def test_entries_can_be_forgotten(folder):
     hits(function)
     function.recompile()
     assert hits(function) == 0 and hits(kernel()) == 1
+
+
+def test_what_other_sources_left_goes_a_month_after_its_last_use(folder):
+    hits(kernel())
+    (path,) = files(folder)
+    function, _, rest = path.name.split("-", 2)
+    old, used, another = (path.with_name(name) for name in (
+        f"{function}-01234567-{rest}", f"{function}-89abcdef-{rest}", f"{function}s-01234567-{rest}"))  # fmt: skip
+    months_ago = time.time() - 2 * disk_cache.MONTH
+    for left in (old, used, another, path):
+        left.write_bytes(path.read_bytes())
+        os.utime(left, (months_ago, months_ago))
+    os.utime(used, (time.time(), months_ago))
+    path.unlink()
+    assert hits(kernel()) == 0
+    assert files(folder) == sorted([used, another, path])

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +19,7 @@ from numba.core.serialize import dumps
 
 DIGEST = 32              # bytes of a SHA-256
 SUFFIX = ".kernel"
+MONTH = 30 * 24 * 3600   # seconds
 
 
 class CheckedCache(FunctionCache):
@@ -63,7 +66,7 @@ class Entries:
         return entry if written_for == key else None
 
     def save(self, key: Any, entry: Any) -> None:
-        """Write the whole file or none."""
+        """Write the whole file or none.  What other sources left is deleted, a month after its last use."""
         path, payload = self._path(key), dumps((key, entry))
         part = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
         try:
@@ -71,6 +74,16 @@ class Entries:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+        self._delete_old()
+
+    def _delete_old(self):
+        function, _, _ = self.name.rpartition("-")                      # function-digest-line, see jit.cached
+        function, _, digest = function.rpartition("-")
+        with suppress(OSError):
+            for path in self.folder.glob(f"{escape(function)}-*-*{SUFFIX}") if function else ():
+                ours = path.name.startswith(f"{function}-{digest}-")
+                if not ours and time.time() - max(path.stat().st_mtime, path.stat().st_atime) > MONTH:
+                    path.unlink(missing_ok=True)
 
     def flush(self) -> None:
         """Forget all entries."""
