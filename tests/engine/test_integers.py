@@ -148,7 +148,7 @@ def test_a_model_is_quantized_on_the_way(network):
     np.testing.assert_array_equal(found(images(3, seed=5)), network(images(3, seed=5)))
     with pytest.raises(ValueError, match="needs images="):
         npresnet.optimize(model, precision="int8")
-    with pytest.raises(ValueError, match=r"must be 'float32' or 'int8', not 'int4'"):
+    with pytest.raises(ValueError, match="must be one of 'float32', 'bfloat16', 'int8', not 'int4'"):
         npresnet.optimize(model, precision="int4")
     with pytest.raises(ValueError, match="this network is quantized"):
         npresnet.optimize(network, precision="float32")
