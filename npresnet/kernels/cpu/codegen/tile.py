@@ -17,13 +17,14 @@ from numba import types
 from numba.core import cgutils
 
 from .jit import inlined, intrinsic, subroutine
-from .vector import I64, LANES, VECTOR, Emit, address, hold
+from .vector import FIRST_CACHE, I64, LANES, LINE, VECTOR, Emit, address, hold
 
 WIDE = 4 if LANES in (4, 16) else 2   # vectors side by side: 6 rows of them fill the 32 (AVX2: 16) registers
 SHAPES = {WIDE: 6, 2: 12 if WIDE == 4 else 6, 1: 12}  # vectors a row: rows a tile
 PANEL = WIDE * LANES                  # columns of the widest panel
 ROWS = 12                             # every tile's rows divide this
 NONE = -2**62                         # no residual
+AHEAD = 4096                          # bytes of a panel on their way; a processor itself looks no further than a page
 
 
 class Arithmetic(NamedTuple):
@@ -61,6 +62,8 @@ def make_tile(width: int, rows: int, arithmetic: Arithmetic) -> Callable[..., No
                 with cgutils.for_range(builder, depth) as k:
                     here, b = builder.add(start, builder.mul(k.index, a_step)), builder.load(at)
                     bs = [e.load(b, 4 * LANES * v, elements) for v in range(width)]
+                    for line in range(0, 4 * LANES * width, LINE):
+                        e.prefetch(e.add(b, AHEAD + line), FIRST_CACHE)
                     for r in range(rows):
                         splat = e.splat(e.load(builder.add(a[r], here), 0, elements.element))
                         for v in range(width):

@@ -25,6 +25,8 @@ def host_lanes() -> int:
 
 
 LANES = host_lanes()
+LINE = 64                           # bytes of a line of the cache
+FIRST_CACHE, SECOND_CACHE = 3, 2    # LLVM's names for where to prefetch
 VECTOR, INTEGERS, OCTETS = (ir.VectorType(kind, LANES) for kind in (F32, I32, I8))
 
 
@@ -86,11 +88,11 @@ class Emit:
             return self.builder.fmul(a, self.constant(number))
         return self.builder.mul(a, ir.Constant(a.type, [int(number)] * a.type.count))
 
-    def prefetch(self, address: ir.Value) -> None:
-        """Prefetch the cache line at an address, which may lie outside every array, into the second cache."""
+    def prefetch(self, address: ir.Value, cache: int) -> None:
+        """Prefetch the cache line at an address, which may lie outside every array, into this cache."""
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, I32, I32, I32])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        self.builder.call(prefetch, [self.at(address, I8), I32(0), I32(2), I32(1)])
+        self.builder.call(prefetch, [self.at(address, I8), I32(0), I32(cache), I32(1)])
 
     def maximum(self, floor: ir.Value, a: ir.Value) -> Any:
         """max(floor, a), where a NaN in a stays a NaN."""
@@ -137,8 +139,8 @@ def clear(target, n):
 def prefetch(context, source, n):
     """Prefetch the n bytes at an address into the second cache."""
     def codegen(context, builder, signature, args):
-        with cgutils.for_range(builder, builder.udiv(args[1], I64(64))) as line:
-            Emit(builder).prefetch(builder.add(args[0], builder.mul(line.index, I64(64))))
+        with cgutils.for_range(builder, builder.udiv(args[1], I64(LINE))) as line:
+            Emit(builder).prefetch(builder.add(args[0], builder.mul(line.index, I64(LINE))), SECOND_CACHE)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen

@@ -13,7 +13,7 @@ from numba.core import cgutils
 
 from ....ops.window import Window
 from ..codegen.jit import inlined, intrinsic
-from ..codegen.vector import F32, I64, LANES, Emit
+from ..codegen.vector import F32, I64, LANES, SECOND_CACHE, Emit
 from ..program.entry_point import Address, Shape, Shared, Sides, Strides, entry_point
 from .band import copy_band, row_floats
 
@@ -47,7 +47,7 @@ def make_slide(channels: int, width: int) -> Callable[..., None]:
                 row = builder.add(builder.mul(i.index, I64(3 * channels)), c.index)
                 filters = builder.add(w, builder.mul(row, I64(4 * width)))
                 taps = [e.load(filters, 4 * width * channels * j) for j in range(3)]
-                e.prefetch(builder.add(later, builder.mul(c.index, I64(4 * PIXELS))))
+                e.prefetch(builder.add(later, builder.mul(c.index, I64(4 * PIXELS))), SECOND_CACHE)
                 for s in range(PIXELS + 2):
                     value = e.splat(builder.load(e.at(e.add(here, 4 * channels * s), F32)))
                     for j in range(max(0, s - PIXELS + 1), min(2, s) + 1):
