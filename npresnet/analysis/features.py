@@ -66,7 +66,10 @@ def features(model: Any, images: Any, after: str | Sequence[str] | None = None) 
         (2, 64)
     """
     if not isinstance(model, Module) and hasattr(model, "features"):  # an engine
-        return model.features(network_input(images, model), after)
+        x = network_input(images, model)
+        if after is None or isinstance(after, str):
+            return model.features(x, after)
+        return {name: model.features(x, name) for name in after}
     needs_module(model, "features")
     layers = pooling(model) if after is None else after
     copy, taps = tapped(model, layers)

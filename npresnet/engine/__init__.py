@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Iterable
+from numbers import Integral
 
 import numpy as np
 
 from ..backend import Array, array_namespace, without_numba
-from ..nn import BatchNorm2d, Module
+from ..nn import BatchNorm2d, Chain, Module, Softmax
 from ..quantized import QuantizedNetwork, quantize
 from .base import Engine
 
@@ -46,8 +47,8 @@ def optimize(
     """
     if not isinstance(model, Module | QuantizedNetwork):
         raise TypeError(f"optimize takes a model, not {type(model).__name__}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads}")
+    if threads is not None and (not isinstance(threads, Integral) or threads < 1):
+        raise ValueError(f"threads is how many may work at once, or None for all cores, not {threads!r}")
     if precision not in (None, *PRECISIONS):
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, not {precision!r}")
     if isinstance(model, QuantizedNetwork):
@@ -57,7 +58,10 @@ def optimize(
     if precision == "int8":
         if images is None:
             raise ValueError("precision='int8' needs images=: some hundred like those that the model will see")
-        return _integers(quantize(model, images, observer=observer), threads, profile)
+        engine = _integers(quantize(model, images, observer=observer), threads, profile)
+        if isinstance(engine, Engine) and isinstance(model, Chain) and model.scoring() is not model:
+            engine.softmax = Softmax()  # the model ends with one, the integers with its input
+        return engine
     norms = [part for part in model.modules() if isinstance(part, BatchNorm2d)]
     if any(norm.running_mean is None for norm in norms):
         raise ValueError(
@@ -73,6 +77,8 @@ def optimize(
             raise ValueError("precision='bfloat16' is for CPUs; on a GPU, take model.astype(ml_dtypes.bfloat16)")
         return GpuEngine(model)
     if reason := without_numba():
+        if precision == "bfloat16":
+            raise ValueError(f"precision='bfloat16' needs the engine, which cannot run here: {reason}")
         warnings.warn(f"optimize() runs the model itself: {reason}", stacklevel=2)
         return model
     if precision == "bfloat16":

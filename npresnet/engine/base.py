@@ -20,7 +20,8 @@ class Engine(ABC):
     take turns, each with all its threads, so that more callers do not make it faster; larger batches do.  Equal arrays
     of one shape get equal bits, whoever else calls; another number of images may round otherwise.  A result is an array
     of its own, which no later call changes.  ``engine.plan`` is that of whichever call came last.  Not promised: the
-    order in which waiting calls run, and anything where an array is written to while a call reads it.  A child after
+    order in which waiting calls run, and anything where an array is written to while a call reads it; nor that a NaN or
+    an infinity stays in the channels that depend on it, since filters and groups are padded with zeros.  A child after
     ``fork`` may go on calling on the CPU, not on a GPU; an engine cannot be pickled, so that other processes make their
     own with :func:`npresnet.optimize`.
 
@@ -35,7 +36,8 @@ class Engine(ABC):
         self.softmax = nodes.pop().module if isinstance(nodes[-1].module, Softmax) else None
         self.nodes = nodes
         self.name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
-        named = [name for name, _ in model.named_modules()] if isinstance(model, Module) else []
+        steps = [step.name for step in getattr(model, "steps", ())]  # of a quantized network
+        named = [name for name, _ in model.named_modules()] if isinstance(model, Module) else steps
         self.layers = {name for name in named if name}
         self.preprocessing: Any = getattr(model, "preprocessing", None)
         self.has_classifier = getattr(getattr(model, "spec", None), "num_classes", None) != 0
@@ -71,6 +73,8 @@ class Engine(ABC):
 
     def steps_to(self, after: str | None) -> list[Node]:
         """The steps up to the layer's output, or without a name up to the pooled features."""
+        if not isinstance(after, str | None):
+            raise TypeError(f"an engine reads the output of one layer at a time: after=NAME, not {after!r}")
         found = [node.kind == "mean" if after is None else after in node.names for node in self.nodes]
         if any(found):
             return self.nodes[: len(found) - found[::-1].index(True)]

@@ -32,7 +32,7 @@ def lower_to_bfloat16(model: Module) -> list[Node]:
         bits = 16 if node.kind in KINDS else 32
         node.inputs = [of_width(read, bits) for read in node.inputs]
         width[node] = bits
-        if node.kind == "conv" and node.is_linear:
+        if node.kind == "conv" and node.is_linear and len(node.inputs) == 1:
             node.bits = width[node] = 32
         if node.weight is not None and node.bias is not None:
             node.weight, node.bias = np.asarray(node.weight, np.float32), np.asarray(node.bias, np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..nn.visit import Visitor
+from ..nn.visit import Visitor, is_replaced
 from ..ops.check import pair
 
 NO_FLOOR = float("-inf")
@@ -79,7 +79,7 @@ class Lowering(Visitor):
         self.results: dict[str, Node] = {}  # of each module by its name, in its last run
 
     def visit(self, module: nn.Module, x: Node, around: str = "") -> Node:
-        if vars(module).keys() & {"vjp", "op"}:  # set on this instance: it may compute anything
+        if is_replaced(module):
             node = self.append(Node("call", [x], self.names.get(id(module), type(module).__name__), module))
         else:
             node = super().visit(module, x, around)

@@ -63,7 +63,7 @@ def lower(network: QuantizedNetwork) -> list[Node]:
             node = _node(step, inputs)
             nodes.append(node)
         found[step.name] = node
-    _name_results(found)
+    _name_results({name: node for name, node in found.items() if name != INPUT})
     levels.few = all(node.kind == "conv" and node.inputs[1:].count(levels) == 0 for node in _readers(levels, nodes))
     return nodes
 
@@ -112,10 +112,11 @@ def _on_levels(step, x):
 
 
 def _name_results(found):
-    """Each node's names: of its step, and of the blocks that end with it."""
+    """Each node's names: of the step whose result it computes, and of the blocks that end with it."""
+    ends = {node: name for name, node in found.items()}  # of the steps joined in a node, the last
     last: dict[str, IntegerNode] = {}
     for name, node in found.items():
-        parts = name.removesuffix(".add").split(".")
+        parts = name.split(".") if name == ends[node] else ()
         for k in range(1, len(parts) + 1):
             last[".".join(parts[:k])] = node
     for name, node in last.items():

@@ -8,7 +8,7 @@ from ..ops.window import Window
 from .graph import ACTIVATIONS, Node, stride_of
 
 BATCH = 8  # large images that a CPU takes through the whole net together
-EITHER = {"input", "call", "add", *ACTIVATIONS.values()}  # take images or scores
+EITHER = {"input", "call", "add", "narrow", "widen", *ACTIVATIONS.values()}  # take images or scores
 
 
 class Image(NamedTuple):

@@ -46,6 +46,11 @@ class Visitor:
         return module(x)
 
 
+def is_replaced(module: Module) -> bool:
+    """Whether its ``vjp`` or ``op`` was set on this very instance: it may compute anything."""
+    return bool(vars(module).keys() & {"vjp", "op"})
+
+
 def is_sum(module: Module) -> TypeGuard[Residual]:
     """Whether it adds what its two paths make of x, and does nothing else."""
     return isinstance(module, Residual) and type(module).__call__ is Residual.__call__

@@ -10,7 +10,7 @@ the ReLU behind that are one step, whose sums stay in 32 bits until all three ar
 from dataclasses import replace
 
 from .. import nn
-from ..nn.visit import Visitor
+from ..nn.visit import Visitor, is_replaced
 from .float_step import INPUT, KEEP, SUMS, FloatStep
 
 
@@ -24,9 +24,12 @@ def lower(model: nn.Module) -> list[FloatStep]:
     lowering.visit(model.scoring() if isinstance(model, nn.Chain) and not features else model, INPUT)
     steps = lowering.steps
     for step in steps:
-        wrong = [layer for layer in step.layers if not isinstance(layer, SUMS + KEEP)]
+        wrong = [layer for layer in step.layers if type(layer) not in SUMS + KEEP or is_replaced(layer)]
         if wrong:
-            raise ValueError(f"{step.name} is a {type(wrong[0]).__name__}, which has no equivalent on integers")
+            how = " whose vjp or op was replaced" * is_replaced(wrong[0])
+            raise ValueError(f"{step.name} is a {type(wrong[0]).__name__}{how}, which has no equivalent on integers")
+    if not steps:
+        raise ValueError("this model has no layer to quantize")
     return joined(steps)
 
 
@@ -42,6 +45,11 @@ class Lowering(Visitor):
         runs = sum(step.name.partition("#")[0] == name for step in self.steps)
         self.steps.append(FloatStep(f"{name}#{runs + 1}" if runs else name, inputs, layers))
         return self.steps[-1].name
+
+    def visit(self, module: nn.Module, x: str, around: str = "") -> str:
+        if is_replaced(module):  # also a chain or a sum
+            return self.leaf(module, x, self.names.get(id(module), around))
+        return super().visit(module, x, around)
 
     def residual(self, module: nn.Residual, x: str, name: str) -> str:
         branch, shortcut = self.visit(module.branch, x, name), self.visit(module.shortcut, x, name)

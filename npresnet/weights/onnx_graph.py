@@ -10,7 +10,7 @@ import numpy as np
 from .. import nn, ops
 from ..formats.errors import WeightsError
 from ..formats.onnx.write import Node, Sizes
-from ..nn.visit import Visitor
+from ..nn.visit import Visitor, is_replaced
 from ..ops.check import IntOrPair, frame, pair
 from .portable import portable
 
@@ -40,7 +40,7 @@ class Graph(Visitor):
         self.taken: set[str] = set()
 
     def visit(self, module: nn.Module, x: Value, around: str = "") -> Value:
-        if vars(module).keys() & {"vjp", "op"}:  # set on this instance: it may compute anything
+        if is_replaced(module):
             raise WeightsError(f"{self.names.get(id(module), around)} has a function of its own, which ONNX cannot say")
         return super().visit(module, x, around)
 

@@ -234,6 +234,41 @@ def test_what_cannot_run_in_bfloat16_is_refused():
         engine(model, road="neon")
 
 
+def test_without_the_engine_bfloat16_is_refused(monkeypatch):
+    monkeypatch.setattr("npresnet.engine.without_numba", lambda: "Numba is not there")
+    with pytest.raises(ValueError, match="needs the engine, which cannot run here: Numba is not there"):
+        npresnet.optimize(npresnet.create_model("resnet20"), precision="bfloat16")
+
+
+def test_scores_change_their_width_too():
+    """Heads of several layers, and a sum that ends in a linear layer."""
+    x = images(2)
+    hidden = lambda *more: nn.Sequential(nn.Linear(64, 32), *more, nn.Linear(32, 10))  # noqa: E731
+    for head in (hidden(nn.ReLU()), hidden(), hidden(nn.GELU()), nn.Sequential(nn.ReLU(), nn.Softmax()), summed_head()):
+        model = lively(npresnet.create_model("resnet20"))
+        model.fc = filled(head)
+        found, expected = npresnet.optimize(model.eval(), precision="bfloat16")(x), model(x)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
+
+
+def summed_head():
+    return nn.Sequential(nn.Residual(nn.Linear(64, 64), nn.Identity()), nn.Linear(64, 10))
+
+
+def filled(head):
+    rng = np.random.default_rng(1)
+    for parameter in head.parameters():
+        parameter.value = rng.standard_normal(parameter.value.shape, np.float32) / 8
+    return head
+
+
+def test_a_sum_of_scores_at_the_end():
+    model = filled(nn.Sequential(nn.GlobalAvgPool2d(), nn.Residual(nn.Linear(3, 3), nn.Identity()))).eval()
+    x = images(4)
+    np.testing.assert_allclose(engine(model, 1)(x), model(x), atol=0.02)
+
+
 # --- instructions that this processor may not have --------------------------------------------------------------------
 
 

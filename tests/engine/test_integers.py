@@ -180,6 +180,40 @@ def test_features_are_real_numbers(network):
         np.testing.assert_array_equal(engine.features(x, layer), npresnet.ops.dequantize(*q))
 
 
+def test_only_results_that_a_step_computes_are_read():
+    """A convolution whose sum, or whose max-pool, is a part of it gives that one's result, and no other's."""
+    model, x = lively(npresnet.create_model("resnet18", num_classes=10)), images(2, 64)
+    network = npresnet.quantize(model, x)
+    engine, results = npresnet.optimize(network), {step.name: q for step, q in network.run(x)}
+    read = []
+    for name, q in results.items():
+        try:
+            found = engine.features(x, name)
+        except ValueError as error:
+            assert f"joins {name} with the layers that follow" in str(error)
+            continue
+        np.testing.assert_array_equal(found, npresnet.ops.dequantize(*q), err_msg=name)
+        read.append(name)
+    assert {"maxpool", "layer1.0.conv1", "layer1.0.add", "avgpool", "fc"} <= set(read)
+    assert not {"conv1", "layer1.0.conv2"} & set(read)
+    for name in ("input", "nowhere"):
+        with pytest.raises(ValueError, match=f"no layer {name}"):
+            engine.features(x, name)
+    with pytest.raises(TypeError, match="one layer at a time"):
+        engine.features(x, ["layer1", "layer2"])
+    found = npresnet.features(engine, x, ["layer1", "layer2"])
+    np.testing.assert_array_equal(found["layer2"], engine.features(x, "layer2"))
+
+
+def test_probabilities_stay_probabilities():
+    model = npresnet.create_model("resnet50", dialect="keras", width=8, depths=(1, 1))
+    x = images(4, 64)
+    assert model.scoring() is not model
+    engine = npresnet.optimize(model, precision="int8", images=x)
+    np.testing.assert_allclose(engine(x).sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(engine.logits(x), npresnet.quantize(model, x)(x))
+
+
 def _signed_bytes(builder, acc, x, w):
     """What NEON's sdot makes of x with its first bits turned: Σ (x − 128) · w."""
     vector = ir.VectorType(ir.IntType(32), 4)

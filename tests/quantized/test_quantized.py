@@ -85,6 +85,28 @@ def test_what_has_no_equivalent_is_named():
         npresnet.quantize(npresnet.create_model("resnet20").train(), images())
 
 
+class Halved(nn.Conv2d):
+    """Computes something else than a convolution by its weights."""
+
+    def vjp(self, x, input_grad=True):
+        return super().vjp(x / 2, input_grad)
+
+
+def test_what_computes_something_else_is_refused():
+    """A subclass, and instances of the plain classes whose pullback was replaced: a layer, and a sum."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32)
+    model = nn.Sequential(Halved(3, 4, 3), nn.ReLU()).eval()
+    with pytest.raises(ValueError, match="0 is a Halved, which has no equivalent"):
+        npresnet.quantize(model, x)
+    for part, kind in (("layer1.0.conv1", "Conv2d"), ("layer1.0", "BasicBlock")):
+        model = npresnet.create_model("resnet20")
+        dict(model.named_modules())[part].vjp = lambda x, input_grad=True: (x, None)
+        with pytest.raises(ValueError, match=f"{part} is a {kind} whose vjp or op was replaced, which has no"):
+            npresnet.quantize(model, x)
+    with pytest.raises(ValueError, match="no layer to quantize"):
+        npresnet.quantize(nn.Sequential(nn.Identity()).eval(), x)
+
+
 def test_a_channel_of_zeros_is_its_bias():
     model = lively(npresnet.create_model("resnet20"))
     model.conv1.weight.value = model.conv1.weight.value * (np.arange(16) > 3)[:, None, None, None]

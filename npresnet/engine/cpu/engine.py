@@ -87,10 +87,10 @@ class CpuEngine(Engine):
         return sum(a[0].nbytes if isinstance(a, tuple) else a.nbytes for a in self._packed.values())
 
     def checked(self, x: Array) -> Array:
-        x = np.asarray(x)
+        x = super().checked(np.asarray(x))
         if x.dtype != np.float32:
             raise TypeError(f"the engine works in float32, not {x.dtype}; convert with astype(np.float32)")
-        return np.ascontiguousarray(super().checked(x))
+        return np.ascontiguousarray(x)
 
 
 _engines = weakref.WeakSet()
