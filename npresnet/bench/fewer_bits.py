@@ -45,15 +45,17 @@ def bench_fewer_bits(
     runs: dict[str, Run] = {name: partial(engine, x) for name, engine in engines.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = save_onnx(model, Path(folder) / "model.onnx", fold=True)
-        makers: dict[str, Callable[[], Run]] = {
-            "onnxruntime": lambda: onnxruntime_int8(file, calibration, x, threads),
-            "openvino": lambda: openvino_int8(file, calibration, x, threads),
-        }
-        if precision == "bfloat16":
-            makers = {
+        known: dict[str, dict[str, Callable[[], Run]]] = {
+            "int8": {
+                "onnxruntime": lambda: onnxruntime_int8(file, calibration, x, threads),
+                "openvino": lambda: openvino_int8(file, calibration, x, threads),
+            },
+            "bfloat16": {
                 "torch": lambda: torch_inference(model, x, threads, channels_last=True, dtype="bfloat16"),
                 "openvino": lambda: openvino_bfloat16(model, x, threads, file),
-            }
+            },
+        }
+        makers = known[precision]
         others, left_out = import_or_leave_out({name: makers[name] for name in makers if name in against})
     left_out |= {name: f"not compared in {precision}" for name in against if name not in makers}
     runs |= others

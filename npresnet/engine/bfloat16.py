@@ -4,17 +4,15 @@ Sums are taken in float32, within a step from its first product to its ReLU; its
 have no kernel for 16 bits run in float32, between a step that widens and one that narrows.  Scores stay in float32.
 """
 
-import numpy as np
-
 from ..nn import Module
-from .graph import Node, fuse, lower
+from .graph import Node, folded
 
 KINDS = {"conv", "affine", "relu", "add", "max_pool", "mean", "subsample"}  # that have a kernel for 16 bits
 
 
 def lower_to_bfloat16(model: Module) -> list[Node]:
-    """The model's steps, each after those it reads; weights folded in float64, kept in float32."""
-    nodes = fuse(lower(model))
+    """The model's steps, each after those it reads."""
+    nodes = folded(model)
     steps, width, changed = nodes[:1], {nodes[0]: 32}, {}
 
     def of_width(node, bits):
@@ -34,8 +32,6 @@ def lower_to_bfloat16(model: Module) -> list[Node]:
         width[node] = bits
         if node.kind == "conv" and node.is_linear and len(node.inputs) == 1:
             node.bits = width[node] = 32
-        if node.weight is not None and node.bias is not None:
-            node.weight, node.bias = np.asarray(node.weight, np.float32), np.asarray(node.bias, np.float32)
         steps.append(node)
     if (image := changed.get(nodes[0])) is not None:
         readers = [node for node in steps if image in node.inputs]

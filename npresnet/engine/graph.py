@@ -148,6 +148,15 @@ def fuse(nodes: list[Node]) -> list[Node]:
     return nodes
 
 
+def folded(model: nn.Module) -> list[Node]:
+    """The model's steps, fused; weights folded in float64, kept in float32."""
+    nodes = fuse(lower(model))
+    for node in nodes:
+        if node.weight is not None and node.bias is not None:
+            node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
+    return nodes
+
+
 def _copied(nodes):
     """New nodes that read each other as the old ones did."""
     copies = {node: replace(node) for node in nodes}

@@ -1,5 +1,6 @@
 """The engine in bfloat16: numbers of 16 bits between all layers, sums of float32 within them."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,17 @@ from ...backend import Array
 from ...kernels.cpu.bfloat16 import pointwise, pool
 from ...kernels.cpu.bfloat16.convolution import kernels
 from ...kernels.cpu.codegen.bfloat16 import ROADS
-from ...kernels.cpu.codegen.dot import roads
-from ...kernels.cpu.conv.band import window_numbers
-from ...kernels.cpu.conv.cost_model import ceil_div
+from ...kernels.cpu.codegen.dot import chosen_road
 from ...kernels.cpu.quantized.rounding import subsample
 from ...ops.bfloat16 import bfloat16_bits, from_bfloat16_bits
 from ..bfloat16 import KINDS, lower_to_bfloat16
-from ..graph import NO_FLOOR, Node, stride_of
-from ..shapes import Image, pool_window
+from ..graph import Node, stride_of
+from ..shapes import Image
+from . import bind
 from .elements import Convolution
 from .engine import CpuEngine
 from .packing import padded_bias
-from .step import Step, stored
+from .step import Step
 
 
 class Bfloat16Engine(CpuEngine):
@@ -30,10 +30,7 @@ class Bfloat16Engine(CpuEngine):
     """
 
     def __init__(self, model: Any, threads: int | None = None, profile: bool = False, road: str | None = None):
-        able = roads(known=ROADS)
-        if road is not None and road not in able:
-            raise ValueError(f"this processor cannot take the road {road!r}, only {', '.join(able)}")
-        self.road = road or able[0]
+        self.road = chosen_road(road, ROADS)
         super().__init__(model, threads, profile)
         self.runs_on += f", bfloat16 by {self.road}"
 
@@ -49,11 +46,11 @@ class Bfloat16Engine(CpuEngine):
         make = {
             "narrow": _narrow,
             "widen": _widen,
-            "affine": _affine,
-            "relu": _affine,
-            "add": _add,
-            "max_pool": _max_pool,
-            "mean": _mean,
+            "affine": partial(bind.affine, kernel=pointwise.affine),
+            "relu": partial(bind.affine, kernel=pointwise.affine),
+            "add": partial(bind.add, kernel=pointwise.add),
+            "max_pool": partial(bind.pooled, kernel=pool.max_pool),
+            "mean": partial(bind.mean, kernel=pool.mean),
             "subsample": _subsample,
         }[node.kind]
         return make(node, x, y)
@@ -87,55 +84,16 @@ def _narrow(node, x, y) -> Step:
             return kernel.flatten(x_at, (n, x.channels, x.height, x.width), y_at, y.stored)
         return kernel.flatten(x_at, n * x.height * x.width, x.stored, y_at)
 
-    return Step(node, "bfloat16", x, y, kernel, arguments, (lambda n: n * x.height) if from_image else _items(x))
+    return Step(
+        node, "bfloat16", x, y, kernel, arguments, (lambda n: n * x.height) if from_image else bind.pixel_items(x)
+    )
 
 
 def _widen(node, x, y) -> Step:
     def arguments(n, x_at, y_at, residual):
         return pointwise.widen_all.flatten(x_at, n * x.height * x.width, x.stored, y_at)
 
-    return Step(node, "float32", x, y, pointwise.widen_all, arguments, _items(x))
-
-
-def _affine(node, x, y) -> Step:
-    scale, shift = np.ones(x.stored, np.float32), np.zeros(x.stored, np.float32)
-    if node.weight is not None:
-        scale[: x.channels], shift[: x.channels] = node.weight, node.bias
-    relu = node.kind == "relu" or node.floor != NO_FLOOR
-
-    def arguments(n, x_at, y_at, residual):
-        return pointwise.affine.flatten(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
-
-    return Step(node, node.kind, x, y, pointwise.affine, arguments, _items(x))
-
-
-def _add(node, x, y) -> Step:
-    relu = node.floor != NO_FLOOR
-
-    def arguments(n, x_at, y_at, residual):
-        return pointwise.add.flatten(x_at, residual, n * x.height * x.width, x.stored, relu, y_at)
-
-    return Step(node, node.kind, x, y, pointwise.add, arguments, _items(x))
-
-
-def _items(x):
-    return lambda n: ceil_div(n * x.height * x.width, pointwise.PIXELS)
-
-
-def _max_pool(node, x, y) -> Step:
-    window = window_numbers(pool_window(node.module, x.height, x.width))
-
-    def arguments(n, x_at, y_at, residual):
-        return pool.max_pool.flatten(x_at, stored(n, x), window, y_at, stored(n, y))
-
-    return Step(node, node.kind, x, y, pool.max_pool, arguments, lambda n: n * y.height)
-
-
-def _mean(node, x, y) -> Step:
-    def arguments(n, x_at, y_at, residual):
-        return pool.mean.flatten(x_at, x.height * x.width, x.stored, y_at)
-
-    return Step(node, node.kind, x, y, pool.mean, arguments, lambda n: n)
+    return Step(node, "float32", x, y, pointwise.widen_all, arguments, bind.pixel_items(x))
 
 
 def _subsample(node, x, y) -> Step:

@@ -26,27 +26,28 @@ def bind(node, images, n, threads, packed, zeros) -> Step:
         return _group_norm(node, x, y, n, threads)
     make = {
         **dict.fromkeys(ACTIVATIONS.values(), _activation),
-        "affine": _affine,
-        "relu": _affine,
-        "add": _add,
-        "max_pool": _max_pool,
-        "mean": _mean,
+        "affine": affine,
+        "relu": affine,
+        "add": add,
+        "max_pool": pooled,
+        "mean": mean,
         "subsample": _subsample,
         "call": call,
     }[node.kind]
     return make(node, x, y)
 
 
-def _affine(node, x, y) -> Step:
+def affine(node, x, y, kernel=pointwise.affine) -> Step:
+    """A batch norm, or a ReLU alone, by a kernel of any precision."""
     scale, shift = np.ones(x.stored, np.float32), np.zeros(x.stored, np.float32)
     if node.weight is not None:
         scale[: x.channels], shift[: x.channels] = node.weight, node.bias
     relu = node.kind == "relu" or node.floor == 0
 
     def arguments(n, x_at, y_at, residual):
-        return pointwise.affine.flatten(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
+        return kernel.flatten(x_at, n * x.height * x.width, x.stored, scale, shift, relu, y_at)
 
-    return Step(node, node.kind, x, y, pointwise.affine, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, kernel, arguments, pixel_items(x))
 
 
 def _group_norm(node, x, y, n, threads) -> Step:
@@ -81,38 +82,43 @@ def _activation(node, x, y) -> Step:
     return Step(node, node.kind, x, y, kernel, arguments, lambda n: activation.parts(n * floats))
 
 
-def _add(node, x, y) -> Step:
+def add(node, x, y, kernel=pointwise.add) -> Step:
+    """A residual sum, by a kernel of any precision."""
+
     def arguments(n, x_at, y_at, residual):
-        return pointwise.add.flatten(x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at)
+        return kernel.flatten(x_at, residual, n * x.height * x.width, x.stored, node.floor == 0, y_at)
 
-    return Step(node, node.kind, x, y, pointwise.add, arguments, _pixel_items(x))
+    return Step(node, node.kind, x, y, kernel, arguments, pixel_items(x))
 
 
-def _pixel_items(x) -> Callable:
+def pixel_items(x) -> Callable:
+    """How many work items the pixels of n images make."""
     return lambda n: ceil_div(n * x.height * x.width, pointwise.PIXELS)
 
 
-def _max_pool(node, x, y) -> Step:
+def pooled(node, x, y, kernel=max_pool) -> Step:
+    """A max-pool, by a kernel of any precision."""
     window = window_numbers(pool_window(node.module, x.height, x.width))
     return Step(
         node,
         node.kind,
         x,
         y,
-        max_pool,
-        lambda n, x_at, y_at, residual: max_pool.flatten(x_at, stored(n, x), window, y_at, stored(n, y)),
+        kernel,
+        lambda n, x_at, y_at, residual: kernel.flatten(x_at, stored(n, x), window, y_at, stored(n, y)),
         lambda n: n * y.height,
     )
 
 
-def _mean(node, x, y) -> Step:
+def mean(node, x, y, kernel=global_mean) -> Step:
+    """Means over the image, by a kernel of any precision."""
     return Step(
         node,
         node.kind,
         x,
         y,
-        global_mean,
-        lambda n, x_at, y_at, residual: global_mean.flatten(x_at, x.height * x.width, x.stored, y_at),
+        kernel,
+        lambda n, x_at, y_at, residual: kernel.flatten(x_at, x.height * x.width, x.stored, y_at),
         lambda n: n,
     )
 

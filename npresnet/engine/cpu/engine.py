@@ -14,7 +14,7 @@ import numpy as np
 from ...backend import Array
 from ...kernels.cpu.threads import threads_now
 from ..base import Engine
-from ..graph import Node, fuse, lower
+from ..graph import Node, folded
 from ..shapes import Image, batch_limit
 from .bind import bind
 from .buffers import Buffers
@@ -42,12 +42,8 @@ class CpuEngine(Engine):
         self._zeros = np.zeros(max(channels, default=0) + 1024, np.float32)
 
     def lowered(self, model: Any) -> list[Node]:
-        """The model's steps, folded in float64, kept in float32."""
-        nodes = fuse(lower(model))
-        for node in nodes:
-            if node.weight is not None and node.bias is not None:
-                node.weight, node.bias = node.weight.astype(np.float32), node.bias.astype(np.float32)
-        return nodes
+        """The model's steps."""
+        return folded(model)
 
     def bind(self, node: Node, images: dict[Node, Image], n: int) -> Step:
         """The step of a node for n images at a time."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...backend import Array
-from ...kernels.cpu.codegen.dot import roads
+from ...kernels.cpu.codegen.dot import chosen_road
 from ...ops import dequantize
 from ...quantized import QuantizedNetwork
 from ..graph import Node
@@ -24,10 +24,7 @@ class QuantizedEngine(CpuEngine):
     def __init__(
         self, network: QuantizedNetwork, threads: int | None = None, profile: bool = False, road: str | None = None
     ):
-        able = roads()
-        if road is not None and road not in able:
-            raise ValueError(f"this processor cannot take the road {road!r}, only {', '.join(able)}")
-        self.road = road or able[0]
+        self.road = chosen_road(road)
         super().__init__(network, threads, profile)
         self.runs_on += f", int8 by {self.road}"
 

@@ -3,9 +3,8 @@
 from ..codegen.bfloat16 import narrow, widen
 from ..codegen.jit import floor_of, inlined
 from ..codegen.vector import floats, words
+from ..pointwise import PIXELS
 from ..program.entry_point import Address, Shape, Shared, entry_point
-
-PIXELS = 128             # in a work item
 
 
 @entry_point

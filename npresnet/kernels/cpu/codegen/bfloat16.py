@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba import types
 
+from ....ops.bfloat16 import NAN
 from .dot import I16, called, in_parts
 from .jit import intrinsic
 from .tile import Arithmetic, finish
 from .vector import F32, I32, INTEGERS, LANES, VECTOR, Emit
 
-NAN = 0x7FC0
 FLOATS, HALVES = 4, 2       # bytes of a result
 
 

@@ -114,6 +114,14 @@ def roads(features: Any = None, known: Mapping[str, Any] = ROADS) -> list[str]:
     return [name for name, road in known.items() if road.lanes <= LANES and all(map(features.get, road.features))]
 
 
+def chosen_road(road: str | None, known: Mapping[str, Any] = ROADS) -> str:
+    """The road, which this processor must be able to take, or for None the fastest of the ``known``."""
+    able = roads(known=known)
+    if road is not None and road not in able:
+        raise ValueError(f"this processor cannot take the road {road!r}, only {', '.join(able)}")
+    return road or able[0]
+
+
 def four(e: Emit, road: Road, x: ir.Value, w: ir.Value, acc: ir.Value) -> Any:
     """acc + Σ (x − shift) · w over the four bytes of every lane."""
     return in_parts(e, road.four, road.lanes, acc, x, w)
